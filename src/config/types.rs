@@ -1,0 +1,266 @@
+//! The validated configuration. Nothing here is optional that has a default: what a value of these
+//! types says is what the gateway does.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[source]`: where bytes come from.
+    pub source: Source,
+    /// `[mqtt]`; `None`: the sink is disabled.
+    pub mqtt: Option<Mqtt>,
+    /// `[influxdb]`; `None`: the sink is disabled.
+    pub influxdb: Option<Influxdb>,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+    /// `[log]`.
+    pub log: Log,
+    /// How long a shutdown may take to deliver what is still on its way: top-level key
+    /// `shutdown_timeout`.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[source]`: where bytes come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A serial port.
+    Serial {
+        /// Which port.
+        port: PortSelector,
+        /// Bits per second.
+        baud: u32,
+    },
+    /// `probe-rs run` with a debug probe.
+    ProbeRs {
+        /// `--probe`; `None`: the only one attached.
+        probe_id: Option<String>,
+        /// `--chip`.
+        chip: String,
+        /// The ELF file to run.
+        firmware_path: PathBuf,
+    },
+    /// Any program; its standard output is read.
+    Command {
+        /// Program and arguments; never empty.
+        argv: Vec<String>,
+    },
+    /// Standard input.
+    Stdin,
+    /// A recorded stream.
+    File {
+        /// The recording.
+        path: PathBuf,
+        /// How fast it is replayed.
+        speed: Speed,
+    },
+    /// Made-up nodes.
+    Simulator(Simulator),
+}
+
+/// How a serial port is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortSelector {
+    /// By its path, as `/dev/ttyACM0`.
+    Path(PathBuf),
+    /// By USB vendor and product id, under whatever name it appears.
+    UsbId {
+        /// Vendor id.
+        vendor: u16,
+        /// Product id.
+        product: u16,
+    },
+    /// By the USB serial number, under whatever name it appears.
+    SerialNumber(String),
+}
+
+/// How fast a recording is replayed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Speed {
+    /// So many times as fast as it was recorded; positive.
+    Factor(f64),
+    /// As fast as it can be read.
+    Max,
+}
+
+/// `[source]` with `kind = "simulator"`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulator {
+    /// How many nodes report.
+    pub nodes: u32,
+    /// Packets per second of all together.
+    pub rate: f64,
+    /// The same seed gives the same stream; `None`: a random one.
+    pub seed: Option<u64>,
+    /// The share of frames that is damaged, 0 to 1.
+    pub damage: f64,
+    /// Ends after so many packets; `None`: never.
+    pub count: Option<u64>,
+}
+
+/// MQTT quality of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qos {
+    /// 0: sent once, never acknowledged.
+    AtMostOnce,
+    /// 1: acknowledged by PUBACK.
+    AtLeastOnce,
+    /// 2: acknowledged by PUBCOMP.
+    ExactlyOnce,
+}
+
+/// `[mqtt]`.
+#[derive(Debug, Clone)]
+pub struct Mqtt {
+    /// Host of `broker_url` (`mqtt://host:port`).
+    pub host: String,
+    /// Port of `broker_url`; 1883 unless told.
+    pub port: u16,
+    /// MQTT client identifier.
+    pub client_id: String,
+    /// First level or levels of every topic; no `/` at its ends.
+    pub topic_prefix: String,
+    /// Of every publish.
+    pub qos: Qos,
+    /// Seconds between pings, whole, at least one.
+    pub keep_alive: Duration,
+    /// Login name.
+    pub username: Option<String>,
+    /// Login password.
+    pub password: Option<SecretString>,
+    /// Publishes that may wait for their acknowledgement at once.
+    pub max_inflight: u16,
+}
+
+/// `[influxdb]`.
+#[derive(Debug, Clone)]
+pub struct Influxdb {
+    /// `http://host:port`; validated, without a path.
+    pub url: url::Url,
+    /// Organisation.
+    pub org: String,
+    /// Bucket.
+    pub bucket: String,
+    /// API token; empty: none is sent.
+    pub token: SecretString,
+    /// Points that make a batch while there is no backlog.
+    pub batch_size: usize,
+    /// A batch is written at this age though it is not full.
+    pub flush_interval: Duration,
+    /// Points in one write while a backlog drains.
+    pub max_batch_size: usize,
+    /// Whether bodies are compressed.
+    pub gzip: bool,
+    /// Of one write, from the connection to the end of the answer.
+    pub timeout: Duration,
+}
+
+/// Where the journal lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalPath {
+    /// `:memory:`: lost with the process.
+    Memory,
+    /// A file.
+    File(PathBuf),
+}
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: every group commit is synced to the disk.
+    Full,
+    /// A crash of the process.
+    Normal,
+}
+
+/// `[journal]`.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    /// Where it lives.
+    pub path: JournalPath,
+    /// Messages kept, delivered ones included; beyond, the oldest go.
+    pub max_messages: u64,
+    /// Size of the data in bytes beyond which the oldest go; `None`: only `max_messages` counts.
+    pub max_bytes: Option<u64>,
+    /// What a commit survives.
+    pub durability: Durability,
+    /// How long delivered packets stay.
+    pub history: Duration,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {
+    /// `[telemetry.nodes]`: wire or default name → name to use.
+    pub nodes: std::collections::BTreeMap<String, String>,
+    /// `[telemetry.metrics.KEY]`: additions to and changes of the metric table.
+    pub metrics: std::collections::BTreeMap<String, Metric>,
+    /// How far device and gateway clock may drift apart before the anchor is set anew.
+    pub clock_tolerance: Duration,
+}
+
+/// `[telemetry.metrics.KEY]`: what is set here replaces the built-in entry of that key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metric {
+    /// Name on the way out.
+    pub name: Option<String>,
+    /// Unit shown.
+    pub unit: Option<String>,
+    /// The `sensor_type` tag.
+    pub sensor_type: Option<String>,
+    /// Below it the TUI raises an alarm.
+    pub min: Option<f64>,
+    /// Above it the TUI raises an alarm.
+    pub max: Option<f64>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where log lines go when no terminal UI runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// When a new log file is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRotation {
+    /// Every hour.
+    Hourly,
+    /// Every day.
+    Daily,
+    /// Never.
+    Never,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Folder of the log files; `None`: no files.
+    pub dir: Option<PathBuf>,
+    /// When a new file is begun.
+    pub rotation: LogRotation,
+    /// How many files are kept; the oldest go first.
+    pub max_files: usize,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter as `info,fieldgate::sink=debug`.
+    pub level: String,
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Where lines go when no terminal UI runs.
+    pub output: LogOutput,
+}

@@ -1,0 +1,19 @@
+//! fieldgate: a gateway from sensor telemetry to MQTT and InfluxDB that loses nothing on the way.
+//!
+//! ```text
+//! source ─bytes→ framer ─frames→ decoder ─packets→ journal ─┬→ mqtt sink ──→ broker
+//!                                                           └→ influx sink → InfluxDB
+//! every stage reports to → monitor (counters, link states, latest values) → snapshot → log
+//! operator → command → the stage that it names
+//! ```
+//!
+//! Data flows in one direction. Live data and backlog are the same thing: a sink that reads the
+//! journal from its cursor. A module may use those before it in this order:
+//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `commands`.
+
+pub mod config;
+pub mod journal;
+pub mod monitor;
+pub mod sink;
+pub mod source;
+pub mod telemetry;

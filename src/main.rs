@@ -1,0 +1,3 @@
+//! The fieldgate command.
+
+fn main() {}
