@@ -1,9 +1,19 @@
 //! From bytes to packets: pure code without any I/O and without anything else of the crate.
 
+mod clock;
+mod decoder;
+mod framer;
+mod loss;
+mod metrics;
 mod packet;
 mod reading;
 mod reject;
 
+pub use clock::{ClockEvent, DeviceClock, Received, Timeline};
+pub use decoder::{Decoded, Decoder};
+pub use framer::{Framer, MAX_FRAME, Segment};
+pub use loss::LossCounter;
+pub use metrics::{MetricInfo, MetricTable};
 pub use packet::{Packet, Timestamp};
 pub use reading::{Name, Reading, ShortestValue, is_safe};
 pub use reject::RejectReason;
