@@ -116,7 +116,7 @@ impl Driver {
                 Interruption::Failed(error) => return Err(error),
                 Interruption::Shutdown => {
                     // Not waited for: a read of standard input may never return.
-                    while let Ok(Ok(chunk)) = stream.try_recv() {
+                    while let Some(chunk) = stream.next_ready() {
                         if self.send(chunk).await.is_err() {
                             break;
                         }
@@ -180,14 +180,9 @@ impl Driver {
         let interruption = self.forward(&mut open.stream).await;
         // What was read before the end still counts, and the port must be free before it can be
         // opened again.
-        open.stream.close();
         let mut rest = Vec::new();
-        let emptied = timeout(CLOSE_TIMEOUT, async {
-            while let Some(chunk) = open.stream.recv().await {
-                rest.extend(chunk);
-            }
-        });
-        if emptied.await.is_err() {
+        let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
+        if closed.is_err() {
             warn!(peer = %open.peer, "The source takes too long to close; it is left behind.");
         }
         for chunk in rest {
@@ -219,7 +214,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 interruption = self.interruption() => return interruption,
-                chunk = stream.recv() => match chunk {
+                chunk = stream.next() => match chunk {
                     None => return Interruption::InputEnded,
                     Some(Err(error)) => return Interruption::Failed(error),
                     Some(Ok(chunk)) => if self.send(chunk).await.is_err() {
@@ -300,5 +295,116 @@ struct Seconds(Duration);
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1}s", self.0.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeWriter, Write};
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::source::stream::read_in_thread;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// A source that reads a pipe as it would standard input.
+    struct Piped {
+        input: PipeWriter,
+        chunks: mpsc::Receiver<Chunk>,
+        monitor: Arc<Monitor>,
+        reconnect: Arc<Notify>,
+        hold: watch::Sender<bool>,
+        shutdown: CancellationToken,
+        task: JoinHandle<Result<End, SourceError>>,
+    }
+
+    fn piped() -> Piped {
+        let (reader, input) = std::io::pipe().unwrap();
+        let (out, chunks) = mpsc::channel(4);
+        let (hold, on_hold) = watch::channel(false);
+        let monitor = Arc::new(Monitor::default());
+        let reconnect = Arc::new(Notify::new());
+        let shutdown = CancellationToken::new();
+        let driver = Driver::new(
+            out,
+            Arc::clone(&monitor),
+            Arc::clone(&reconnect),
+            on_hold,
+            shutdown.clone(),
+        );
+        let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
+        Piped {
+            input,
+            chunks,
+            monitor,
+            reconnect,
+            hold,
+            shutdown,
+            task: tokio::spawn(driver.play("pipe", open)),
+        }
+    }
+
+    impl Piped {
+        async fn read(&mut self, expected: &[u8]) {
+            let mut read = Vec::new();
+            while read.len() < expected.len() {
+                let chunk = timeout(DEADLINE, self.chunks.recv()).await.unwrap();
+                read.extend_from_slice(&chunk.unwrap().bytes);
+            }
+            assert_eq!(read, expected);
+        }
+
+        async fn wait_for(&self, state: LinkState) {
+            let start = Instant::now();
+            while self.monitor.link(LinkId::Source).state != state {
+                assert!(start.elapsed() < DEADLINE, "never {state:?}");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn input_is_read_to_its_end() {
+        let mut piped = piped();
+        piped.input.write_all(b"one").unwrap();
+        piped.read(b"one").await;
+        piped.reconnect.notify_one();
+        piped.input.write_all(b"two").unwrap();
+        piped.read(b"two").await;
+        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Up);
+        drop(piped.input);
+        let end = timeout(DEADLINE, piped.task).await.unwrap().unwrap();
+        assert_eq!(end.unwrap(), End::InputEnded);
+        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Ended);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_waits_for_input_does_not_hold_up_a_shutdown() {
+        let mut piped = piped();
+        piped.input.write_all(b"one").unwrap();
+        piped.read(b"one").await;
+        let start = Instant::now();
+        piped.shutdown.cancel();
+        let end = timeout(DEADLINE, piped.task).await.unwrap().unwrap();
+        assert_eq!(end.unwrap(), End::Cancelled);
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn held_input_waits_until_it_is_released() {
+        let mut piped = piped();
+        piped.wait_for(LinkState::Up).await;
+        piped.hold.send(true).unwrap();
+        piped.wait_for(LinkState::Held).await;
+        piped.input.write_all(b"later").unwrap();
+        let silence = timeout(Duration::from_millis(50), piped.chunks.recv()).await;
+        assert!(silence.is_err());
+        piped.hold.send(false).unwrap();
+        piped.read(b"later").await;
+        piped.wait_for(LinkState::Up).await;
+        drop(piped.input);
+        drop(piped.task);
     }
 }

@@ -32,7 +32,7 @@ async fn replay(mut recording: Stream, factor: f64, feed: Feed) -> Result<(), So
     let mut pace = Pace::new();
     let mut last_ts = None;
     loop {
-        let chunk = recording.recv().await.transpose()?;
+        let chunk = recording.next().await.transpose()?;
         let ended = chunk.is_none();
         match chunk {
             Some(chunk) => splitter.push(&chunk.bytes),
@@ -183,4 +183,128 @@ fn number_after_colon(bytes: &[u8], from: usize) -> Option<(u32, usize)> {
 fn skip(bytes: &[u8], from: usize, kind: fn(&u8) -> bool) -> usize {
     let rest = &bytes[from..];
     from + rest.iter().take_while(|byte| kind(byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All segments of a recording that is read in parts of these lengths, again and again.
+    fn split(input: &[u8], lengths: &[usize]) -> Vec<(Option<u32>, String)> {
+        let mut splitter = Splitter::default();
+        let mut segments = Vec::new();
+        let mut rest = input;
+        for length in lengths.iter().cycle() {
+            let (part, later) = rest.split_at((*length).min(rest.len()));
+            splitter.push(part);
+            rest = later;
+            if rest.is_empty() {
+                splitter.end();
+            }
+            while let Some(Segment { bytes, ts }) = splitter.next_segment() {
+                segments.push((ts, String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            if rest.is_empty() {
+                break;
+            }
+        }
+        segments
+    }
+
+    #[test]
+    fn segments_begin_where_an_object_with_a_time_begins() {
+        type Segments<'a> = &'a [(Option<u32>, &'a str)];
+        let cases: [(&str, Segments); 7] = [
+            ("", &[]),
+            ("no time at all {}", &[(None, "no time at all {}")]),
+            (
+                "{\"ts\":1,\"id\":\"N2\"}\n{\"ts\":23}\n",
+                &[
+                    (Some(1), "{\"ts\":1,\"id\":\"N2\"}\n"),
+                    (Some(23), "{\"ts\":23}\n"),
+                ],
+            ),
+            (
+                "tail}\\n[INFO] {\"ts\" : 12,\"n2\":{}}\\n (x) {y} {\"ts\":4294967295",
+                &[
+                    (None, "tail}\\n[INFO] "),
+                    (Some(12), "{\"ts\" : 12,\"n2\":{}}\\n (x) {y} "),
+                    (Some(u32::MAX), "{\"ts\":4294967295"),
+                ],
+            ),
+            (
+                "{\"ts\":4294967296}{\"ts\":null}{\"ts\":}{\"ts\"",
+                &[(None, "{\"ts\":4294967296}{\"ts\":null}{\"ts\":}{\"ts\"")],
+            ),
+            (
+                "{\"id\":\"ts\",\"ts\":5}",
+                &[(Some(5), "{\"id\":\"ts\",\"ts\":5}")],
+            ),
+            (
+                "\"ts\":5}{\"ts\":7",
+                &[(Some(5), "\"ts\":5}"), (Some(7), "{\"ts\":7")],
+            ),
+        ];
+        for (input, expected) in cases {
+            for length in [1, 2, 3, 7, 1000] {
+                let expected: Vec<_> = expected
+                    .iter()
+                    .map(|(ts, text)| (*ts, (*text).to_owned()))
+                    .collect();
+                assert_eq!(
+                    split(input.as_bytes(), &[length]),
+                    expected,
+                    "{input} by {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_recording_without_times_is_not_kept_in_memory() {
+        let noise = vec![b'{'; READ_SIZE];
+        let mut splitter = Splitter::default();
+        for _ in 0..10 {
+            splitter.push(&noise);
+            while splitter.next_segment().is_some() {}
+            assert!(splitter.pending.len() <= Splitter::LONGEST);
+        }
+    }
+
+    #[test]
+    fn gaps_follow_the_device_clock_within_reason() {
+        for (last_ts, ts, factor, expected_millis) in [
+            (None, 5_000, 1.0, 0),
+            (Some(12_000), 22_000, 1.0, 10_000),
+            (Some(12_000), 22_000, 10.0, 1_000),
+            (Some(12_000), 22_000, 0.5, 20_000),
+            (Some(22_000), 12_000, 1.0, 0),
+            (Some(0), u32::MAX, 1.0, 300_000),
+            (Some(0), u32::MAX, 1e-300, 300_000),
+            (Some(0), u32::MAX, 1e300, 0),
+        ] {
+            let expected = Duration::from_millis(expected_millis);
+            assert_eq!(
+                gap(last_ts, ts, factor),
+                expected,
+                "{last_ts:?} {ts} {factor}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_the_reads_do_not_matter(
+            parts in prop::collection::vec("\\{\"ts\": ?[0-9]{1,10}|[ -~\n]{0,30}|\"ts\"|\\{", 0..40),
+            lengths in prop::collection::vec(1_usize..200, 1..5),
+        ) {
+            let input = parts.concat();
+            let segments = split(input.as_bytes(), &lengths);
+            let whole: String = segments.iter().map(|(_, text)| text.as_str()).collect();
+            prop_assert_eq!(&whole, &input);
+            prop_assert_eq!(segments, split(input.as_bytes(), &[usize::MAX]));
+        }
+    }
 }

@@ -52,6 +52,8 @@ impl Damage {
 #[derive(Debug, Clone)]
 pub struct Generator {
     random: Rng,
+    /// Decides on damage alone: the frames are the same with and without it.
+    accidents: Rng,
     damage: f64,
     uptime: Duration,
     packets: u64,
@@ -67,6 +69,7 @@ impl Generator {
     /// frames, 0 to 1.
     pub fn new(nodes: u32, damage: f64, seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
+        let accidents = random.fork();
         let board = (nodes >= BOARD).then(|| Node::new(BOARD, &mut random));
         let remotes = (1..=nodes.max(1))
             .filter(|number| *number != BOARD)
@@ -74,6 +77,7 @@ impl Generator {
             .collect();
         Self {
             random,
+            accidents,
             damage,
             uptime: FIRST_UPTIME,
             packets: 0,
@@ -87,8 +91,8 @@ impl Generator {
 
     /// Appends the next frame to `out`, then lets `step` pass. Says what was done to the frame.
     pub fn write_next(&mut self, step: Duration, out: &mut BytesMut) -> Option<Damage> {
-        let damage = (self.random.f64() < self.damage)
-            .then(|| Damage::ALL[self.random.usize(..Damage::ALL.len())]);
+        let damage = (self.accidents.f64() < self.damage)
+            .then(|| Damage::ALL[self.accidents.usize(..Damage::ALL.len())]);
         self.packets += 1;
         if self.random.f64() < RADIO_ERRORS {
             self.radio_errors += 1;
@@ -153,13 +157,13 @@ impl Generator {
     fn apply(&mut self, damage: Damage, start: usize, out: &mut BytesMut) {
         // Not the line feed: that one has its own kind of damage.
         let last = out.len() - 1;
-        let place = self.random.usize(start..last);
+        let place = self.accidents.usize(start..last);
         match damage {
             Damage::DroppedByte => {
                 out.copy_within(place + 1.., place);
                 out.truncate(last);
             }
-            Damage::FlippedByte => out[place] ^= 1 << self.random.u8(..8),
+            Damage::FlippedByte => out[place] ^= 1 << self.accidents.u8(..8),
             Damage::CutTail => {
                 out.truncate(place);
                 out.extend_from_slice(b"\n");
@@ -257,7 +261,8 @@ impl Node {
     /// Strength and signal-to-noise ratio of one packet, whole dBm and dB as the radio gives them.
     fn signal(&self, random: &mut Rng) -> (i32, i32) {
         let strength = self.mean_signal + 6.0 * (random.f64() - 0.5);
-        let ratio = (13.0 + (strength + 70.0) / 5.0).clamp(-12.0, 13.0);
+        let margin = (strength + 75.0).min(0.0) / 3.0;
+        let ratio = 10.0 + margin + 6.0 * (random.f64() - 0.5);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "both lie between -130 and 20"
@@ -288,5 +293,193 @@ impl Drift {
         // Evenly spread over [-√3, √3]: a standard deviation of one.
         let noise = 12.0_f64.sqrt() * (random.f64() - 0.5);
         self.value = self.value * kept + self.spread * (1.0 - kept * kept).sqrt() * noise;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    const STEP: Duration = Duration::from_millis(100);
+
+    fn frames(nodes: u32, count: usize, step: Duration) -> Vec<Value> {
+        let mut generator = Generator::new(nodes, 0.0, 7);
+        let mut out = BytesMut::new();
+        for _ in 0..count {
+            assert_eq!(generator.write_next(step, &mut out), None);
+        }
+        let text = std::str::from_utf8(&out).unwrap();
+        assert!(text.ends_with('\n'));
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect()
+    }
+
+    #[test]
+    fn frames_look_like_the_wire_format() {
+        let mut generator = Generator::new(2, 0.0, 1);
+        let mut out = BytesMut::new();
+        for _ in 0..=WARM_UP_PACKETS {
+            out.clear();
+            generator.write_next(Duration::from_secs(10), &mut out);
+        }
+        let text = std::str::from_utf8(&out).unwrap();
+        let shape: String = text
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '9' } else { c })
+            .collect();
+        assert_eq!(
+            shape
+                .replace("99999", "9")
+                .replace("9999", "9")
+                .replace("99", "9"),
+            concat!(
+                r#"{"ts":9,"id":"N9","n9":{"t":9.9,"h":9.9,"g":9},"n9":{"t":9.9,"p":9.9},"#,
+                r#""sig":{"rssi":-9,"snr":9},"sts":{"rx":9,"err":9}}"#,
+                "\n"
+            )
+        );
+        assert!(
+            text.starts_with(r#"{"ts":52000,"id":"N2","n1":{"#),
+            "{text}"
+        );
+        assert!(text.contains(r#"},"n2":{"t""#), "{text}");
+        assert!(text.ends_with("\"sts\":{\"rx\":5,\"err\":0}}\n"), "{text}");
+    }
+
+    #[test]
+    fn nodes_take_turns_and_the_board_warms_up() {
+        for (nodes, turns) in [
+            (0, vec![1]),
+            (1, vec![1]),
+            (2, vec![1]),
+            (3, vec![1, 3]),
+            (5, vec![1, 3, 4, 5]),
+        ] {
+            for (index, frame) in frames(nodes, 20, STEP).iter().enumerate() {
+                let remote = format!("n{}", turns[index % turns.len()]);
+                let mut expected = vec!["id", "n2", "sig", "sts", "ts", &remote];
+                expected.sort_unstable();
+                assert_eq!(keys(frame), expected);
+                assert_eq!(keys(&frame[&remote]), ["g", "h", "t"]);
+                let board_speaks = nodes >= 2 && index >= 4;
+                let board: &[&str] = if board_speaks { &["p", "t"] } else { &[] };
+                assert_eq!(keys(&frame["n2"]), board);
+                assert_eq!(frame["sts"]["rx"], index + 1);
+                assert_eq!(frame["ts"], 12_000 + 100 * index);
+            }
+        }
+    }
+
+    #[test]
+    fn values_stay_plausible_and_move_slowly_for_a_year() {
+        let frames = frames(2, 50_000, Duration::from_mins(10));
+        let values = |node: &str, key: &str| -> Vec<f64> {
+            frames
+                .iter()
+                .filter_map(|frame| frame[node][key].as_f64())
+                .collect()
+        };
+        for (node, key, lowest, highest, largest_step) in [
+            ("n1", "t", 10.0, 35.0, 3.0),
+            ("n1", "h", 20.0, 90.0, 12.0),
+            ("n1", "g", 50_000.0, 130_000.0, 30_000.0),
+            ("n2", "t", 10.0, 35.0, 3.0),
+            ("n2", "p", 1_000.0, 1_030.0, 15.0),
+            ("sig", "rssi", -100.0, -40.0, 60.0),
+            ("sig", "snr", -15.0, 15.0, 30.0),
+        ] {
+            let values = values(node, key);
+            assert!(
+                values.iter().all(|v| (lowest..=highest).contains(v)),
+                "{node} {key}"
+            );
+            assert!(
+                values
+                    .windows(2)
+                    .all(|w| (w[0] - w[1]).abs() <= largest_step),
+                "{node} {key}"
+            );
+            assert!(values.windows(2).any(|w| w[0] < w[1]), "{node} {key}");
+        }
+        let (t, h) = (values("n1", "t"), values("n1", "h"));
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        let (mean_t, mean_h) = (mean(&t), mean(&h));
+        let covariance: f64 = t
+            .iter()
+            .zip(&h)
+            .map(|(t, h)| (t - mean_t) * (h - mean_h))
+            .sum();
+        assert!(covariance < 0.0, "warm air is dry");
+    }
+
+    #[test]
+    fn the_device_clock_wraps_at_32_bits() {
+        let frames = frames(2, 2, Duration::from_millis(1 << 32));
+        assert_eq!(frames[0]["ts"], frames[1]["ts"]);
+    }
+
+    #[test]
+    fn one_seed_gives_one_stream() {
+        let stream = |seed| {
+            let mut generator = Generator::new(4, 0.3, seed);
+            let mut out = BytesMut::new();
+            for _ in 0..500 {
+                generator.write_next(STEP, &mut out);
+            }
+            out
+        };
+        assert_eq!(stream(1), stream(1));
+        assert_ne!(stream(1), stream(2));
+    }
+
+    #[test]
+    fn damage_is_what_it_says_and_as_frequent_as_asked() {
+        let mut damaging = Generator::new(2, 0.2, 3);
+        let mut careful = Generator::new(2, 0.0, 3);
+        let mut counts = [0; Damage::ALL.len()];
+        for _ in 0..10_000 {
+            let (mut out, mut intact) = (BytesMut::new(), BytesMut::new());
+            let damage = damaging.write_next(STEP, &mut out);
+            careful.write_next(STEP, &mut intact);
+            let Some(damage) = damage else {
+                assert_eq!(out, intact);
+                continue;
+            };
+            counts[damage as usize] += 1;
+            let differing = out.iter().zip(&intact).filter(|(a, b)| a != b).count();
+            match damage {
+                Damage::DroppedByte => assert_eq!(out.len() + 1, intact.len()),
+                Damage::FlippedByte => assert_eq!((out.len(), differing), (intact.len(), 1)),
+                Damage::CutTail => {
+                    assert!(out.ends_with(b"\n") && out.len() <= intact.len());
+                    assert!(intact.starts_with(&out[..out.len() - 1]));
+                }
+                Damage::RunTogether => {
+                    assert!(out.len() < intact.len() && intact.starts_with(&out));
+                    assert!(!out.ends_with(b"\n"));
+                }
+                Damage::NotANumber => {
+                    let text = std::str::from_utf8(&out).unwrap();
+                    assert!(text.contains(r#""rssi":NaN,"snr""#), "{text}");
+                }
+            }
+        }
+        assert!(
+            (1_800..2_200).contains(&counts.iter().sum::<u32>()),
+            "{counts:?}"
+        );
+        assert!(counts.iter().all(|count| *count > 300), "{counts:?}");
     }
 }

@@ -85,3 +85,92 @@ fn attribute(path: &Path) -> Option<String> {
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Adds a port to a tree like `/sys`, with the attributes of its USB device.
+    pub(in crate::source) fn plug_in(
+        sys: &Path,
+        name: &str,
+        interface: &str,
+        usb: &[(&str, &str)],
+    ) {
+        let device = sys.join("devices").join(interface);
+        fs::create_dir_all(&device).unwrap();
+        let tty = sys.join("class/tty").join(name);
+        fs::create_dir_all(&tty).unwrap();
+        symlink(&device, tty.join("device")).unwrap();
+        let usb_device = sys
+            .join("devices")
+            .join(interface.split('/').next().unwrap());
+        for (attribute, value) in usb {
+            fs::write(usb_device.join(attribute), format!("{value}\n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn ports_are_found_with_the_usb_devices_behind_them() {
+        let sys = tempfile::tempdir().unwrap();
+        let sys = sys.path();
+        assert_eq!(ports_in(sys), []);
+        plug_in(
+            sys,
+            "ttyACM10",
+            "1-1/1-1:1.2",
+            &[
+                ("idVendor", "0483"),
+                ("idProduct", "374b"),
+                ("serial", "066CFF"),
+                ("manufacturer", "STMicroelectronics"),
+                ("product", "STM32 STLink"),
+            ],
+        );
+        plug_in(
+            sys,
+            "ttyUSB2",
+            "1-2/1-2:1.0/ttyUSB2",
+            &[("idVendor", "10c4"), ("idProduct", "ea60"), ("serial", "")],
+        );
+        plug_in(sys, "ttyAMA0", "serial0", &[]);
+        plug_in(sys, "ttyS0", "serial8250", &[]);
+        fs::write(sys.join("class/tty/ttyAMA0/type"), "32\n").unwrap();
+        fs::write(sys.join("class/tty/ttyS0/type"), "0\n").unwrap();
+        fs::create_dir_all(sys.join("class/tty/tty1")).unwrap();
+
+        let text = |text: &str| Some(text.to_owned());
+        let port = |path: &str, usb| PortInfo {
+            path: path.into(),
+            usb,
+        };
+        assert_eq!(
+            ports_in(sys),
+            [
+                port("/dev/ttyAMA0", None),
+                port(
+                    "/dev/ttyUSB2",
+                    Some(UsbInfo {
+                        vendor: 0x10c4,
+                        product: 0xea60,
+                        serial_number: None,
+                        manufacturer: None,
+                        product_name: None,
+                    })
+                ),
+                port(
+                    "/dev/ttyACM10",
+                    Some(UsbInfo {
+                        vendor: 0x0483,
+                        product: 0x374b,
+                        serial_number: text("066CFF"),
+                        manufacturer: text("STMicroelectronics"),
+                        product_name: text("STM32 STLink"),
+                    })
+                ),
+            ]
+        );
+    }
+}

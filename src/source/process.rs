@@ -186,7 +186,7 @@ impl Group {
         let emptied = timeout(GRACE, async {
             // The program itself is in the group until it has been waited for.
             let waited = child.wait().await;
-            while waited.is_ok() && killpg(group, None).is_ok() {
+            while waited.is_ok() && any_alive(group) {
                 tokio::time::sleep(POLL).await;
             }
         });
@@ -200,6 +200,30 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether a process of the group still runs. One that has ended stays in its group until its parent
+/// takes note of it, which in a container may be never; so the state of each is looked at.
+fn any_alive(group: Pid) -> bool {
+    if killpg(group, None).is_err() {
+        return false;
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return true;
+    };
+    processes.filter_map(Result::ok).any(|process| {
+        std::fs::read_to_string(process.path().join("stat"))
+            .is_ok_and(|stat| is_alive_in(&stat, group))
+    })
+}
+
+/// Whether `/proc/PID/stat` tells of a running process of the group:
+/// `PID (NAME) STATE PARENT GROUP …`, where the name may hold anything.
+fn is_alive_in(stat: &str, group: Pid) -> bool {
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let mut fields = fields.split(' ');
+    let alive = !matches!(fields.next(), None | Some("" | "Z" | "X"));
+    alive && fields.nth(1).and_then(|field| field.parse().ok()) == Some(group.as_raw())
 }
 
 /// Logs what the program says on standard error. The task's value is the last line.
@@ -252,6 +276,84 @@ impl Lines {
         self.line.clear();
         if !text.trim().is_empty() {
             each(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probe_rs_is_called_with_its_arguments() {
+        let firmware = Path::new("/srv/a firmware.elf");
+        let program = Program::probe_rs(Some("0483:374b:066C"), "STM32F446RETx", firmware);
+        assert_eq!(
+            program.argv,
+            [
+                "probe-rs",
+                "run",
+                "--probe",
+                "0483:374b:066C",
+                "--chip",
+                "STM32F446RETx",
+                "/srv/a firmware.elf"
+            ]
+        );
+        let program = Program::probe_rs(None, "nRF52840_xxAA", firmware);
+        assert_eq!(
+            program.argv,
+            [
+                "probe-rs",
+                "run",
+                "--chip",
+                "nRF52840_xxAA",
+                "/srv/a firmware.elf"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_program_comes_with_advice() {
+        let mut program = Program::probe_rs(None, "nRF52840_xxAA", Path::new("a.elf"));
+        program.argv[0] = "fieldgate-test-no-such-program".to_owned();
+        let text = program.spawn().unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "program fieldgate-test-no-such-program was not found; install it from https://probe.rs"
+        );
+    }
+
+    #[test]
+    fn the_dead_are_not_waited_for() {
+        for (stat, alive) in [
+            ("17 (sh) S 1 42 42 0 -1", true),
+            ("17 (a) b) Z (c) R 1 42 42 0", true),
+            ("17 (sh) Z 1 42 42 0 -1", false),
+            ("17 (sh) S 1 41 42 0 -1", false),
+            ("17 (sh) S", false),
+            ("", false),
+        ] {
+            assert_eq!(is_alive_in(stat, Pid::from_raw(42)), alive, "{stat}");
+        }
+    }
+
+    #[test]
+    fn log_lines_are_short_and_clean() {
+        let long = "x".repeat(5000);
+        let input = format!("one\r\n\n  \n\u{1b}[31mred\x07 caf\u{e9}\n{long}\nend");
+        for length in [1, 3, 10_000] {
+            let mut lines = Lines::default();
+            let mut seen = Vec::new();
+            for part in input.as_bytes().chunks(length) {
+                lines.push(part, |line| seen.push(line));
+                assert!(lines.line.len() <= Lines::LONGEST);
+            }
+            lines.end(|line| seen.push(line));
+            assert_eq!(
+                seen,
+                ["one", "[31mred caf\u{e9}", &long[..Lines::LONGEST], "end"]
+            );
         }
     }
 }

@@ -116,17 +116,16 @@ fn open_port(path: &Path, baud: u32) -> Result<TTYPort, SourceError> {
         .exclusive(true)
         .timeout(READ_TIMEOUT)
         .open_native()
-        .map_err(|error| {
-            let path = path.to_owned();
-            match error.kind {
-                ErrorKind::NoDevice => SourceError::PortBusy { path },
-                ErrorKind::Io(io::ErrorKind::NotFound) => SourceError::PortMissing { path },
-                ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-                    SourceError::PortPermission { path }
-                }
-                _ => SourceError::PortOpen { path, error },
-            }
-        })
+        .map_err(|error| open_error(path.to_owned(), error))
+}
+
+fn open_error(path: PathBuf, error: serialport::Error) -> SourceError {
+    match error.kind {
+        ErrorKind::NoDevice => SourceError::PortBusy { path },
+        ErrorKind::Io(io::ErrorKind::NotFound) => SourceError::PortMissing { path },
+        ErrorKind::Io(io::ErrorKind::PermissionDenied) => SourceError::PortPermission { path },
+        _ => SourceError::PortOpen { path, error },
+    }
 }
 
 fn read_in_thread(
@@ -170,4 +169,74 @@ fn read_until_lost(port: &mut impl Read, feed: &Feed) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ports::{ports_in, tests::plug_in};
+
+    #[test]
+    fn a_board_is_found_under_whatever_name_it_has() {
+        let sys = tempfile::tempdir().unwrap();
+        let board = |serial| {
+            [
+                ("idVendor", "0483"),
+                ("idProduct", "374B"),
+                ("serial", serial),
+            ]
+        };
+        plug_in(sys.path(), "ttyACM10", "1-1/1-1:1.2", &board("066CFF"));
+        plug_in(sys.path(), "ttyACM3", "1-2/1-2:1.2", &board("077DEE"));
+        plug_in(sys.path(), "ttyS1", "serial8250", &[]);
+        let ports = ports_in(sys.path());
+        let usb_id = |vendor, product| PortSelector::UsbId { vendor, product };
+        let serial = |number: &str| PortSelector::SerialNumber(number.to_owned());
+        for (selector, expected) in [
+            (PortSelector::Path("/dev/any".into()), Ok("/dev/any")),
+            (usb_id(0x0483, 0x374b), Ok("/dev/ttyACM3")),
+            (serial("066CFF"), Ok("/dev/ttyACM10")),
+            (serial("066cff"), Ok("/dev/ttyACM10")),
+            (usb_id(0x0483, 0x374c), Err("USB id 0483:374c")),
+            (serial("066CF"), Err("USB serial number 066CF")),
+        ] {
+            match (find(&selector, &ports), expected) {
+                (Ok(path), Ok(expected)) => assert_eq!(path, Path::new(expected)),
+                (Err(error), Err(named)) => {
+                    let text = error.to_string();
+                    assert!(text.contains(named), "{text}");
+                    assert!(
+                        text.contains("/dev/ttyS1, /dev/ttyACM3, /dev/ttyACM10"),
+                        "{text}"
+                    );
+                }
+                (found, expected) => panic!("{found:?} instead of {expected:?}"),
+            }
+        }
+        let nothing = find(&serial("1"), &[]).unwrap_err().to_string();
+        assert!(nothing.ends_with("Ports present: none"), "{nothing}");
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        for (kind, advice) in [
+            (
+                ErrorKind::Io(io::ErrorKind::PermissionDenied),
+                "usermod -aG dialout",
+            ),
+            (
+                ErrorKind::Io(io::ErrorKind::NotFound),
+                "is the board plugged in?",
+            ),
+            (ErrorKind::NoDevice, "in use by another program"),
+            (ErrorKind::Unknown, "not a typewriter"),
+        ] {
+            let error = serialport::Error::new(kind, "not a typewriter");
+            let text = open_error("/dev/ttyACM0".into(), error).to_string();
+            assert!(
+                text.contains("/dev/ttyACM0") && text.contains(advice),
+                "{text}"
+            );
+        }
+    }
 }

@@ -5,14 +5,39 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Chunk, SourceError};
 use crate::telemetry::Timestamp;
 
 /// An open source. An error is the last thing that comes out of it; without one, the end of the
-/// stream is the end of the input. Closing or dropping it closes the source, which keeps its sender
-/// until it has let go of whatever it had open.
-pub(super) type Stream = mpsc::Receiver<Result<Chunk, SourceError>>;
+/// stream is the end of the input. Dropping it closes the source.
+pub(super) struct Stream {
+    chunks: mpsc::Receiver<Result<Chunk, SourceError>>,
+    open: DropGuard,
+}
+
+impl Stream {
+    /// What comes next; `None`: the source is closed, and nothing of it is left.
+    pub(super) async fn next(&mut self) -> Option<Result<Chunk, SourceError>> {
+        self.chunks.recv().await
+    }
+
+    /// What was read already and not yet taken.
+    pub(super) fn next_ready(&mut self) -> Option<Chunk> {
+        self.chunks.try_recv().ok()?.ok()
+    }
+
+    /// Closes the source, adds to `rest` what was read already, and returns when nothing of the
+    /// source is left.
+    pub(super) async fn close(self, rest: &mut Vec<Chunk>) {
+        let Self { mut chunks, open } = self;
+        drop(open);
+        while let Some(chunk) = chunks.recv().await {
+            rest.extend(chunk);
+        }
+    }
+}
 
 /// Chunks that may lie between reader and driver. Few: what is not read yet is safe with the
 /// system, or holds back the program that writes it.
@@ -24,30 +49,44 @@ pub(super) const READ_SIZE: usize = 64 * 1024;
 /// Nobody reads the stream any more.
 pub(super) struct Closed;
 
-/// Where a kind of source puts what it read.
+/// Where a kind of source puts what it read. The stream lasts as long as its feeds: they are kept
+/// until whatever was open is closed.
 #[derive(Clone)]
 pub(super) struct Feed {
     chunks: mpsc::Sender<Result<Chunk, SourceError>>,
+    closed: CancellationToken,
     started: Instant,
 }
 
 impl Feed {
     /// A feed and the stream that comes out of it.
     pub(super) fn new(started: Instant) -> (Self, Stream) {
-        let (chunks, stream) = mpsc::channel(DEPTH);
-        (Self { chunks, started }, stream)
+        let (sender, chunks) = mpsc::channel(DEPTH);
+        let closed = CancellationToken::new();
+        let stream = Stream {
+            chunks,
+            open: closed.clone().drop_guard(),
+        };
+        let feed = Self {
+            chunks: sender,
+            closed,
+            started,
+        };
+        (feed, stream)
     }
 
-    /// Puts bytes that were read just now.
+    /// Puts bytes that were read just now. They arrive also when no more are wanted after them.
     pub(super) async fn put(&self, bytes: Bytes) -> Result<(), Closed> {
         let chunk = self.stamp(bytes);
-        self.chunks.send(Ok(chunk)).await.map_err(|_| Closed)
+        let sent = self.chunks.send(Ok(chunk)).await;
+        self.more_wanted(sent.is_ok())
     }
 
     /// As [`put`](Self::put), from a thread.
     pub(super) fn put_blocking(&self, bytes: Bytes) -> Result<(), Closed> {
         let chunk = self.stamp(bytes);
-        self.chunks.blocking_send(Ok(chunk)).map_err(|_| Closed)
+        let sent = self.chunks.blocking_send(Ok(chunk));
+        self.more_wanted(sent.is_ok())
     }
 
     /// Ends the stream with an error, for whoever still wants to know.
@@ -62,12 +101,20 @@ impl Feed {
 
     /// Returns when nobody reads the stream any more.
     pub(super) async fn closed(&self) {
-        self.chunks.closed().await;
+        self.closed.cancelled().await;
     }
 
     /// Whether nobody reads the stream any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.chunks.is_closed()
+        self.closed.is_cancelled()
+    }
+
+    fn more_wanted(&self, sent: bool) -> Result<(), Closed> {
+        if sent && !self.is_closed() {
+            Ok(())
+        } else {
+            Err(Closed)
+        }
     }
 
     fn stamp(&self, bytes: Bytes) -> Chunk {
@@ -110,20 +157,19 @@ pub(super) fn read_in_thread<R: Read>(
     started: Instant,
 ) -> Result<Stream, SourceError> {
     let (feed, stream) = Feed::new(started);
-    let thread_name = name.clone();
-    let thread = std::thread::Builder::new().name("source".to_owned());
-    let spawned = thread.spawn(move || {
-        if let Err(error) = open().and_then(|reader| read_to_end(reader, &feed)) {
-            feed.fail_blocking(SourceError::Read { name, error });
-        }
-    });
-    match spawned {
-        Ok(_) => Ok(stream),
-        Err(error) => Err(SourceError::Thread {
-            name: thread_name,
+    let unread = name.clone();
+    std::thread::Builder::new()
+        .name("source".to_owned())
+        .spawn(move || {
+            if let Err(error) = open().and_then(|reader| read_to_end(reader, &feed)) {
+                feed.fail_blocking(SourceError::Read { name, error });
+            }
+        })
+        .map_err(|error| SourceError::Thread {
+            name: unread,
             error,
-        }),
-    }
+        })?;
+    Ok(stream)
 }
 
 fn read_to_end(mut reader: impl Read, feed: &Feed) -> io::Result<()> {
