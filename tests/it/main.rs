@@ -7,4 +7,5 @@
 )]
 
 mod fixtures;
+mod influx_client;
 mod support;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub(crate) use contract_server::{ContractServer, Reply};
 pub(crate) use fieldgate::Fieldgate;
 pub(crate) use http::request;
-pub(crate) use line_protocol::Point;
+pub(crate) use line_protocol::{Point, parse as parse_lines};
 pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use pty::Pty;
