@@ -1,1 +1,3 @@
 //! Where readings go.
+
+pub mod influx;

@@ -1,0 +1,121 @@
+//! Readings as line protocol: `<metric>,node_id=<node>,sensor_type=<type> value=<value> <ns>`,
+//! escaped as its [specification][spec] says.
+//!
+//! [spec]: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
+
+use std::fmt::Write;
+
+use crate::journal::Row;
+use crate::telemetry::{Name, Reading, ShortestValue, Timestamp};
+
+/// Appends one line for each reading of a row.
+pub fn push_row<'a>(lines: &mut String, row: &Row, sensor_type: impl Fn(&Name) -> &'a str) {
+    for reading in &row.readings {
+        push_reading(lines, reading, row.event_time, sensor_type(&reading.metric));
+    }
+}
+
+/// Appends the line of one reading. A tag must not be empty: an empty sensor type is left out.
+pub fn push_reading(lines: &mut String, reading: &Reading, time: Timestamp, sensor_type: &str) {
+    push_escaped(lines, reading.metric.as_str(), ", ");
+    lines.push_str(",node_id=");
+    push_escaped(lines, reading.node.as_str(), ",= ");
+    if !sensor_type.is_empty() {
+        lines.push_str(",sensor_type=");
+        push_escaped(lines, sensor_type, ",= ");
+    }
+    let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}
+
+/// Puts a backslash before each special character. Line protocol has no way to write a line end or
+/// a backslash before a special character, so what [`Name`] replaces is replaced here too, for
+/// texts that are no names.
+fn push_escaped(lines: &mut String, text: &str, special: &str) {
+    for c in text.chars() {
+        if c.is_control() || c == '\\' {
+            lines.push('_');
+            continue;
+        }
+        if special.contains(c) {
+            lines.push('\\');
+        }
+        lines.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(node: &str, metric: &str, value: f64, sensor_type: &str) -> String {
+        let reading = Reading {
+            node: node.into(),
+            metric: metric.into(),
+            value,
+        };
+        let mut lines = String::new();
+        let time = Timestamp(1_703_174_400_000_000_000);
+        push_reading(&mut lines, &reading, time, sensor_type);
+        lines
+    }
+
+    #[test]
+    fn a_reading_is_one_line() {
+        assert_eq!(
+            line("node1", "temperature", 27.6, "environmental"),
+            "temperature,node_id=node1,sensor_type=environmental value=27.6 1703174400000000000\n"
+        );
+        assert_eq!(
+            line("signal", "rssi", -39.0, "radio"),
+            "rssi,node_id=signal,sensor_type=radio value=-39 1703174400000000000\n"
+        );
+    }
+
+    #[test]
+    fn special_characters_are_escaped_where_they_are_special() {
+        assert_eq!(
+            line("a b,c=d", "x y,z=1", 1e300, "k=v, w"),
+            "x\\ y\\,z=1,node_id=a\\ b\\,c\\=d,sensor_type=k\\=v\\,\\ w \
+             value=1e300 1703174400000000000\n"
+        );
+        assert_eq!(
+            line("Küche", "ppm", 0.5, "a\\\nb"),
+            "ppm,node_id=Küche,sensor_type=a__b value=0.5 1703174400000000000\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_sensor_type_is_no_tag() {
+        assert_eq!(
+            line("node1", "lux", 120.0, ""),
+            "lux,node_id=node1 value=120 1703174400000000000\n"
+        );
+    }
+
+    #[test]
+    fn a_row_is_appended_in_the_order_of_its_readings() {
+        let reading = |metric: &str, value| Reading {
+            node: "node1".into(),
+            metric: metric.into(),
+            value,
+        };
+        let row = Row {
+            sequence: 1,
+            total: 2,
+            received: Timestamp(9),
+            event_time: Timestamp(-5),
+            readings: vec![reading("t", 1.0), reading("h", 2.0)],
+        };
+        let mut lines = String::from("before\n");
+        push_row(&mut lines, &row, |metric| {
+            if metric.as_str() == "t" { "a" } else { "b" }
+        });
+        assert_eq!(
+            lines,
+            "before\n\
+             t,node_id=node1,sensor_type=a value=1 -5\n\
+             h,node_id=node1,sensor_type=b value=2 -5\n"
+        );
+    }
+}

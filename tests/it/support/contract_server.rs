@@ -1,0 +1,316 @@
+//! The write endpoint of InfluxDB 2 as its API documentation has it, with every answer that the
+//! real one gives only on bad days.
+//! <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>
+
+mod http;
+
+use std::collections::VecDeque;
+use std::io::{self, BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::line_protocol::{self, Point};
+use super::poll;
+use http::{Request, Response};
+
+/// What happens to a write that is correct.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    /// Taken: 204.
+    Ok,
+    /// Not taken: a status and a body.
+    Status(u16, String),
+    /// Not taken: 429 or 503 and the seconds after which to come again.
+    RetryAfter(u16, u32),
+    /// Taken, and the connection ends in the middle of the answer.
+    CutMidAnswer,
+    /// Taken, and the answer comes only after this time.
+    TakeThenHang(Duration),
+    /// Not taken, and no answer ever comes.
+    Hang,
+    /// Not taken with this status, 400 or 422, if a point of it is bad; else [`Reply::Ok`].
+    RejectIf(u16, Arc<dyn Fn(&Point) -> bool + Send + Sync>),
+    /// Not taken with 413 if the body is longer, before compression; else [`Reply::Ok`].
+    MaxBody(usize),
+}
+
+/// A write that came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReceivedWrite {
+    /// Lines in it.
+    pub(crate) lines: usize,
+    /// Whether its body was compressed.
+    pub(crate) gzip: bool,
+    /// Whether its points were taken.
+    pub(crate) taken: bool,
+}
+
+/// A server with one organisation, one bucket and one token.
+pub(crate) struct ContractServer {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ended: AtomicBool,
+    script: Mutex<Script>,
+    writes: Mutex<Vec<ReceivedWrite>>,
+    points: Mutex<Vec<Point>>,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+struct Script {
+    next: VecDeque<Reply>,
+    then: Reply,
+}
+
+impl ContractServer {
+    pub(crate) const ORG: &str = "iiot";
+    pub(crate) const BUCKET: &str = "telemetry";
+    pub(crate) const TOKEN: &str = "contract-token";
+
+    /// Starts a server that takes every correct write.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            ended: AtomicBool::new(false),
+            script: Mutex::new(Script {
+                next: VecDeque::new(),
+                then: Reply::Ok,
+            }),
+            writes: Mutex::default(),
+            points: Mutex::default(),
+            connections: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accepting.accept(&listener));
+        Self { port, shared }
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address as the configuration wants it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What the next correct writes are answered with, one each, before the standing reply.
+    pub(crate) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.shared.script.lock().unwrap().next.extend(replies);
+    }
+
+    /// The standing reply.
+    pub(crate) fn always(&self, reply: Reply) {
+        self.shared.script.lock().unwrap().then = reply;
+    }
+
+    /// All writes so far, whatever became of them.
+    pub(crate) fn writes(&self) -> Vec<ReceivedWrite> {
+        self.shared.writes.lock().unwrap().clone()
+    }
+
+    /// All points taken so far, in their order; one that was written twice stands there twice.
+    pub(crate) fn points(&self) -> Vec<Point> {
+        self.shared.points.lock().unwrap().clone()
+    }
+
+    /// Waits until it has taken at least so many points, and returns them.
+    pub(crate) fn wait_for_points(&self, count: usize, patience: Duration) -> Vec<Point> {
+        poll(patience, || {
+            Some(self.points()).filter(|points| points.len() >= count)
+        })
+        .unwrap_or_else(|| {
+            let (held, writes) = (self.points().len(), self.writes());
+            panic!("{held} points after {patience:?}, not {count}; writes: {writes:#?}")
+        })
+    }
+}
+
+impl Drop for ContractServer {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            drop(connection.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+impl Shared {
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { continue };
+            if self.ended() {
+                return;
+            }
+            self.connections
+                .lock()
+                .unwrap()
+                .extend(connection.try_clone());
+            let shared = Arc::clone(&self);
+            // An error is the client's end of the connection.
+            std::thread::spawn(move || drop(shared.serve(&connection)));
+        }
+    }
+
+    fn serve(&self, mut connection: &TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(connection);
+        while let Some(request) = Request::read(&mut reader)? {
+            let Some(response) = self.answer(&request) else {
+                // Half an answer: the client knows that one began and never sees it whole.
+                connection.write_all(b"HTTP/1.1 204 No Con")?;
+                break;
+            };
+            connection.write_all(response.to_string().as_bytes())?;
+            if request.last {
+                break;
+            }
+        }
+        connection.shutdown(Shutdown::Both)
+    }
+
+    /// `None` when the connection is to end in the middle of the answer.
+    fn answer(&self, request: &Request) -> Option<Response> {
+        if request.target.path() == "/health" {
+            return Some(Response::new(200, r#"{"status":"pass"}"#));
+        }
+        let points = check(request).and_then(|()| {
+            line_protocol::parse(&request.body)
+                .map_err(|message| Response::error(400, "invalid", &message))
+        });
+        match points {
+            Ok(points) => self.play(request, points),
+            Err(response) => {
+                self.record(request, None);
+                Some(response)
+            }
+        }
+    }
+
+    fn play(&self, request: &Request, points: Vec<Point>) -> Option<Response> {
+        let reply = self.next_reply();
+        let refusal = refusal(&reply, request, &points);
+        let taken = refusal.is_none() && !matches!(reply, Reply::Hang);
+        self.record(request, taken.then_some(points));
+        match reply {
+            Reply::Hang => self.sleep(Duration::MAX),
+            Reply::TakeThenHang(duration) => self.sleep(duration),
+            Reply::CutMidAnswer => return None,
+            _ => {}
+        }
+        refusal.or_else(|| Some(Response::new(204, "")))
+    }
+
+    fn next_reply(&self) -> Reply {
+        let mut script = self.script.lock().unwrap();
+        let next = script.next.pop_front();
+        next.unwrap_or_else(|| script.then.clone())
+    }
+
+    fn record(&self, request: &Request, points: Option<Vec<Point>>) {
+        self.writes.lock().unwrap().push(ReceivedWrite {
+            lines: request.body.lines().count(),
+            gzip: request.gzip,
+            taken: points.is_some(),
+        });
+        self.points
+            .lock()
+            .unwrap()
+            .extend(points.into_iter().flatten());
+    }
+
+    fn sleep(&self, duration: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < duration && !self.ended() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// What is wrong with a request, whatever its points are.
+fn check(request: &Request) -> Result<(), Response> {
+    if request.method != "POST" || request.target.path() != "/api/v2/write" {
+        return Err(Response::error(404, "not found", "path not found"));
+    }
+    let expected = format!("Token {}", ContractServer::TOKEN);
+    if request.authorization.as_deref() != Some(&expected) {
+        return Err(Response::error(401, "unauthorized", "unauthorized access"));
+    }
+    let parameter = |name: &str| {
+        let mut pairs = request.target.query_pairs();
+        pairs
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
+    };
+    let (org, bucket, precision) = (
+        parameter("org"),
+        parameter("bucket"),
+        parameter("precision"),
+    );
+    let (code, message) = if org != ContractServer::ORG {
+        ("not found", format!("organization name {org:?} not found"))
+    } else if bucket != ContractServer::BUCKET {
+        ("not found", format!("bucket {bucket:?} not found"))
+    } else if !matches!(precision.as_str(), "" | "ns") {
+        (
+            "invalid",
+            format!("only nanoseconds here, not {precision:?}"),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Response::error(
+        if code == "invalid" { 400 } else { 404 },
+        code,
+        &message,
+    ))
+}
+
+/// The answer of a reply that does not take the points.
+fn refusal(reply: &Reply, request: &Request, points: &[Point]) -> Option<Response> {
+    match reply {
+        Reply::Status(status, body) => Some(Response::new(*status, body)),
+        Reply::RetryAfter(status, seconds) => {
+            let code = if *status == 429 {
+                "too many requests"
+            } else {
+                "unavailable"
+            };
+            let response = Response::error(*status, code, "come again later");
+            Some(response.with_header("Retry-After", &seconds.to_string()))
+        }
+        Reply::RejectIf(status, bad) => {
+            let count = points.iter().filter(|point| bad(point)).count();
+            (count > 0).then(|| reject(*status, count))
+        }
+        Reply::MaxBody(longest) => (request.body.len() > *longest).then(|| {
+            let message = "unable to read data: points batch is too large";
+            Response::error(413, "request too large", message)
+        }),
+        Reply::Ok | Reply::CutMidAnswer | Reply::TakeThenHang(_) | Reply::Hang => None,
+    }
+}
+
+fn reject(status: u16, count: usize) -> Response {
+    if status == 400 {
+        return Response::error(400, "invalid", "unable to parse 'bad': missing fields");
+    }
+    let message = format!(
+        "failure writing points to database: partial write: field type conflict: input field \
+         \"value\" on measurement \"temperature\" is type float, already exists as type integer \
+         dropped={count}"
+    );
+    Response::error(status, "unprocessable entity", &message)
+}

@@ -1,0 +1,165 @@
+//! The gateway itself: the program that cargo built, as a user runs it.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::process::{Process, Stream};
+
+/// Variables of the caller that would change what a test sees.
+const CLEARED: [&str; 12] = [
+    "MQTT_PASSWORD",
+    "INFLUXDB_TOKEN",
+    "RUST_LOG",
+    "NO_COLOR",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "XDG_CONFIG_HOME",
+    "NOTIFY_SOCKET",
+];
+
+/// A gateway in a folder of its own, which is its working directory, home and state folder.
+pub(crate) struct Fieldgate {
+    folder: TempDir,
+    program: &'static str,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, String)>,
+    stdin: Option<ChildStdin>,
+    process: Option<Process>,
+}
+
+impl Fieldgate {
+    /// A gateway that is not started yet: `fieldgate run --no-tui --config config.toml` with this
+    /// text as its configuration.
+    pub(crate) fn new(config: &str) -> Self {
+        let gateway = Self::with_arguments(&["run", "--no-tui", "--config", "config.toml"]);
+        gateway.write_file("config.toml", config);
+        gateway
+    }
+
+    /// A gateway that is not started yet, with these arguments alone.
+    pub(crate) fn with_arguments(arguments: &[&str]) -> Self {
+        Self::with_program(env!("CARGO_BIN_EXE_fieldgate"), arguments)
+    }
+
+    /// Another program in the gateway's place.
+    pub(crate) fn with_program(program: &'static str, arguments: &[&str]) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            program,
+            arguments: arguments.iter().map(OsString::from).collect(),
+            environment: Vec::new(),
+            stdin: None,
+            process: None,
+        }
+    }
+
+    /// Adds an argument.
+    pub(crate) fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file into its folder.
+    pub(crate) fn write_file(&self, name: &str, text: &str) {
+        std::fs::write(self.folder().join(name), text).unwrap();
+    }
+
+    /// Starts it, for the first time or again in the same folder.
+    pub(crate) fn start(mut self) -> Self {
+        self.start_again();
+        self
+    }
+
+    /// Starts it after it has ended, in the same folder.
+    pub(crate) fn start_again(&mut self) {
+        assert!(
+            self.process
+                .as_mut()
+                .is_none_or(|process| process.exit_status().is_some()),
+            "the gateway runs"
+        );
+        let mut command = Command::new(self.program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("FIELDGATE_") {
+                command.env_remove(name);
+            }
+        }
+        for name in CLEARED {
+            command.env_remove(name);
+        }
+        command
+            .args(&self.arguments)
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped());
+        let mut process = Process::spawn("fieldgate", &mut command);
+        self.stdin = process.take_stdin();
+        self.process = Some(process);
+    }
+
+    /// Writes to its standard input.
+    pub(crate) fn write_stdin(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("standard input is closed");
+        stdin.write_all(bytes).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.process().signal(signal);
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_exit(&mut self, patience: Duration) -> ExitStatus {
+        self.process().wait_exit(patience)
+    }
+
+    /// Waits for a line on either stream that holds a text, and returns the first.
+    pub(crate) fn wait_for_log(&mut self, text: &str, patience: Duration) -> String {
+        let what = format!("line with {text:?}");
+        self.process()
+            .wait_for(&what, patience, |lines| lines.find(text))
+    }
+
+    /// What it printed on its standard output so far.
+    pub(crate) fn stdout(&mut self) -> Vec<String> {
+        self.process().lines().of(Stream::Stdout)
+    }
+
+    /// What it printed on its standard error so far.
+    pub(crate) fn stderr(&mut self) -> Vec<String> {
+        self.process().lines().of(Stream::Stderr)
+    }
+
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the gateway was not started")
+    }
+}
