@@ -11,6 +11,7 @@
 //! journal from its cursor. A module may use those before it in this order:
 //! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `commands`.
 
+pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod monitor;
