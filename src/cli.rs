@@ -163,7 +163,7 @@ pub struct ConfigArguments {
     /// InfluxDB server, for example `http://localhost:8086`; needs influxdb.org and influxdb.bucket
     #[arg(long, value_name = "URL", help_heading = "Delivery")]
     influxdb_url: Option<String>,
-    /// Journal file, or :memory: for none
+    /// Journal file, or :memory: to keep it in memory alone
     #[arg(long, value_name = "PATH", help_heading = "Delivery")]
     journal: Option<String>,
 

@@ -122,7 +122,7 @@ pub(super) fn secret(variable: &'static str) -> Kind<SecretString> {
 /// A whole number.
 pub(super) fn whole<T: TryFrom<i128> + 'static>(range: RangeInclusive<i128>) -> Kind<T> {
     let allowed = match (*range.start(), *range.end()) {
-        (least, most) if most >= i128::from(u64::MAX) => {
+        (least, most) if most >= i128::from(i64::MAX) => {
             format!("a whole number, at least {least}")
         }
         (least, most) => format!("a whole number from {least} to {most}"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::kind::{at_least, boolean, bytes, duration, number, one_of, path, secret, text, whole};
+use super::kind::{boolean, bytes, duration, number, one_of, path, secret, text, whole};
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
@@ -155,7 +155,8 @@ fn journal(section: &mut Section<'_, '_>) -> Option<Journal> {
         "max_messages",
         Some(max_messages.into()),
         "10000000, in memory 1000",
-        &at_least(1),
+        // SQLite counts in signed numbers.
+        &whole(1..=i64::MAX.into()),
     );
     let max_bytes = section.optional("max_bytes", &bytes(LEAST_BYTES));
     let durability = section.or(

@@ -9,7 +9,7 @@ use super::error::{Place, printable};
 pub(super) type Table = BTreeMap<String, Setting>;
 
 /// A value, where it was written, and how.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) place: Place,
     /// As it was written, fit to be printed unless the key is a secret.
@@ -18,7 +18,7 @@ pub(super) struct Setting {
 }
 
 /// What was written.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Value {
     /// Text of an environment variable or a flag: the key decides what it is.
     Untyped(String),
