@@ -12,6 +12,7 @@
 //! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `commands`.
 
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod monitor;

@@ -1,5 +1,138 @@
 //! The configuration: its types, where it comes from, and what is wrong with it.
+//!
+//! Four layers, a later one over an earlier one: the defaults, the file `config.toml`, the
+//! environment (`FIELDGATE_SECTION_KEY`), the command line. Nothing is taken silently: a key that
+//! nobody knows, a value that is not allowed, and a required key that is missing are all reported,
+//! and all at once.
 
+mod environment;
+mod error;
+mod file;
+mod kind;
+mod overrides;
+mod reader;
+mod section;
+mod sections;
+mod setting;
+mod source;
+mod summary;
 mod types;
+mod value;
 
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use environment::Environment;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use overrides::Overrides;
+pub use reader::KnownKey;
+pub use sections::LOG_FORMATS;
+pub use source::{SOURCE_KINDS, SourceKind};
 pub use types::*;
+
+use environment::FILE_VARIABLE;
+use error::Fault;
+use setting::Table;
+
+/// The file that is read unless another one is named.
+const DEFAULT_FILE: &str = "config.toml";
+
+/// Loads the configuration from all its layers, the file being `config.toml` in the current folder
+/// unless `overrides` or the environment name another one.
+pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
+    load_or_default(overrides, environment, Path::new(DEFAULT_FILE))
+}
+
+fn load_or_default(
+    overrides: &Overrides,
+    environment: &Environment,
+    default_file: &Path,
+) -> Result<Config, ConfigErrors> {
+    let by_variable = environment.get(FILE_VARIABLE).map(Path::new);
+    let named = overrides.file.as_deref().or(by_variable);
+    let path: Arc<Path> = named.unwrap_or(default_file).into();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(ConfigErrors::new(vec![unreadable(path, &error)])),
+    };
+    if text.is_none() && overrides.is_empty() && environment.own_names().next().is_none() {
+        return Err(ConfigErrors::new(vec![nothing_configured()]));
+    }
+    resolve(
+        text.as_deref().map(|text| (path, text)),
+        overrides,
+        environment,
+    )
+}
+
+fn resolve(
+    file: Option<(Arc<Path>, &str)>,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    let (place, parsed) = match file {
+        Some((path, text)) => (Place::File(path.clone()), file::parse(&path, text)),
+        None => (Place::Nowhere, file::Parsed::default()),
+    };
+    let (mut settings, syntax_errors) = (parsed.settings, parsed.errors);
+    let mut errors = overrides.apply(&mut settings);
+    let outcome = reader::read(settings, environment, place, sections::config);
+    errors.extend(outcome.errors);
+    if !syntax_errors.is_empty() {
+        // What seems to be missing can be what could not be read.
+        errors.retain(|error| error.fault == Fault::Wrong && !is_in(error, &syntax_errors));
+        errors.extend(syntax_errors);
+    }
+    match outcome.value {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(ConfigErrors::new(errors)),
+    }
+}
+
+/// Whether an error lies on a line that could not be read in the first place.
+fn is_in(error: &ConfigError, syntax_errors: &[ConfigError]) -> bool {
+    syntax_errors
+        .iter()
+        .any(|syntax| syntax.place == error.place)
+}
+
+/// All keys that can be set, in the order of the documentation. Where the user chooses names, as in
+/// `[telemetry.nodes]`, `NAME` stands for any.
+pub fn known_keys() -> Vec<KnownKey> {
+    let names = "[telemetry]\nnodes.NAME = \"name\"\nmetrics.NAME = {}";
+    let settings: Table = file::parse(&Path::new("").into(), names).settings;
+    let environment: Environment = [("HOME", "/")].into_iter().collect();
+    reader::read(settings, &environment, Place::Nowhere, sections::config).known
+}
+
+fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {
+    ConfigError {
+        place: Place::File(path),
+        key: String::new(),
+        fault: Fault::Wrong,
+        problem: "the file cannot be read".into(),
+        found: error.to_string(),
+        allowed: "a TOML file, named by --config or FIELDGATE_CONFIG".into(),
+        advice: Some("config.toml.example is one to start from".into()),
+    }
+}
+
+fn nothing_configured() -> ConfigError {
+    ConfigError {
+        place: Place::Nowhere,
+        key: String::new(),
+        fault: Fault::Missing,
+        problem: "nothing is configured".into(),
+        found: "no config.toml in this folder, no flags, no FIELDGATE_ variables".into(),
+        allowed: "any of them, as long as they name a source".into(),
+        advice: Some(
+            "copy config.toml.example to config.toml and edit it, or try it without hardware:\n           \
+             fieldgate run --source simulator --broker-url mqtt://localhost:1883"
+                .into(),
+        ),
+    }
+}

@@ -1,0 +1,296 @@
+//! The command line: its flags, its help, and what they set in the configuration.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS};
+
+const EXAMPLES: &str = "\
+Examples:
+  fieldgate                                    read config.toml in this folder and run
+  fieldgate --source simulator --broker-url mqtt://localhost:1883
+                                               try it without hardware
+  fieldgate --port /dev/ttyACM0 --no-tui       a serial port, without the terminal UI
+  fieldgate --file capture.ndjson --speed max  replay a recording as fast as it can be read
+  cat capture.ndjson | fieldgate --source -    read standard input
+  fieldgate --config /etc/fieldgate/config.toml --set mqtt.qos=2
+                                               set any key of the configuration
+
+Configuration, a later one wins: defaults, config.toml, environment (FIELDGATE_MQTT_QOS sets
+mqtt.qos; secrets also MQTT_PASSWORD and INFLUXDB_TOKEN), flags. All keys: config.toml.example.
+
+Exit codes:
+  0  ended as asked
+  1  failed
+  2  wrong usage or configuration; the message says where and what is allowed";
+
+/// Brings sensor telemetry from a serial port to MQTT and InfluxDB and loses nothing on the way.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "fieldgate", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+/// What fieldgate can be asked to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run the gateway; so does fieldgate without a command.
+    #[command(after_help = EXAMPLES)]
+    Run(RunArguments),
+}
+
+impl Cli {
+    /// The command that was given, or the one that is meant when none is.
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.run))
+    }
+}
+
+/// Flags of `run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArguments {
+    /// Configuration and terminal UI.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Run without the terminal UI and write the log to the terminal instead
+    #[arg(long)]
+    pub no_tui: bool,
+}
+
+/// Flags that set the configuration, for every command that needs one. Values are text here: the
+/// configuration alone knows what is allowed, and reports all that is wrong at once.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArguments {
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example mqtt.qos=2; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Where telemetry comes from; - is stdin
+    #[arg(long, value_name = "KIND", value_parser = source_kinds(), help_heading = "Source")]
+    source: Option<String>,
+    /// Serial port by its path; means --source serial
+    #[arg(
+        long,
+        value_name = "PATH",
+        group = "serial_port",
+        help_heading = "Source"
+    )]
+    port: Option<String>,
+    /// Serial port by USB vendor and product id, for example 0483:5740; means --source serial
+    #[arg(
+        long,
+        value_name = "ID",
+        group = "serial_port",
+        help_heading = "Source"
+    )]
+    usb_id: Option<String>,
+    /// Serial port by the serial number of its USB device; means --source serial
+    #[arg(
+        long,
+        value_name = "TEXT",
+        group = "serial_port",
+        help_heading = "Source"
+    )]
+    serial_number: Option<String>,
+    /// Bits per second of the serial port [default: 115200]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    baud: Option<String>,
+    /// Recording to replay; means --source file
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with = "serial_port",
+        help_heading = "Source"
+    )]
+    file: Option<String>,
+    /// Replay so many times as fast as recorded, or max [default: 1]
+    #[arg(
+        long,
+        value_name = "FACTOR",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    speed: Option<String>,
+    /// Nodes that the simulator makes up [default: 3]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    nodes: Option<String>,
+    /// Packets per second of the simulator [default: 1]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    rate: Option<String>,
+    /// Have the simulator produce the same stream every time
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    seed: Option<String>,
+    /// End after so many packets of the simulator [default: never]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        allow_hyphen_values = true,
+        help_heading = "Source"
+    )]
+    count: Option<String>,
+
+    /// MQTT broker, for example `mqtt://localhost:1883`
+    #[arg(long, value_name = "URL", help_heading = "Delivery")]
+    broker_url: Option<String>,
+    /// InfluxDB server, for example `http://localhost:8086`; needs influxdb.org and influxdb.bucket
+    #[arg(long, value_name = "URL", help_heading = "Delivery")]
+    influxdb_url: Option<String>,
+    /// Journal file, or :memory: to keep it in memory alone
+    #[arg(long, value_name = "PATH", help_heading = "Delivery")]
+    journal: Option<String>,
+
+    /// Log off, error, warn, info, debug or trace, or a filter [default: info]
+    #[arg(long, value_name = "FILTER", help_heading = "Log")]
+    log_level: Option<String>,
+    /// Log lines for people or as JSON [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = log_formats(), help_heading = "Log")]
+    log_format: Option<String>,
+}
+
+/// Standard input by the name that every Unix tool knows.
+const STDIN: &str = "-";
+
+fn source_kinds() -> PossibleValuesParser {
+    let names = SOURCE_KINDS.iter().map(|(name, _)| *name);
+    PossibleValuesParser::new(names.chain([STDIN]))
+}
+
+fn log_formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(LOG_FORMATS.iter().map(|(name, _)| *name))
+}
+
+impl ConfigArguments {
+    /// The strongest layer of the configuration.
+    pub fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        overrides.file.clone_from(&self.config);
+        for assignment in &self.set {
+            overrides.assign(assignment);
+        }
+        self.override_source_kind(&mut overrides);
+        let flags = [
+            ("--port", "source.port", &self.port),
+            ("--usb-id", "source.usb_id", &self.usb_id),
+            (
+                "--serial-number",
+                "source.serial_number",
+                &self.serial_number,
+            ),
+            ("--baud", "source.baud", &self.baud),
+            ("--file", "source.path", &self.file),
+            ("--speed", "source.speed", &self.speed),
+            ("--nodes", "source.nodes", &self.nodes),
+            ("--rate", "source.rate", &self.rate),
+            ("--seed", "source.seed", &self.seed),
+            ("--count", "source.count", &self.count),
+            ("--broker-url", "mqtt.broker_url", &self.broker_url),
+            ("--influxdb-url", "influxdb.url", &self.influxdb_url),
+            ("--journal", "journal.path", &self.journal),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        for (flag, key, value) in flags {
+            if let Some(value) = value {
+                overrides.flag(flag, key, value);
+            }
+        }
+        overrides
+    }
+
+    /// The kind that is named, or else the one that a flag means.
+    fn override_source_kind(&self, overrides: &mut Overrides) {
+        let key = "source.kind";
+        match self.source.as_deref() {
+            Some(STDIN) => overrides.flag("--source", key, "stdin"),
+            Some(kind) => overrides.flag("--source", key, kind),
+            None if self.file.is_some() => overrides.flag("--file", key, "file"),
+            None => {
+                let serial = [
+                    ("--port", &self.port),
+                    ("--usb-id", &self.usb_id),
+                    ("--serial-number", &self.serial_number),
+                ];
+                if let Some((flag, _)) = serial.iter().find(|(_, value)| value.is_some()) {
+                    overrides.flag(flag, key, "serial");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_meant_when_no_command_is_given() {
+        let flags = ["--source", "simulator", "--no-tui"];
+        for before in [&["fieldgate"][..], &["fieldgate", "run"]] {
+            let cli = Cli::try_parse_from(before.iter().chain(&flags)).unwrap();
+            let Command::Run(run) = cli.into_command();
+            assert!(run.no_tui);
+            assert_eq!(run.config.source.as_deref(), Some("simulator"));
+        }
+    }
+
+    #[test]
+    fn every_flag_is_explained() {
+        let mut command = Cli::command();
+        command.build();
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{}", argument.get_id());
+        }
+        let help = command.render_help().to_string();
+        for taught in [
+            "Examples:",
+            "Exit codes:",
+            "config.toml.example",
+            "probe-rs",
+        ] {
+            assert!(help.contains(taught), "{taught}");
+        }
+    }
+
+    #[test]
+    fn a_recording_and_a_port_exclude_each_other() {
+        let flags = ["fieldgate", "--file", "a", "--port", "b"];
+        let error = Cli::try_parse_from(flags).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,281 @@
+//! Kinds of values: what is allowed, in words, beside the code that decides it.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::file;
+use super::setting::Value;
+
+/// A kind of value.
+pub(super) struct Kind<T> {
+    /// What is allowed, in words.
+    pub(super) allowed: String,
+    /// Whether values must not be printed; with the variable that holds it by convention.
+    pub(super) secret: Option<&'static str>,
+    parse: Box<Parse<T>>,
+}
+
+type Parse<T> = dyn Fn(&Value) -> Result<T, Refusal>;
+
+/// A value is not allowed; with advice where there is better than what is allowed anyway.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Refusal(pub(super) Option<String>);
+
+impl<S: Into<String>> From<S> for Refusal {
+    fn from(advice: S) -> Self {
+        Self(Some(advice.into()))
+    }
+}
+
+impl<T> Kind<T> {
+    pub(super) fn new(
+        allowed: impl Into<String>,
+        parse: impl Fn(&Value) -> Result<T, Refusal> + 'static,
+    ) -> Self {
+        Self {
+            allowed: allowed.into(),
+            secret: None,
+            parse: Box::new(parse),
+        }
+    }
+
+    /// A kind that is written as text.
+    pub(super) fn of_text(
+        allowed: impl Into<String>,
+        parse: impl Fn(&str) -> Result<T, Refusal> + 'static,
+    ) -> Self {
+        Self::new(allowed, move |value| parse(text_of(value)?))
+    }
+
+    pub(super) fn parse(&self, value: &Value) -> Result<T, Refusal> {
+        (self.parse)(value)
+    }
+}
+
+fn text_of(value: &Value) -> Result<&str, Refusal> {
+    match value {
+        Value::Text(text) | Value::Untyped(text) => Ok(text),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Unusable => {
+            Err("write it in quotes".into())
+        }
+        Value::List(_) | Value::Table(_) => Err(Refusal::default()),
+    }
+}
+
+fn integer_of(value: &Value) -> Result<i128, Refusal> {
+    match value {
+        Value::Integer(number) => Ok(*number),
+        // TOML allows underscores between digits, so the other layers do.
+        Value::Untyped(text) => {
+            let number = text.trim().replace('_', "").parse();
+            number.map_err(|_| Refusal::default())
+        }
+        Value::Text(text) if text.parse::<i128>().is_ok() => Err("write it without quotes".into()),
+        _ => Err(Refusal::default()),
+    }
+}
+
+fn number_of(value: &Value) -> Result<f64, Refusal> {
+    let number = match value {
+        Value::Integer(number) => *number as f64,
+        Value::Float(number) => *number,
+        Value::Untyped(text) => text.trim().parse().map_err(|_| Refusal::default())?,
+        Value::Text(text) if text.parse::<f64>().is_ok() => {
+            return Err("write it without quotes".into());
+        }
+        _ => return Err(Refusal::default()),
+    };
+    number.is_finite().then_some(number).ok_or_default()
+}
+
+/// `None` as a refusal that needs no more words.
+pub(super) trait OrRefuse<T> {
+    fn ok_or_default(self) -> Result<T, Refusal>;
+}
+
+impl<T> OrRefuse<T> for Option<T> {
+    fn ok_or_default(self) -> Result<T, Refusal> {
+        self.ok_or_else(Refusal::default)
+    }
+}
+
+/// Text that is not empty and holds no control characters.
+pub(super) fn text() -> Kind<String> {
+    Kind::of_text("text that is not empty", |text| {
+        let fits = !text.is_empty() && !text.contains(char::is_control);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// Text that is never printed; empty text stands for none.
+pub(super) fn secret(variable: &'static str) -> Kind<SecretString> {
+    let kind = Kind::of_text("text", |text| Ok(SecretString::from(text)));
+    Kind {
+        secret: Some(variable),
+        ..kind
+    }
+}
+
+/// A whole number.
+pub(super) fn whole<T: TryFrom<i128> + 'static>(range: RangeInclusive<i128>) -> Kind<T> {
+    let allowed = match (*range.start(), *range.end()) {
+        (least, most) if most >= i128::from(i64::MAX) => {
+            format!("a whole number, at least {least}")
+        }
+        (least, most) => format!("a whole number from {least} to {most}"),
+    };
+    Kind::new(allowed, move |value| {
+        let number = integer_of(value)?;
+        let fits = range.contains(&number).then_some(number);
+        fits.and_then(|number| T::try_from(number).ok())
+            .ok_or_default()
+    })
+}
+
+/// A whole number of at least `least` and no other bound than its type's.
+pub(super) fn at_least(least: u64) -> Kind<u64> {
+    whole(least.into()..=u64::MAX.into())
+}
+
+/// Any finite number that passes a test which `allowed` puts into words.
+pub(super) fn number(allowed: &str, fits: fn(f64) -> bool) -> Kind<f64> {
+    Kind::new(allowed, move |value| {
+        let number = number_of(value)?;
+        fits(number).then_some(number).ok_or_default()
+    })
+}
+
+/// `true` or `false`.
+pub(super) fn boolean() -> Kind<bool> {
+    Kind::new("true or false", |value| match value {
+        Value::Boolean(value) => Ok(*value),
+        Value::Untyped(text) => text.trim().parse().map_err(|_| Refusal::default()),
+        Value::Text(text) if text.parse::<bool>().is_ok() => Err("write it without quotes".into()),
+        _ => Err(Refusal::default()),
+    })
+}
+
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> Kind<T> {
+    let words: Vec<String> = choices
+        .iter()
+        .map(|(word, _)| format!("\"{word}\""))
+        .collect();
+    Kind::of_text(one_of_these(&words), move |text| {
+        let choice = choices.iter().find(|(word, _)| *word == text);
+        if let Some((_, value)) = choice {
+            return Ok(*value);
+        }
+        let words = choices.iter().map(|(word, _)| *word);
+        let meant = super::error::nearest(text, words);
+        Err(Refusal(
+            meant.map(|word| format!("did you mean \"{word}\"?")),
+        ))
+    })
+}
+
+fn one_of_these(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
+    }
+}
+
+/// A duration: text for people, or a number of seconds.
+pub(super) fn duration(range: RangeInclusive<Duration>) -> Kind<Duration> {
+    let allowed = format!(
+        "a duration as \"5s\" or \"1m 30s\", or a number of seconds; from {} to {}",
+        humantime::format_duration(*range.start()),
+        humantime::format_duration(*range.end()),
+    );
+    Kind::new(allowed, move |value| {
+        let duration = duration_of(value)?;
+        range
+            .contains(&duration)
+            .then_some(duration)
+            .ok_or_default()
+    })
+}
+
+fn duration_of(value: &Value) -> Result<Duration, Refusal> {
+    if let Value::Text(text) | Value::Untyped(text) = value
+        && let Ok(duration) = humantime::parse_duration(text.trim())
+    {
+        return Ok(duration);
+    }
+    Duration::try_from_secs_f64(number_of(value)?).map_err(|_| Refusal::default())
+}
+
+/// A path of the file system.
+pub(super) fn path() -> Kind<PathBuf> {
+    Kind::of_text("a path", |text| path_of(text).map(PathBuf::from))
+}
+
+pub(super) fn path_of(text: &str) -> Result<&str, Refusal> {
+    if text.starts_with("~/") {
+        return Err("write the home folder out: only a shell knows ~".into());
+    }
+    let fits = !text.is_empty() && !text.contains('\0');
+    fits.then_some(text).ok_or_default()
+}
+
+/// A program and its arguments.
+pub(super) fn argv() -> Kind<Vec<String>> {
+    let allowed = "a list of texts, the program first: [\"program\", \"argument\"]";
+    Kind::new(allowed, |value| {
+        let from_text = match value {
+            Value::Untyped(text) => file::parse_value(text),
+            _ => None,
+        };
+        let Value::List(words) = from_text.as_ref().unwrap_or(value) else {
+            return Err(Refusal::default());
+        };
+        let words: Result<Vec<&str>, _> = words.iter().map(text_of).collect();
+        let words = words?;
+        let fits = words.first().is_some_and(|program| !program.is_empty())
+            && !words.iter().any(|word| word.contains('\0'));
+        let owned = || words.iter().map(|word| (*word).to_owned()).collect();
+        fits.then(owned).ok_or_default()
+    })
+}
+
+/// A size in bytes.
+pub(super) fn bytes(least: u64) -> Kind<u64> {
+    let allowed =
+        format!("a number of bytes, or a size as \"512MiB\" or \"2GB\"; at least {least} bytes");
+    Kind::new(allowed, move |value| {
+        let bytes = match value {
+            Value::Text(text) | Value::Untyped(text) => bytes_of(text).ok_or_default()?,
+            _ => u64::try_from(integer_of(value)?).map_err(|_| Refusal::default())?,
+        };
+        // SQLite and the file system count in signed numbers.
+        let fits = bytes >= least && i64::try_from(bytes).is_ok();
+        fits.then_some(bytes).ok_or_default()
+    })
+}
+
+fn bytes_of(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '_')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.replace('_', "").parse().ok()?;
+    let unit = unit.trim_start().to_lowercase();
+    let factor = match unit.as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}

@@ -1,0 +1,304 @@
+//! Reads the keys of one section.
+
+use std::collections::BTreeMap;
+
+use super::environment::{Environment, PREFIX};
+use super::error::{ConfigError, Fault, HIDDEN, Place};
+use super::kind::Kind;
+use super::reader::{KnownKey, Reader, join};
+use super::setting::{Setting, Table, Value};
+
+/// One section while it is read.
+pub(super) struct Section<'r, 'e> {
+    reader: &'r mut Reader<'e>,
+    /// Empty for the top level.
+    path: String,
+    /// Whether its keys have environment variables: not where users choose names.
+    has_variables: bool,
+    place: Place,
+    settings: Table,
+    present: bool,
+    /// Where the values came from that were set and are allowed.
+    answers: BTreeMap<String, (Place, String)>,
+}
+
+/// Reads a section; `place` is its header, or else the file as a whole.
+pub(super) fn read<'e, T>(
+    reader: &mut Reader<'e>,
+    path: String,
+    has_variables: bool,
+    place: Place,
+    settings: Table,
+    read: impl FnOnce(&mut Section<'_, 'e>) -> Option<T>,
+) -> Option<T> {
+    let mut section = Section {
+        present: matches!(place, Place::Line(..)),
+        reader,
+        path,
+        has_variables,
+        place,
+        settings,
+        answers: BTreeMap::new(),
+    };
+    let value = read(&mut section);
+    section.reader.leave(section.path, section.settings);
+    value
+}
+
+impl<'e> Section<'_, 'e> {
+    /// A key without a default.
+    pub(super) fn optional<T>(&mut self, name: &'static str, kind: &Kind<T>) -> Option<T> {
+        self.read(name, kind, None, None)
+    }
+
+    /// A key with a default.
+    pub(super) fn or<T>(
+        &mut self,
+        name: &'static str,
+        default: impl Into<Value>,
+        kind: &Kind<T>,
+    ) -> Option<T> {
+        let default = default.into();
+        let described = default.to_string();
+        self.read(name, kind, Some(default), Some(described))
+    }
+
+    /// A key whose default depends on something that `described` tells.
+    pub(super) fn or_described<T>(
+        &mut self,
+        name: &'static str,
+        default: Option<Value>,
+        described: &str,
+        kind: &Kind<T>,
+    ) -> Option<T> {
+        self.read(name, kind, default, Some(described.into()))
+    }
+
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        kind: &Kind<T>,
+        default: Option<Value>,
+        described: Option<String>,
+    ) -> Option<T> {
+        let path = join(&self.path, name);
+        let variables = self.variables(&path, kind.secret);
+        let setting = self.settings.remove(name);
+        let setting = match setting {
+            Some(setting) if matches!(setting.place, Place::Flag(_)) => Some(setting),
+            below => self.variable_set(&variables).or(below),
+        };
+        self.reader.known.push(KnownKey {
+            path,
+            default: described,
+            allowed: kind.allowed.clone(),
+            variables,
+        });
+        // A secret alone says nothing about whether the section is wanted.
+        self.present |= setting.is_some() && kind.secret.is_none();
+        match setting {
+            Some(setting) => self.check(name, setting, kind),
+            None => kind.parse(&default?).ok(),
+        }
+    }
+
+    fn check<T>(&mut self, name: &str, setting: Setting, kind: &Kind<T>) -> Option<T> {
+        let found = if kind.secret.is_some() {
+            HIDDEN.into()
+        } else {
+            setting.found
+        };
+        match kind.parse(&setting.value) {
+            Ok(value) => {
+                self.answers.insert(name.to_owned(), (setting.place, found));
+                Some(value)
+            }
+            Err(refusal) => {
+                let key = join(&self.path, name);
+                self.reader.errors.push(ConfigError {
+                    place: setting.place,
+                    fault: Fault::Wrong,
+                    problem: format!("{key} has a value that is not allowed"),
+                    key,
+                    found,
+                    allowed: kind.allowed.clone(),
+                    advice: refusal.0,
+                });
+                None
+            }
+        }
+    }
+
+    fn variables(&self, path: &str, by_convention: Option<&str>) -> Vec<String> {
+        if !self.has_variables {
+            return Vec::new();
+        }
+        let own = format!("{PREFIX}{}", path.replace('.', "_").to_uppercase());
+        [own]
+            .into_iter()
+            .chain(by_convention.map(str::to_owned))
+            .collect()
+    }
+
+    fn variable_set(&self, variables: &[String]) -> Option<Setting> {
+        variables.iter().find_map(|name| {
+            let text = self.reader.environment.get(name)?;
+            let place = Place::Variable(name.clone());
+            Some(match text.to_str() {
+                Some(text) => Setting::untyped(place, text),
+                None => Setting {
+                    place,
+                    found: "text that is not UTF-8".into(),
+                    value: Value::Unusable,
+                },
+            })
+        })
+    }
+
+    /// The settings of a section inside this one.
+    pub(super) fn section<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Section<'_, 'e>) -> Option<T>,
+    ) -> Option<T> {
+        self.inner(name, self.has_variables, read)
+    }
+
+    /// A section whose keys are names that the user chooses.
+    pub(super) fn named<T>(
+        &mut self,
+        name: &str,
+        mut read: impl FnMut(&mut Section<'_, 'e>, &str) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        self.inner(name, false, |section| {
+            let names: Vec<String> = section.settings.keys().cloned().collect();
+            let values = names.into_iter().filter_map(|name| {
+                let value = read(section, &name)?;
+                Some((name, value))
+            });
+            Some(values.collect())
+        })
+    }
+
+    /// A value under a name that the user chose.
+    pub(super) fn named_value<T>(&mut self, name: &str, kind: &Kind<T>) -> Option<T> {
+        let setting = self.settings.remove(name)?;
+        self.reader.known.push(KnownKey {
+            path: join(&self.path, name),
+            default: None,
+            allowed: kind.allowed.clone(),
+            variables: Vec::new(),
+        });
+        self.check(name, setting, kind)
+    }
+
+    fn inner<T>(
+        &mut self,
+        name: &str,
+        has_variables: bool,
+        read: impl FnOnce(&mut Section<'_, 'e>) -> Option<T>,
+    ) -> Option<T> {
+        let path = join(&self.path, name);
+        let (place, settings) = match self.settings.remove(name) {
+            None => (self.file(), Table::new()),
+            Some(Setting {
+                place,
+                value: Value::Table(table),
+                ..
+            }) => (place, table),
+            Some(setting) => {
+                self.reader.errors.push(ConfigError {
+                    place: setting.place,
+                    fault: Fault::Wrong,
+                    problem: format!("{path} is a section, not a key"),
+                    found: "a value".into(),
+                    allowed: format!("[{path}] with keys below it"),
+                    key: path.clone(),
+                    advice: None,
+                });
+                (self.file(), Table::new())
+            }
+        };
+        self::read(self.reader, path, has_variables, place, settings, read)
+    }
+
+    /// Whether the section stands in the file or any key of it is set, secrets apart.
+    pub(super) fn is_present(&self) -> bool {
+        self.present
+    }
+
+    pub(super) fn environment(&self) -> &'e Environment {
+        self.reader.environment
+    }
+
+    /// The layer that set a key, the higher the stronger; 0 when none did.
+    pub(super) fn layer(&self, name: &str) -> u8 {
+        self.answers.get(name).map_or(0, |(place, _)| place.layer())
+    }
+
+    /// Whether an error about a key, or about the section itself, has been reported.
+    pub(super) fn has_error(&self, name: &str) -> bool {
+        let key = join(&self.path, name);
+        let mut keys = self.reader.errors.iter().map(ConfigError::key);
+        keys.any(|reported| reported == key || reported == self.path && !reported.is_empty())
+    }
+
+    /// Passes a value on; reports it as missing when it is not set.
+    pub(super) fn require<T>(
+        &mut self,
+        name: &'static str,
+        value: Option<T>,
+        advice: Option<&str>,
+    ) -> Option<T> {
+        if value.is_none() && !self.has_error(name) {
+            let key = join(&self.path, name);
+            let known = self.reader.known.iter().find(|known| known.path == key);
+            let allowed = known.map(|known| known.allowed.clone()).unwrap_or_default();
+            self.missing(name, allowed, advice.map(str::to_owned));
+        }
+        value
+    }
+
+    /// Reports a key as missing.
+    pub(super) fn missing(&mut self, name: &str, allowed: String, advice: Option<String>) {
+        let key = join(&self.path, name);
+        let to_add = || match &self.place {
+            Place::Line(..) => None,
+            _ => Some(format!("add it to the section [{}]", self.path)),
+        };
+        self.reader.errors.push(ConfigError {
+            place: self.place.clone(),
+            fault: Fault::Missing,
+            problem: format!("{key} is missing"),
+            found: "nothing".into(),
+            allowed,
+            advice: advice.or_else(to_add),
+            key,
+        });
+    }
+
+    /// Reports a key whose value is allowed by itself, but not beside another one.
+    pub(super) fn refuse(&mut self, name: &'static str, problem: &str, allowed: String) {
+        let (place, found) = match self.answers.get(name) {
+            Some((place, found)) => (place.clone(), found.clone()),
+            None => (self.place.clone(), "the default".into()),
+        };
+        let key = join(&self.path, name);
+        self.reader.errors.push(ConfigError {
+            place,
+            fault: Fault::Wrong,
+            problem: format!("{key} {problem}"),
+            key,
+            found,
+            allowed,
+            advice: None,
+        });
+    }
+
+    fn file(&self) -> Place {
+        match &self.place {
+            Place::Line(file, _) | Place::File(file) => Place::File(file.clone()),
+            _ => Place::Nowhere,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The keys: each is defined where it is read, with its default and its kind.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::kind::{boolean, bytes, duration, number, one_of, path, secret, text, whole};
+use super::section::Section;
+use super::setting::Value;
+use super::types::{
+    Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput, LogRotation,
+    Metric, Mqtt, Telemetry,
+};
+use super::{source, value};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);
+/// As `humantime` counts: a year has 365.25 days.
+const TEN_YEARS: Duration = Duration::from_hours(10 * (365 * 24 + 6));
+
+/// The log formats by their names.
+pub const LOG_FORMATS: [(&str, LogFormat); 2] =
+    [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// Reads everything; `None` when something that cannot do without is missing or wrong.
+pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
+    let shutdown_timeout = root.or("shutdown_timeout", "5s", &duration(Duration::ZERO..=HOUR));
+    let source = root.section("source", source::source);
+    let mqtt = root.section("mqtt", mqtt);
+    let influxdb = root.section("influxdb", influxdb);
+    let journal = root.section("journal", journal);
+    let telemetry = root.section("telemetry", telemetry);
+    let log = root.section("log", log);
+    Some(Config {
+        source: source?,
+        mqtt,
+        influxdb,
+        journal: journal?,
+        telemetry: telemetry?,
+        log: log?,
+        shutdown_timeout: shutdown_timeout?,
+    })
+}
+
+fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
+    let client_id = Value::Text(format!("fieldgate-{}", section.environment().host()));
+    let broker = section.or("broker_url", "mqtt://localhost:1883", &value::broker_url());
+    let client_id = section.or_described(
+        "client_id",
+        Some(client_id),
+        "\"fieldgate-HOSTNAME\"",
+        &text(),
+    );
+    let topic_prefix = section.or("topic_prefix", "iiot", &value::topic_prefix());
+    let qos = section.or("qos", 1, &value::qos());
+    let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
+    let username = section.optional("username", &text());
+    let password = section
+        .optional("password", &secret("MQTT_PASSWORD"))
+        .filter(is_some_text);
+    let max_inflight = section.or("max_inflight", 100, &whole(1..=u16::MAX.into()));
+    if !section.is_present() {
+        return None;
+    }
+    if password.is_some() && username.is_none() {
+        section.require(
+            "username",
+            username.as_ref(),
+            Some("MQTT has no password without a user name"),
+        );
+    }
+    let (host, port) = broker?;
+    Some(Mqtt {
+        host,
+        port,
+        client_id: client_id?,
+        topic_prefix: topic_prefix?,
+        qos: qos?,
+        keep_alive: keep_alive?,
+        username,
+        password,
+        max_inflight: max_inflight?,
+    })
+}
+
+fn is_some_text(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
+}
+
+fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
+    const MOST_POINTS: i128 = 1_000_000;
+    let url = section.or("url", "http://localhost:8086", &value::http_url());
+    let org = section.optional("org", &text());
+    let bucket = section.optional("bucket", &text());
+    let token = section.or("token", "", &secret("INFLUXDB_TOKEN"));
+    let batch_size = section.or("batch_size", 10, &whole::<usize>(1..=MOST_POINTS));
+    let flush_interval = section.or("flush_interval", "5s", &duration(MILLISECOND..=HOUR));
+    let max_batch_size = section.or("max_batch_size", 5_000, &whole::<usize>(1..=MOST_POINTS));
+    let gzip = section.or("gzip", true, &boolean());
+    let timeout = section.or("timeout", "10s", &duration(MILLISECOND..=HOUR));
+    if !section.is_present() {
+        return None;
+    }
+    let org = section.require("org", org, None);
+    let bucket = section.require("bucket", bucket, None);
+    if let (Some(usual), Some(most)) = (batch_size, max_batch_size)
+        && most < usual
+    {
+        refuse_batch_sizes(section, usual, most);
+    }
+    Some(Influxdb {
+        url: url?,
+        org: org?,
+        bucket: bucket?,
+        token: token?,
+        batch_size: batch_size?,
+        flush_interval: flush_interval?,
+        max_batch_size: max_batch_size?,
+        gzip: gzip?,
+        timeout: timeout?,
+    })
+}
+
+/// The error belongs to the one of the two that was set.
+fn refuse_batch_sizes(section: &mut Section<'_, '_>, usual: usize, most: usize) {
+    if section.layer("max_batch_size") > 0 {
+        let allowed = format!("at least influxdb.batch_size, which is {usual}");
+        section.refuse("max_batch_size", "is below influxdb.batch_size", allowed);
+    } else {
+        let allowed = format!("at most influxdb.max_batch_size, which is {most}");
+        section.refuse("batch_size", "is above influxdb.max_batch_size", allowed);
+    }
+}
+
+fn journal(section: &mut Section<'_, '_>) -> Option<Journal> {
+    const LEAST_BYTES: u64 = 64 * 1024;
+    let file = section
+        .environment()
+        .state_directory()
+        .map(|state| state.join("journal.db"));
+    let file = file.and_then(|file| file.into_os_string().into_string().ok());
+    let described = "$STATE_DIRECTORY/journal.db, else $XDG_STATE_HOME/fieldgate/journal.db, \
+                     else ~/.local/state/fieldgate/journal.db";
+    let path = section.or_described(
+        "path",
+        file.map(Value::Text),
+        described,
+        &value::journal_path(),
+    );
+    let max_messages = match path {
+        Some(JournalPath::Memory) => 1_000,
+        _ => 10_000_000,
+    };
+    let max_messages = section.or_described(
+        "max_messages",
+        Some(max_messages.into()),
+        "10000000, in memory 1000",
+        // SQLite counts in signed numbers.
+        &whole(1..=i64::MAX.into()),
+    );
+    let max_bytes = section.optional("max_bytes", &bytes(LEAST_BYTES));
+    let durability = section.or(
+        "durability",
+        "full",
+        &one_of(&[("full", Durability::Full), ("normal", Durability::Normal)]),
+    );
+    let history = section.or("history", "24h", &duration(Duration::ZERO..=TEN_YEARS));
+    let advice = "HOME is not set, so that there is no default: set journal.path";
+    Some(Journal {
+        path: section.require("path", path, Some(advice))?,
+        max_messages: max_messages?,
+        max_bytes,
+        durability: durability?,
+        history: history?,
+    })
+}
+
+fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
+    let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
+    let nodes = section.named("nodes", |nodes, name| {
+        nodes.named_value(name, &value::name())
+    });
+    let metrics = section.named("metrics", |metrics, key| {
+        metrics.section(key, |section| Some(metric(section)))
+    });
+    Some(Telemetry {
+        nodes: nodes?,
+        metrics: metrics?,
+        clock_tolerance: clock_tolerance?,
+    })
+}
+
+fn metric(section: &mut Section<'_, '_>) -> Metric {
+    let any_number = || number("a finite number", |_| true);
+    let metric = Metric {
+        name: section.optional("name", &value::name()),
+        unit: section.optional("unit", &text()),
+        sensor_type: section.optional("sensor_type", &value::name()),
+        min: section.optional("min", &any_number()),
+        max: section.optional("max", &any_number()),
+    };
+    if let (Some(min), Some(max)) = (metric.min, metric.max)
+        && min > max
+    {
+        section.refuse(
+            "max",
+            "is below min",
+            format!("a number, at least min, which is {min}"),
+        );
+    }
+    metric
+}
+
+fn log(section: &mut Section<'_, '_>) -> Option<Log> {
+    let rotations = &[
+        ("daily", LogRotation::Daily),
+        ("hourly", LogRotation::Hourly),
+        ("never", LogRotation::Never),
+    ];
+    let outputs = &[("stderr", LogOutput::Stderr), ("stdout", LogOutput::Stdout)];
+    let dir = section.optional("dir", &path());
+    let rotation = section.or("rotation", "daily", &one_of(rotations));
+    let max_files = section.or("max_files", 14, &whole(1..=10_000));
+    let level = section.or("level", "info", &value::log_level());
+    let format = section.or("format", "text", &one_of(&LOG_FORMATS));
+    let output = section.or("output", "stderr", &one_of(outputs));
+    Some(Log {
+        dir,
+        rotation: rotation?,
+        max_files: max_files?,
+        level: level?,
+        format: format?,
+        output: output?,
+    })
+}

@@ -1,0 +1,189 @@
+//! Kinds of values that mean something to one section alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use url::Url;
+
+use super::kind::{Kind, OrRefuse, Refusal, path_of};
+use super::types::{JournalPath, PortSelector, Qos, Speed};
+use crate::telemetry::{Name, is_safe};
+
+/// USB vendor and product id.
+pub(super) fn usb_id() -> Kind<PortSelector> {
+    let allowed = "vendor and product id as lsusb prints them: \"0483:5740\"";
+    let id = |text: &str| {
+        let fits = (1..=4).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
+        fits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
+    };
+    Kind::of_text(allowed, move |text| {
+        let ids = text.split_once(':');
+        let ids = ids.and_then(|(vendor, product)| Some((id(vendor)?, id(product)?)));
+        let (vendor, product) = ids.ok_or_default()?;
+        Ok(PortSelector::UsbId { vendor, product })
+    })
+}
+
+/// How fast a recording is replayed.
+pub(super) fn speed() -> Kind<Speed> {
+    let factor = super::kind::number("a number above 0, or \"max\"", |factor| factor > 0.0);
+    Kind::new(factor.allowed.clone(), move |value| {
+        use super::setting::Value::{Text, Untyped};
+        match value {
+            Text(text) | Untyped(text) if text == "max" => Ok(Speed::Max),
+            _ => factor.parse(value).map(Speed::Factor),
+        }
+    })
+}
+
+/// Host and port of an MQTT broker.
+pub(super) fn broker_url() -> Kind<(String, u16)> {
+    const DEFAULT_PORT: u16 = 1883;
+    let allowed = "mqtt://HOST or mqtt://HOST:PORT (tcp:// means the same; port 1883 unless told)";
+    Kind::of_text(allowed, |text| {
+        let url = parse_url(text, "mqtt://")?;
+        match url.scheme() {
+            "mqtt" | "tcp" => {}
+            "mqtts" | "ssl" | "tls" | "ws" | "wss" => {
+                return Err(format!(
+                    "{} is not supported, only plain MQTT over TCP",
+                    url.scheme()
+                )
+                .into());
+            }
+            _ => return Err(Refusal::default()),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(
+                "leave user and password out of the URL: use mqtt.username and mqtt.password"
+                    .into(),
+            );
+        }
+        ends_after_port(&url)?;
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or_default()?;
+        let port = url.port().unwrap_or(DEFAULT_PORT);
+        (port > 0).then(|| (host.to_owned(), port)).ok_or_default()
+    })
+}
+
+/// Address of an HTTP server.
+pub(super) fn http_url() -> Kind<Url> {
+    Kind::of_text("http://HOST or http://HOST:PORT", |text| {
+        let url = parse_url(text, "http://")?;
+        match url.scheme() {
+            "http" => {}
+            "https" => return Err("https is not supported yet: use http".into()),
+            _ => return Err(Refusal::default()),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("leave user and password out of the URL: use influxdb.token".into());
+        }
+        ends_after_port(&url)?;
+        (url.port() != Some(0)).then_some(url).ok_or_default()
+    })
+}
+
+fn parse_url(text: &str, scheme: &str) -> Result<Url, Refusal> {
+    let advice = || {
+        let with_scheme = Url::parse(&format!("{scheme}{text}"));
+        let forgotten = !text.is_empty() && !text.contains("://") && with_scheme.is_ok();
+        Refusal(forgotten.then(|| format!("put {scheme} before it")))
+    };
+    let url = Url::parse(text).map_err(|_| advice())?;
+    if text.contains("://") {
+        Ok(url)
+    } else {
+        Err(advice())
+    }
+}
+
+fn ends_after_port(url: &Url) -> Result<(), Refusal> {
+    let ends = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    ends.then_some(())
+        .ok_or_else(|| "leave out what follows host and port".into())
+}
+
+/// The first levels of every topic.
+pub(super) fn topic_prefix() -> Kind<String> {
+    let allowed = "one or more topic levels as \"iiot\" or \"plant/hall1\": no + or #, no $ in front, \
+                   no / at either end, at most 256 bytes";
+    Kind::of_text(allowed, |text| {
+        let fits = (1..=256).contains(&text.len())
+            && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+            && !text.starts_with(['$', '/'])
+            && !text.ends_with('/');
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// Quality of service by its number.
+pub(super) fn qos() -> Kind<Qos> {
+    let level = super::kind::whole::<u8>(0..=2);
+    Kind::new(
+        "0 (at most once), 1 (at least once) or 2 (exactly once)",
+        move |value| {
+            Ok(match level.parse(value)? {
+                0 => Qos::AtMostOnce,
+                1 => Qos::AtLeastOnce,
+                _ => Qos::ExactlyOnce,
+            })
+        },
+    )
+}
+
+/// Whole seconds, as MQTT sends them.
+pub(super) fn keep_alive() -> Kind<Duration> {
+    let duration = super::kind::duration(Duration::from_secs(1)..=Duration::from_secs(65_535));
+    let allowed = "whole seconds from 1 to 65535, as \"30s\", \"1m 30s\" or 30";
+    Kind::new(allowed, move |value| {
+        let duration = duration.parse(value)?;
+        (duration.subsec_nanos() == 0)
+            .then_some(duration)
+            .ok_or_default()
+    })
+}
+
+/// Where the journal lives.
+pub(super) fn journal_path() -> Kind<JournalPath> {
+    Kind::of_text("the path of a file, or \":memory:\"", |text| {
+        Ok(match path_of(text)? {
+            ":memory:" => JournalPath::Memory,
+            path => JournalPath::File(PathBuf::from(path)),
+        })
+    })
+}
+
+/// The name of a node or metric.
+pub(super) fn name() -> Kind<String> {
+    let allowed = format!(
+        "1 to {} bytes of text without /, +, #, \\ and control characters",
+        Name::MAX_CHARS
+    );
+    Kind::of_text(allowed, |text| {
+        is_safe(text).then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// The filter of log lines.
+pub(super) fn log_level() -> Kind<String> {
+    let allowed = "off, error, warn, info, debug or trace, alone or for a part of the program as \
+                   \"info,fieldgate::sink=debug\"";
+    Kind::of_text(allowed, |text| {
+        // A filter takes any bare word for a part of the program to be logged in full, so that a
+        // misspelt level would silence all the rest.
+        let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        let mut bare = text.split(',').filter(|part| !part.contains(['=', '[']));
+        if !bare.all(|part| is_level(part.trim())) {
+            return Err(Refusal::default());
+        }
+        match EnvFilter::builder().parse(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(error) => Err(error.to_string().into()),
+        }
+    })
+}
