@@ -1,7 +1,51 @@
 //! The journal: the local database that every packet is written to before anything is sent.
+//!
+//! One writer thread takes all that is waiting, commits once, then wakes the cursors; each cursor
+//! reads over a connection of its own. Rows are in the file or, while that cannot be written,
+//! behind it in a small database in memory. The journal `:memory:` is that second one alone.
+//!
+//! What holds at any time:
+//!
+//! 1. Sequences rise and are never used twice; a total counts all messages up to its row, dropped
+//!    ones included. The newest row is never removed, so both go on after a restart.
+//! 2. A cursor sees rows in order, each once unless it rewinds, and only committed ones.
+//! 3. For each sink `acknowledged + dropped + depth + in flight when removed == appended`, to the
+//!    message: what is missing before a row follows from its total, nothing is estimated.
+//! 4. A committed cursor is never ahead of the rows: both are in one file, in the order of commits.
+//!    After a crash a sink repeats at most [`Cursor::unjournaled`] messages.
+//! 5. Memory and file stay within their bounds: the oldest rows leave in the transaction that
+//!    brings the new ones, at a cost that grows with these alone.
+//! 6. A file that is damaged is moved aside, never changed or deleted, and what no sink has
+//!    delivered is copied from it as far as it can be read. No row leaves the journal that does not
+//!    match its checksum.
 
+mod cursor;
+mod encoding;
+mod error;
+mod fallback;
+mod inbox;
+mod ledger;
+mod recovery;
+mod shared;
+mod status;
+mod store;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+pub use cursor::Cursor;
+pub use error::JournalError;
+pub use status::{JournalState, JournalStatus, SinkBacklog};
+
+use crate::config;
 use crate::monitor::SinkId;
-use crate::telemetry::{Reading, Timestamp};
+use crate::telemetry::{Packet, Reading, Timestamp};
+
+use shared::Shared;
+use writer::Writer;
 
 /// A packet as the journal keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +64,9 @@ pub struct Row {
 }
 
 /// A place in the journal: behind the row with this sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Position {
     /// The last row before this place; 0: before the first one.
     pub sequence: u64,
@@ -35,6 +81,11 @@ impl Row {
             sequence: self.sequence,
             total: self.total,
         }
+    }
+
+    /// Messages of all rows before this one.
+    fn before(&self) -> u64 {
+        self.total.saturating_sub(self.readings.len() as u64)
     }
 }
 
@@ -51,4 +102,97 @@ pub struct Rejection {
     pub reading: Reading,
     /// The server's words.
     pub reason: String,
+}
+
+/// The journal, for those who append and those who watch. Clones are handles of the same journal.
+///
+/// When the last one goes without [`Journal::close`], the writer still commits what it was given.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<Result<(), JournalError>>>>,
+}
+
+impl Journal {
+    /// Opens or creates the journal for the enabled sinks. Packets appended are marked with
+    /// `source`.
+    pub fn open(
+        config: &config::Journal,
+        sinks: &[SinkId],
+        source: &str,
+    ) -> Result<Self, JournalError> {
+        let writer = Writer::open(config, sinks, source)?;
+        let shared = Arc::clone(writer.shared());
+        let writer = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(JournalError::Thread)?;
+        Ok(Self(Arc::new(Handle {
+            shared,
+            writer: Mutex::new(Some(writer)),
+        })))
+    }
+
+    /// Gives packets to the writer, all of them or, when cancelled, none; waits only for room in
+    /// its bounded queue. Packets without readings are left out: nothing of them can be delivered.
+    pub async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
+        for packet in &mut packets {
+            packet.readings.retain(|reading| reading.value.is_finite());
+        }
+        packets.retain(|packet| !packet.readings.is_empty());
+        if packets.is_empty() {
+            return Ok(());
+        }
+        self.0.shared.inbox.append(packets).await
+    }
+
+    /// Waits until everything appended before is committed; returns the end of the journal.
+    pub async fn settle(&self) -> Position {
+        let ticket = self.0.shared.inbox.ticket();
+        let mut progress = self.0.shared.progress.subscribe();
+        let settled = progress
+            .wait_for(|progress| progress.ticket >= ticket || progress.ended)
+            .await
+            .map(|progress| progress.end);
+        settled.unwrap_or_default()
+    }
+
+    /// A sink's cursor, at the position that it has acknowledged. There is one at a time.
+    pub fn cursor(&self, sink: SinkId) -> Result<Cursor, JournalError> {
+        Cursor::open(Arc::clone(&self.0.shared), sink)
+    }
+
+    /// The journal as it is now. Cheap: some arithmetic.
+    pub fn status(&self) -> JournalStatus {
+        self.0.shared.status()
+    }
+
+    /// Commits all that was appended and acknowledged, moves it from the write-ahead log into the
+    /// file and ends the writer. Other handles then take nothing any more.
+    pub async fn close(self) -> Result<(), JournalError> {
+        self.0.shared.inbox.close();
+        let writer = self
+            .0
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(writer) = writer else {
+            return Ok(());
+        };
+        tokio::task::spawn_blocking(move || writer.join())
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Err(JournalError::Closed))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+    }
 }

@@ -1,0 +1,227 @@
+//! A sink's way through the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::encoding::Names;
+use super::error::Fault;
+use super::shared::{Progress, Shared, Tiers, lock_store};
+use super::store::{open_reader, read_rows};
+use super::{JournalError, Position, Rejection, Row};
+use crate::monitor::SinkId;
+
+/// Time until a read that failed is worth another try.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A file that could not be read for so long is given up as damaged.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A sink's place in the journal: how far it has read and how far it has acknowledged.
+///
+/// Each sink has one, and uses it on its own thread: reads go to the disk, for about a millisecond.
+/// Dropping it is as [`Cursor::rewind`]: what was read and not acknowledged waits for the next one.
+#[derive(Debug)]
+pub struct Cursor {
+    shared: Arc<Shared>,
+    sink: SinkId,
+    reader: Option<Connection>,
+    generation: u64,
+    names: Names,
+    progress: watch::Receiver<Progress>,
+    committed: watch::Receiver<Position>,
+    failure: Option<Failure>,
+}
+
+/// Reads fail at present.
+#[derive(Debug)]
+struct Failure {
+    since: Instant,
+    retry: Instant,
+}
+
+impl Cursor {
+    pub(super) fn open(shared: Arc<Shared>, sink: SinkId) -> Result<Self, JournalError> {
+        {
+            let mut ledger = shared.ledger();
+            if !ledger.sinks.contains(&sink) {
+                return Err(JournalError::NotEnabled(sink));
+            }
+            let account = &mut ledger.accounts[sink as usize];
+            if account.in_use {
+                return Err(JournalError::CursorInUse(sink));
+            }
+            account.in_use = true;
+        }
+        Ok(Self {
+            progress: shared.progress.subscribe(),
+            committed: shared.committed[sink as usize].subscribe(),
+            shared,
+            sink,
+            reader: None,
+            generation: 0,
+            names: Names::default(),
+            failure: None,
+        })
+    }
+
+    /// Reads whole rows behind the read position and moves it: as many as have `max_messages`
+    /// together, at least one if there is one.
+    ///
+    /// After an error [`Cursor::available`] waits a second, so that a loop of both is no busy one.
+    /// A damaged file is replaced by the journal itself.
+    pub fn read(&mut self, max_messages: usize) -> Result<Vec<Row>, JournalError> {
+        let after = {
+            let ledger = &mut *self.shared.ledger();
+            ledger.accounts[self.sink as usize].begin_read(&ledger.missing)
+        };
+        let end = self.end();
+        let found = self.fetch(after, max_messages);
+        {
+            let ledger = &mut *self.shared.ledger();
+            let account = &mut ledger.accounts[self.sink as usize];
+            match &found {
+                Ok(rows) => account.end_read(rows, end, &mut ledger.missing),
+                Err(_) => account.abandon_read(),
+            }
+        }
+        match &found {
+            Ok(_) => self.failure = None,
+            Err(fault) => self.fail(fault),
+        }
+        found.map_err(|fault| fault.into_error("read", self.shared.name.clone()))
+    }
+
+    /// Resolves as soon as there are committed rows behind the read position. Cancel safe.
+    pub async fn available(&mut self) {
+        if let Some(failure) = &self.failure {
+            let retry = failure.retry;
+            let generation = self.generation;
+            tokio::select! {
+                () = sleep_until(retry) => {}
+                _ = self.progress.wait_for(|progress| progress.generation != generation) => {}
+            }
+        }
+        let position = self.position();
+        let behind = |progress: &Progress| progress.end.sequence > position.sequence;
+        if self.progress.wait_for(behind).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The read position.
+    pub fn position(&self) -> Position {
+        self.shared.ledger().accounts[self.sink as usize].read()
+    }
+
+    /// The acknowledged position, committed or not.
+    pub fn acknowledged(&self) -> Position {
+        self.shared.ledger().accounts[self.sink as usize].acknowledged()
+    }
+
+    /// The end of the journal.
+    pub fn end(&self) -> Position {
+        self.progress.borrow().end
+    }
+
+    /// Says that everything up to here is delivered. Never waits; the writer commits it next.
+    /// A place that is not between the acknowledged and the read position changes nothing.
+    pub fn acknowledge(&mut self, up_to: Position) {
+        let moved = {
+            let mut ledger = self.shared.ledger();
+            let account = &mut ledger.accounts[self.sink as usize];
+            account.settle(*self.committed.borrow());
+            account.acknowledge(up_to)
+        };
+        if moved {
+            self.shared.inbox.acknowledge(self.sink, up_to);
+        }
+    }
+
+    /// Keeps readings that the server refused for good, with its words. To be called before the
+    /// acknowledgement that passes them; both are then committed in this order or at once.
+    pub fn reject(&mut self, rejections: Vec<Rejection>) {
+        self.shared.inbox.reject(rejections);
+    }
+
+    /// Takes the read position back to the acknowledged one.
+    pub fn rewind(&mut self) {
+        self.shared.ledger().accounts[self.sink as usize].rewind();
+    }
+
+    /// Messages read whose acknowledgement is not committed: what a crash now could repeat.
+    pub fn unjournaled(&self) -> u64 {
+        let committed = *self.committed.borrow();
+        self.shared.ledger().accounts[self.sink as usize].unjournaled(committed)
+    }
+
+    /// Resolves when an acknowledgement has been committed since this was last asked. Cancel safe.
+    pub async fn acknowledgement_committed(&mut self) {
+        if self.committed.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn fetch(&mut self, after: Position, max_messages: usize) -> Result<Vec<Row>, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let tiers = shared.tiers();
+        self.follow(&tiers)?;
+        let mut rows = Vec::new();
+        let complete = match &self.reader {
+            Some(file) => read_rows(file, after, max_messages, &mut self.names, &mut rows)?,
+            None => true,
+        };
+        if complete && let Some(memory) = &tiers.memory {
+            let after = rows.last().map_or(after, Row::end);
+            let store = lock_store(memory);
+            let names = &mut self.names;
+            read_rows(store.connection(), after, max_messages, names, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Opens the file that rows are in now, unless it is open already.
+    fn follow(&mut self, tiers: &Tiers) -> Result<(), Fault> {
+        if tiers.replacing {
+            return Err(Fault::Unavailable(
+                "it was damaged and is being replaced".to_owned(),
+            ));
+        }
+        if self.generation != tiers.generation {
+            self.reader = None;
+            self.generation = tiers.generation;
+        }
+        if self.reader.is_none()
+            && let Some(path) = &tiers.file
+        {
+            self.reader = Some(open_reader(path)?);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        let now = Instant::now();
+        let since = self.failure.as_ref().map_or(now, |failure| failure.since);
+        self.failure = Some(Failure {
+            since,
+            retry: now + RETRY,
+        });
+        let damaged = matches!(fault, Fault::Damaged(_));
+        if damaged || now - since >= PATIENCE {
+            let inbox = &self.shared.inbox;
+            inbox.report_damage(self.generation, fault.to_string());
+        }
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let mut ledger = self.shared.ledger();
+        let account = &mut ledger.accounts[self.sink as usize];
+        account.rewind();
+        account.in_use = false;
+    }
+}

@@ -1,0 +1,366 @@
+//! What the writer does when the file cannot be written: go on in memory, try the file again, move
+//! aside what is damaged, and bring the rows from memory into the file when it works again.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tracing::{error, info};
+
+use super::error::Fault;
+use super::inbox::Work;
+use super::recovery;
+use super::shared::lock_store;
+use super::store::{Batch, Limits, Store};
+use super::writer::Writer;
+use super::{JournalError, JournalState, Position};
+use crate::monitor::SinkId;
+use crate::telemetry::Timestamp;
+
+/// Messages kept in memory while the file cannot be written: some megabytes, and more than one
+/// group commit, which would otherwise not survive the moment.
+pub(super) const MAX_MESSAGES: u64 = 50_000;
+
+/// Time between two attempts to write the file again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Delivered rows that make room on a full disk, an attempt.
+const SACRIFICE: usize = 500;
+
+/// The file cannot be written at present.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    next_attempt: Instant,
+    fault: Fault,
+    /// A damaged file whose place could not be taken yet.
+    damaged: Option<Damaged>,
+}
+
+/// A damaged file on its way out.
+#[derive(Debug)]
+struct Damaged {
+    reason: String,
+    /// Where it is now, once it was moved.
+    moved: Option<PathBuf>,
+}
+
+impl Writer {
+    /// Writes to the file; false: it could not be, and everything is still to be kept.
+    pub(super) fn write_to_file(&mut self, work: &Work) -> bool {
+        if self.trouble.is_some() {
+            return false;
+        }
+        let first = self.commit_to_file(work);
+        let second = match first {
+            Some(Err(Fault::Damaged(reason))) => {
+                self.replace(&reason);
+                self.commit_to_file(work)
+            }
+            other => other,
+        };
+        match second {
+            Some(Ok(())) => true,
+            Some(Err(fault)) => {
+                self.begin_trouble(fault, None);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn commit_to_file(&mut self, work: &Work) -> Option<Result<(), Fault>> {
+        let cursors = self.unsaved_cursors();
+        let mut file = self.file.take()?;
+        let limits = self.file_limits(&file);
+        let result = file.commit(self.batch(work, &cursors), limits, self.durable);
+        self.file = Some(file);
+        if result.is_ok() {
+            self.unsaved = [None; SinkId::ALL.len()];
+        }
+        Some(result)
+    }
+
+    /// Keeps rows and refusals in memory. Acknowledgements stay in `unsaved`.
+    pub(super) fn write_to_memory(&mut self, work: &Work) {
+        if let Err(fault) = self.commit_to_memory(work) {
+            // Memory itself is short. What is lost is a hole that every cursor will count.
+            error!(
+                packets = work.packets.len(),
+                error = %fault,
+                "Cannot keep packets in memory; they are lost.",
+            );
+        }
+    }
+
+    fn commit_to_memory(&self, work: &Work) -> Result<(), Fault> {
+        if self.shared.tiers().memory.is_none() {
+            let store = Store::in_memory(self.end)?;
+            self.shared.tiers_mut().memory = Some(Mutex::new(store));
+        }
+        match &self.shared.tiers().memory {
+            Some(memory) => {
+                lock_store(memory).commit(self.batch(work, &[]), self.memory_limits(), false)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Tries the file again, at most once a second.
+    pub(super) fn recover_if_due(&mut self) {
+        let due = |trouble: &Trouble| trouble.next_attempt <= Instant::now();
+        if self.trouble.as_ref().is_some_and(due)
+            && let Err(fault) = self.recover()
+        {
+            let damaged = match &fault {
+                Fault::Damaged(reason) => Some(Damaged::found(reason)),
+                _ => None,
+            };
+            self.begin_trouble(fault, damaged);
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), Fault> {
+        self.reopen()?;
+        let Some(mut file) = self.file.take() else {
+            return Ok(());
+        };
+        let moved = self.move_into(&mut file);
+        self.file = Some(file);
+        let packets = moved?;
+        self.trouble = None;
+        self.shared.ledger().set_state(JournalState::File);
+        self.publish(&[]);
+        info!(
+            journal = %self.shared.name.display(),
+            packets,
+            "Journal is written again; what was kept in memory is in it.",
+        );
+        Ok(())
+    }
+
+    /// Brings everything from memory into the file; returns how many packets.
+    fn move_into(&mut self, file: &mut Store) -> Result<u64, Fault> {
+        let limits = self.file_limits(file);
+        // Acknowledgements often still fit where rows do not.
+        let batch = Batch {
+            start: self.end,
+            source: &self.source,
+            packets: &[],
+            cursors: &self.unsaved_cursors(),
+            rejections: &[],
+        };
+        file.commit(batch, limits, false)?;
+        self.unsaved = [None; SinkId::ALL.len()];
+        let absorbed = self.absorb_memory(file, limits);
+        if absorbed == Err(Fault::Full) {
+            // What is delivered gives way to what is not.
+            let delivered = self.shared.ledger().delivered().sequence;
+            file.prune(delivered, Timestamp(i64::MAX), SACRIFICE)?;
+        }
+        absorbed
+    }
+
+    fn absorb_memory(&self, file: &mut Store, limits: Limits) -> Result<u64, Fault> {
+        // No cursor may look while rows are in both places or in neither.
+        let mut tiers = self.shared.tiers_mut();
+        let Some(memory) = &tiers.memory else {
+            return Ok(0);
+        };
+        let packets = {
+            let memory = lock_store(memory);
+            file.absorb(&memory, limits, self.durable)?;
+            let extent = memory.extent();
+            extent.end.sequence - extent.first.sequence
+        };
+        tiers.memory = None;
+        Ok(packets)
+    }
+
+    /// Replaces a file that a cursor or the housekeeping found damaged, unless it has been already.
+    pub(super) fn replace_damaged(&mut self, generation: u64, reason: &str) {
+        if self.file.is_some() && generation == self.shared.tiers().generation {
+            self.replace(reason);
+        }
+    }
+
+    fn replace(&mut self, reason: &str) {
+        error!(
+            journal = %self.shared.name.display(),
+            error = reason,
+            "Journal is damaged.",
+        );
+        let fault = Fault::Damaged(reason.to_owned());
+        let previous = self.trouble.replace(Trouble {
+            next_attempt: Instant::now(),
+            fault,
+            damaged: Some(Damaged::found(reason)),
+        });
+        match self.reopen() {
+            // Rows in memory still have to follow, with the next attempt.
+            Ok(()) => self.trouble = previous,
+            Err(fault) => self.begin_trouble(fault, None),
+        }
+    }
+
+    /// Makes sure that a file is open: the one there was, or a new one in a damaged one's place.
+    fn reopen(&mut self) -> Result<(), Fault> {
+        let Some(claim) = &self.claim else {
+            return Ok(());
+        };
+        let path = claim.path.clone();
+        let unavailable = |error: std::io::Error| Fault::Unavailable(error.to_string());
+        let damaged = self
+            .trouble
+            .as_mut()
+            .and_then(|trouble| trouble.damaged.as_mut());
+        if damaged.is_none() && self.file.is_some() {
+            return Ok(());
+        }
+        self.file = None;
+        {
+            // Nobody is to take the new file for complete before it is.
+            let mut tiers = self.shared.tiers_mut();
+            tiers.replacing = tiers.file.is_some();
+        }
+        if let Some(damaged) = damaged
+            && damaged.moved.is_none()
+        {
+            let moved = recovery::move_aside(&path, Timestamp::now()).map_err(unavailable)?;
+            damaged.moved = Some(moved);
+        }
+        let _created = recovery::create_file(&path).map_err(unavailable)?;
+        let mut store = Store::open(&path)?;
+        store.register(&self.acknowledged())?;
+        self.fill(&mut store);
+        self.file = Some(store);
+        let mut tiers = self.shared.tiers_mut();
+        tiers.generation += 1;
+        tiers.file = Some(path);
+        tiers.replacing = false;
+        Ok(())
+    }
+
+    /// Puts into a new file what can be read from the damaged one.
+    fn fill(&mut self, store: &mut Store) {
+        let trouble = self.trouble.as_mut();
+        let damaged = trouble.and_then(|trouble| trouble.damaged.take());
+        let start = self.file_end();
+        let Some(Damaged {
+            reason,
+            moved: Some(moved),
+        }) = damaged
+        else {
+            store.start_at(start);
+            return;
+        };
+        let after = self.shared.ledger().delivered();
+        let salvage = recovery::salvage(&moved, after, start, store, &self.source);
+        let notice = recovery::report(&self.shared.name, &moved, &reason, &salvage);
+        let mut ledger = self.shared.ledger();
+        ledger.missing = salvage.missing;
+        ledger.notice = Some(notice);
+    }
+
+    /// Where the rows of the file end: where those in memory begin.
+    fn file_end(&self) -> Position {
+        let tiers = self.shared.tiers();
+        tiers
+            .memory
+            .as_ref()
+            .map_or(self.end, |memory| lock_store(memory).extent().first)
+    }
+
+    pub(super) fn acknowledged(&self) -> Vec<(SinkId, Position)> {
+        let ledger = self.shared.ledger();
+        let account = |sink: &SinkId| (*sink, ledger.accounts[*sink as usize].acknowledged());
+        ledger.sinks.iter().map(account).collect()
+    }
+
+    /// From now on in memory. Said once; afterwards the attempts are quiet until one succeeds.
+    fn begin_trouble(&mut self, fault: Fault, damaged: Option<Damaged>) {
+        let previous = self.trouble.take();
+        let said = previous
+            .as_ref()
+            .is_some_and(|previous| previous.fault == fault);
+        let damaged = damaged.or(previous.and_then(|previous| previous.damaged));
+        if self.file.is_none() {
+            self.detach();
+        }
+        let reason = fault.to_string();
+        if !said {
+            let name = self.shared.name.display();
+            error!(
+                journal = %name,
+                error = %reason,
+                "Cannot write the journal; packets are kept in memory until it can be written again.",
+            );
+            let mut ledger = self.shared.ledger();
+            ledger.notice = Some(format!("cannot write journal {name}: {reason}"));
+            ledger.set_state(JournalState::Fallback { reason });
+        }
+        self.trouble = Some(Trouble {
+            next_attempt: Instant::now() + RETRY,
+            fault,
+            damaged,
+        });
+    }
+
+    /// The file is out of reach: cursors go on with what is in memory.
+    fn detach(&self) {
+        let mut tiers = self.shared.tiers_mut();
+        tiers.replacing = false;
+        if tiers.file.take().is_some() {
+            tiers.generation += 1;
+        }
+    }
+
+    /// Makes the next attempt due.
+    #[cfg(test)]
+    pub(super) fn retry_now(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.next_attempt = Instant::now();
+        }
+    }
+
+    /// The last attempt, before the thread ends.
+    pub(super) fn rescue(&mut self) -> Result<(), JournalError> {
+        if self.trouble.is_none() {
+            return Ok(());
+        }
+        let Err(fault) = self.recover() else {
+            return Ok(());
+        };
+        let messages = {
+            let start = self
+                .file
+                .as_ref()
+                .map(|file| file.extent().end)
+                .unwrap_or_default();
+            let ledger = self.shared.ledger();
+            let from = start.total.max(ledger.delivered().total);
+            ledger
+                .end
+                .total
+                .saturating_sub(from + ledger.missing.after(from))
+        };
+        let lost = JournalError::Unsaved {
+            path: self.shared.name.clone(),
+            messages,
+            reason: fault.to_string(),
+        };
+        if messages == 0 {
+            return Ok(());
+        }
+        error!(error = %lost, "Messages are lost.");
+        Err(lost)
+    }
+}
+
+impl Damaged {
+    fn found(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            moved: None,
+        }
+    }
+}

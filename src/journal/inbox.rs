@@ -1,0 +1,131 @@
+//! What waits for the writer thread. Packets wait in a bounded queue that makes their source wait;
+//! acknowledgements are one slot a sink, so they never wait and never pile up.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::{JournalError, Position, Rejection};
+use crate::monitor::SinkId;
+use crate::telemetry::Packet;
+
+/// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
+const CAPACITY: usize = 4096;
+
+/// What the writer takes at once.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) packets: Vec<Packet>,
+    pub(super) acknowledged: [Option<Position>; SinkId::ALL.len()],
+    pub(super) rejections: Vec<Rejection>,
+    /// A file that a cursor could not read, by its generation, and why.
+    pub(super) damage: Option<(u64, String)>,
+    /// Packets given to the inbox up to here, since it began.
+    pub(super) ticket: u64,
+    /// Nothing comes after this.
+    pub(super) closing: bool,
+    permits: usize,
+}
+
+impl Work {
+    fn is_waiting(&self) -> bool {
+        !self.packets.is_empty()
+            || !self.rejections.is_empty()
+            || self.acknowledged.iter().any(Option::is_some)
+            || self.damage.is_some()
+            || self.closing
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Inbox {
+    waiting: Mutex<Work>,
+    wake: Condvar,
+    room: Semaphore,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            wake: Condvar::new(),
+            room: Semaphore::new(CAPACITY),
+        }
+    }
+
+    /// Adds packets as soon as there is room, all of them or, when cancelled, none.
+    pub(super) async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
+        let cost = packets.len().min(CAPACITY);
+        let permits = self
+            .room
+            .acquire_many(u32::try_from(cost).unwrap_or(u32::MAX))
+            .await
+            .map_err(|_| JournalError::Closed)?;
+        let mut waiting = self.lock();
+        if waiting.closing {
+            return Err(JournalError::Closed);
+        }
+        permits.forget();
+        waiting.permits += cost;
+        waiting.ticket += packets.len() as u64;
+        waiting.packets.append(&mut packets);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn acknowledge(&self, sink: SinkId, up_to: Position) {
+        self.lock().acknowledged[sink as usize] = Some(up_to);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn reject(&self, mut rejections: Vec<Rejection>) {
+        self.lock().rejections.append(&mut rejections);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn report_damage(&self, generation: u64, reason: String) {
+        self.lock().damage = Some((generation, reason));
+        self.wake.notify_one();
+    }
+
+    /// How many packets were given to the inbox so far.
+    pub(super) fn ticket(&self) -> u64 {
+        self.lock().ticket
+    }
+
+    /// Takes nothing more; what waits is still written.
+    pub(super) fn close(&self) {
+        self.room.close();
+        self.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something or the time is over, and takes all that is there.
+    ///
+    /// `work` is used again, with the memory of its lists.
+    pub(super) fn take(&self, timeout: Duration, work: &mut Work) {
+        work.packets.clear();
+        work.rejections.clear();
+        let mut waiting = self
+            .wake
+            .wait_timeout_while(self.lock(), timeout, |waiting| !waiting.is_waiting())
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        std::mem::swap(&mut work.packets, &mut waiting.packets);
+        std::mem::swap(&mut work.rejections, &mut waiting.rejections);
+        work.acknowledged = std::mem::take(&mut waiting.acknowledged);
+        work.damage = waiting.damage.take();
+        work.ticket = waiting.ticket;
+        work.closing = waiting.closing;
+        let permits = std::mem::take(&mut waiting.permits);
+        drop(waiting);
+        self.room.add_permits(permits);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        // Nothing in here panics between two changes that belong together.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,291 @@
+//! Taking hold of a journal file, and what to do when it is damaged.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::encoding::Names;
+use super::error::Fault;
+use super::ledger::Missing;
+use super::store::{
+    SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
+};
+use super::{JournalError, Position, Row};
+use crate::telemetry::Timestamp;
+
+/// A journal file that this process alone writes to, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// The file itself, with links followed: SQLite puts its companions beside it.
+    pub(super) path: PathBuf,
+    /// There was none, though one had been here.
+    is_gone: bool,
+    _lock: File,
+}
+
+impl Claim {
+    /// What is to be said of the file as it was found.
+    pub(super) fn notice(&self) -> Option<String> {
+        self.is_gone.then(|| {
+            let path = self.path.display();
+            let notice = format!("journal {path} was empty or gone; a new one is begun");
+            tracing::warn!(journal = %path, "Journal was empty or gone; a new one is begun.");
+            notice
+        })
+    }
+}
+
+/// What came out of a damaged file.
+#[derive(Debug)]
+pub(super) struct Salvage {
+    pub(super) rows: u64,
+    pub(super) messages: u64,
+    /// What is not stored of what had been.
+    pub(super) missing: Missing,
+    /// Why it ended early, if it did.
+    pub(super) fault: Option<Fault>,
+}
+
+/// Makes folder and file where there are none, and locks the file against other processes.
+pub(super) fn claim(configured: &Path) -> Result<Claim, JournalError> {
+    let failed = |operation, path: &Path| {
+        let path = path.to_owned();
+        move |error| JournalError::File {
+            operation,
+            path,
+            error,
+        }
+    };
+    if let Some(folder) = configured.parent() {
+        fs::create_dir_all(folder).map_err(failed("create the folder", folder))?;
+    }
+    create_file(configured).map_err(failed("open journal", configured))?;
+    let path = fs::canonicalize(configured).map_err(failed("open journal", configured))?;
+    let lock_path = with_suffix(&path, ".lock");
+    let was_used = lock_path.exists();
+    let lock = create_file(&lock_path).map_err(failed("open the lock file", &lock_path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Claim {
+            is_gone: was_used && length(&path) == 0,
+            path,
+            _lock: lock,
+        }),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
+            path: configured.to_owned(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed("lock", &lock_path)(error)),
+    }
+}
+
+/// Opens a file for writing, making it for its owner alone.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether a file is empty though its log is not: it has been cut off.
+pub(super) fn is_cut_off(path: &Path) -> bool {
+    length(path) == 0 && length(&with_suffix(path, "-wal")) > 0
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// Renames a damaged file and its companions; returns the new path.
+pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let time: String = now.to_string().replace(['-', ':'], "");
+    let target = (0..1000)
+        .map(|attempt| match attempt {
+            0 => with_suffix(path, &format!(".damaged-{time}")),
+            _ => with_suffix(path, &format!(".damaged-{time}-{attempt}")),
+        })
+        .find(|target| !target.exists())
+        .ok_or(io::ErrorKind::AlreadyExists)?;
+    // The file first: should one of the others stay behind, the new file must not adopt it.
+    fs::rename(path, &target)?;
+    for suffix in ["-wal", "-shm"] {
+        let companion = with_suffix(path, suffix);
+        match fs::rename(&companion, with_suffix(&target, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(target)
+}
+
+/// The entries of the sinks that can be trusted in a damaged file, and whether all can.
+pub(super) fn salvage_cursors(damaged: &Path) -> (Vec<StoredCursor>, bool) {
+    open_reader(damaged).map_or_else(
+        |_| (Vec::new(), false),
+        |connection| read_readable_cursors(&connection),
+    )
+}
+
+/// Copies the rows behind a position that can be read from a damaged file into an empty store, and
+/// has new rows begin at `start`, or behind the last one copied if that is further.
+///
+/// A row that does not match its checksum is left out; where a page cannot be read, it goes on
+/// behind it in growing steps.
+pub(super) fn salvage(
+    damaged: &Path,
+    after: Position,
+    start: Position,
+    store: &mut Store,
+    source: &str,
+) -> Salvage {
+    let mut copy = Copy {
+        after: after.sequence,
+        last: after,
+        chunk: Vec::with_capacity(CHUNK),
+        store,
+        source,
+        salvage: Salvage {
+            rows: 0,
+            messages: 0,
+            missing: Missing::new(after.total),
+            fault: None,
+        },
+    };
+    copy.salvage.fault = open_reader(damaged)
+        .and_then(|connection| copy.run(&connection))
+        .err();
+    let mut salvage = copy.salvage;
+    let copied = store.extent().end.total.max(after.total);
+    salvage.missing.add(copied, start.total);
+    if store.extent().end.sequence < start.sequence {
+        store.start_at(start);
+    }
+    salvage.missing.advance(store.extent().first.total);
+    salvage
+}
+
+/// Rows copied in one transaction.
+const CHUNK: usize = 1000;
+
+/// Places tried in a damaged file.
+const MAX_ATTEMPTS: usize = 10_000;
+
+struct Copy<'a> {
+    /// The sequence behind which to read on.
+    after: u64,
+    last: Position,
+    chunk: Vec<Row>,
+    store: &'a mut Store,
+    source: &'a str,
+    salvage: Salvage,
+}
+
+impl Copy<'_> {
+    fn run(&mut self, connection: &rusqlite::Connection) -> Result<(), Fault> {
+        let mut step = 1;
+        let mut unreadable = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let before = self.last;
+            let finished = self.copy_readable(connection)?;
+            let Err(fault) = finished else {
+                return Ok(());
+            };
+            step = if self.last == before { step * 2 } else { 1 };
+            self.after += step;
+            unreadable = Some(fault);
+            if i64::try_from(self.after).is_err() || step > u64::MAX / 8 {
+                break;
+            }
+        }
+        unreadable.map_or(Ok(()), Err)
+    }
+
+    /// Copies rows until the end or a place that cannot be read (the inner error). The outer error
+    /// is the new store's.
+    fn copy_readable(
+        &mut self,
+        connection: &rusqlite::Connection,
+    ) -> Result<Result<(), Fault>, Fault> {
+        let mut names = Names::default();
+        let finished = self.read_rows(connection, &mut names);
+        self.flush()?;
+        match finished {
+            Ok(()) => Ok(Ok(())),
+            Err(Stop::Unreadable(fault)) => Ok(Err(fault)),
+            Err(Stop::Store(fault)) => Err(fault),
+        }
+    }
+
+    fn read_rows(
+        &mut self,
+        connection: &rusqlite::Connection,
+        names: &mut Names,
+    ) -> Result<(), Stop> {
+        let unreadable = |error: rusqlite::Error| Stop::Unreadable(error.into());
+        let mut statement = connection.prepare(SELECT_PACKETS).map_err(unreadable)?;
+        let after = i64::try_from(self.after).unwrap_or(i64::MAX);
+        let mut found = statement.query([after]).map_err(unreadable)?;
+        while let Some(columns) = found.next().map_err(unreadable)? {
+            if let Ok(sequence) = columns.get::<_, i64>(0) {
+                self.after = self.after.max(sequence.unsigned_abs());
+            }
+            if let Ok(row) = decode_row(columns, names) {
+                self.keep(row);
+            }
+            if self.chunk.len() >= CHUNK {
+                self.flush().map_err(Stop::Store)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, row: Row) {
+        let before = row.before();
+        if row.sequence <= self.last.sequence || before < self.last.total {
+            return;
+        }
+        let missing = &mut self.salvage.missing;
+        missing.add(self.last.total, before);
+        self.last = row.end();
+        self.chunk.push(row);
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.store.restore(&self.chunk, self.source)?;
+        self.salvage.rows += self.chunk.len() as u64;
+        let messages = self.chunk.iter().map(|row| row.readings.len() as u64);
+        self.salvage.messages += messages.sum::<u64>();
+        self.chunk.clear();
+        Ok(())
+    }
+}
+
+enum Stop {
+    Unreadable(Fault),
+    Store(Fault),
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Says what became of a damaged file.
+pub(super) fn report(path: &Path, moved: &Path, reason: &str, salvage: &Salvage) -> String {
+    let notice = format!(
+        "journal {} was damaged ({reason}); moved to {}, {} undelivered messages copied from it",
+        path.display(),
+        moved.display(),
+        salvage.messages,
+    );
+    tracing::warn!(
+        journal = %path.display(),
+        moved = %moved.display(),
+        packets = salvage.rows,
+        messages = salvage.messages,
+        unreadable = salvage.fault.as_ref().map(tracing::field::display),
+        "A new journal is begun; the damaged one was moved aside, and what was undelivered and readable is copied.",
+    );
+    notice
+}

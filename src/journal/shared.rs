@@ -1,0 +1,159 @@
+//! What the writer thread, the cursors and the handles share.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use super::inbox::Inbox;
+use super::ledger::{Account, Missing};
+use super::store::Store;
+use super::{JournalState, JournalStatus, Position, SinkBacklog};
+use crate::monitor::SinkId;
+use crate::telemetry::Timestamp;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The journal's name in messages: its path as configured.
+    pub(super) name: PathBuf,
+    pub(super) max_messages: u64,
+    pub(super) inbox: Inbox,
+    /// What is committed; changes wake the readers.
+    pub(super) progress: watch::Sender<Progress>,
+    /// The acknowledgements that are committed.
+    pub(super) committed: [watch::Sender<Position>; SinkId::ALL.len()],
+    tiers: RwLock<Tiers>,
+    ledger: Mutex<Ledger>,
+}
+
+/// How far the writer is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// Behind the last committed row.
+    pub(super) end: Position,
+    /// The last packet of the inbox that was dealt with.
+    pub(super) ticket: u64,
+    /// Counts the files: a new one began after damage.
+    pub(super) generation: u64,
+    /// The writer has ended.
+    pub(super) ended: bool,
+}
+
+/// Where rows are. Those in memory come behind those in the file; while a reader holds this, none
+/// moves from one to the other.
+#[derive(Debug)]
+pub(super) struct Tiers {
+    pub(super) generation: u64,
+    pub(super) file: Option<PathBuf>,
+    /// The file is damaged and its successor is not complete yet.
+    pub(super) replacing: bool,
+    pub(super) memory: Option<Mutex<Store>>,
+}
+
+/// All that is counted. Locked for moments only, and never together with anything else.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) end: Position,
+    pub(super) missing: Missing,
+    pub(super) accounts: [Account; SinkId::ALL.len()],
+    pub(super) sinks: Vec<SinkId>,
+    pub(super) state: JournalState,
+    pub(super) since: Timestamp,
+    pub(super) notice: Option<String>,
+}
+
+impl Shared {
+    pub(super) fn new(name: PathBuf, max_messages: u64, tiers: Tiers, ledger: Ledger) -> Self {
+        let progress = Progress {
+            end: ledger.end,
+            generation: tiers.generation,
+            ..Progress::default()
+        };
+        let committed = SinkId::ALL
+            .map(|sink| watch::Sender::new(ledger.accounts[sink as usize].acknowledged()));
+        Self {
+            name,
+            max_messages,
+            inbox: Inbox::new(),
+            progress: watch::Sender::new(progress),
+            committed,
+            tiers: RwLock::new(tiers),
+            ledger: Mutex::new(ledger),
+        }
+    }
+
+    // Whatever panicked while holding one of these locks left whole values behind.
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tiers(&self) -> RwLockReadGuard<'_, Tiers> {
+        self.tiers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tiers_mut(&self) -> RwLockWriteGuard<'_, Tiers> {
+        self.tiers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> JournalStatus {
+        let ledger = self.ledger();
+        let backlog = |sink: &SinkId| {
+            let account = &ledger.accounts[*sink as usize];
+            SinkBacklog {
+                sink: *sink,
+                depth: account.depth(ledger.end, &ledger.missing),
+                dropped: account.dropped(&ledger.missing),
+                acknowledged: account.acknowledged(),
+            }
+        };
+        JournalStatus {
+            state: ledger.state.clone(),
+            since: ledger.since,
+            notice: ledger.notice.clone(),
+            end: ledger.end,
+            stored: ledger.stored(),
+            max_messages: self.max_messages,
+            sinks: ledger.sinks.iter().map(backlog).collect(),
+        }
+    }
+}
+
+impl Ledger {
+    pub(super) fn set_state(&mut self, state: JournalState) {
+        if self.state != state {
+            self.state = state;
+            self.since = Timestamp::now();
+        }
+    }
+
+    /// Up to where every enabled sink has acknowledged; the end when none is enabled.
+    pub(super) fn delivered(&self) -> Position {
+        let positions = self.sinks.iter();
+        positions
+            .map(|sink| self.accounts[*sink as usize].acknowledged())
+            .min_by_key(|position| position.sequence)
+            .unwrap_or(self.end)
+    }
+
+    /// Messages stored.
+    pub(super) fn stored(&self) -> u64 {
+        self.end.total.saturating_sub(self.missing.after(0))
+    }
+
+    /// What each sink lost so far.
+    pub(super) fn dropped(&self) -> [u64; SinkId::ALL.len()] {
+        SinkId::ALL.map(|sink| {
+            if self.sinks.contains(&sink) {
+                self.accounts[sink as usize].dropped(&self.missing)
+            } else {
+                0
+            }
+        })
+    }
+}
+
+/// Locks the memory tier's database.
+pub(super) fn lock_store(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,63 @@
+//! What the journal shows of itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::Position;
+use crate::monitor::SinkId;
+use crate::telemetry::Timestamp;
+
+/// The journal at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Where packets are written.
+    pub state: JournalState,
+    /// Since when.
+    pub since: Timestamp,
+    /// The last thing that went wrong, in plain words; stays when all is well again.
+    pub notice: Option<String>,
+    /// Behind the newest row.
+    pub end: Position,
+    /// Messages stored, delivered ones included.
+    pub stored: u64,
+    /// Messages that may be stored.
+    pub max_messages: u64,
+    /// The enabled sinks.
+    pub sinks: Vec<SinkBacklog>,
+}
+
+/// Where packets are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum JournalState {
+    /// Into the file.
+    File,
+    /// Into memory, as configured.
+    Memory,
+    /// Into memory, because the file cannot be written.
+    Fallback {
+        /// Why not.
+        reason: String,
+    },
+    /// Nowhere: the journal is closed.
+    Closed,
+}
+
+/// What one sink has before it and what it lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkBacklog {
+    /// Which sink.
+    pub sink: SinkId,
+    /// Messages stored that it has not acknowledged.
+    pub depth: u64,
+    /// Messages that went before it could read them, since the journal was opened.
+    pub dropped: u64,
+    /// How far it has acknowledged.
+    pub acknowledged: Position,
+}
+
+impl JournalStatus {
+    /// A sink's part; `None`: it is not enabled.
+    pub fn sink(&self, sink: SinkId) -> Option<&SinkBacklog> {
+        self.sinks.iter().find(|backlog| backlog.sink == sink)
+    }
+}
