@@ -13,9 +13,12 @@
 
 pub mod backoff;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod journal;
+pub mod logging;
 pub mod monitor;
+pub mod pipeline;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

@@ -27,7 +27,6 @@ mod inbox;
 mod ledger;
 mod recovery;
 mod shared;
-mod status;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -36,9 +35,9 @@ mod writer;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use cursor::Cursor;
 pub use error::JournalError;
-pub use status::{JournalState, JournalStatus, SinkBacklog};
 
 use crate::config;
 use crate::monitor::SinkId;
@@ -61,17 +60,6 @@ pub struct Row {
     pub event_time: Timestamp,
     /// One message each.
     pub readings: Vec<Reading>,
-}
-
-/// A place in the journal: behind the row with this sequence.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-pub struct Position {
-    /// The last row before this place; 0: before the first one.
-    pub sequence: u64,
-    /// Messages before this place.
-    pub total: u64,
 }
 
 impl Row {

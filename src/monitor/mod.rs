@@ -3,7 +3,11 @@
 
 mod command;
 mod counters;
+mod journal;
+mod latest;
 mod link;
+mod metrics;
+mod snapshot;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,9 +15,14 @@ pub use command::Command;
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
+pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
+pub use latest::LatestValue;
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
+pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
+pub use snapshot::{SinkSnapshot, Snapshot, TelemetrySnapshot};
 
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Packet, Timestamp};
+use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
 #[derive(Debug)]
@@ -22,6 +31,7 @@ pub struct Monitor {
     pub counters: Counters,
     started: Timestamp,
     links: Mutex<[LinkStatus; 3]>,
+    latest: Mutex<LatestValues>,
 }
 
 impl Default for Monitor {
@@ -38,6 +48,7 @@ impl Default for Monitor {
             counters: Counters::default(),
             started: now,
             links: Mutex::new([status(), status(), status()]),
+            latest: Mutex::default(),
         }
     }
 }
@@ -75,6 +86,37 @@ impl Monitor {
     /// What a link does now.
     pub fn link(&self, link: LinkId) -> LinkStatus {
         self.links()[link as usize].clone()
+    }
+
+    /// Counts a packet and keeps its values.
+    pub fn record(&self, packet: &Packet) {
+        self.counters.packets_processed.increment();
+        self.counters
+            .readings_processed
+            .add(packet.readings.len() as u64);
+        self.latest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(packet);
+    }
+
+    /// Everything that can be observed, with what the journal says of itself.
+    pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
+        let sink =
+            |sink: SinkId| SinkSnapshot::of(sink, self.link(sink.link()), &self.counters, &journal);
+        Snapshot {
+            taken: Timestamp::now(),
+            started: self.started,
+            telemetry: TelemetrySnapshot::of(&self.counters),
+            source: self.link(LinkId::Source),
+            sinks: SinkId::ALL.map(sink).to_vec(),
+            latest: self
+                .latest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .all(),
+            journal,
+        }
     }
 
     fn links(&self) -> MutexGuard<'_, [LinkStatus; 3]> {

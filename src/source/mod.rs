@@ -166,6 +166,20 @@ fn last_words(line: Option<&str>) -> String {
     line.map_or_else(String::new, |line| format!(": {line}"))
 }
 
+/// A source in a few words: `serial port with USB id 0483:5740`.
+pub fn describe(config: &config::Source) -> String {
+    match config {
+        config::Source::Serial { port, .. } => {
+            format!("serial port with {}", serial::describe(port))
+        }
+        config::Source::ProbeRs { chip, .. } => format!("probe-rs {chip}"),
+        config::Source::Command { argv } => format!("command {}", argv.join(" ")),
+        config::Source::Stdin => "stdin".to_owned(),
+        config::Source::File { path, .. } => format!("file {}", path.display()),
+        config::Source::Simulator(settings) => format!("simulator, {} nodes", settings.nodes),
+    }
+}
+
 /// Reads from the configured source until it ends or `shutdown` is cancelled.
 ///
 /// - `out` is bounded: while it is full nothing more is read.

@@ -99,7 +99,7 @@ fn names<'a>(ports: impl Iterator<Item = &'a PortInfo>) -> String {
     }
 }
 
-fn describe(selector: &PortSelector) -> String {
+pub(super) fn describe(selector: &PortSelector) -> String {
     match selector {
         PortSelector::Path(path) => format!("path {}", path.display()),
         PortSelector::UsbId { vendor, product } => format!("USB id {vendor:04x}:{product:04x}"),

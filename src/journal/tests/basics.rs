@@ -296,7 +296,7 @@ fn databases_of_others_and_of_later_versions_are_left_alone() {
             ..
         }
     ));
-    assert_eq!(damaged_files(folder.path()), [PathBuf::new(); 0]);
+    assert!(damaged_files(folder.path()).is_empty());
 }
 
 #[test]

@@ -27,7 +27,10 @@ pub enum Answer {
         reason: String,
     },
     /// Fewer points at once may work.
-    TooLarge,
+    TooLarge {
+        /// The server's words.
+        reason: String,
+    },
     /// The server never takes these points as they are, though it may take some of them.
     BadPoints {
         /// The server's words.
@@ -74,7 +77,9 @@ impl Answer {
             404 => Self::Refused {
                 reason: not_found(words, peer),
             },
-            413 => Self::TooLarge,
+            413 => Self::TooLarge {
+                reason: words.unwrap_or_else(|| status.to_string()),
+            },
             408 | 429 | 500..=599 => Self::BackOff {
                 reason: with_words(format!("the server answered {status}"), words),
             },
@@ -133,7 +138,7 @@ fn words(body: &str) -> Option<String> {
 }
 
 /// Why no answer came, in plain words. `error` must be without its URL, which may hold a password.
-fn failure(error: &reqwest::Error, peer: &Peer) -> String {
+pub(super) fn failure(error: &reqwest::Error, peer: &Peer) -> String {
     if error.is_timeout() {
         let (what, timeout) = if error.is_connect() {
             ("connection", peer.connect_timeout)
@@ -288,7 +293,8 @@ mod tests {
             back_off("the server answered 408 Request Timeout")
         );
         let too_large = r#"{"code":"request too large","message":"points batch is too large"}"#;
-        assert_eq!(answer(413, too_large), Answer::TooLarge);
+        let reason = "points batch is too large".to_owned();
+        assert_eq!(answer(413, too_large), Answer::TooLarge { reason });
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use influxdb2::ClientBuilder;
+use influxdb2::{ClientBuilder, RequestError};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect;
 use secrecy::ExposeSecret;
 
-use super::answer::{Answer, Peer};
+use super::answer::{Answer, Peer, failure};
 use crate::config::Influxdb;
 
 /// A server in reach is connected to much sooner; one that is not is worth saying so early.
@@ -69,6 +69,17 @@ impl Client {
             },
             gzip: config.gzip,
         })
+    }
+
+    /// Whether the server answers at all; the error says why not. What it says of its health is no
+    /// proof either way: VictoriaMetrics and InfluxDB 3 answer in plain text.
+    pub async fn reach(&self) -> Result<(), String> {
+        match self.influxdb.health().await {
+            Err(RequestError::ReqwestProcessing { source }) if !source.is_decode() => {
+                Err(failure(&source.without_url(), &self.peer))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes lines and says what became of them. Never takes longer than the configured timeout.

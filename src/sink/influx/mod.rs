@@ -1,9 +1,11 @@
-//! InfluxDB: readings as line protocol, the HTTP client that writes them, and what the server's
-//! answers mean.
+//! The InfluxDB sink: readings as line protocol, the HTTP client that writes them, what the server's
+//! answers mean, and the batches that are delivered.
 
 mod answer;
 mod client;
+mod delivery;
 pub mod line;
 
 pub use answer::Answer;
 pub use client::{Client, ClientError};
+pub use delivery::InfluxDelivery;

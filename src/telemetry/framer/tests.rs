@@ -293,7 +293,7 @@ fn an_interruption_ends_what_is_unfinished() {
     framer.finish(&mut |segment| output.take(segment));
     assert_eq!(output.damages, [RejectReason::Unfinished]);
     framer.push(b"\"t\":2}}\n{\"ts\":3}", &mut |segment| {
-        output.take(segment)
+        output.take(segment);
     });
     assert_eq!(output.frames, [r#"{"ts":3}"#]);
 }

@@ -2,9 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Position;
-use crate::monitor::SinkId;
+use super::SinkId;
 use crate::telemetry::Timestamp;
+
+/// A place in the journal: behind the row with this sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// The last row before this place; 0: before the first one.
+    pub sequence: u64,
+    /// Messages before this place.
+    pub total: u64,
+}
 
 /// The journal at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

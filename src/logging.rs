@@ -1,0 +1,153 @@
+//! Where log lines go: the terminal, and rotating files when configured.
+
+use std::io::IsTerminal;
+
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::config::{Log, LogFormat, LogOutput, LogRotation};
+
+/// Lines that may wait for a slow terminal or disk; beyond, new ones are dropped rather than waited
+/// for, so that nobody who only reads the log can hold up the pipeline.
+const WAITING_LINES: usize = 8_192;
+
+/// Why logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The folder or the file in it cannot be written.
+    #[error("cannot write log files into {dir}: {error}; check [log] dir and its permissions")]
+    Files {
+        /// The folder.
+        dir: String,
+        /// What the system said.
+        error: tracing_appender::rolling::InitError,
+    },
+    /// The level is no filter.
+    #[error("cannot use log level {level:?}: {error}")]
+    Level {
+        /// As configured.
+        level: String,
+        /// What is wrong with it.
+        error: tracing_subscriber::filter::ParseError,
+    },
+    /// Somebody else logs already.
+    #[error("logging was set up before: {0}")]
+    Twice(#[from] tracing_subscriber::util::TryInitError),
+}
+
+/// Writes out the last lines when it is dropped: keep it until the end.
+#[derive(Debug)]
+#[must_use = "lines are lost when it is dropped early"]
+pub struct LoggingGuard {
+    _workers: Vec<WorkerGuard>,
+}
+
+/// Begins to log.
+pub fn start(config: &Log) -> Result<LoggingGuard, LoggingError> {
+    let mut workers = Vec::new();
+    let mut layers = Vec::new();
+    let (writer, is_terminal) = match config.output {
+        LogOutput::Stdout => (
+            non_blocking(std::io::stdout(), &mut workers),
+            std::io::stdout().is_terminal(),
+        ),
+        LogOutput::Stderr => (
+            non_blocking(std::io::stderr(), &mut workers),
+            std::io::stderr().is_terminal(),
+        ),
+    };
+    let is_coloured =
+        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    layers.push(layer(config, writer, is_coloured)?);
+    if let Some(dir) = &config.dir {
+        let files = RollingFileAppender::builder()
+            .rotation(match config.rotation {
+                LogRotation::Hourly => Rotation::HOURLY,
+                LogRotation::Daily => Rotation::DAILY,
+                LogRotation::Never => Rotation::NEVER,
+            })
+            .filename_prefix("fieldgate")
+            .filename_suffix("log")
+            .max_log_files(config.max_files)
+            .build(dir)
+            .map_err(|error| LoggingError::Files {
+                dir: dir.display().to_string(),
+                error,
+            })?;
+        layers.push(layer(config, non_blocking(files, &mut workers), false)?);
+    }
+    tracing_subscriber::registry().with(layers).try_init()?;
+    Ok(LoggingGuard { _workers: workers })
+}
+
+fn non_blocking(
+    writer: impl std::io::Write + Send + 'static,
+    workers: &mut Vec<WorkerGuard>,
+) -> NonBlocking {
+    let (writer, worker) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(writer);
+    workers.push(worker);
+    writer
+}
+
+fn layer<W>(
+    config: &Log,
+    writer: W,
+    is_coloured: bool,
+) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LoggingError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    Registry: for<'span> LookupSpan<'span>,
+{
+    let filter = filter(&config.level).map_err(|error| LoggingError::Level {
+        level: config.level.clone(),
+        error,
+    })?;
+    let lines = fmt::layer().with_writer(writer).with_ansi(is_coloured);
+    Ok(match config.format {
+        LogFormat::Text => lines.with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+/// A bare level is meant for fieldgate: what the libraries under it say below a warning helps nobody
+/// who did not ask for it by name, and can hold what must not be logged.
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    match level.parse::<LevelFilter>() {
+        Ok(own) => EnvFilter::try_new(format!("{},fieldgate={own}", own.min(LevelFilter::WARN))),
+        Err(_) => EnvFilter::try_new(level),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_level_is_for_fieldgate_alone() {
+        for (level, expected) in [
+            ("trace", ["fieldgate=trace", "warn"]),
+            ("info", ["fieldgate=info", "warn"]),
+            ("error", ["fieldgate=error", "error"]),
+        ] {
+            let text = filter(level).unwrap().to_string();
+            for part in expected {
+                assert!(
+                    text.split(',').any(|directive| directive == part),
+                    "{level}: {text}"
+                );
+            }
+        }
+        assert_eq!(
+            filter("fieldgate::sink=debug").unwrap().to_string(),
+            "fieldgate::sink=debug"
+        );
+    }
+}

@@ -1,0 +1,252 @@
+//! The metrics of a snapshot, by the names that the log and Prometheus know them under.
+
+use std::fmt::{self, Write as _};
+
+use super::{LATENCY_BUCKETS, LinkState, SinkId, SinkSnapshot, Snapshot};
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets.
+    Histogram,
+}
+
+/// All values of one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricFamily {
+    /// Its name, without prefix.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: MetricKind,
+    /// What it is.
+    pub help: &'static str,
+    /// Its values.
+    pub samples: Vec<Sample>,
+}
+
+/// One value of a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What the family's name goes on with: `_bucket`, `_sum`, `_count`, or nothing.
+    pub suffix: &'static str,
+    /// Names and values of its labels.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value.
+    pub value: f64,
+}
+
+impl Sample {
+    fn new(labels: &[(&'static str, &str)], value: u64) -> Self {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        Self {
+            suffix: "",
+            labels,
+            value: value as f64,
+        }
+    }
+}
+
+/// `{status="success"} 12`, with nothing in braces where there are no labels. Label values here hold
+/// no characters that need escaping.
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.suffix)?;
+        for (number, (name, value)) in self.labels.iter().enumerate() {
+            write!(
+                f,
+                "{}{name}=\"{value}\"",
+                if number == 0 { '{' } else { ',' }
+            )?;
+        }
+        if !self.labels.is_empty() {
+            f.write_char('}')?;
+        }
+        write!(f, " {}", self.value)
+    }
+}
+
+/// All metrics, in a fixed order.
+pub fn metrics(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let mut families = delivery(snapshot);
+    families.extend(telemetry(snapshot));
+    families.extend(queues_and_links(snapshot));
+    families.push(latency(snapshot));
+    families
+}
+
+/// The metrics as one line for the log; the latency by its count and sum alone.
+pub fn log_line(snapshot: &Snapshot) -> String {
+    let mut line = String::new();
+    for family in metrics(snapshot) {
+        for sample in family
+            .samples
+            .iter()
+            .filter(|sample| sample.suffix != "_bucket")
+        {
+            let separator = if line.is_empty() { "" } else { ", " };
+            // Writing to a `String` cannot fail.
+            let _infallible = write!(line, "{separator}{}{sample}", family.name);
+        }
+    }
+    line
+}
+
+fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let by_status =
+        |sink: SinkId, success: fn(&SinkSnapshot) -> u64, failure: fn(&SinkSnapshot) -> u64| {
+            let sink = snapshot.sink(sink);
+            vec![
+                Sample::new(&[("status", "success")], sink.map_or(0, success)),
+                Sample::new(&[("status", "failure")], sink.map_or(0, failure)),
+            ]
+        };
+    let counter = |name, help, samples| MetricFamily {
+        name,
+        kind: MetricKind::Counter,
+        help,
+        samples,
+    };
+    vec![
+        counter(
+            "mqtt_publishes_total",
+            "Messages acknowledged by the broker, and deliveries that failed and were tried again.",
+            by_status(SinkId::Mqtt, |sink| sink.delivered, |sink| sink.failed),
+        ),
+        counter(
+            "influxdb_writes_total",
+            "Writes that InfluxDB took, and writes that failed.",
+            by_status(
+                SinkId::Influxdb,
+                |sink| sink.writes_succeeded,
+                |sink| sink.writes_failed,
+            ),
+        ),
+        counter(
+            "influxdb_points_total",
+            "Points that InfluxDB took, and deliveries that failed and were tried again.",
+            by_status(SinkId::Influxdb, |sink| sink.delivered, |sink| sink.failed),
+        ),
+    ]
+}
+
+fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let telemetry = &snapshot.telemetry;
+    let rejected = telemetry.frames_rejected.iter();
+    let rejected =
+        rejected.map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count));
+    let counter = |name, help, samples| MetricFamily {
+        name,
+        kind: MetricKind::Counter,
+        help,
+        samples,
+    };
+    vec![
+        counter(
+            "telemetry_packets_processed_total",
+            "Packets decoded and given to the journal.",
+            vec![Sample::new(&[], telemetry.packets_processed)],
+        ),
+        counter(
+            "telemetry_frames_rejected_total",
+            "Frames that were no telemetry.",
+            rejected.collect(),
+        ),
+        counter(
+            "telemetry_packets_missed_total",
+            "Packets that the radio received and the gateway never saw.",
+            vec![Sample::new(&[], telemetry.packets_missed)],
+        ),
+    ]
+}
+
+fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let by_sink = |value: fn(&SinkSnapshot) -> u64| {
+        let sample = |sink: &SinkSnapshot| Sample::new(&[("sink", sink.sink.name())], value(sink));
+        snapshot.sinks.iter().map(sample).collect::<Vec<_>>()
+    };
+    let links = super::LinkId::ALL
+        .into_iter()
+        .filter_map(|link| Some((link, snapshot.link(link)?)));
+    let (up, reconnects) = links
+        .map(|(link, status)| {
+            let label = [("link", link.name())];
+            let is_up = status.state == LinkState::Up;
+            (
+                Sample::new(&label, u64::from(is_up)),
+                Sample::new(&label, status.reconnects),
+            )
+        })
+        .unzip();
+    let family = |name, kind, help, samples| MetricFamily {
+        name,
+        kind,
+        help,
+        samples,
+    };
+    vec![
+        family(
+            "queue_depth",
+            MetricKind::Gauge,
+            "Messages in the journal that a sink has not delivered.",
+            by_sink(|sink| sink.queue_depth),
+        ),
+        family(
+            "queue_dropped_total",
+            MetricKind::Counter,
+            "Messages that had to leave the full journal before a sink could deliver them.",
+            by_sink(|sink| sink.dropped),
+        ),
+        family("link_up", MetricKind::Gauge, "Whether a link is up.", up),
+        family(
+            "reconnects_total",
+            MetricKind::Counter,
+            "How often a link came up again.",
+            reconnects,
+        ),
+    ]
+}
+
+fn latency(snapshot: &Snapshot) -> MetricFamily {
+    let mut samples = Vec::new();
+    for sink in &snapshot.sinks {
+        let label = || ("sink", sink.sink.name().to_owned());
+        let mut count = 0;
+        let bounds = LATENCY_BUCKETS
+            .iter()
+            .map(f64::to_string)
+            .chain(["+Inf".to_owned()]);
+        for (bound, in_bucket) in bounds.zip(&sink.latency.buckets) {
+            count += in_bucket;
+            let labels = vec![label(), ("le", bound)];
+            samples.push(Sample {
+                suffix: "_bucket",
+                labels,
+                value: count as f64,
+            });
+        }
+        let sum = sink.latency.sum_seconds;
+        samples.push(Sample {
+            suffix: "_sum",
+            labels: vec![label()],
+            value: sum,
+        });
+        samples.push(Sample {
+            suffix: "_count",
+            labels: vec![label()],
+            value: count as f64,
+        });
+    }
+    MetricFamily {
+        name: "delivery_latency_seconds",
+        kind: MetricKind::Histogram,
+        help: "From reception to acknowledgement.",
+        samples,
+    }
+}

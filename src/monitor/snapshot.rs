@@ -1,0 +1,129 @@
+//! Everything that can be observed, at one instant.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus, SinkId,
+};
+use crate::telemetry::{RejectReason, Timestamp};
+
+/// Everything that can be observed, at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The instant.
+    pub taken: Timestamp,
+    /// When the gateway started.
+    pub started: Timestamp,
+    /// What came in.
+    pub telemetry: TelemetrySnapshot,
+    /// The link of the source.
+    pub source: LinkStatus,
+    /// The sinks, disabled ones included, in the order of [`SinkId::ALL`].
+    pub sinks: Vec<SinkSnapshot>,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// The last value of every metric, by node and name.
+    pub latest: Vec<LatestValue>,
+}
+
+/// What came in since the gateway started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TelemetrySnapshot {
+    /// Bytes read from the source.
+    pub source_bytes: u64,
+    /// Bytes of them that were no frames.
+    pub ignored_bytes: u64,
+    /// Packets decoded.
+    pub packets_processed: u64,
+    /// Readings in them.
+    pub readings_processed: u64,
+    /// Packets lost between board and gateway.
+    pub packets_missed: u64,
+    /// Frames rejected, by reason.
+    pub frames_rejected: Vec<(RejectReason, u64)>,
+}
+
+/// A sink since the gateway started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SinkSnapshot {
+    /// Which one.
+    pub sink: SinkId,
+    /// Its link.
+    pub link: LinkStatus,
+    /// Messages or points behind its cursor.
+    pub queue_depth: u64,
+    /// Messages or points that had to go before they were delivered.
+    pub dropped: u64,
+    /// Messages or points acknowledged.
+    pub delivered: u64,
+    /// Failed deliveries of messages or points; each was or is tried again.
+    pub failed: u64,
+    /// HTTP writes that succeeded.
+    pub writes_succeeded: u64,
+    /// HTTP writes that failed.
+    pub writes_failed: u64,
+    /// Messages or points refused for good.
+    pub rejected: u64,
+    /// From reception to acknowledgement.
+    pub latency: LatencySnapshot,
+}
+
+impl Snapshot {
+    /// A sink's part.
+    pub fn sink(&self, sink: SinkId) -> Option<&SinkSnapshot> {
+        self.sinks.iter().find(|snapshot| snapshot.sink == sink)
+    }
+
+    /// A link's status.
+    pub fn link(&self, link: LinkId) -> Option<&LinkStatus> {
+        match link {
+            LinkId::Source => Some(&self.source),
+            LinkId::Mqtt => self.sink(SinkId::Mqtt).map(|sink| &sink.link),
+            LinkId::Influxdb => self.sink(SinkId::Influxdb).map(|sink| &sink.link),
+        }
+    }
+}
+
+impl TelemetrySnapshot {
+    pub(super) fn of(counters: &Counters) -> Self {
+        let rejected =
+            |reason: RejectReason| (reason, counters.frames_rejected[reason as usize].get());
+        Self {
+            source_bytes: counters.source_bytes.get(),
+            ignored_bytes: counters.ignored_bytes.get(),
+            packets_processed: counters.packets_processed.get(),
+            readings_processed: counters.readings_processed.get(),
+            packets_missed: counters.packets_missed.get(),
+            frames_rejected: RejectReason::ALL.map(rejected).to_vec(),
+        }
+    }
+}
+
+impl SinkSnapshot {
+    /// Whether it is not configured.
+    pub fn is_disabled(&self) -> bool {
+        self.link.state == LinkState::Disabled
+    }
+
+    pub(super) fn of(
+        sink: SinkId,
+        link: LinkStatus,
+        counters: &Counters,
+        journal: &JournalStatus,
+    ) -> Self {
+        let counters = counters.sink(sink);
+        let backlog = journal.sink(sink);
+        Self {
+            sink,
+            link,
+            queue_depth: backlog.map_or(0, |backlog| backlog.depth),
+            dropped: backlog.map_or(0, |backlog| backlog.dropped),
+            delivered: counters.delivered.get(),
+            failed: counters.failed.get(),
+            writes_succeeded: counters.writes_succeeded.get(),
+            writes_failed: counters.writes_failed.get(),
+            rejected: counters.rejected.get(),
+            latency: counters.latency.snapshot(),
+        }
+    }
+}

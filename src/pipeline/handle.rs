@@ -1,0 +1,91 @@
+//! What the outside may do with a running pipeline: look at it, and give it commands.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::Stop;
+use crate::journal::Journal;
+use crate::monitor::{Command, LinkId, Monitor, SinkId, Snapshot};
+use crate::sink::Directive;
+
+/// Observes and commands a pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) journal: Journal,
+    /// In the order of [`SinkId::ALL`].
+    pub(super) directives: [watch::Sender<Directive>; 2],
+    pub(super) source_reconnect: Arc<Notify>,
+    pub(super) source_hold: watch::Sender<bool>,
+    pub(super) stop: watch::Sender<Stop>,
+}
+
+impl Handle {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Everything that can be observed, now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.monitor.snapshot(self.0.journal.status())
+    }
+
+    /// Gives a command. It takes effect in the stage that it names, without being waited for.
+    pub fn command(&self, command: Command) {
+        tracing::info!(command = ?command, "Command.");
+        match command {
+            Command::Flush(sink) => {
+                let asked = |id: &SinkId| sink.is_none_or(|sink| sink == *id);
+                for sink in SinkId::ALL.into_iter().filter(asked) {
+                    self.direct(sink, |directive| directive.flushes += 1);
+                }
+            }
+            Command::Reconnect(link) => match sink_of(link) {
+                None => self.0.source_reconnect.notify_one(),
+                Some(sink) => self.direct(sink, |directive| directive.reconnects += 1),
+            },
+            Command::Hold(link) => self.hold(link, true),
+            Command::Release(link) => self.hold(link, false),
+            Command::Quit => self.stop(Stop::Drain),
+        }
+    }
+
+    /// Tells the pipeline to stop. A stop is never taken back.
+    pub fn stop(&self, stop: Stop) {
+        self.0.stop.send_if_modified(|current| {
+            let is_further = stop > *current;
+            *current = stop.max(*current);
+            is_further
+        });
+    }
+
+    fn hold(&self, link: LinkId, held: bool) {
+        match sink_of(link) {
+            None => {
+                self.0.source_hold.send_replace(held);
+            }
+            Some(sink) => self.direct(sink, |directive| directive.held = held),
+        }
+    }
+
+    pub(super) fn direct_sinks(&self, change: impl Fn(&mut Directive)) {
+        for sink in SinkId::ALL {
+            self.direct(sink, &change);
+        }
+    }
+
+    fn direct(&self, sink: SinkId, change: impl FnOnce(&mut Directive)) {
+        self.0.directives[sink as usize].send_modify(change);
+    }
+}
+
+fn sink_of(link: LinkId) -> Option<SinkId> {
+    match link {
+        LinkId::Source => None,
+        LinkId::Mqtt => Some(SinkId::Mqtt),
+        LinkId::Influxdb => Some(SinkId::Influxdb),
+    }
+}

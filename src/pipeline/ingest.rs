@@ -1,0 +1,230 @@
+//! From chunks to packets: framer, decoder and clocks in a row, and what is counted on the way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::monitor::Monitor;
+use crate::source::Chunk;
+use crate::telemetry::{
+    ClockEvent, Decoded, Decoder, DeviceClock, Framer, LossCounter, Packet, Received, RejectReason,
+    Segment, Timeline,
+};
+
+/// Boards that are told apart in one stream; a source has one, and a damaged name must not become
+/// another for ever.
+const MAX_BOARDS: usize = 16;
+
+/// Turns the bytes of one source into packets.
+#[derive(Debug)]
+pub struct Ingest {
+    framer: Framer,
+    interpreter: Interpreter,
+}
+
+#[derive(Debug)]
+struct Interpreter {
+    decoder: Decoder,
+    timeline: Timeline,
+    tolerance: Duration,
+    boards: HashMap<String, Board>,
+    monitor: Arc<Monitor>,
+    packets: Vec<Packet>,
+}
+
+#[derive(Debug)]
+struct Board {
+    clock: DeviceClock,
+    losses: LossCounter,
+}
+
+impl Ingest {
+    /// `tolerance` is how far a board's clock and the gateway's may disagree.
+    pub fn new(
+        decoder: Decoder,
+        timeline: Timeline,
+        tolerance: Duration,
+        monitor: Arc<Monitor>,
+    ) -> Self {
+        let boards = HashMap::new();
+        let packets = Vec::new();
+        Self {
+            framer: Framer::default(),
+            interpreter: Interpreter {
+                decoder,
+                timeline,
+                tolerance,
+                boards,
+                monitor,
+                packets,
+            },
+        }
+    }
+
+    /// The packets that the next bytes complete.
+    pub fn take(&mut self, chunk: &Chunk) -> Vec<Packet> {
+        let received = Received {
+            wall: chunk.received,
+            monotonic: chunk.monotonic,
+        };
+        if chunk.discontinuity {
+            self.end(received);
+        }
+        let interpreter = &mut self.interpreter;
+        self.framer.push(&chunk.bytes, &mut |segment| {
+            interpreter.interpret(segment, received);
+        });
+        std::mem::take(&mut interpreter.packets)
+    }
+
+    /// The stream ended: what is unfinished will stay so.
+    pub fn finish(&mut self, received: Received) -> Vec<Packet> {
+        self.end(received);
+        std::mem::take(&mut self.interpreter.packets)
+    }
+
+    fn end(&mut self, received: Received) {
+        let interpreter = &mut self.interpreter;
+        self.framer
+            .finish(&mut |segment| interpreter.interpret(segment, received));
+    }
+}
+
+impl Interpreter {
+    fn interpret(&mut self, segment: Segment<'_>, received: Received) {
+        match segment {
+            Segment::Text(bytes) => self.monitor.counters.ignored_bytes.add(bytes.len() as u64),
+            Segment::Damaged { bytes, reason } => self.reject(bytes, reason),
+            Segment::Frame(frame) => match self.decoder.decode(frame) {
+                Err(reason) => self.reject(frame.as_bytes(), reason),
+                Ok(decoded) => self.accept(decoded, received),
+            },
+        }
+    }
+
+    fn reject(&self, bytes: &[u8], reason: RejectReason) {
+        self.monitor.counters.frames_rejected[reason as usize].increment();
+        tracing::debug!(
+            reason = reason.name(),
+            bytes = %bytes.escape_ascii(),
+            "Rejected a frame: {}.", reason.explanation()
+        );
+    }
+
+    fn accept(&mut self, decoded: Decoded, received: Received) {
+        for key in &decoded.new_keys {
+            tracing::info!(key, "Unknown key passes under its own name.");
+        }
+        if self.boards.len() >= MAX_BOARDS && !self.boards.contains_key(&decoded.board) {
+            self.boards.clear();
+        }
+        let board = self.boards.entry(decoded.board).or_insert_with_key(|name| {
+            tracing::info!(board = name, "Board reports.");
+            Board {
+                clock: DeviceClock::new(self.timeline, self.tolerance),
+                losses: LossCounter::default(),
+            }
+        });
+        let (event_time, event) = board.clock.observe(decoded.uptime_ms, received);
+        announce(event, decoded.uptime_ms);
+        if let Some(count) = decoded.radio_count {
+            let missed = board
+                .losses
+                .observe(count, event == Some(ClockEvent::Rebooted));
+            if missed > 0 {
+                self.monitor.counters.packets_missed.add(missed);
+                tracing::warn!(
+                    missed,
+                    "Packets were lost between the board and the gateway."
+                );
+            }
+        }
+        let packet = Packet {
+            received: received.wall,
+            event_time,
+            readings: decoded.readings,
+        };
+        self.monitor.record(&packet);
+        self.packets.push(packet);
+    }
+}
+
+fn announce(event: Option<ClockEvent>, uptime_ms: u32) {
+    match event {
+        None | Some(ClockEvent::FirstPacket) => {}
+        Some(ClockEvent::Wrapped) => {
+            tracing::info!(uptime_ms, "The device clock wrapped after 49.7 days.");
+        }
+        Some(ClockEvent::Rebooted) => {
+            tracing::warn!(uptime_ms, "The board rebooted; its clock is anchored anew.");
+        }
+        Some(ClockEvent::GatewayClockSet) => {
+            tracing::warn!(
+                uptime_ms,
+                "The gateway's clock was set; the device clock is anchored anew."
+            );
+        }
+        Some(ClockEvent::Drifted) => {
+            tracing::warn!(
+                uptime_ms,
+                "Device and gateway clock drifted apart; anchored anew."
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::telemetry::Timestamp;
+
+    fn ingest(bytes: &'static [u8]) -> (Vec<Packet>, Arc<Monitor>) {
+        let monitor = Arc::new(Monitor::default());
+        let tolerance = Duration::from_secs(2);
+        let decoder = Decoder::default();
+        let mut ingest = Ingest::new(decoder, Timeline::Live, tolerance, monitor.clone());
+        let received = Timestamp(1_700_000_000_000_000_000);
+        let mut packets = ingest.take(&Chunk {
+            bytes: Bytes::from_static(bytes),
+            received,
+            monotonic: Duration::ZERO,
+            discontinuity: false,
+        });
+        packets.extend(ingest.finish(Received {
+            wall: received,
+            monotonic: Duration::ZERO,
+        }));
+        (packets, monitor)
+    }
+
+    #[test]
+    fn the_clean_sample_keeps_its_spacing_and_misses_nothing() {
+        let (packets, monitor) = ingest(include_bytes!("../../tests/data/clean.ndjson"));
+        assert_eq!(packets.len(), 360);
+        assert_eq!(monitor.counters.packets_processed.get(), 360);
+        assert_eq!(monitor.counters.packets_missed.get(), 0);
+        for pair in packets.windows(2) {
+            assert_eq!(
+                pair[1].event_time.since(pair[0].event_time),
+                Duration::from_secs(10)
+            );
+        }
+    }
+
+    #[test]
+    fn damage_is_counted_by_reason_and_found_missing() {
+        let (packets, monitor) = ingest(include_bytes!("../../tests/data/dirty.bin"));
+        assert_eq!(packets.len(), 43);
+        let rejected =
+            |reason: RejectReason| monitor.counters.frames_rejected[reason as usize].get();
+        let counted: Vec<_> = RejectReason::ALL.map(rejected).to_vec();
+        let total: u64 = counted.iter().sum();
+        assert_eq!(rejected(RejectReason::InvalidTime), 6, "{counted:?}");
+        assert_eq!(rejected(RejectReason::InvalidUtf8), 3, "{counted:?}");
+        assert!(total > 15 && total < 30, "{counted:?}");
+        assert!(monitor.counters.packets_missed.get() > 0);
+        assert!(monitor.counters.ignored_bytes.get() > 4096);
+    }
+}

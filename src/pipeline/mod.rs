@@ -1,0 +1,399 @@
+//! Wires source → journal → sinks, and owns the way they start and stop.
+//!
+//! ```text
+//! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
+//!    ↑ hold, reconnect                               ↑ directives
+//!    └───────────── Handle ← commands ───────────────┘
+//! ```
+
+mod handle;
+mod ingest;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task;
+use tokio_util::sync::CancellationToken;
+
+pub use handle::Handle;
+pub use ingest::Ingest;
+
+use crate::config::{self, Config, JournalPath, Speed};
+use crate::journal::{Journal, JournalError};
+use crate::monitor::{LinkId, Monitor, SinkId, Snapshot};
+use crate::sink::{self, Directive, Lane};
+use crate::source::{self, Chunk, End, SourceError};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
+
+/// Chunks between source and ingest: enough to ride out a slow disk for a minute and a half on a
+/// serial line that is full all the time, in at most 16 MiB.
+const CHUNKS: usize = 256;
+
+/// Messages a sink may read ahead of its acknowledgements in the journal, beside those that the server
+/// has not acknowledged: bounds what a crash can send twice, and is large enough that a commit of
+/// some milliseconds holds nothing up.
+const UNJOURNALED: u64 = 1_000;
+
+/// How far the gateway is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// Stop the source, deliver what is under way for a while, then end.
+    Drain,
+    /// End now. What is in the journal is delivered after the next start.
+    Now,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A sink's thread cannot be started.
+    #[error("cannot start the thread of the {sink} sink: {error}")]
+    Sink {
+        /// Which one.
+        sink: SinkId,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A sink cannot be built from its configuration.
+    #[error("cannot set up the {sink} sink: {reason}")]
+    SinkSetup {
+        /// Which one.
+        sink: SinkId,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Everything, at its end.
+    pub snapshot: Snapshot,
+    /// Why the source ended on its own, if it failed.
+    pub source_error: Option<SourceError>,
+    /// Why the journal could not be closed properly.
+    pub journal_error: Option<JournalError>,
+}
+
+/// A gateway that runs.
+pub struct Pipeline {
+    handle: Handle,
+    journal: Journal,
+    sinks: Vec<JoinHandle<()>>,
+    source: task::JoinHandle<Result<End, SourceError>>,
+    ingest: task::JoinHandle<()>,
+    end_of_source: CancellationToken,
+    stop: watch::Receiver<Stop>,
+    shutdown_timeout: Duration,
+}
+
+impl Pipeline {
+    /// Starts everything. Must be called within a tokio runtime.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let monitor = Arc::new(Monitor::default());
+        let enabled = enabled_sinks(config);
+        let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
+        let metrics = Arc::new(metric_table(&config.telemetry));
+        let names = node_names(&config.telemetry);
+
+        let directives = SinkId::ALL.map(|_| watch::Sender::new(Directive::default()));
+        let mut sinks = Vec::new();
+        if let Some(mqtt) = &config.mqtt {
+            let lane = lane(
+                SinkId::Mqtt,
+                &journal,
+                &monitor,
+                &directives,
+                mqtt.max_inflight.into(),
+            )?;
+            sinks.push(start_mqtt(mqtt, &names, &monitor, lane)?);
+        }
+        if let Some(influxdb) = &config.influxdb {
+            let ahead = 2 * influxdb.max_batch_size as u64;
+            let lane = lane(SinkId::Influxdb, &journal, &monitor, &directives, ahead)?;
+            sinks.push(start_influxdb(influxdb, metrics.clone(), &monitor, lane)?);
+        }
+
+        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
+        let reconnect = Arc::new(Notify::new());
+        let hold = watch::Sender::new(false);
+        let end_of_source = CancellationToken::new();
+        let source = tokio::spawn({
+            let (source, monitor) = (config.source.clone(), monitor.clone());
+            let (reconnect, held) = (reconnect.clone(), hold.subscribe());
+            let shutdown = end_of_source.clone();
+            async move { source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await }
+        });
+        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let tolerance = config.telemetry.clock_tolerance;
+        let ingest = Ingest::new(
+            decoder,
+            timeline(&config.source),
+            tolerance,
+            monitor.clone(),
+        );
+        let ingest = tokio::spawn(feed_journal(ingest, chunks, journal.clone()));
+
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let handle = Handle::new(handle::Parts {
+            monitor,
+            journal: journal.clone(),
+            directives,
+            source_reconnect: reconnect,
+            source_hold: hold,
+            stop: stop_sender,
+        });
+        let shutdown_timeout = config.shutdown_timeout;
+        Ok(Self {
+            handle,
+            journal,
+            sinks,
+            source,
+            ingest,
+            end_of_source,
+            stop,
+            shutdown_timeout,
+        })
+    }
+
+    /// What observes and commands it from elsewhere.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until it is told to stop, or until its source has no more input and everything of it is
+    /// delivered.
+    pub async fn run(mut self) -> Outcome {
+        let source_error = self.end_source().await;
+        // Ends by itself once the source is gone and its last chunk is in the journal.
+        if let Err(error) = (&mut self.ingest).await {
+            tracing::error!(error = %error, "The telemetry stage failed.");
+        }
+        let last = self.journal.settle().await;
+        self.handle
+            .direct_sinks(|directive| directive.drain_to = Some(last.sequence));
+        self.end_sinks().await;
+        let snapshot = self.handle.snapshot();
+        let Self {
+            handle, journal, ..
+        } = self;
+        drop(handle);
+        let journal_error = journal.close().await.err();
+        Outcome {
+            snapshot,
+            source_error,
+            journal_error,
+        }
+    }
+
+    /// Waits for the end of the source, or ends it when told to stop.
+    async fn end_source(&mut self) -> Option<SourceError> {
+        let stopped = self.stop.wait_for(|stop| *stop > Stop::No);
+        let result = tokio::select! {
+            result = &mut self.source => result,
+            _ = stopped => {
+                self.end_of_source.cancel();
+                (&mut self.source).await
+            }
+        };
+        match result {
+            Ok(Ok(End::InputEnded)) => {
+                tracing::info!("The input ended; delivering what there is.");
+                None
+            }
+            Ok(Ok(End::Cancelled)) => None,
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "The source failed; delivering what there is.");
+                Some(error)
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "The source failed; delivering what there is.");
+                None
+            }
+        }
+    }
+
+    /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
+    async fn end_sinks(&mut self) {
+        let threads = std::mem::take(&mut self.sinks);
+        let ended = CancellationToken::new();
+        let joined = task::spawn_blocking({
+            let ended = ended.clone();
+            move || {
+                for thread in threads {
+                    if thread.join().is_err() {
+                        tracing::error!("A sink failed.");
+                    }
+                }
+                ended.cancel();
+            }
+        });
+        let mut stop = self.stop.clone();
+        let patience = async {
+            // A closed channel cannot happen while the handle lives; it would mean to stop.
+            let asked = stop
+                .wait_for(|stop| *stop > Stop::No)
+                .await
+                .map(|stop| *stop);
+            if matches!(asked, Ok(Stop::Drain)) {
+                let now = stop.wait_for(|stop| *stop == Stop::Now);
+                let _elapsed = tokio::time::timeout(self.shutdown_timeout, now).await;
+            }
+        };
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = patience => {}
+        }
+        self.handle
+            .direct_sinks(|directive| directive.abandon = true);
+        if let Err(error) = joined.await {
+            tracing::error!(error = %error, "The sinks could not be waited for.");
+        }
+    }
+}
+
+fn enabled_sinks(config: &Config) -> Vec<SinkId> {
+    let mqtt = config.mqtt.as_ref().map(|_| SinkId::Mqtt);
+    let influxdb = config.influxdb.as_ref().map(|_| SinkId::Influxdb);
+    mqtt.into_iter().chain(influxdb).collect()
+}
+
+fn lane(
+    sink: SinkId,
+    journal: &Journal,
+    monitor: &Arc<Monitor>,
+    directives: &[watch::Sender<Directive>; 2],
+    unacknowledged: u64,
+) -> Result<Lane, StartError> {
+    let directive = directives[sink as usize].subscribe();
+    let cursor = journal.cursor(sink)?;
+    Ok(Lane::new(
+        sink,
+        cursor,
+        monitor.clone(),
+        directive,
+        unacknowledged + UNJOURNALED,
+    ))
+}
+
+fn start_mqtt(
+    config: &config::Mqtt,
+    names: &HashMap<String, Name>,
+    monitor: &Monitor,
+    lane: Lane,
+) -> Result<JoinHandle<()>, StartError> {
+    monitor.set_peer(
+        LinkId::Mqtt,
+        format!("mqtt://{}:{}", config.host, config.port),
+    );
+    let own_figures = [("sig", "signal"), ("sts", "stats")].map(|(key, default)| {
+        names
+            .get(key)
+            .or_else(|| names.get(default))
+            .cloned()
+            .unwrap_or_else(|| Name::new(default))
+    });
+    let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
+    let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics);
+    sink::spawn(delivery, lane).map_err(|error| StartError::Sink {
+        sink: SinkId::Mqtt,
+        error,
+    })
+}
+
+fn start_influxdb(
+    config: &config::Influxdb,
+    metrics: Arc<MetricTable>,
+    monitor: &Monitor,
+    lane: Lane,
+) -> Result<JoinHandle<()>, StartError> {
+    let sink = SinkId::Influxdb;
+    monitor.set_peer(LinkId::Influxdb, config.url.to_string());
+    let delivery = sink::influx::InfluxDelivery::new(config, metrics).map_err(|error| {
+        StartError::SinkSetup {
+            sink,
+            reason: error.to_string(),
+        }
+    })?;
+    sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
+}
+
+/// The built-in metrics with the configured changes.
+fn metric_table(config: &config::Telemetry) -> MetricTable {
+    let mut table = MetricTable::default();
+    for (key, change) in &config.metrics {
+        let mut info = table
+            .by_key(key)
+            .cloned()
+            .unwrap_or_else(|| MetricInfo::unknown(key));
+        if let Some(name) = &change.name {
+            info.name = Name::new(name);
+        }
+        if let Some(unit) = &change.unit {
+            info.unit.clone_from(unit);
+        }
+        if let Some(sensor_type) = &change.sensor_type {
+            info.sensor_type.clone_from(sensor_type);
+        }
+        info.min = change.min.or(info.min);
+        info.max = change.max.or(info.max);
+        table.set(key, info);
+    }
+    table
+}
+
+fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
+    config
+        .nodes
+        .iter()
+        .map(|(key, name)| (key.clone(), Name::new(name)))
+        .collect()
+}
+
+/// A recording that is not replayed at its own pace arrives at times that mean nothing.
+fn timeline(source: &config::Source) -> Timeline {
+    match source {
+        config::Source::File { speed, .. } if *speed != Speed::Factor(1.0) => Timeline::Recorded,
+        _ => Timeline::Live,
+    }
+}
+
+/// Turns chunks into packets until the source is gone.
+async fn feed_journal(mut ingest: Ingest, mut chunks: mpsc::Receiver<Chunk>, journal: Journal) {
+    let started = Instant::now();
+    while let Some(chunk) = chunks.recv().await {
+        append(&journal, ingest.take(&chunk)).await;
+    }
+    let end = Received {
+        wall: Timestamp::now(),
+        monotonic: started.elapsed(),
+    };
+    append(&journal, ingest.finish(end)).await;
+}
+
+async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
+    if packets.is_empty() {
+        return;
+    }
+    if let Err(error) = journal.append(packets).await {
+        tracing::error!(error = %error, "Packets could not be given to the journal.");
+    }
+}
+
+/// Where the journal lives, in words.
+pub fn describe_journal(config: &config::Journal) -> String {
+    match &config.path {
+        JournalPath::Memory => "memory".to_owned(),
+        JournalPath::File(path) => path.display().to_string(),
+    }
+}

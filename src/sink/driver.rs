@@ -1,0 +1,97 @@
+//! What both sinks do alike: connect, retry, hold, stop.
+
+use std::future::Future;
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::Lane;
+use crate::backoff::Backoff;
+use crate::monitor::{LinkState, SinkId};
+use crate::telemetry::Timestamp;
+
+/// Between attempts while the server says no: only a person can change that, so often is no help.
+const REFUSED_PAUSE: Duration = Duration::from_mins(1);
+
+/// Why a session ended that should have gone on. Both are tried again; nothing is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The server is away or in trouble: tried again with growing pauses.
+    Unavailable(String),
+    /// The server said no, and will until somebody changes something: says what.
+    Refused(String),
+}
+
+/// How readings get to one kind of server.
+pub trait Delivery: Send + 'static {
+    /// Which sink it is.
+    const SINK: SinkId;
+
+    /// Connects and delivers until the connection ends or [`Lane::wake`] says to leave.
+    ///
+    /// Whatever was read and not acknowledged when it returns is read again by the next session.
+    fn session(&mut self, lane: &mut Lane) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Runs a sink on a thread of its own until it is drained or abandoned.
+pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name(format!("{}-sink", D::SINK))
+        .spawn(move || runtime.block_on(run(delivery, lane)))
+}
+
+/// Keeps a delivery going until it is drained or abandoned.
+pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
+    let link = D::SINK.link();
+    let mut backoff = Backoff::default();
+    while !lane.is_finished() {
+        if lane.is_held() {
+            lane.monitor().set_link(link, LinkState::Held);
+            tracing::info!(link = %link, waiting = lane.waiting(), "Held until it is released.");
+            while lane.is_held() && !lane.is_finished() {
+                lane.directive_changed().await;
+            }
+            continue;
+        }
+        lane.monitor().set_link(link, LinkState::Connecting);
+        lane.begin_session();
+        if let Err(failure) = delivery.session(&mut lane).await {
+            let (held, acknowledged) = lane.session_result();
+            backoff.connection_ended(held, acknowledged);
+            let delay = announce(&lane, failure, &mut backoff);
+            lane.pause(delay).await;
+        }
+    }
+    lane.monitor().set_link(link, LinkState::Ended);
+}
+
+/// Says what failed and when it is tried again.
+fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
+    let link = lane.sink().link();
+    let (delay, reason, is_refusal) = match failure {
+        Failure::Unavailable(reason) => (backoff.next_delay(), reason, false),
+        Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
+    };
+    let peer = lane.monitor().link(link).peer;
+    let retry_in = humantime::format_duration(Duration::from_millis(
+        u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+    ));
+    tracing::warn!(
+        link = %link, peer, error = reason, retry_in = %retry_in, waiting = lane.waiting(),
+        "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
+    );
+    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+    let until = Timestamp::now().plus_millis(millis);
+    lane.monitor().set_link(
+        link,
+        if is_refusal {
+            LinkState::Refused { until, reason }
+        } else {
+            LinkState::BackingOff { until, reason }
+        },
+    );
+    delay
+}

@@ -1,0 +1,248 @@
+//! A sink's way through the journal: what it reads, what it has acknowledged, and what it is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
+use crate::monitor::{LinkState, Monitor, SinkId};
+use crate::telemetry::Timestamp;
+
+/// What a sink is told to do. The state as a whole, so that no order is ever lost or queued.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directive {
+    /// Whether the link is down on purpose.
+    pub held: bool,
+    /// How often a reconnect was asked for.
+    pub reconnects: u64,
+    /// How often a flush was asked for.
+    pub flushes: u64,
+    /// Deliver up to this row, then end.
+    pub drain_to: Option<u64>,
+    /// End now, whatever is left.
+    pub abandon: bool,
+}
+
+/// Why [`Lane::wake`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// There is more to [read](Lane::read).
+    Rows,
+    /// What has been read shall be sent now.
+    Flush,
+    /// The session shall end: what was sent may still be acknowledged, no more is read.
+    Leave,
+}
+
+/// See the module.
+pub struct Lane {
+    sink: SinkId,
+    cursor: Cursor,
+    monitor: Arc<Monitor>,
+    directive: watch::Receiver<Directive>,
+    /// The most messages that may be read without their acknowledgement being in the journal: what a
+    /// crash can send twice.
+    window: u64,
+    flushes_seen: u64,
+    reconnects_seen: u64,
+    /// When the present connection came up.
+    up_since: Option<Instant>,
+    was_up: bool,
+    /// Whether the present connection carried an acknowledgement.
+    acknowledged: bool,
+}
+
+impl Lane {
+    /// A lane for a sink that reads at most `window` messages ahead of its acknowledgements in the
+    /// journal.
+    pub fn new(
+        sink: SinkId,
+        cursor: Cursor,
+        monitor: Arc<Monitor>,
+        directive: watch::Receiver<Directive>,
+        window: u64,
+    ) -> Self {
+        let told = directive.borrow().clone();
+        Self {
+            sink,
+            cursor,
+            monitor,
+            directive,
+            window,
+            flushes_seen: told.flushes,
+            reconnects_seen: told.reconnects,
+            up_since: None,
+            was_up: false,
+            acknowledged: false,
+        }
+    }
+
+    /// Whose lane it is.
+    pub fn sink(&self) -> SinkId {
+        self.sink
+    }
+
+    /// What everything is reported to.
+    pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// Up to `max_messages` messages behind those read before, in whole rows. Empty when there are no
+    /// more, or when too many wait for their acknowledgement.
+    pub fn read(&mut self, max_messages: usize) -> Result<Vec<Row>, JournalError> {
+        if self.is_full() {
+            return Ok(Vec::new());
+        }
+        self.cursor.read(max_messages)
+    }
+
+    /// Everything up to `end` has reached the server: `messages` of them, of a row received then.
+    pub fn acknowledge(&mut self, end: Position, received: Timestamp, messages: u64) {
+        self.cursor.acknowledge(end);
+        self.acknowledged = true;
+        let counters = self.monitor.counters.sink(self.sink);
+        counters.delivered.add(messages);
+        counters
+            .latency
+            .observe(Timestamp::now().since(received), messages);
+    }
+
+    /// The server refused these for good. The rows they are in are acknowledged all the same.
+    pub fn reject(&mut self, rejections: Vec<Rejection>) {
+        self.monitor
+            .counters
+            .sink(self.sink)
+            .rejected
+            .add(rejections.len() as u64);
+        self.cursor.reject(rejections);
+    }
+
+    /// The connection works.
+    pub fn set_up(&mut self) {
+        self.up_since = Some(Instant::now());
+        self.monitor.set_link(self.sink.link(), LinkState::Up);
+        if self.was_up {
+            self.monitor.count_reconnect(self.sink.link());
+        }
+        self.was_up = true;
+        let peer = self.monitor.link(self.sink.link()).peer;
+        tracing::info!(link = %self.sink, peer, waiting = self.waiting(), "Connected.");
+    }
+
+    /// Waits until there is something to do. With `wants_rows`, rows to read are something.
+    ///
+    /// Cancel safe.
+    pub async fn wake(&mut self, wants_rows: bool) -> Wake {
+        loop {
+            if self.must_leave() {
+                return Wake::Leave;
+            }
+            let flushes = self.directive.borrow_and_update().flushes;
+            if flushes != self.flushes_seen {
+                self.flushes_seen = flushes;
+                return Wake::Flush;
+            }
+            let is_full = self.is_full();
+            let cursor = &mut self.cursor;
+            let more = async {
+                match (is_full, wants_rows) {
+                    (true, _) => cursor.acknowledgement_committed().await,
+                    (false, true) => cursor.available().await,
+                    (false, false) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.directive.changed() => if changed.is_err() {
+                    return Wake::Leave;
+                },
+                () = more => if !is_full {
+                    return Wake::Rows;
+                },
+            }
+        }
+    }
+
+    /// Whether the gateway is stopping: nothing more will come, so nothing is to be waited for.
+    pub fn is_draining(&self) -> bool {
+        self.directive.borrow().drain_to.is_some()
+    }
+
+    /// Whether everything has to end now.
+    pub fn is_abandoned(&self) -> bool {
+        self.directive.borrow().abandon || self.directive.has_changed().is_err()
+    }
+
+    /// Messages behind the acknowledged ones.
+    pub fn waiting(&self) -> u64 {
+        self.cursor
+            .end()
+            .total
+            .saturating_sub(self.cursor.acknowledged().total)
+    }
+
+    fn is_full(&self) -> bool {
+        self.cursor.unjournaled() >= self.window
+    }
+
+    fn must_leave(&self) -> bool {
+        let directive = self.directive.borrow();
+        directive.held
+            || directive.reconnects != self.reconnects_seen
+            || self.is_finished_by(&directive)
+    }
+
+    fn is_finished_by(&self, directive: &Directive) -> bool {
+        let is_drained = |last| self.cursor.acknowledged().sequence >= last;
+        directive.abandon || directive.drain_to.is_some_and(is_drained)
+    }
+
+    /// Whether the sink's work is done. A link that is held delivers nothing, so a stop does not wait
+    /// for it.
+    pub(super) fn is_finished(&self) -> bool {
+        let directive = self.directive.borrow();
+        self.is_finished_by(&directive)
+            || (directive.held && directive.drain_to.is_some())
+            || self.directive.has_changed().is_err()
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.directive.borrow().held
+    }
+
+    /// Begins again behind what was acknowledged.
+    pub(super) fn begin_session(&mut self) {
+        self.cursor.rewind();
+        self.reconnects_seen = self.directive.borrow_and_update().reconnects;
+        self.up_since = None;
+        self.acknowledged = false;
+    }
+
+    /// For how long the session's connection was up, and whether it carried an acknowledgement.
+    pub(super) fn session_result(&self) -> (Duration, bool) {
+        (
+            self.up_since
+                .map_or(Duration::ZERO, |since| since.elapsed()),
+            self.acknowledged,
+        )
+    }
+
+    /// Waits for `delay`, or until the sink is told something that ends the wait.
+    pub(super) async fn pause(&mut self, delay: Duration) {
+        let told = self.directive.borrow_and_update().clone();
+        let ends_the_wait = |now: &Directive| {
+            now.held != told.held
+                || now.reconnects != told.reconnects
+                || now.drain_to != told.drain_to
+                || now.abandon
+        };
+        // Both an elapsed time and a closed channel end the wait as well.
+        let _elapsed = tokio::time::timeout(delay, self.directive.wait_for(ends_the_wait)).await;
+    }
+
+    /// Waits until the sink is told anything.
+    pub(super) async fn directive_changed(&mut self) {
+        let _closed = self.directive.changed().await;
+    }
+}

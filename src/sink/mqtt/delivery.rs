@@ -1,0 +1,329 @@
+//! One connection after the other to the broker.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
+    QoS,
+};
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::failure::explain;
+use super::flight::Flight;
+use super::message::TopicMap;
+use crate::config::{Mqtt, Qos};
+use crate::journal::Row;
+use crate::monitor::SinkId;
+use crate::sink::{Delivery, Failure, Lane, Wake};
+
+/// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A connection that the broker closes sooner than this was not wanted.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// So many unwanted connections in a row are no accident.
+const TAKEN_OVER_AFTER: u32 = 3;
+
+/// Rows read at once.
+const READ_AHEAD: usize = 256;
+
+/// Delivers to a broker.
+pub struct MqttDelivery {
+    config: Mqtt,
+    topics: TopicMap,
+    /// Connections in a row that the broker took and soon closed without a word.
+    closed_early: u32,
+}
+
+/// A connection's events, read without ever dropping a half-done read.
+type Events = Pin<Box<dyn Stream<Item = Result<Event, ConnectionError>> + Send>>;
+
+/// A connection that the broker has accepted.
+struct Connection<'a> {
+    client: AsyncClient,
+    events: Events,
+    topics: &'a TopicMap,
+    qos: QoS,
+    flight: Flight,
+    /// Read from the journal, not handed over yet.
+    rows: VecDeque<Row>,
+    /// The row that is being handed over, and how many of its messages were.
+    current: Option<(Row, usize)>,
+    last_heard: Instant,
+    /// Silence for longer than this means that the link is dead, though nobody closed it.
+    patience: Duration,
+}
+
+impl MqttDelivery {
+    /// A delivery that is not connected yet.
+    pub fn new(config: Mqtt, topics: TopicMap) -> Self {
+        Self {
+            config,
+            topics,
+            closed_early: 0,
+        }
+    }
+
+    fn options(&self) -> MqttOptions {
+        let config = &self.config;
+        let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
+        options
+            .set_keep_alive(config.keep_alive)
+            .set_clean_session(true)
+            .set_inflight(config.max_inflight)
+            .set_last_will(LastWill::new(
+                self.topics.status_topic(),
+                "offline",
+                QoS::AtLeastOnce,
+                true,
+            ));
+        if let Some(username) = &config.username {
+            let password = config
+                .password
+                .as_ref()
+                .map_or("", |secret| secret.expose_secret());
+            options.set_credentials(username, password);
+        }
+        options
+    }
+
+    /// Connects; `None`: told to leave meanwhile.
+    async fn connect(&self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
+        let capacity = usize::from(self.config.max_inflight);
+        let (client, mut event_loop) = AsyncClient::new(self.options(), capacity);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        event_loop.set_network_options(network);
+        let mut events: Events = Box::pin(stream::unfold(event_loop, |mut event_loop| async {
+            Some((event_loop.poll().await, event_loop))
+        }));
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(explain(&error)),
+                    None => return Ok(None),
+                },
+                wake = lane.wake(false) => if wake == Wake::Leave {
+                    return Ok(None);
+                },
+            }
+        }
+        Ok(Some(Connection {
+            client,
+            events,
+            topics: &self.topics,
+            qos: quality_of_service(self.config.qos),
+            flight: Flight::default(),
+            rows: VecDeque::new(),
+            current: None,
+            last_heard: Instant::now(),
+            patience: self.config.keep_alive.mul_f64(1.5),
+        }))
+    }
+
+    /// A broker that ends connections it has just accepted most likely has another client of the same
+    /// name, which takes the connection back each time. Two such must not fight every second.
+    fn judge(&mut self, failure: Failure, held: Duration) -> Failure {
+        let was_closed = matches!(&failure, Failure::Unavailable(reason)
+            if reason.contains("closed the connection"));
+        if !was_closed || held > TAKEN_OVER_WITHIN {
+            self.closed_early = 0;
+            return failure;
+        }
+        self.closed_early += 1;
+        if self.closed_early < TAKEN_OVER_AFTER {
+            return failure;
+        }
+        Failure::Refused(format!(
+            "the broker accepts the connection and soon closes it: is another client connected as \
+             \"{}\"? Give each gateway its own mqtt.client_id",
+            self.config.client_id
+        ))
+    }
+}
+
+impl Delivery for MqttDelivery {
+    const SINK: SinkId = SinkId::Mqtt;
+
+    async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        let since = Instant::now();
+        let result = match self.connect(lane).await? {
+            None => return Ok(()),
+            Some(mut connection) => {
+                lane.set_up();
+                connection.run(lane).await
+            }
+        };
+        result.map_err(|failure| self.judge(failure, since.elapsed()))
+    }
+}
+
+impl Connection<'_> {
+    async fn run(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        self.publish_status("online");
+        let mut silence = pin!(tokio::time::sleep(self.patience));
+        let result = loop {
+            self.hand_over(lane)?;
+            let wants_rows = self.current.is_none();
+            tokio::select! {
+                event = self.events.next() => {
+                    if let Err(failure) = self.handle(event, lane) {
+                        break Err(failure);
+                    }
+                }
+                wake = lane.wake(wants_rows) => if wake == Wake::Leave {
+                    break Ok(());
+                },
+                () = &mut silence => {
+                    let deadline = self.last_heard + self.patience;
+                    if deadline <= Instant::now() {
+                        break Err(self.silence());
+                    }
+                    // Set anew here rather than at every packet: that would cost more than this.
+                    silence.as_mut().reset(deadline);
+                }
+            }
+        };
+        let lost = self.flight.outstanding() as u64;
+        match result {
+            Ok(()) => self.farewell(lane).await,
+            Err(_) => lane.monitor().counters.mqtt.failed.add(lost),
+        }
+        result
+    }
+
+    fn silence(&self) -> Failure {
+        Failure::Unavailable(format!(
+            "the broker was silent for {:.1} s, the link is dead",
+            self.last_heard.elapsed().as_secs_f64()
+        ))
+    }
+
+    /// Hands messages to the client until it takes no more or there are none.
+    fn hand_over(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        while self.has_row(lane)? {
+            let Some((row, handed_over)) = &mut self.current else {
+                break;
+            };
+            while let Some(reading) = row.readings.get(*handed_over) {
+                let topic = self.topics.topic(reading);
+                let payload = TopicMap::payload(reading);
+                let retained = self.topics.is_retained(reading);
+                // Topics are valid by their making, so an error means that there is no room.
+                if self
+                    .client
+                    .try_publish(topic, self.qos, retained, payload)
+                    .is_err()
+                {
+                    return Ok(());
+                }
+                self.flight.message_handed_over();
+                *handed_over += 1;
+            }
+            self.current = None;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is a row to hand over, if there is one to read.
+    fn has_row(&mut self, lane: &mut Lane) -> Result<bool, Failure> {
+        if self.current.is_some() {
+            return Ok(true);
+        }
+        if self.rows.is_empty() {
+            let rows = lane.read(READ_AHEAD);
+            self.rows = rows
+                .map_err(|error| Failure::Unavailable(error.to_string()))?
+                .into();
+        }
+        let Some(row) = self.rows.pop_front() else {
+            return Ok(false);
+        };
+        self.flight
+            .begin_row(row.end(), row.received, row.readings.len() as u64);
+        self.current = Some((row, 0));
+        Ok(true)
+    }
+
+    fn publish_status(&mut self, status: &str) -> bool {
+        let topic = self.topics.status_topic();
+        let sent = self
+            .client
+            .try_publish(topic, QoS::AtLeastOnce, true, status)
+            .is_ok();
+        if sent {
+            self.flight.status_handed_over();
+        }
+        sent
+    }
+
+    fn handle(
+        &mut self,
+        event: Option<Result<Event, ConnectionError>>,
+        lane: &mut Lane,
+    ) -> Result<(), Failure> {
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Err(explain(&error)),
+            None => return Err(Failure::Unavailable("the client ended".to_owned())),
+        };
+        match event {
+            Event::Outgoing(Outgoing::Publish(packet_id)) => self.flight.sent(packet_id),
+            Event::Incoming(packet) => {
+                self.last_heard = Instant::now();
+                match packet {
+                    Packet::PubAck(ack) => self.flight.acknowledged(ack.pkid),
+                    Packet::PubComp(complete) => self.flight.acknowledged(complete.pkid),
+                    _ => return Ok(()),
+                }
+            }
+            Event::Outgoing(_) => return Ok(()),
+        }
+        while let Some(row) = self.flight.next_arrived() {
+            lane.acknowledge(row.end, row.received, row.messages);
+        }
+        Ok(())
+    }
+
+    /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
+    async fn farewell(&mut self, lane: &mut Lane) {
+        if lane.is_abandoned() {
+            // The broker publishes the last will when the connection breaks off.
+            return;
+        }
+        let deadline = Instant::now() + FAREWELL;
+        let mut said = false;
+        loop {
+            said = said || self.publish_status("offline");
+            if said && self.flight.outstanding() == 0 {
+                break;
+            }
+            tokio::select! {
+                event = self.events.next() => if self.handle(event, lane).is_err() {
+                    return;
+                },
+                () = tokio::time::sleep_until(deadline) => return,
+            }
+        }
+        if self.client.try_disconnect().is_ok() {
+            // It ends with the connection, which is what it waits for.
+            let ending = async { while let Some(Ok(_)) = self.events.next().await {} };
+            let _late = tokio::time::timeout_at(deadline, ending).await;
+        }
+    }
+}
+
+fn quality_of_service(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
