@@ -1,17 +1,23 @@
 //! Where log lines go: the terminal, and rotating files when configured.
 
+use std::fmt::{Debug, Write as _};
 use std::io::IsTerminal;
+use std::sync::Arc;
 
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::{Log, LogFormat, LogOutput, LogRotation};
+use crate::monitor::{LogEntry, LogLevel, Ring};
+use crate::telemetry::Timestamp;
 
 /// Lines that may wait for a slow terminal or disk; beyond, new ones are dropped rather than waited
 /// for, so that nobody who only reads the log can hold up the pipeline.
@@ -48,8 +54,8 @@ pub struct LoggingGuard {
     _workers: Vec<WorkerGuard>,
 }
 
-/// Begins to log.
-pub fn start(config: &Log) -> Result<LoggingGuard, LoggingError> {
+/// Begins to log; `ring` gets every line as well.
+pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
     let mut layers = Vec::new();
     let (writer, is_terminal) = match config.output {
@@ -82,6 +88,7 @@ pub fn start(config: &Log) -> Result<LoggingGuard, LoggingError> {
             })?;
         layers.push(layer(config, non_blocking(files, &mut workers), false)?);
     }
+    layers.push(RingLayer(ring).with_filter(own_filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
     Ok(LoggingGuard { _workers: workers })
 }
@@ -106,14 +113,18 @@ where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     Registry: for<'span> LookupSpan<'span>,
 {
-    let filter = filter(&config.level).map_err(|error| LoggingError::Level {
-        level: config.level.clone(),
-        error,
-    })?;
+    let filter = own_filter(config)?;
     let lines = fmt::layer().with_writer(writer).with_ansi(is_coloured);
     Ok(match config.format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+    })
+}
+
+fn own_filter(config: &Log) -> Result<EnvFilter, LoggingError> {
+    filter(&config.level).map_err(|error| LoggingError::Level {
+        level: config.level.clone(),
+        error,
     })
 }
 
@@ -123,6 +134,51 @@ fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErr
     match level.parse::<LevelFilter>() {
         Ok(own) => EnvFilter::try_new(format!("{},fieldgate={own}", own.min(LevelFilter::WARN))),
         Err(_) => EnvFilter::try_new(level),
+    }
+}
+
+/// Keeps the last lines for screens.
+struct RingLayer(Arc<Ring<LogEntry>>);
+
+impl<S: Subscriber> Layer<S> for RingLayer {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let metadata = event.metadata();
+        self.0.push(LogEntry {
+            at: Timestamp::now(),
+            level: match *metadata.level() {
+                Level::ERROR => LogLevel::Error,
+                Level::WARN => LogLevel::Warn,
+                Level::INFO => LogLevel::Info,
+                Level::DEBUG => LogLevel::Debug,
+                Level::TRACE => LogLevel::Trace,
+            },
+            target: metadata.target().to_owned(),
+            message: format!("{}{}", line.message, line.fields),
+        });
+    }
+}
+
+/// A message, and the fields that go behind it.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a `String` cannot fail.
+        let _infallible = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
 use crate::logging::{self, LoggingError};
-use crate::monitor::{SinkId, Snapshot, log_line};
+use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
 use crate::source::SourceError;
 
@@ -43,7 +43,8 @@ pub enum RunError {
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
-    let _logging = logging::start(&config.log)?;
+    let activity = Activity::default();
+    let _logging = logging::start(&config.log, activity.log.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
     for line in config.summary() {
         tracing::info!("{line}");
@@ -53,15 +54,15 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(run_pipeline(&config))?;
+    let outcome = runtime.block_on(run_pipeline(&config, activity))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     finish(outcome, &config)
 }
 
-async fn run_pipeline(config: &Config) -> Result<Outcome, RunError> {
+async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {
     let mut interrupts = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let pipeline = Pipeline::start(config)?;
+    let pipeline = Pipeline::start(config, activity)?;
     let handle = pipeline.handle();
     for signals in &mut interrupts {
         if let Err(error) = signals {

@@ -23,6 +23,7 @@ mod cursor;
 mod encoding;
 mod error;
 mod fallback;
+mod history;
 mod inbox;
 mod ledger;
 mod recovery;
@@ -40,7 +41,7 @@ pub use cursor::Cursor;
 pub use error::JournalError;
 
 use crate::config;
-use crate::monitor::SinkId;
+use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
 use crate::telemetry::{Packet, Reading, Timestamp};
 
 use shared::Shared;
@@ -156,6 +157,11 @@ impl Journal {
     /// The journal as it is now. Cheap: some arithmetic.
     pub fn status(&self) -> JournalStatus {
         self.0.shared.status()
+    }
+
+    /// A metric's history, condensed to as many points as asked for. Reads the disk.
+    pub fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, JournalError> {
+        history::query(&self.0.shared, query)
     }
 
     /// Commits all that was appended and acknowledged, moves it from the write-ahead log into the

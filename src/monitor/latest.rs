@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{Name, Packet, Timestamp};
+use crate::telemetry::{MetricTable, Name, Packet, Timestamp};
 
 /// Values remembered; names that damage makes up must not fill the memory.
 const MAX_VALUES: usize = 4096;
@@ -16,6 +16,12 @@ pub struct LatestValue {
     pub node: Name,
     /// The metric.
     pub metric: Name,
+    /// The metric's unit; empty when nobody knows it.
+    pub unit: String,
+    /// Below it a value is an alarm.
+    pub min: Option<f64>,
+    /// Above it a value is an alarm.
+    pub max: Option<f64>,
     /// Its last value.
     pub value: f64,
     /// When that was measured.
@@ -35,22 +41,28 @@ pub struct LatestValue {
 pub(super) struct LatestValues(BTreeMap<(Name, Name), LatestValue>);
 
 impl LatestValues {
-    pub(super) fn record(&mut self, packet: &Packet) {
+    pub(super) fn record(&mut self, packet: &Packet, metrics: &MetricTable) {
         for reading in &packet.readings {
             let key = (reading.node.clone(), reading.metric.clone());
             if self.0.len() >= MAX_VALUES && !self.0.contains_key(&key) {
                 continue;
             }
             let value = reading.value;
-            let latest = self.0.entry(key).or_insert_with(|| LatestValue {
-                node: reading.node.clone(),
-                metric: reading.metric.clone(),
-                value,
-                event_time: packet.event_time,
-                received: packet.received,
-                smallest: value,
-                largest: value,
-                count: 0,
+            let latest = self.0.entry(key).or_insert_with(|| {
+                let info = metrics.by_name(&reading.metric);
+                LatestValue {
+                    node: reading.node.clone(),
+                    metric: reading.metric.clone(),
+                    unit: info.map_or_else(String::new, |info| info.unit.clone()),
+                    min: info.and_then(|info| info.min),
+                    max: info.and_then(|info| info.max),
+                    value,
+                    event_time: packet.event_time,
+                    received: packet.received,
+                    smallest: value,
+                    largest: value,
+                    count: 0,
+                }
             });
             latest.value = value;
             latest.event_time = packet.event_time;
@@ -61,6 +73,7 @@ impl LatestValues {
         }
     }
 
+    /// All of them, by node and metric.
     pub(super) fn all(&self) -> Vec<LatestValue> {
         self.0.values().cloned().collect()
     }

@@ -1,16 +1,22 @@
 //! What the gateway knows of itself: counters, link states, latest values, and the snapshot of all
 //! of it. Also the commands an operator may give.
 
+mod activity;
 mod command;
 mod counters;
 mod journal;
 mod latest;
 mod link;
 mod metrics;
+mod observer;
+mod ring;
 mod snapshot;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use activity::{
+    Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
+};
 pub use command::Command;
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
@@ -19,9 +25,11 @@ pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::LatestValue;
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
+pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use ring::{Numbered, Ring, Weighed};
 pub use snapshot::{SinkSnapshot, Snapshot, TelemetrySnapshot};
 
-use crate::telemetry::{Packet, Timestamp};
+use crate::telemetry::{MetricTable, Packet, Timestamp};
 use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -29,13 +37,23 @@ use latest::LatestValues;
 pub struct Monitor {
     /// All that is counted.
     pub counters: Counters,
+    /// The last of what happened.
+    pub activity: Activity,
     started: Timestamp,
+    metrics: Arc<MetricTable>,
     links: Mutex<[LinkStatus; 3]>,
     latest: Mutex<LatestValues>,
 }
 
 impl Default for Monitor {
     fn default() -> Self {
+        Self::new(Arc::default(), Activity::default())
+    }
+}
+
+impl Monitor {
+    /// A monitor to which nothing was reported yet. `metrics` knows units and limits.
+    pub fn new(metrics: Arc<MetricTable>, activity: Activity) -> Self {
         let now = Timestamp::now();
         let status = || LinkStatus {
             state: LinkState::Disabled,
@@ -46,14 +64,14 @@ impl Default for Monitor {
         };
         Self {
             counters: Counters::default(),
+            activity,
             started: now,
+            metrics,
             links: Mutex::new([status(), status(), status()]),
             latest: Mutex::default(),
         }
     }
-}
 
-impl Monitor {
     /// When the gateway started.
     pub fn started(&self) -> Timestamp {
         self.started
@@ -94,10 +112,7 @@ impl Monitor {
         self.counters
             .readings_processed
             .add(packet.readings.len() as u64);
-        self.latest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record(packet);
+        self.latest().record(packet, &self.metrics);
     }
 
     /// Everything that can be observed, with what the journal says of itself.
@@ -110,13 +125,13 @@ impl Monitor {
             telemetry: TelemetrySnapshot::of(&self.counters),
             source: self.link(LinkId::Source),
             sinks: SinkId::ALL.map(sink).to_vec(),
-            latest: self
-                .latest
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .all(),
+            latest: self.latest().all(),
             journal,
         }
+    }
+
+    fn latest(&self) -> MutexGuard<'_, LatestValues> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> MutexGuard<'_, [LinkStatus; 3]> {

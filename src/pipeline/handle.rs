@@ -6,7 +6,10 @@ use tokio::sync::{Notify, watch};
 
 use super::Stop;
 use crate::journal::Journal;
-use crate::monitor::{Command, LinkId, Monitor, SinkId, Snapshot};
+use crate::monitor::{
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor, Numbered,
+    Observer, Reply, Sight, SinkId, Snapshot, TrafficEntry,
+};
 use crate::sink::Directive;
 
 /// Observes and commands a pipeline. Cheap to clone.
@@ -79,6 +82,44 @@ impl Handle {
 
     fn direct(&self, sink: SinkId, change: impl FnOnce(&mut Directive)) {
         self.0.directives[sink as usize].send_modify(change);
+    }
+}
+
+impl Observer for Handle {
+    fn sight(&self) -> Sight {
+        Sight::Local
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        Some(Arc::new(Self::snapshot(self)))
+    }
+
+    fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>> {
+        self.0.monitor.activity.traffic.since(number)
+    }
+
+    fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>> {
+        self.0.monitor.activity.deliveries.since(number)
+    }
+
+    fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>> {
+        self.0.monitor.activity.log.since(number)
+    }
+
+    fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
+        let journal = self.0.journal.clone();
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || journal.history(&query)).await;
+            match read {
+                Ok(points) => points.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    fn command(&self, command: Command) -> Reply<()> {
+        Self::command(self, command);
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -24,7 +24,7 @@ pub use ingest::Ingest;
 
 use crate::config::{self, Config, JournalPath, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{LinkId, Monitor, SinkId, Snapshot};
+use crate::monitor::{Activity, LinkId, Monitor, SinkId, Snapshot};
 use crate::sink::{self, Directive, Lane};
 use crate::source::{self, Chunk, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
@@ -98,12 +98,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts everything. Must be called within a tokio runtime.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
-        let monitor = Arc::new(Monitor::default());
+    /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
+    pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
+        let metrics = Arc::new(metric_table(&config.telemetry));
+        let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let metrics = Arc::new(metric_table(&config.telemetry));
         let names = node_names(&config.telemetry);
 
         let directives = SinkId::ALL.map(|_| watch::Sender::new(Directive::default()));

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
-use crate::monitor::{LinkState, Monitor, SinkId};
+use crate::monitor::{DeliveryEntry, DeliveryOutcome, LinkState, Monitor, SinkId};
+use crate::sink::Failure;
 use crate::telemetry::Timestamp;
 
 /// What a sink is told to do. The state as a whole, so that no order is ever lost or queued.
@@ -107,6 +108,41 @@ impl Lane {
         counters
             .latency
             .observe(Timestamp::now().since(received), messages);
+    }
+
+    /// These were sent, and nobody knows whether they arrived: they will be sent again.
+    pub fn failed(&self, failure: &Failure, messages: u64) {
+        self.monitor.counters.sink(self.sink).failed.add(messages);
+        if messages > 0 {
+            let (Failure::Unavailable(reason) | Failure::Refused(reason)) = failure;
+            let outcome = DeliveryOutcome::Failed {
+                reason: reason.clone(),
+            };
+            let what = "everything under way".to_owned();
+            self.show(what, messages, outcome, Timestamp::now());
+        }
+    }
+
+    /// Whether a delivery that begins now is to be put into words for [`show`](Self::show).
+    pub fn wants_to_show(&self) -> bool {
+        self.monitor
+            .activity
+            .wants_delivery(self.sink, Timestamp::now())
+    }
+
+    /// Shows a delivery to whoever watches.
+    pub fn show(&self, what: String, count: u64, outcome: DeliveryOutcome, received: Timestamp) {
+        let at = Timestamp::now();
+        let (sink, latency) = (self.sink, at.since(received));
+        let entry = DeliveryEntry {
+            at,
+            sink,
+            what,
+            count,
+            outcome,
+            latency,
+        };
+        self.monitor.activity.deliveries.push(entry);
     }
 
     /// The server refused these for good. The rows they are in are acknowledged all the same.

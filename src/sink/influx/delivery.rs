@@ -11,9 +11,9 @@ use super::client::{Client, ClientError};
 use super::line;
 use crate::config::Influxdb;
 use crate::journal::{Rejection, Row};
-use crate::monitor::SinkId;
+use crate::monitor::{DeliveryOutcome, SinkId};
 use crate::sink::{Delivery, Failure, Lane, Wake};
-use crate::telemetry::MetricTable;
+use crate::telemetry::{MetricTable, Timestamp};
 
 /// Delivers to a server that takes line protocol.
 pub struct InfluxDelivery {
@@ -161,8 +161,17 @@ impl Session<'_> {
                 () = leave(lane) => return Ok(Written::Interrupted),
             };
             let counters = &lane.monitor().counters.influxdb;
+            let show = |outcome| {
+                let received = batch
+                    .rows
+                    .first()
+                    .map_or_else(Timestamp::now, |row| row.received);
+                let first_line = lines.lines().next().unwrap_or_default().to_owned();
+                lane.show(first_line, part.len() as u64, outcome, received);
+            };
             if matches!(answer, Answer::Accepted) {
                 counters.writes_succeeded.increment();
+                show(DeliveryOutcome::Delivered);
                 self.set_up(lane);
                 continue;
             }
@@ -170,18 +179,19 @@ impl Session<'_> {
             match answer {
                 Answer::Accepted => {}
                 Answer::BackOff { reason } => {
-                    counters.failed.add(batch.points as u64);
-                    return Err(Failure::Unavailable(reason));
+                    return Err(failed(lane, Failure::Unavailable(reason), batch.points));
                 }
                 Answer::Refused { reason } => {
-                    counters.failed.add(batch.points as u64);
-                    return Err(Failure::Refused(reason));
+                    return Err(failed(lane, Failure::Refused(reason), batch.points));
                 }
                 Answer::TooLarge { reason } | Answer::BadPoints { reason } if part.len() == 1 => {
                     tracing::warn!(
                         link = %SinkId::Influxdb, point = lines.trim_end(), error = reason,
                         "Rejected for good; the point stands in the journal's table `rejected`."
                     );
+                    show(DeliveryOutcome::Rejected {
+                        reason: reason.clone(),
+                    });
                     rejected.push((part.start, reason));
                 }
                 Answer::TooLarge { reason } => {
@@ -204,6 +214,11 @@ impl Session<'_> {
         acknowledge(lane, &batch, &points, rejected);
         Ok(Written::Whole)
     }
+}
+
+fn failed(lane: &Lane, failure: Failure, points: usize) -> Failure {
+    lane.failed(&failure, points as u64);
+    failure
 }
 
 /// The second half first: the next part is taken from the end.

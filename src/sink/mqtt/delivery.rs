@@ -17,7 +17,7 @@ use super::flight::Flight;
 use super::message::TopicMap;
 use crate::config::{Mqtt, Qos};
 use crate::journal::Row;
-use crate::monitor::SinkId;
+use crate::monitor::{DeliveryOutcome, SinkId};
 use crate::sink::{Delivery, Failure, Lane, Wake};
 
 /// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
@@ -192,9 +192,9 @@ impl Connection<'_> {
             }
         };
         let lost = self.flight.outstanding() as u64;
-        match result {
+        match &result {
             Ok(()) => self.farewell(lane).await,
-            Err(_) => lane.monitor().counters.mqtt.failed.add(lost),
+            Err(failure) => lane.failed(failure, lost),
         }
         result
     }
@@ -246,10 +246,21 @@ impl Connection<'_> {
         let Some(row) = self.rows.pop_front() else {
             return Ok(false);
         };
+        let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
+        let messages = row.readings.len() as u64;
         self.flight
-            .begin_row(row.end(), row.received, row.readings.len() as u64);
+            .begin_row(row.end(), row.received, messages, first_message);
         self.current = Some((row, 0));
         Ok(true)
+    }
+
+    fn describe(&self, row: &Row) -> Option<String> {
+        let reading = row.readings.first()?;
+        Some(format!(
+            "{} {}",
+            self.topics.topic(reading),
+            TopicMap::payload(reading)
+        ))
     }
 
     fn publish_status(&mut self, status: &str) -> bool {
@@ -288,6 +299,9 @@ impl Connection<'_> {
         }
         while let Some(row) = self.flight.next_arrived() {
             lane.acknowledge(row.end, row.received, row.messages);
+            if let Some(what) = row.first_message {
+                lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
+            }
         }
         Ok(())
     }

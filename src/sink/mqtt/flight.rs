@@ -6,20 +6,23 @@ use crate::journal::Position;
 use crate::telemetry::Timestamp;
 
 /// A row whose messages were sent, or are being sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct FlyingRow {
     end: Position,
     received: Timestamp,
     messages: u64,
     unacknowledged: u64,
+    first_message: Option<String>,
 }
 
 /// A row that has arrived as a whole, with all rows before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct ArrivedRow {
     pub(super) end: Position,
     pub(super) received: Timestamp,
     pub(super) messages: u64,
+    /// Its first message in words, if somebody wants to know.
+    pub(super) first_message: Option<String>,
 }
 
 /// A publish that was handed to the client.
@@ -49,13 +52,22 @@ pub(super) struct Flight {
 
 impl Flight {
     /// A row begins of which `messages` messages will be handed over.
-    pub(super) fn begin_row(&mut self, end: Position, received: Timestamp, messages: u64) {
-        self.rows.push_back(FlyingRow {
+    pub(super) fn begin_row(
+        &mut self,
+        end: Position,
+        received: Timestamp,
+        messages: u64,
+        first_message: Option<String>,
+    ) {
+        let unacknowledged = messages;
+        let row = FlyingRow {
             end,
             received,
             messages,
-            unacknowledged: messages,
-        });
+            unacknowledged,
+            first_message,
+        };
+        self.rows.push_back(row);
     }
 
     /// A message of the last begun row was handed to the client.
@@ -114,13 +126,20 @@ impl Flight {
 
     /// The next row that has arrived, in their order.
     pub(super) fn next_arrived(&mut self) -> Option<ArrivedRow> {
-        let row = *self.rows.front().filter(|row| row.unacknowledged == 0)?;
-        self.rows.pop_front();
+        let row = self.rows.pop_front_if(|row| row.unacknowledged == 0)?;
         self.first_row += 1;
+        let FlyingRow {
+            end,
+            received,
+            messages,
+            first_message,
+            ..
+        } = row;
         Some(ArrivedRow {
-            end: row.end,
-            received: row.received,
-            messages: row.messages,
+            end,
+            received,
+            messages,
+            first_message,
         })
     }
 
@@ -139,7 +158,7 @@ mod tests {
             sequence,
             total: sequence * 10,
         };
-        flight.begin_row(end, Timestamp(0), messages);
+        flight.begin_row(end, Timestamp(0), messages, None);
         for _ in 0..messages {
             flight.message_handed_over();
         }

@@ -1,0 +1,175 @@
+//! What happens, entry by entry: bytes that arrive, deliveries, log lines. Each kind is kept in a
+//! [`Ring`](super::Ring).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ring, SinkId, Weighed};
+use crate::telemetry::{RejectReason, Timestamp};
+
+/// Traffic kept: some minutes of a gateway, a tenth of a second of the fastest stream.
+const TRAFFIC: (usize, usize) = (2_048, 512 << 10);
+
+/// Deliveries kept.
+const DELIVERIES: (usize, usize) = (512, 256 << 10);
+
+/// Log lines kept.
+const LOG: (usize, usize) = (2_048, 512 << 10);
+
+/// At most one delivery is kept in so many nanoseconds, for each sink: nobody can read more, and at
+/// tens of thousands a second putting each into words would slow them all.
+const DELIVERY_INTERVAL: i64 = 5_000_000;
+
+/// A piece of what arrived. The pieces one after the other are the stream, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficEntry {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// What it is.
+    pub kind: TrafficKind,
+    /// The bytes themselves.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What a piece of the stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TrafficKind {
+    /// A telemetry frame.
+    Accepted,
+    /// What stands between frames.
+    Text,
+    /// What began as a frame and was none.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// Whether it broke off at the end of these bytes; else all of it was rejected as a whole.
+        broke_at_end: bool,
+    },
+}
+
+impl Weighed for TrafficEntry {
+    fn weight(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
+}
+
+/// A delivery to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryEntry {
+    /// When the server answered.
+    pub at: Timestamp,
+    /// Whose delivery it was.
+    pub sink: SinkId,
+    /// Topic and payload, or the first line.
+    pub what: String,
+    /// Messages or points that went together.
+    pub count: u64,
+    /// What became of it.
+    pub outcome: DeliveryOutcome,
+    /// From reception to this answer.
+    pub latency: Duration,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum DeliveryOutcome {
+    /// The server has it.
+    Delivered,
+    /// It failed and is tried again.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// The server refused it for good.
+    Rejected {
+        /// The server's words.
+        reason: String,
+    },
+}
+
+impl Weighed for DeliveryEntry {
+    fn weight(&self) -> usize {
+        let reason = match &self.outcome {
+            DeliveryOutcome::Delivered => 0,
+            DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => {
+                reason.len()
+            }
+        };
+        self.what.len() + reason + size_of::<Self>()
+    }
+}
+
+/// How grave a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something failed for good.
+    Error,
+    /// Something failed and is tried again.
+    Warn,
+    /// What an operator wants to know.
+    Info,
+    /// What a developer wants to know.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// A line of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When it was written.
+    pub at: Timestamp,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// The module that wrote it.
+    pub target: String,
+    /// The message with its fields behind it.
+    pub message: String,
+}
+
+impl Weighed for LogEntry {
+    fn weight(&self) -> usize {
+        self.target.len() + self.message.len() + size_of::<Self>()
+    }
+}
+
+/// The last of everything that happened.
+#[derive(Debug)]
+pub struct Activity {
+    /// What arrived.
+    pub traffic: Ring<TrafficEntry>,
+    /// What was delivered. Under load only a sample of what succeeded.
+    pub deliveries: Ring<DeliveryEntry>,
+    /// What was logged.
+    pub log: Arc<Ring<LogEntry>>,
+    last_delivery: [AtomicI64; SinkId::ALL.len()],
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            traffic: Ring::new(TRAFFIC.0, TRAFFIC.1),
+            deliveries: Ring::new(DELIVERIES.0, DELIVERIES.1),
+            log: Arc::new(Ring::new(LOG.0, LOG.1)),
+            last_delivery: Default::default(),
+        }
+    }
+}
+
+impl Activity {
+    /// Whether a delivery that succeeded now is to be put into words, or is one too many.
+    pub fn wants_delivery(&self, sink: SinkId, now: Timestamp) -> bool {
+        let last = &self.last_delivery[sink as usize];
+        let is_due = now.0.saturating_sub(last.load(Ordering::Relaxed)) >= DELIVERY_INTERVAL;
+        if is_due {
+            last.store(now.0, Ordering::Relaxed);
+        }
+        is_due
+    }
+}

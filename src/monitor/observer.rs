@@ -1,0 +1,89 @@
+//! What a screen or an API sees of a gateway, be it in this process or elsewhere.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Command, DeliveryEntry, LogEntry, Numbered, Snapshot, TrafficEntry};
+use crate::telemetry::{Name, Timestamp};
+
+/// The answer to a question that takes a while. The error is for people.
+pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
+
+/// Whether what is seen is what is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// The gateway runs in this process.
+    Local,
+    /// The gateway runs elsewhere and is in reach.
+    Connected {
+        /// Its address.
+        peer: String,
+    },
+    /// The gateway runs elsewhere and is out of reach; what is seen is old.
+    Lost {
+        /// Its address.
+        peer: String,
+        /// Why, in plain words.
+        reason: String,
+        /// When the next attempt to reach it begins.
+        next_try: Timestamp,
+    },
+}
+
+/// Which stretch of a metric's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryQuery {
+    /// The node.
+    pub node: Name,
+    /// The metric.
+    pub metric: Name,
+    /// From this time of measurement on.
+    pub from: Timestamp,
+    /// Before this time of measurement.
+    pub to: Timestamp,
+    /// At most so many points; values are put together where there are more.
+    pub points: usize,
+}
+
+/// One or several values of a metric's history.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HistoryPoint {
+    /// The middle of the time that it stands for.
+    pub time: Timestamp,
+    /// The smallest value.
+    pub min: f64,
+    /// The mean of the values.
+    pub mean: f64,
+    /// The largest value.
+    pub max: f64,
+    /// How many values.
+    pub count: u64,
+}
+
+/// A gateway as it is seen and commanded. Everything but [`history`](Self::history) and
+/// [`command`](Self::command) answers at once with what is known.
+pub trait Observer: Send + Sync + 'static {
+    /// Whether what is seen is what is.
+    fn sight(&self) -> Sight;
+
+    /// Everything at one instant; `None`: nothing is known yet.
+    fn snapshot(&self) -> Option<Arc<Snapshot>>;
+
+    /// What arrived from this number on.
+    fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>>;
+
+    /// What was delivered from this number on.
+    fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>>;
+
+    /// What was logged from this number on.
+    fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>>;
+
+    /// A metric's history out of the journal, in the order of time.
+    fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>>;
+
+    /// Gives a command; answers when it was taken.
+    fn command(&self, command: Command) -> Reply<()>;
+}
