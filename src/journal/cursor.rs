@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::encoding::Names;
 use super::error::Fault;
 use super::shared::{Progress, Shared, Tiers, lock_store};
-use super::store::{open_reader, read_rows};
+use super::store::{check_gap, open_reader, read_rows};
 use super::{JournalError, Position, Rejection, Row};
 use crate::monitor::SinkId;
 
@@ -79,7 +79,7 @@ impl Cursor {
             ledger.accounts[self.sink as usize].begin_read(&ledger.missing)
         };
         let end = self.end();
-        let found = self.fetch(after, max_messages);
+        let found = self.fetch(after, end, max_messages);
         {
             let ledger = &mut *self.shared.ledger();
             let account = &mut ledger.accounts[self.sink as usize];
@@ -165,7 +165,12 @@ impl Cursor {
         }
     }
 
-    fn fetch(&mut self, after: Position, max_messages: usize) -> Result<Vec<Row>, Fault> {
+    fn fetch(
+        &mut self,
+        after: Position,
+        end: Position,
+        max_messages: usize,
+    ) -> Result<Vec<Row>, Fault> {
         let shared = Arc::clone(&self.shared);
         let tiers = shared.tiers();
         self.follow(&tiers)?;
@@ -179,6 +184,11 @@ impl Cursor {
             let store = lock_store(memory);
             let names = &mut self.names;
             read_rows(store.connection(), after, max_messages, names, &mut rows)?;
+        }
+        if rows.is_empty()
+            && let Some(file) = &self.reader
+        {
+            check_gap(file, after.sequence, end.sequence + 1, &mut self.names)?;
         }
         Ok(rows)
     }

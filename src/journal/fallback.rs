@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::error::Fault;
 use super::inbox::Work;
 use super::recovery;
 use super::shared::lock_store;
-use super::store::{Batch, Limits, Store};
+use super::store::{END, Limits, NamedPosition, Store};
 use super::writer::Writer;
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
@@ -80,8 +80,18 @@ impl Writer {
         Some(result)
     }
 
-    /// Keeps rows and refusals in memory. Acknowledgements stay in `unsaved`.
+    /// Keeps rows and refusals in memory. Acknowledgements stay in `unsaved`, unless the file has
+    /// room for them: they need none but what they have already.
     pub(super) fn write_to_memory(&mut self, work: &Work) {
+        let is_full = |trouble: &Trouble| trouble.fault == Fault::Full;
+        if self.trouble.as_ref().is_some_and(is_full)
+            && let Some(mut file) = self.file.take()
+        {
+            if let Err(fault) = self.save_acknowledgements(&mut file) {
+                debug!(error = %fault, "Cannot write acknowledgements into the journal.");
+            }
+            self.file = Some(file);
+        }
         if let Err(fault) = self.commit_to_memory(work) {
             // Memory itself is short. What is lost is a hole that every cursor will count.
             error!(
@@ -141,16 +151,7 @@ impl Writer {
     /// Brings everything from memory into the file; returns how many packets.
     fn move_into(&mut self, file: &mut Store) -> Result<u64, Fault> {
         let limits = self.file_limits(file);
-        // Acknowledgements often still fit where rows do not.
-        let batch = Batch {
-            start: self.end,
-            source: &self.source,
-            packets: &[],
-            cursors: &self.unsaved_cursors(),
-            rejections: &[],
-        };
-        file.commit(batch, limits, false)?;
-        self.unsaved = [None; SinkId::ALL.len()];
+        self.save_acknowledgements(file)?;
         let absorbed = self.absorb_memory(file, limits);
         if absorbed == Err(Fault::Full) {
             // What is delivered gives way to what is not.
@@ -158,6 +159,37 @@ impl Writer {
             file.prune(delivered, Timestamp(i64::MAX), SACRIFICE)?;
         }
         absorbed
+    }
+
+    fn save_acknowledgements(&mut self, file: &mut Store) -> Result<(), Fault> {
+        let cursors = self.unsaved_cursors();
+        if !cursors.is_empty() {
+            self.save_positions(file, &cursors)?;
+            self.unsaved = [None; SinkId::ALL.len()];
+        }
+        Ok(())
+    }
+
+    /// Has the file remember how far the journal goes.
+    pub(super) fn save_end(&mut self) -> Result<(), Fault> {
+        if self.saved_end == self.end {
+            return Ok(());
+        }
+        let Some(mut file) = self.file.take() else {
+            return Ok(());
+        };
+        let saved = self.save_positions(&mut file, &[(END, self.end)]);
+        self.file = Some(file);
+        if saved.is_ok() {
+            self.saved_end = self.end;
+        }
+        saved
+    }
+
+    fn save_positions(&self, file: &mut Store, cursors: &[NamedPosition]) -> Result<(), Fault> {
+        let nothing_else = Work::default();
+        let limits = self.file_limits(file);
+        file.commit(self.batch(&nothing_else, cursors), limits, false)
     }
 
     fn absorb_memory(&self, file: &mut Store, limits: Limits) -> Result<u64, Fault> {
@@ -270,9 +302,9 @@ impl Writer {
             .map_or(self.end, |memory| lock_store(memory).extent().first)
     }
 
-    pub(super) fn acknowledged(&self) -> Vec<(SinkId, Position)> {
+    pub(super) fn acknowledged(&self) -> Vec<NamedPosition> {
         let ledger = self.shared.ledger();
-        let account = |sink: &SinkId| (*sink, ledger.accounts[*sink as usize].acknowledged());
+        let account = |sink: &SinkId| (sink.name(), ledger.accounts[*sink as usize].acknowledged());
         ledger.sinks.iter().map(account).collect()
     }
 

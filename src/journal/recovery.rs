@@ -106,11 +106,9 @@ pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
         })
         .find(|target| !target.exists())
         .ok_or(io::ErrorKind::AlreadyExists)?;
-    // The file first: should one of the others stay behind, the new file must not adopt it.
-    fs::rename(path, &target)?;
-    for suffix in ["-wal", "-shm"] {
-        let companion = with_suffix(path, suffix);
-        match fs::rename(&companion, with_suffix(&target, suffix)) {
+    // One that is not there has nothing to keep.
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

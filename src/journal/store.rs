@@ -13,7 +13,6 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use super::encoding::{Names, decode, encode};
 use super::error::Fault;
 use super::{Position, Rejection, Row};
-use crate::monitor::SinkId;
 use crate::telemetry::{Packet, Timestamp};
 
 /// The newest schema known here.
@@ -90,6 +89,13 @@ pub(super) struct Extent {
     pub(super) end: Position,
 }
 
+/// The name of a sink, or [`END`], and its place.
+pub(super) type NamedPosition = (&'static str, Position);
+
+/// The entry among the cursors that remembers the end of the journal: rows at the end that were in
+/// memory alone, or cannot be found in a damaged file, are then missed.
+pub(super) const END: &str = "journal";
+
 /// What one commit brings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch<'a> {
@@ -97,7 +103,7 @@ pub(super) struct Batch<'a> {
     pub(super) start: Position,
     pub(super) source: &'a str,
     pub(super) packets: &'a [Packet],
-    pub(super) cursors: &'a [(SinkId, Position)],
+    pub(super) cursors: &'a [NamedPosition],
     pub(super) rejections: &'a [Rejection],
 }
 
@@ -201,7 +207,7 @@ impl Store {
     }
 
     /// Writes the entries of the enabled sinks; the others are disabled from now on.
-    pub(super) fn register(&mut self, cursors: &[(SinkId, Position)]) -> Result<(), Fault> {
+    pub(super) fn register(&mut self, cursors: &[NamedPosition]) -> Result<(), Fault> {
         let transaction = self.begin(false)?;
         transaction.execute("UPDATE cursors SET enabled = 0", [])?;
         write_cursors(&transaction, cursors)?;
@@ -405,10 +411,37 @@ pub(super) fn read_rows(
         if row.sequence <= last.sequence || row.before() < last.total {
             return Err(Fault::Damaged("its rows are out of order".to_owned()));
         }
+        if row.before() > last.total {
+            check_gap(connection, last.sequence, row.sequence, names)?;
+        }
         last = row.end();
         rows.push(row);
     }
     Ok(true)
+}
+
+/// Makes sure that there are no rows between two places, by walking back from the second one: in a
+/// damaged tree there can be rows that no search finds.
+pub(super) fn check_gap(
+    connection: &Connection,
+    last: u64,
+    next: u64,
+    names: &mut Names,
+) -> Result<(), Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, total, count, received, event_time, checksum, readings
+         FROM packets WHERE sequence < ?1 ORDER BY sequence DESC LIMIT 1",
+    )?;
+    let mut found = statement.query([integer(next)])?;
+    let Some(columns) = found.next()? else {
+        return Ok(());
+    };
+    if decode_row(columns, names)?.sequence > last {
+        return Err(Fault::Damaged(format!(
+            "rows behind row {last} cannot be found"
+        )));
+    }
+    Ok(())
 }
 
 /// Reads one row of [`SELECT_PACKETS`] and verifies it.
@@ -529,21 +562,9 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
-    let mut names = Names::default();
-    let mut end_row = |order: &str| -> Result<Option<Row>, Fault> {
-        let sql = format!(
-            "SELECT sequence, total, count, received, event_time, checksum, readings
-             FROM packets ORDER BY sequence {order} LIMIT 1"
-        );
-        let mut statement = connection.prepare(&sql)?;
-        let mut found = statement.query([])?;
-        found
-            .next()?
-            .map(|columns| decode_row(columns, &mut names))
-            .transpose()
-    };
-    let (first, last) = (end_row("ASC")?, end_row("DESC")?);
-    // Rows that were delivered out of memory can be behind the last one of the file.
+    let first = check_end_rows(connection, "ASC")?;
+    let last = check_end_rows(connection, "DESC")?;
+    // The last rows may never have got into the file; their numbers are used all the same.
     let cursors = read_cursors(connection)?;
     let furthest = cursors.iter().map(|cursor| cursor.position);
     let end = furthest
@@ -558,6 +579,24 @@ fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
         return Err(Fault::Damaged("its ends contradict each other".to_owned()));
     }
     Ok(Extent { first, end })
+}
+
+/// Verifies the rows at one end, a page at least: new rows come into the same page as the last.
+/// Returns the outermost.
+fn check_end_rows(connection: &Connection, order: &str) -> Result<Option<Row>, Fault> {
+    let mut names = Names::default();
+    let sql = format!(
+        "SELECT sequence, total, count, received, event_time, checksum, readings
+         FROM packets ORDER BY sequence {order} LIMIT 100"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut found = statement.query([])?;
+    let mut outermost = None;
+    while let Some(columns) = found.next()? {
+        let row = decode_row(columns, &mut names)?;
+        outermost.get_or_insert(row);
+    }
+    Ok(outermost)
 }
 
 fn insert_packets(
@@ -623,13 +662,10 @@ fn insert(
     Ok(())
 }
 
-fn write_cursors(
-    transaction: &Transaction<'_>,
-    cursors: &[(SinkId, Position)],
-) -> Result<(), Fault> {
-    for (sink, position) in cursors {
+fn write_cursors(transaction: &Transaction<'_>, cursors: &[NamedPosition]) -> Result<(), Fault> {
+    for (name, position) in cursors {
         let fields = [integer(position.sequence), integer(position.total)];
-        let checksum = checksum_of(&fields, sink.name().as_bytes());
+        let checksum = checksum_of(&fields, name.as_bytes());
         transaction
             .prepare_cached(
                 "INSERT INTO cursors (sink, sequence, total, enabled, checksum)
@@ -637,7 +673,7 @@ fn write_cursors(
                  ON CONFLICT (sink) DO UPDATE SET sequence = excluded.sequence,
                      total = excluded.total, enabled = 1, checksum = excluded.checksum",
             )?
-            .execute(params![sink.name(), fields[0], fields[1], checksum])?;
+            .execute(params![name, fields[0], fields[1], checksum])?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::inbox::Work;
 use super::ledger::{Account, Missing};
 use super::recovery::{self, Claim};
 use super::shared::{Ledger, Shared, Tiers, lock_store};
-use super::store::{Batch, Limits, Store, StoredCursor};
+use super::store::{Batch, Limits, NamedPosition, Store, StoredCursor};
 use super::{JournalError, JournalState, Position};
 use crate::config::{self, Durability, JournalPath};
 use crate::monitor::SinkId;
@@ -45,6 +45,8 @@ pub(super) struct Writer {
     pub(super) end: Position,
     /// Acknowledgements that are not in the file.
     pub(super) unsaved: [Option<Position>; SinkId::ALL.len()],
+    /// The end that the file remembers.
+    pub(super) saved_end: Position,
     max_bytes: Option<u64>,
     history: Duration,
     ticket: u64,
@@ -121,6 +123,7 @@ impl Writer {
             trouble: None,
             end,
             unsaved: [None; SinkId::ALL.len()],
+            saved_end: end,
             max_bytes: config.max_bytes,
             history: config.history,
             ticket: 0,
@@ -180,10 +183,10 @@ impl Writer {
     }
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
-    pub(super) fn unsaved_cursors(&self) -> Vec<(SinkId, Position)> {
+    pub(super) fn unsaved_cursors(&self) -> Vec<NamedPosition> {
         let slots = SinkId::ALL.into_iter().zip(self.unsaved);
         slots
-            .filter_map(|(sink, slot)| Some((sink, slot?)))
+            .filter_map(|(sink, slot)| Some((sink.name(), slot?)))
             .collect()
     }
 
@@ -265,9 +268,11 @@ impl Writer {
                 false
             });
         self.housekeeping_due = if more { now } else { now + TICK };
-        if !more && let Some(Err(fault)) = self.file.as_mut().map(|file| file.shrink(SHRINK_PAGES))
-        {
-            self.housekeeping_failed(&fault);
+        if !more {
+            let shrunk = self.file.as_mut().map(|file| file.shrink(SHRINK_PAGES));
+            if let Err(fault) = shrunk.unwrap_or(Ok(())).and_then(|()| self.save_end()) {
+                self.housekeeping_failed(&fault);
+            }
         }
         self.publish(&[]);
     }
@@ -367,6 +372,9 @@ impl Writer {
         self.watch_drops();
         self.end_episode();
         let rescued = self.rescue();
+        if let Err(fault) = self.save_end() {
+            self.housekeeping_failed(&fault);
+        }
         if let Some(file) = self.file.take()
             && let Err(fault) = file.close()
         {
@@ -499,11 +507,7 @@ impl Drop for EndGuard {
 
 /// A batch for the place where the writer stands.
 impl Writer {
-    pub(super) fn batch<'a>(
-        &'a self,
-        work: &'a Work,
-        cursors: &'a [(SinkId, Position)],
-    ) -> Batch<'a> {
+    pub(super) fn batch<'a>(&'a self, work: &'a Work, cursors: &'a [NamedPosition]) -> Batch<'a> {
         Batch {
             start: self.end,
             source: &self.source,
