@@ -1,0 +1,175 @@
+//! How fast each stage is by itself: framer and decoder, mapping, journal.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fieldgate::config::{self, Durability, JournalPath};
+use fieldgate::journal::{Journal, Row};
+use fieldgate::monitor::SinkId;
+use fieldgate::sink::influx::line;
+use fieldgate::sink::mqtt::TopicMap;
+use fieldgate::telemetry::{
+    Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timestamp,
+};
+
+const CLEAN: &[u8] = include_bytes!("../tests/data/clean.ndjson");
+const DIRTY: &[u8] = include_bytes!("../tests/data/dirty.bin");
+
+fn frames(criterion: &mut Criterion) {
+    let nested = "{\"a\":".repeat(10_000);
+    let inputs = [
+        ("clean", CLEAN),
+        ("dirty", DIRTY),
+        ("hostile", nested.as_bytes()),
+    ];
+    let mut group = criterion.benchmark_group("framer");
+    for (name, bytes) in inputs {
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut framer = Framer::default();
+                let mut frames = 0;
+                framer.push(black_box(bytes), &mut |segment| {
+                    frames += usize::from(matches!(segment, Segment::Frame(_)));
+                });
+                frames
+            });
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("decoder");
+    let text = std::str::from_utf8(CLEAN).unwrap_or_default();
+    group.throughput(Throughput::Bytes(CLEAN.len() as u64));
+    group.bench_function("clean", |bencher| {
+        let mut decoder = Decoder::default();
+        bencher.iter(|| {
+            text.lines()
+                .filter(|line| decoder.decode(black_box(line)).is_ok())
+                .count()
+        });
+    });
+    group.finish();
+}
+
+fn readings() -> Vec<Reading> {
+    let reading = |node: &str, metric: &str, value| Reading {
+        node: Name::new(node),
+        metric: Name::new(metric),
+        value,
+    };
+    vec![
+        reading("node1", "temperature", 27.6),
+        reading("node1", "humidity", 54.1),
+        reading("node1", "gas_resistance", 84_190.0),
+        reading("node2", "temperature", 25.3),
+        reading("node2", "pressure", 1_013.25),
+        reading("signal", "rssi", -39.0),
+        reading("signal", "snr", 13.0),
+        reading("stats", "packets_received", 1.0),
+        reading("stats", "crc_errors", 0.0),
+    ]
+}
+
+fn mapping(criterion: &mut Criterion) {
+    let row = Row {
+        sequence: 1,
+        total: 9,
+        received: Timestamp::now(),
+        event_time: Timestamp::now(),
+        readings: readings(),
+    };
+    let mut group = criterion.benchmark_group("mapping");
+    group.throughput(Throughput::Elements(row.readings.len() as u64));
+    group.bench_function("topics and payloads", |bencher| {
+        let topics = TopicMap::new("iiot", [Name::new("signal"), Name::new("stats")]);
+        bencher.iter(|| {
+            let messages = row.readings.iter();
+            messages
+                .map(|it| topics.topic(it).len() + TopicMap::payload(it).len())
+                .sum::<usize>()
+        });
+    });
+    group.bench_function("line protocol", |bencher| {
+        let metrics = MetricTable::default();
+        let mut lines = String::new();
+        bencher.iter(|| {
+            lines.clear();
+            line::push_row(&mut lines, black_box(&row), |metric| {
+                metrics.sensor_type(metric)
+            });
+            lines.len()
+        });
+    });
+    group.finish();
+}
+
+const PACKETS: usize = 5_000;
+
+fn packets() -> Vec<Packet> {
+    let now = Timestamp::now();
+    let packet = Packet {
+        received: now,
+        event_time: now,
+        readings: readings(),
+    };
+    vec![packet; PACKETS]
+}
+
+fn open(folder: &tempfile::TempDir) -> Journal {
+    let config = config::Journal {
+        path: JournalPath::File(folder.path().join("journal.db")),
+        max_messages: 10_000_000,
+        max_bytes: None,
+        durability: Durability::Full,
+        history: Duration::from_hours(24),
+    };
+    Journal::open(&config, &[SinkId::Mqtt], "bench").unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn journal(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let journal = open(&folder);
+    let mut group = criterion.benchmark_group("journal");
+    group.throughput(Throughput::Elements((PACKETS * readings().len()) as u64));
+    group.sample_size(10);
+    group.bench_function("append and commit", |bencher| {
+        bencher.iter_batched(
+            packets,
+            |packets| {
+                runtime.block_on(async {
+                    for packets in packets.chunks(50) {
+                        let appended = journal.append(packets.to_vec()).await;
+                        appended.unwrap_or_else(|error| panic!("{error}"));
+                    }
+                    journal.settle().await
+                })
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.bench_function("read", |bencher| {
+        let cursor = journal.cursor(SinkId::Mqtt);
+        let mut cursor = cursor.unwrap_or_else(|error| panic!("{error}"));
+        bencher.iter(|| {
+            cursor.rewind();
+            let mut messages = 0;
+            while messages < PACKETS * 9 {
+                let rows = cursor.read(5_000).unwrap_or_else(|error| panic!("{error}"));
+                messages += rows.iter().map(|row| row.readings.len()).sum::<usize>();
+            }
+            messages
+        });
+    });
+    group.finish();
+    let closed = runtime.block_on(journal.close());
+    closed.unwrap_or_else(|error| panic!("{error}"));
+}
+
+criterion_group!(stages, frames, mapping, journal);
+criterion_main!(stages);
