@@ -148,7 +148,9 @@ proptest! {
     fn a_damaged_file_is_noticed_kept_and_replaced(damage in damage()) {
         let folder = tempfile::tempdir().unwrap();
         let mut bytes = SAMPLE.closed.clone();
-        damage.iter().for_each(|damage| damage.apply(&mut bytes));
+        for damage in damage {
+            damage.apply(&mut bytes);
+        }
         std::fs::write(folder.path().join("journal.db"), &bytes).unwrap();
         let Some([mqtt, influxdb]) = check(folder.path(), &bytes) else { return Ok(()) };
         // Nothing is missing without a word: no file aside, no row missing.
@@ -162,7 +164,9 @@ proptest! {
     fn a_damaged_log_never_yields_a_wrong_row(damage in damage()) {
         let folder = tempfile::tempdir().unwrap();
         let mut log = SAMPLE.log.clone();
-        damage.iter().for_each(|damage| damage.apply(&mut log));
+        for damage in damage {
+            damage.apply(&mut log);
+        }
         std::fs::write(folder.path().join("journal.db"), &SAMPLE.crashed).unwrap();
         std::fs::write(folder.path().join("journal.db-wal"), log).unwrap();
         check(folder.path(), &SAMPLE.crashed);
