@@ -112,12 +112,14 @@ impl Opened {
         let opened = if recovery::is_cut_off(&claim.path) {
             Err(Fault::Damaged("it is empty but its log is not".to_owned()))
         } else {
-            Store::open(&claim.path).and_then(|store| Ok((store.cursors()?, store)))
+            Store::open(&claim.path)
+                .and_then(|store| Ok((store.cursors()?, store.newest()?, store)))
         };
         match opened {
-            Ok((cursors, store)) => {
+            Ok((cursors, newest, store)) => {
                 self.cursors = cursors;
                 self.missing = Missing::new(store.extent().first.total);
+                self.missing.add(newest.total, store.extent().end.total);
                 self.store = Some(store);
                 Ok(())
             }

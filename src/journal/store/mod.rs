@@ -22,7 +22,7 @@ use super::{Position, Rejection, Row};
 use crate::telemetry::{Packet, Timestamp};
 use cursors::{INSERT_REJECTED, read_cursors, write_cursors, write_rejections};
 use rows::{INSERT_PACKET, copy_table, insert_packets, insert_row};
-use schema::{SCHEMA, check_identity, connect, find_extent};
+use schema::{SCHEMA, check_identity, connect, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -113,6 +113,13 @@ impl Store {
 
     pub(super) fn extent(&self) -> Extent {
         self.extent
+    }
+
+    /// The place behind the last row there is. The end can be further on, when the last rows never
+    /// got here.
+    pub(super) fn newest(&self) -> Result<Position, Fault> {
+        let newest = last_row(&self.connection)?;
+        Ok(newest.map_or(self.extent.first, |row| row.end()))
     }
 
     /// Says where the first row of an empty database goes.

@@ -100,7 +100,7 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 
 pub(super) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
     let first = check_end_rows(connection, "ASC")?;
-    let last = check_end_rows(connection, "DESC")?;
+    let last = last_row(connection)?;
     // The last rows may never have got into the file; their numbers are used all the same.
     let cursors = read_cursors(connection)?;
     let furthest = cursors.iter().map(|cursor| cursor.position);
@@ -116,6 +116,11 @@ pub(super) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
         return Err(Fault::Damaged("its ends contradict each other".to_owned()));
     }
     Ok(Extent { first, end })
+}
+
+/// The newest row there is.
+pub(super) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
+    check_end_rows(connection, "DESC")
 }
 
 /// Verifies the rows at one end, a page at least: new rows come into the same page as the last.
