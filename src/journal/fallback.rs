@@ -265,6 +265,7 @@ impl Writer {
         store.register(&self.acknowledged())?;
         self.fill(&mut store);
         self.file = Some(store);
+        self.saved_end = Position::default();
         let mut tiers = self.shared.tiers_mut();
         tiers.generation += 1;
         tiers.file = Some(path);

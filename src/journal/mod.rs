@@ -20,12 +20,14 @@
 //!    match its checksum.
 
 mod cursor;
+mod drops;
 mod encoding;
 mod error;
 mod fallback;
 mod history;
 mod inbox;
 mod ledger;
+mod opening;
 mod recovery;
 mod shared;
 mod store;
@@ -108,6 +110,9 @@ struct Handle {
 impl Journal {
     /// Opens or creates the journal for the enabled sinks. Packets appended are marked with
     /// `source`.
+    ///
+    /// A damaged file is moved aside to `<name>.damaged-<time>` and a new one is begun with what no
+    /// sink had and could still be read; the log and [`JournalStatus::notice`] say so.
     pub fn open(
         config: &config::Journal,
         sinks: &[SinkId],
@@ -165,7 +170,8 @@ impl Journal {
     }
 
     /// Commits all that was appended and acknowledged, moves it from the write-ahead log into the
-    /// file and ends the writer. Other handles then take nothing any more.
+    /// file and ends the writer. Other handles then take nothing any more, and the file can be
+    /// opened again.
     pub async fn close(self) -> Result<(), JournalError> {
         self.0.shared.inbox.close();
         let writer = self

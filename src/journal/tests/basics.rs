@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use rusqlite::Connection;
 
 use super::*;
+use crate::journal::shared::lock_store;
 use crate::journal::{Journal, JournalState, Position, Rejection};
 use SinkId::{Influxdb, Mqtt};
 
@@ -346,6 +347,33 @@ fn anyone_can_query_readings_and_rejections() {
     );
     assert_eq!(rejected, "influxdb18node1metric11.0field type conflict");
     assert_eq!(text("SELECT source FROM packets"), "test");
+}
+
+#[test]
+fn rejections_are_bounded_as_messages_are() {
+    let mut bench = Bench::open(&config(JournalPath::Memory, 30));
+    bench.append(vec![packet(1, 20)]);
+    let mut cursor = bench.cursor(Influxdb);
+    let rows = cursor.read(100).unwrap();
+    for _ in 0..3 {
+        let rejection = |reading: &Reading| Rejection {
+            sink: Influxdb,
+            sequence: 1,
+            event_time: rows[0].event_time,
+            reading: reading.clone(),
+            reason: "no".to_owned(),
+        };
+        cursor.reject(rows[0].readings.iter().map(rejection).collect());
+        bench.step();
+    }
+    let tiers = bench.writer.shared().tiers();
+    let store = lock_store(tiers.memory.as_ref().unwrap());
+    let sql = "SELECT min(id) || '-' || max(id) FROM rejected";
+    let kept: String = store
+        .connection()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, "31-60");
 }
 
 #[test]

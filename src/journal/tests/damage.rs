@@ -148,7 +148,7 @@ proptest! {
     fn a_damaged_file_is_noticed_kept_and_replaced(damage in damage()) {
         let folder = tempfile::tempdir().unwrap();
         let mut bytes = SAMPLE.closed.clone();
-        for damage in &damage {
+        for damage in damage {
             damage.apply(&mut bytes);
         }
         std::fs::write(folder.path().join("journal.db"), &bytes).unwrap();
@@ -164,7 +164,7 @@ proptest! {
     fn a_damaged_log_never_yields_a_wrong_row(damage in damage()) {
         let folder = tempfile::tempdir().unwrap();
         let mut log = SAMPLE.log.clone();
-        for damage in &damage {
+        for damage in damage {
             damage.apply(&mut log);
         }
         std::fs::write(folder.path().join("journal.db"), &SAMPLE.crashed).unwrap();

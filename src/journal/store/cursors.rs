@@ -1,0 +1,129 @@
+//! The sinks' entries, and what servers refused.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::rows::{checksum_of, integer, natural};
+use crate::journal::error::Fault;
+use crate::journal::{Position, Rejection};
+use crate::telemetry::Timestamp;
+
+/// The name of a sink, or [`END`], and its place.
+pub(in crate::journal) type NamedPosition = (&'static str, Position);
+
+/// The entry among the cursors that remembers the end of the journal: rows at the end that were in
+/// memory alone, or cannot be found in a damaged file, are then missed.
+pub(in crate::journal) const END: &str = "journal";
+
+/// Refused readings kept, unless even fewer messages are; the oldest go first.
+const MAX_REJECTED: u64 = 10_000;
+
+const SELECT_CURSORS: &str = "SELECT sink, sequence, total, enabled, checksum FROM cursors";
+
+pub(super) const INSERT_REJECTED: &str = "INSERT INTO rejected
+    (rejected_at, sink, sequence, event_time, node, metric, value, reason)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// A sink's entry in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::journal) struct StoredCursor {
+    pub(in crate::journal) sink: String,
+    pub(in crate::journal) position: Position,
+    /// Whether the sink was enabled when the journal was last opened.
+    pub(in crate::journal) enabled: bool,
+}
+
+/// Reads the sinks' entries; one that cannot be trusted is damage.
+pub(super) fn read_cursors(connection: &Connection) -> Result<Vec<StoredCursor>, Fault> {
+    connection
+        .prepare(SELECT_CURSORS)?
+        .query_and_then([], decode_cursor)?
+        .collect()
+}
+
+/// Reads the sinks' entries of a damaged database that can be trusted, and whether all can.
+pub(in crate::journal) fn read_readable_cursors(
+    connection: &Connection,
+) -> (Vec<StoredCursor>, bool) {
+    let mut cursors = Vec::new();
+    let mut read = || -> Result<bool, Fault> {
+        let mut complete = true;
+        for cursor in connection
+            .prepare(SELECT_CURSORS)?
+            .query_and_then([], decode_cursor)?
+        {
+            match cursor {
+                Ok(cursor) => cursors.push(cursor),
+                Err(_) => complete = false,
+            }
+        }
+        Ok(complete)
+    };
+    let complete = read().unwrap_or(false);
+    (cursors, complete)
+}
+
+fn decode_cursor(columns: &rusqlite::Row<'_>) -> Result<StoredCursor, Fault> {
+    let sink: String = columns.get(0)?;
+    let (sequence, total) = (columns.get(1)?, columns.get(2)?);
+    if columns.get::<_, i64>(4)? != checksum_of(&[sequence, total], sink.as_bytes()) {
+        return Err(Fault::Damaged(format!(
+            "the cursor of {sink:?} does not match its checksum"
+        )));
+    }
+    Ok(StoredCursor {
+        sink,
+        position: Position {
+            sequence: natural(sequence)?,
+            total: natural(total)?,
+        },
+        enabled: columns.get::<_, i64>(3)? != 0,
+    })
+}
+
+pub(super) fn write_cursors(
+    transaction: &Transaction<'_>,
+    cursors: &[NamedPosition],
+) -> Result<(), Fault> {
+    for (name, position) in cursors {
+        let fields = [integer(position.sequence), integer(position.total)];
+        let checksum = checksum_of(&fields, name.as_bytes());
+        transaction
+            .prepare_cached(
+                "INSERT INTO cursors (sink, sequence, total, enabled, checksum)
+                 VALUES (?1, ?2, ?3, 1, ?4)
+                 ON CONFLICT (sink) DO UPDATE SET sequence = excluded.sequence,
+                     total = excluded.total, enabled = 1, checksum = excluded.checksum",
+            )?
+            .execute(params![name, fields[0], fields[1], checksum])?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_rejections(
+    transaction: &Transaction<'_>,
+    rejections: &[Rejection],
+    max_messages: u64,
+) -> Result<(), Fault> {
+    if rejections.is_empty() {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let mut statement = transaction.prepare_cached(INSERT_REJECTED)?;
+    for rejection in rejections {
+        statement.execute(params![
+            now.0,
+            rejection.sink.name(),
+            integer(rejection.sequence),
+            rejection.event_time.0,
+            rejection.reading.node.as_str(),
+            rejection.reading.metric.as_str(),
+            rejection.reading.value,
+            rejection.reason,
+        ])?;
+    }
+    let newest = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached("DELETE FROM rejected WHERE id <= ?1")?
+        .execute([newest.saturating_sub(integer(max_messages.min(MAX_REJECTED)))])?;
+    Ok(())
+}

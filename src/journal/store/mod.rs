@@ -1,0 +1,311 @@
+//! One SQLite database: rows at its end, cursors beside them, the oldest rows leaving at its front.
+//!
+//! The newest row never leaves, so the last sequence and total used are always in the database.
+
+mod cursors;
+mod rows;
+mod schema;
+mod trim;
+
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
+pub(super) use rows::{SELECT_PACKETS, check_gap, decode_row, read_rows};
+pub(super) use schema::{SCHEMA_VERSION, open_reader};
+pub(super) use trim::Limits;
+
+use super::error::Fault;
+use super::{Position, Rejection, Row};
+use crate::telemetry::{Packet, Timestamp};
+use cursors::{INSERT_REJECTED, read_cursors, write_cursors, write_rejections};
+use rows::{INSERT_PACKET, copy_table, insert_packets, insert_row};
+use schema::{SCHEMA, check_identity, connect, find_extent, last_row};
+use trim::{TRIM_SLACK, remove_front, trim};
+
+/// Free pages that stay in the file for what comes next (4 MiB).
+const SPARE_PAGES: i64 = 1024;
+
+/// What is stored, from the place before the first row to the place behind the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) first: Position,
+    pub(super) end: Position,
+}
+
+/// What one commit brings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batch<'a> {
+    /// Where the first packet goes.
+    pub(super) start: Position,
+    pub(super) source: &'a str,
+    pub(super) packets: &'a [Packet],
+    pub(super) cursors: &'a [NamedPosition],
+    pub(super) rejections: &'a [Rejection],
+}
+
+/// The writing end of a database. Readers of a file have connections of their own.
+#[derive(Debug)]
+pub(super) struct Store {
+    connection: Connection,
+    extent: Extent,
+    /// Whether commits wait for the disk.
+    synchronous: bool,
+    json: Vec<u8>,
+}
+
+impl Store {
+    /// Opens a file, making it a journal when it is empty. Looks at its ends only, so that a full
+    /// journal opens as fast as an empty one.
+    pub(super) fn open(path: &Path) -> Result<Self, Fault> {
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        // An explicit checkpoint comes at close; one made while giving up a damaged file would
+        // change what is to be kept as it is.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        check_identity(&connection)?;
+        if connection.is_readonly("main")? {
+            return Err(Fault::Damaged("its header forbids writing".to_owned()));
+        }
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(Fault::Unavailable(format!(
+                "its file system allows no write-ahead log (mode {mode})"
+            )));
+        }
+        connection.execute_batch(
+            "PRAGMA synchronous = NORMAL;
+             PRAGMA fullfsync = ON;
+             PRAGMA checkpoint_fullfsync = ON;
+             PRAGMA journal_size_limit = 8388608;",
+        )?;
+        let extent = find_extent(&connection)?;
+        Ok(Self::new(connection, extent))
+    }
+
+    /// A database in memory whose rows come behind a position.
+    pub(super) fn in_memory(start: Position) -> Result<Self, Fault> {
+        let connection = Connection::open_in_memory_with_flags(
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.execute_batch(SCHEMA)?;
+        let extent = Extent {
+            first: start,
+            end: start,
+        };
+        Ok(Self::new(connection, extent))
+    }
+
+    fn new(connection: Connection, extent: Extent) -> Self {
+        Self {
+            connection,
+            extent,
+            synchronous: false,
+            json: Vec::new(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// The place behind the last row there is. The end can be further on, when the last rows never
+    /// got here.
+    pub(super) fn newest(&self) -> Result<Position, Fault> {
+        let newest = last_row(&self.connection)?;
+        Ok(newest.map_or(self.extent.first, |row| row.end()))
+    }
+
+    /// Says where the first row of an empty database goes.
+    pub(super) fn start_at(&mut self, start: Position) {
+        if self.extent.first.sequence == self.extent.end.sequence {
+            self.extent.first = start;
+        }
+        self.extent.end = start;
+    }
+
+    /// The sinks' entries. One that cannot be trusted is damage.
+    pub(super) fn cursors(&self) -> Result<Vec<StoredCursor>, Fault> {
+        read_cursors(&self.connection)
+    }
+
+    /// Writes the entries of the enabled sinks; the others are disabled from now on.
+    pub(super) fn register(&mut self, cursors: &[NamedPosition]) -> Result<(), Fault> {
+        let transaction = self.begin(false)?;
+        transaction.execute("UPDATE cursors SET enabled = 0", [])?;
+        write_cursors(&transaction, cursors)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Writes a batch and removes what is too much by now, in one transaction.
+    ///
+    /// With `durable`, packets in it are on the disk when this returns. What comes without packets
+    /// never waits for the disk: losing it repeats deliveries, no more.
+    pub(super) fn commit(
+        &mut self,
+        batch: Batch<'_>,
+        limits: Limits,
+        durable: bool,
+    ) -> Result<(), Fault> {
+        let mut json = std::mem::take(&mut self.json);
+        let result = self.commit_with(batch, limits, durable, &mut json);
+        self.json = json;
+        result
+    }
+
+    fn commit_with(
+        &mut self,
+        batch: Batch<'_>,
+        limits: Limits,
+        durable: bool,
+        json: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let mut extent = self.extent;
+        let transaction = self.begin(durable && !batch.packets.is_empty())?;
+        if !batch.packets.is_empty() {
+            extent.end = insert_packets(&transaction, batch, json)?;
+            let appended = usize::try_from(extent.end.total - batch.start.total);
+            let budget = appended.unwrap_or(usize::MAX).saturating_add(TRIM_SLACK);
+            extent.first = trim(&transaction, extent, limits, budget)?;
+        }
+        write_rejections(&transaction, batch.rejections, limits.max_messages)?;
+        write_cursors(&transaction, batch.cursors)?;
+        transaction.commit()?;
+        self.extent = extent;
+        Ok(())
+    }
+
+    /// Takes over all rows and refusals of another database, which come behind the own ones.
+    pub(super) fn absorb(
+        &mut self,
+        other: &Self,
+        limits: Limits,
+        durable: bool,
+    ) -> Result<(), Fault> {
+        let mut extent = self.extent;
+        extent.end = other.extent.end;
+        if self.extent.first.sequence == self.extent.end.sequence {
+            extent.first = other.extent.first;
+        }
+        let transaction = self.begin(durable)?;
+        let copied = copy_table(
+            &other.connection,
+            "SELECT sequence, total, count, received, event_time, checksum, source, readings
+             FROM packets ORDER BY sequence",
+            &transaction,
+            INSERT_PACKET,
+        )?;
+        copy_table(
+            &other.connection,
+            "SELECT rejected_at, sink, sequence, event_time, node, metric, value, reason
+             FROM rejected ORDER BY id",
+            &transaction,
+            INSERT_REJECTED,
+        )?;
+        let appended = usize::try_from(extent.end.total - other.extent.first.total);
+        let budget = appended.unwrap_or(usize::MAX).max(copied) + TRIM_SLACK;
+        extent.first = trim(&transaction, extent, limits, budget)?;
+        transaction.commit()?;
+        self.extent = extent;
+        Ok(())
+    }
+
+    /// Adds rows that were read from another database, as they are.
+    pub(super) fn restore(&mut self, rows: &[Row], source: &str) -> Result<(), Fault> {
+        let mut extent = self.extent;
+        let transaction = self.begin(false)?;
+        let mut json = Vec::new();
+        for row in rows {
+            if extent.first.sequence == extent.end.sequence {
+                extent.first = Position {
+                    sequence: row.sequence - 1,
+                    total: row.before(),
+                };
+            }
+            extent.end = row.end();
+            insert_row(&transaction, row, source, &mut json)?;
+        }
+        transaction.commit()?;
+        self.extent = extent;
+        Ok(())
+    }
+
+    /// Removes the oldest rows up to `delivered` that were received before `cutoff`, at most
+    /// `budget` of them; returns whether there may be more.
+    pub(super) fn prune(
+        &mut self,
+        delivered: u64,
+        cutoff: Timestamp,
+        budget: usize,
+    ) -> Result<bool, Fault> {
+        let extent = self.extent;
+        if extent.first.sequence >= delivered {
+            return Ok(false);
+        }
+        let transaction = self.begin(false)?;
+        let (first, removed) = remove_front(&transaction, extent, budget, |row| {
+            row.sequence <= delivered && row.received < cutoff
+        })?;
+        if removed > 0 {
+            transaction.commit()?;
+            self.extent.first = first;
+        }
+        Ok(removed == budget)
+    }
+
+    /// Gives some free pages back to the file system.
+    pub(super) fn shrink(&mut self, pages: u32) -> Result<(), Fault> {
+        let free: i64 = self
+            .connection
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free <= SPARE_PAGES {
+            return Ok(());
+        }
+        self.set_synchronous(false)?;
+        let mut statement = self
+            .connection
+            .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut steps = statement.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Moves everything from the write-ahead log into the file and closes it.
+    pub(super) fn close(self) -> Result<(), Fault> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Makes the file refuse to grow, as a full disk would.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.connection
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .unwrap();
+    }
+
+    fn begin(&mut self, synchronous: bool) -> Result<Transaction<'_>, Fault> {
+        self.set_synchronous(synchronous)?;
+        Ok(self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+
+    fn set_synchronous(&mut self, synchronous: bool) -> Result<(), Fault> {
+        if self.synchronous != synchronous {
+            let level = if synchronous { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.synchronous = synchronous;
+        }
+        Ok(())
+    }
+}

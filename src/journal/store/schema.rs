@@ -1,0 +1,142 @@
+//! What a journal database looks like, and how to tell one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Extent;
+use super::cursors::read_cursors;
+use super::rows::decode_row;
+use crate::journal::encoding::Names;
+use crate::journal::error::Fault;
+use crate::journal::{Position, Row};
+
+/// The newest schema known here.
+pub(in crate::journal) const SCHEMA_VERSION: i64 = 1;
+
+/// `fgjl`: tells `file` and us whose database it is.
+const APPLICATION_ID: i64 = 0x6667_6a6c;
+
+pub(super) const SCHEMA: &str = "
+CREATE TABLE packets (
+    sequence INTEGER PRIMARY KEY,
+    total INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    event_time INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    readings TEXT NOT NULL
+) STRICT;
+CREATE TABLE cursors (
+    sink TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    enabled INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE rejected (
+    id INTEGER PRIMARY KEY,
+    rejected_at INTEGER NOT NULL,
+    sink TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    event_time INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    value REAL NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE VIEW readings AS
+    SELECT sequence, received, event_time, node.key AS node, metric.key AS metric, metric.value AS value
+    FROM packets, json_each(packets.readings) AS node, json_each(node.value) AS metric;
+";
+
+/// Opens a file to read rows from it.
+pub(in crate::journal) fn open_reader(path: &Path) -> Result<Connection, Fault> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", -512)?;
+    Ok(connection)
+}
+
+pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // For people who look into the journal with tools that take locks.
+    connection.busy_timeout(Duration::from_secs(1))?;
+    Ok(connection)
+}
+
+/// Finds out whose database this is; makes it ours when it is empty.
+pub(super) fn check_identity(connection: &Connection) -> Result<(), Fault> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    if (application, version, tables) == (0, 0, 0) {
+        return create_schema(connection);
+    }
+    let own_tables = number(
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('packets', 'cursors', 'rejected')",
+    )?;
+    match (application == APPLICATION_ID, version) {
+        (true, SCHEMA_VERSION) if own_tables == 3 => Ok(()),
+        (true, version) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
+        (false, _) if own_tables < 3 => Err(Fault::Foreign),
+        _ => Err(Fault::Damaged(
+            "its header or schema is not ours".to_owned(),
+        )),
+    }
+}
+
+fn create_schema(connection: &Connection) -> Result<(), Fault> {
+    // Has to come before the first table, outside of a transaction.
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+pub(super) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
+    let first = check_end_rows(connection, "ASC")?;
+    let last = last_row(connection)?;
+    // The last rows may never have got into the file; their numbers are used all the same.
+    let cursors = read_cursors(connection)?;
+    let furthest = cursors.iter().map(|cursor| cursor.position);
+    let end = furthest
+        .chain(last.map(|row| row.end()))
+        .max_by_key(|position| position.sequence)
+        .unwrap_or_default();
+    let first = first.map_or(end, |row| Position {
+        sequence: row.sequence - 1,
+        total: row.before(),
+    });
+    if first.sequence > end.sequence || first.total > end.total {
+        return Err(Fault::Damaged("its ends contradict each other".to_owned()));
+    }
+    Ok(Extent { first, end })
+}
+
+/// The newest row there is.
+pub(super) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
+    check_end_rows(connection, "DESC")
+}
+
+/// Verifies the rows at one end, a page at least: new rows come into the same page as the last.
+/// Returns the outermost.
+fn check_end_rows(connection: &Connection, order: &str) -> Result<Option<Row>, Fault> {
+    let mut names = Names::default();
+    let sql = format!(
+        "SELECT sequence, total, count, received, event_time, checksum, readings
+         FROM packets ORDER BY sequence {order} LIMIT 100"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut found = statement.query([])?;
+    let mut outermost = None;
+    while let Some(columns) = found.next()? {
+        let row = decode_row(columns, &mut names)?;
+        outermost.get_or_insert(row);
+    }
+    Ok(outermost)
+}
