@@ -6,6 +6,8 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod crash;
 mod fixtures;
 mod influx_client;
+mod outage_mqtt;
 mod support;
