@@ -8,6 +8,7 @@
 
 mod crash;
 mod fixtures;
+mod influx_answers;
 mod influx_client;
 mod outage_mqtt;
 mod support;

@@ -5,6 +5,7 @@
 
 mod contract_server;
 mod fieldgate;
+mod gateway;
 mod http;
 mod line_protocol;
 mod mosquitto;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use contract_server::{ContractServer, Reply};
 pub(crate) use fieldgate::Fieldgate;
+pub(crate) use gateway::Gateway;
 pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
 pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
