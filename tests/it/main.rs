@@ -10,5 +10,6 @@ mod crash;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
+mod outage_influx;
 mod outage_mqtt;
 mod support;

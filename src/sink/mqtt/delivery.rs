@@ -12,7 +12,7 @@ use rumqttc::{
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::failure::explain;
+use super::failure::{CLOSED, explain};
 use super::flight::Flight;
 use super::message::TopicMap;
 use crate::config::{Mqtt, Qos};
@@ -133,8 +133,7 @@ impl MqttDelivery {
     /// A broker that ends connections it has just accepted most likely has another client of the same
     /// name, which takes the connection back each time. Two such must not fight every second.
     fn judge(&mut self, failure: Failure, held: Duration) -> Failure {
-        let was_closed = matches!(&failure, Failure::Unavailable(reason)
-            if reason.contains("closed the connection"));
+        let was_closed = matches!(&failure, Failure::Unavailable(reason) if reason == CLOSED);
         if !was_closed || held > TAKEN_OVER_WITHIN {
             self.closed_early = 0;
             return failure;
