@@ -40,7 +40,11 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
         .build()?;
     std::thread::Builder::new()
         .name(format!("{}-sink", D::SINK))
-        .spawn(move || runtime.block_on(run(delivery, lane)))
+        .spawn(move || {
+            runtime.block_on(run(delivery, lane));
+            // A name that is still being looked up must not hold up the end.
+            runtime.shutdown_background();
+        })
 }
 
 /// Keeps a delivery going until it is drained or abandoned.

@@ -47,7 +47,8 @@ pub struct Lane {
     /// crash can send twice.
     window: u64,
     flushes_seen: u64,
-    reconnects_seen: u64,
+    /// What had been told when the present session began.
+    told: Directive,
     /// When the present connection came up.
     up_since: Option<Instant>,
     was_up: bool,
@@ -73,7 +74,7 @@ impl Lane {
             directive,
             window,
             flushes_seen: told.flushes,
-            reconnects_seen: told.reconnects,
+            told,
             up_since: None,
             was_up: false,
             acknowledged: false,
@@ -90,13 +91,15 @@ impl Lane {
         &self.monitor
     }
 
-    /// Up to `max_messages` messages behind those read before, in whole rows. Empty when there are no
-    /// more, or when too many wait for their acknowledgement.
+    /// Up to `max_messages` messages behind those read before, in whole rows and at least one. Empty
+    /// when there are no more, or when too many wait for their acknowledgement.
     pub fn read(&mut self, max_messages: usize) -> Result<Vec<Row>, JournalError> {
-        if self.is_full() {
+        let room = self.window.saturating_sub(self.cursor.unjournaled());
+        if room == 0 {
             return Ok(Vec::new());
         }
-        self.cursor.read(max_messages)
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        self.cursor.read(max_messages.min(room))
     }
 
     /// Everything up to `end` has reached the server: `messages` of them, of a row received then.
@@ -172,10 +175,11 @@ impl Lane {
     /// Cancel safe.
     pub async fn wake(&mut self, wants_rows: bool) -> Wake {
         loop {
+            // Seen before it is judged: what is told in between ends the wait below.
+            let flushes = self.directive.borrow_and_update().flushes;
             if self.must_leave() {
                 return Wake::Leave;
             }
-            let flushes = self.directive.borrow_and_update().flushes;
             if flushes != self.flushes_seen {
                 self.flushes_seen = flushes;
                 return Wake::Flush;
@@ -196,6 +200,17 @@ impl Lane {
                 () = more => if !is_full {
                     return Wake::Rows;
                 },
+            }
+        }
+    }
+
+    /// Waits until the session shall end. A flush that is asked for meanwhile is still to come.
+    ///
+    /// Cancel safe.
+    pub async fn leave(&mut self) {
+        while !self.must_leave() {
+            if self.directive.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -225,7 +240,7 @@ impl Lane {
     fn must_leave(&self) -> bool {
         let directive = self.directive.borrow();
         directive.held
-            || directive.reconnects != self.reconnects_seen
+            || directive.reconnects != self.told.reconnects
             || self.is_finished_by(&directive)
     }
 
@@ -250,7 +265,7 @@ impl Lane {
     /// Begins again behind what was acknowledged.
     pub(super) fn begin_session(&mut self) {
         self.cursor.rewind();
-        self.reconnects_seen = self.directive.borrow_and_update().reconnects;
+        self.told = self.directive.borrow_and_update().clone();
         self.up_since = None;
         self.acknowledged = false;
     }
@@ -264,11 +279,12 @@ impl Lane {
         )
     }
 
-    /// Waits for `delay`, or until the sink is told something that ends the wait.
+    /// Waits for `delay`, or until the sink has been told something since the session began that
+    /// ends the wait.
     pub(super) async fn pause(&mut self, delay: Duration) {
-        let told = self.directive.borrow_and_update().clone();
+        let told = &self.told;
         let ends_the_wait = |now: &Directive| {
-            now.held != told.held
+            now.held
                 || now.reconnects != told.reconnects
                 || now.drain_to != told.drain_to
                 || now.abandon

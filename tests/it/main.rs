@@ -6,6 +6,10 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod crash;
 mod fixtures;
+mod influx_answers;
 mod influx_client;
+mod outage_influx;
+mod outage_mqtt;
 mod support;

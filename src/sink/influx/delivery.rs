@@ -83,7 +83,7 @@ impl Session<'_> {
             // Nothing to write: the health endpoint must do as proof for now.
             tokio::select! {
                 reached = self.delivery.client.reach() => reached.map_err(Failure::Unavailable)?,
-                () = leave(lane) => return Ok(()),
+                () = lane.leave() => return Ok(()),
             }
             self.set_up(lane);
         }
@@ -158,7 +158,7 @@ impl Session<'_> {
             let lines = points.lines(&part);
             let answer = tokio::select! {
                 answer = self.delivery.client.write(lines) => answer,
-                () = leave(lane) => return Ok(Written::Interrupted),
+                () = lane.leave() => return Ok(Written::Interrupted),
             };
             let counters = &lane.monitor().counters.influxdb;
             let show = |outcome| {
@@ -211,6 +211,8 @@ impl Session<'_> {
                 }
             }
         }
+        // Whoever has an opinion on every point is well, even if it took none of them.
+        self.set_up(lane);
         acknowledge(lane, &batch, &points, rejected);
         Ok(Written::Whole)
     }
@@ -252,11 +254,6 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
             row.readings.len() as u64 - rejected,
         );
     }
-}
-
-/// Waits until the sink is told to leave; what else it is told waits until the write is done.
-async fn leave(lane: &mut Lane) {
-    while lane.wake(false).await != Wake::Leave {}
 }
 
 /// A batch as lines.

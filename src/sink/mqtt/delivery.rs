@@ -12,7 +12,7 @@ use rumqttc::{
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::failure::explain;
+use super::failure::{CLOSED, explain};
 use super::flight::Flight;
 use super::message::TopicMap;
 use crate::config::{Mqtt, Qos};
@@ -55,6 +55,8 @@ struct Connection<'a> {
     /// The row that is being handed over, and how many of its messages were.
     current: Option<(Row, usize)>,
     last_heard: Instant,
+    /// When the broker last acknowledged something, or was given something with nothing else waiting.
+    last_progress: Instant,
     /// Silence for longer than this means that the link is dead, though nobody closed it.
     patience: Duration,
 }
@@ -110,11 +112,10 @@ impl MqttDelivery {
                     Some(Err(error)) => return Err(explain(&error)),
                     None => return Ok(None),
                 },
-                wake = lane.wake(false) => if wake == Wake::Leave {
-                    return Ok(None);
-                },
+                () = lane.leave() => return Ok(None),
             }
         }
+        let now = Instant::now();
         Ok(Some(Connection {
             client,
             events,
@@ -123,7 +124,8 @@ impl MqttDelivery {
             flight: Flight::default(),
             rows: VecDeque::new(),
             current: None,
-            last_heard: Instant::now(),
+            last_heard: now,
+            last_progress: now,
             patience: self.config.keep_alive.mul_f64(1.5),
         }))
     }
@@ -131,8 +133,7 @@ impl MqttDelivery {
     /// A broker that ends connections it has just accepted most likely has another client of the same
     /// name, which takes the connection back each time. Two such must not fight every second.
     fn judge(&mut self, failure: Failure, held: Duration) -> Failure {
-        let was_closed = matches!(&failure, Failure::Unavailable(reason)
-            if reason.contains("closed the connection"));
+        let was_closed = matches!(&failure, Failure::Unavailable(reason) if reason == CLOSED);
         if !was_closed || held > TAKEN_OVER_WITHIN {
             self.closed_early = 0;
             return failure;
@@ -154,11 +155,16 @@ impl Delivery for MqttDelivery {
 
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         let since = Instant::now();
-        let result = match self.connect(lane).await? {
-            None => return Ok(()),
-            Some(mut connection) => {
+        let result = match self.connect(lane).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(mut connection)) => {
                 lane.set_up();
                 connection.run(lane).await
+            }
+            Err(failure) => {
+                // A broker that is away was restarted; another client would have left it up.
+                self.closed_early = 0;
+                return Err(failure);
             }
         };
         result.map_err(|failure| self.judge(failure, since.elapsed()))
@@ -170,7 +176,11 @@ impl Connection<'_> {
         self.publish_status("online");
         let mut silence = pin!(tokio::time::sleep(self.patience));
         let result = loop {
+            let was_idle = self.flight.outstanding() == 0;
             self.hand_over(lane)?;
+            if was_idle {
+                self.last_progress = Instant::now();
+            }
             let wants_rows = self.current.is_none();
             tokio::select! {
                 event = self.events.next() => {
@@ -182,12 +192,11 @@ impl Connection<'_> {
                     break Ok(());
                 },
                 () = &mut silence => {
-                    let deadline = self.last_heard + self.patience;
-                    if deadline <= Instant::now() {
-                        break Err(self.silence());
+                    if let Some(failure) = self.silence() {
+                        break Err(failure);
                     }
                     // Set anew here rather than at every packet: that would cost more than this.
-                    silence.as_mut().reset(deadline);
+                    silence.as_mut().reset(self.last_sign_of_life() + self.patience);
                 }
             }
         };
@@ -199,10 +208,26 @@ impl Connection<'_> {
         result
     }
 
-    fn silence(&self) -> Failure {
-        Failure::Unavailable(format!(
-            "the broker was silent for {:.1} s, the link is dead",
-            self.last_heard.elapsed().as_secs_f64()
+    /// A broker that answers pings and acknowledges nothing is as good as dead.
+    fn last_sign_of_life(&self) -> Instant {
+        if self.flight.outstanding() == 0 {
+            return self.last_heard;
+        }
+        self.last_heard.min(self.last_progress)
+    }
+
+    fn silence(&self) -> Option<Failure> {
+        let silent = self.last_sign_of_life().elapsed();
+        if silent < self.patience {
+            return None;
+        }
+        let seconds = silent.as_secs_f64();
+        Some(Failure::Unavailable(
+            if self.last_heard.elapsed() < self.patience {
+                format!("the broker acknowledged nothing for {seconds:.1} s")
+            } else {
+                format!("the broker was silent for {seconds:.1} s, the link is dead")
+            },
         ))
     }
 
@@ -292,8 +317,10 @@ impl Connection<'_> {
                 match packet {
                     Packet::PubAck(ack) => self.flight.acknowledged(ack.pkid),
                     Packet::PubComp(complete) => self.flight.acknowledged(complete.pkid),
+                    Packet::PubRec(_) => {}
                     _ => return Ok(()),
                 }
+                self.last_progress = self.last_heard;
             }
             Event::Outgoing(_) => return Ok(()),
         }

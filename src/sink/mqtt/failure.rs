@@ -1,20 +1,27 @@
 //! What a failed MQTT connection means, in plain words. Pure.
 
+use std::error::Error;
 use std::io;
 
 use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
 
 use crate::sink::Failure;
 
+/// How it is said that the broker ended the connection without a word.
+pub(super) const CLOSED: &str = "the broker closed the connection";
+
 /// Puts a failure into words.
 pub(super) fn explain(error: &ConnectionError) -> Failure {
+    // The client wraps what the system said in up to three layers of its own.
+    let first: &dyn Error = error;
+    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
+    if let Some(error) = causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        return Failure::Unavailable(io_error(error));
+    }
     match error {
         ConnectionError::ConnectionRefused(code) => refused(*code),
-        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
-            Failure::Unavailable(io_error(error))
-        }
         ConnectionError::MqttState(StateError::ConnectionAborted) => {
-            Failure::Unavailable("the broker closed the connection".to_owned())
+            Failure::Unavailable(CLOSED.to_owned())
         }
         ConnectionError::MqttState(StateError::AwaitPingResp) => {
             Failure::Unavailable("the broker did not answer a ping".to_owned())
@@ -50,9 +57,10 @@ fn refused(code: ConnectReturnCode) -> Failure {
 fn io_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused, is the broker running?".to_owned(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            "the broker closed the connection".to_owned()
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
         io::ErrorKind::TimedOut => "the broker did not answer in time".to_owned(),
         _ => error.to_string(),
     }
@@ -60,6 +68,8 @@ fn io_error(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rumqttc::mqttbytes;
+
     use super::*;
 
     #[test]
@@ -77,6 +87,11 @@ mod tests {
             refused(ConnectReturnCode::ServiceUnavailable),
             Failure::Unavailable(_)
         ));
+        let error = mqttbytes::Error::Io(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(
+            explain(&ConnectionError::MqttState(StateError::Deserialization(error))),
+            Failure::Unavailable(CLOSED.to_owned())
+        );
         let error = io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(
             explain(&ConnectionError::Io(error)),

@@ -159,8 +159,11 @@ impl Shared {
                 .unwrap()
                 .extend(connection.try_clone());
             let shared = Arc::clone(&self);
-            // An error is the client's end of the connection.
-            std::thread::spawn(move || drop(shared.serve(&connection)));
+            std::thread::spawn(move || {
+                // An error is the client's end of the connection.
+                drop(shared.serve(&connection));
+                drop(connection.shutdown(Shutdown::Both));
+            });
         }
     }
 
@@ -177,7 +180,7 @@ impl Shared {
                 break;
             }
         }
-        connection.shutdown(Shutdown::Both)
+        Ok(())
     }
 
     /// `None` when the connection is to end in the middle of the answer.

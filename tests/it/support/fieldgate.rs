@@ -132,6 +132,35 @@ impl Fieldgate {
         self.stdin = None;
     }
 
+    /// Its standard input, for somebody else to write to.
+    pub(crate) fn take_stdin(&mut self) -> ChildStdin {
+        self.stdin.take().expect("standard input is closed")
+    }
+
+    /// Its process identifier.
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.process().id()
+    }
+
+    /// How many lines of either stream hold a text.
+    pub(crate) fn count_log(&mut self, text: &str) -> usize {
+        self.process().lines().count(text)
+    }
+
+    /// Waits until so many lines of either stream hold a text.
+    pub(crate) fn wait_for_log_count(&mut self, text: &str, count: usize, patience: Duration) {
+        let what = format!("{count} lines with {text:?}");
+        self.process().wait_for(&what, patience, |lines| {
+            (lines.count(text) >= count).then_some(())
+        });
+    }
+
+    /// Kills it, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait_exit(super::PATIENCE);
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.process().signal(signal);

@@ -5,9 +5,12 @@
 
 mod contract_server;
 mod fieldgate;
+mod gateway;
 mod http;
 mod line_protocol;
 mod mosquitto;
+mod mqtt;
+mod numbered;
 mod port;
 mod process;
 mod pty;
@@ -19,10 +22,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use contract_server::{ContractServer, Reply};
 pub(crate) use fieldgate::Fieldgate;
+pub(crate) use gateway::Gateway;
 pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
 pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
+pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Record, Session, Tap};
 pub(crate) use nix::sys::signal::Signal;
+pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
 pub(crate) use pty::Pty;
 pub(crate) use subscriber::{Subscriber, SubscriberOptions};
 pub(crate) use tcp_proxy::TcpProxy;

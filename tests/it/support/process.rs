@@ -102,6 +102,11 @@ impl Process {
         }
     }
 
+    /// Its process identifier.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it printed so far.
     pub(crate) fn lines(&self) -> &Lines {
         &self.lines

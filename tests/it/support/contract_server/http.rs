@@ -108,7 +108,9 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
 
 fn decode(body: &[u8], gzip: bool) -> io::Result<String> {
     let mut text = String::new();
-    if gzip {
+    if body.is_empty() {
+        // A request without content has none to decompress, whatever its headers say.
+    } else if gzip {
         flate2::read::GzDecoder::new(body).read_to_string(&mut text)?;
     } else {
         { body }.read_to_string(&mut text)?;

@@ -1,0 +1,253 @@
+//! A broker that does what MQTT 3.1.1 allows and forbids, as told, and counts exactly.
+
+use std::collections::VecDeque;
+use std::io::{self, BufReader, ErrorKind, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::packet::{Kind, Packet};
+use super::record::Record;
+
+/// What a broker does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// All that it should.
+    Serve,
+    /// Hangs up without a word.
+    HangUp,
+    /// Hangs up as soon as it has accepted the client.
+    AcceptAndHangUp,
+    /// Refuses with this return code.
+    Refuse(u8),
+    /// Hangs up after so many publishes, and leaves the last of them unacknowledged.
+    HangUpAfter {
+        /// So many.
+        publishes: usize,
+        /// So many at the end without acknowledgement.
+        unacknowledged: usize,
+    },
+    /// Answers pings and acknowledges nothing.
+    AcknowledgeNothing,
+    /// Acknowledges in the wrong order.
+    AcknowledgeBackwards,
+}
+
+/// How long a broker that acknowledges backwards waits for more.
+const LULL: Duration = Duration::from_millis(5);
+
+/// A broker of the test's own.
+pub(crate) struct ContractBroker {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    ended: AtomicBool,
+    script: Mutex<(VecDeque<Conduct>, Conduct)>,
+    record: Record,
+    connections: Mutex<Vec<TcpStream>>,
+}
+
+impl ContractBroker {
+    /// Starts a broker that serves everybody.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared {
+            ended: AtomicBool::new(false),
+            script: Mutex::new((VecDeque::new(), Conduct::Serve)),
+            record: Record::default(),
+            connections: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        std::thread::spawn(move || accepting.accept(&listener));
+        Self { port, shared }
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address as the configuration wants it.
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// What it does with the next connections, one each, before the standing conduct.
+    pub(crate) fn next(&self, conducts: impl IntoIterator<Item = Conduct>) {
+        self.shared.script.lock().unwrap().0.extend(conducts);
+    }
+
+    /// The standing conduct.
+    pub(crate) fn always(&self, conduct: Conduct) {
+        self.shared.script.lock().unwrap().1 = conduct;
+    }
+
+    /// What came over its connections.
+    pub(crate) fn record(&self) -> &Record {
+        &self.shared.record
+    }
+}
+
+impl Drop for ContractBroker {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            drop(connection.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+impl Shared {
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { continue };
+            if self.ended.load(Ordering::Relaxed) {
+                return;
+            }
+            let kept = connection.try_clone();
+            self.connections.lock().unwrap().extend(kept);
+            let conduct = {
+                let mut script = self.script.lock().unwrap();
+                script.0.pop_front().unwrap_or(script.1)
+            };
+            let shared = Arc::clone(&self);
+            std::thread::spawn(move || {
+                // An error is the client's end of the connection.
+                drop(shared.serve(&connection, conduct));
+                drop(connection.shutdown(Shutdown::Both));
+            });
+        }
+    }
+
+    fn serve(&self, mut connection: &TcpStream, conduct: Conduct) -> io::Result<()> {
+        connection.set_nodelay(true)?;
+        if conduct == Conduct::HangUp {
+            return Ok(());
+        }
+        let mut reader = BufReader::new(connection);
+        let Some(connect) = Packet::read(&mut reader)? else {
+            return Ok(());
+        };
+        assert_eq!(connect.kind(), Kind::Connect);
+        let code = match conduct {
+            Conduct::Refuse(code) => code,
+            _ => 0,
+        };
+        let session = self.record.begin(connect.connect());
+        connection.write_all(&[0x20, 2, 0, code])?;
+        let served = if code == 0 && conduct != Conduct::AcceptAndHangUp {
+            if conduct == Conduct::AcknowledgeBackwards {
+                connection.set_read_timeout(Some(LULL))?;
+            }
+            let served = Served {
+                record: &self.record,
+                session,
+                conduct,
+                publishes: 0,
+                held_back: Vec::new(),
+                answers: Vec::new(),
+            };
+            served.run(&mut reader, connection)
+        } else {
+            Ok(())
+        };
+        self.record.end(session);
+        served
+    }
+}
+
+/// A client that was accepted.
+struct Served<'a> {
+    record: &'a Record,
+    session: usize,
+    conduct: Conduct,
+    publishes: usize,
+    /// Identifiers to be acknowledged from the last to the first.
+    held_back: Vec<u16>,
+    answers: Vec<u8>,
+}
+
+impl Served<'_> {
+    fn run(mut self, reader: &mut BufReader<&TcpStream>, mut to: &TcpStream) -> io::Result<()> {
+        loop {
+            match Packet::read(reader) {
+                Ok(None) => return Ok(()),
+                Ok(Some(packet)) => {
+                    if !self.take(&packet) {
+                        return to.write_all(&self.answers);
+                    }
+                }
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    while let Some(packet_id) = self.held_back.pop() {
+                        self.acknowledge(packet_id);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            if reader.buffer().is_empty() {
+                to.write_all(&self.answers)?;
+                self.answers.clear();
+            }
+        }
+    }
+
+    /// False when the connection is to end.
+    fn take(&mut self, packet: &Packet) -> bool {
+        match packet.kind() {
+            Kind::Publish => return self.take_publish(packet),
+            Kind::PubRel => {
+                let packet_id = packet.packet_id();
+                self.record.acknowledge(self.session, packet_id);
+                self.answer(0x70, packet_id);
+            }
+            Kind::PingRequest => self.answers.extend([0xd0, 0]),
+            Kind::Disconnect => {
+                self.record.disconnect(self.session);
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn take_publish(&mut self, packet: &Packet) -> bool {
+        let publish = packet.publish();
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        self.record.publish(self.session, publish);
+        self.publishes += 1;
+        let acknowledged = match self.conduct {
+            Conduct::AcknowledgeNothing => false,
+            Conduct::HangUpAfter {
+                publishes,
+                unacknowledged,
+            } => self.publishes + unacknowledged <= publishes,
+            _ => true,
+        };
+        if qos == 2 && acknowledged {
+            self.answer(0x50, packet_id);
+        } else if qos == 1 && self.conduct == Conduct::AcknowledgeBackwards {
+            self.held_back.push(packet_id);
+        } else if qos == 1 && acknowledged {
+            self.acknowledge(packet_id);
+        }
+        !matches!(self.conduct, Conduct::HangUpAfter { publishes, .. } if self.publishes >= publishes)
+    }
+
+    fn acknowledge(&mut self, packet_id: u16) {
+        self.record.acknowledge(self.session, packet_id);
+        self.answer(0x40, packet_id);
+    }
+
+    fn answer(&mut self, kind: u8, packet_id: u16) {
+        let [high, low] = packet_id.to_be_bytes();
+        self.answers.extend([kind, 2, high, low]);
+    }
+}
