@@ -90,8 +90,8 @@ fn is_some_text(secret: &SecretString) -> bool {
 fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
     let url = section.or("url", "http://localhost:8086", &value::http_url());
-    let org = section.optional("org", &text());
-    let bucket = section.optional("bucket", &text());
+    let org = section.or("org", "my-org", &text());
+    let bucket = section.or("bucket", "telemetry", &text());
     let token = section.or("token", "", &secret("INFLUXDB_TOKEN"));
     let batch_size = section.or("batch_size", 10, &whole::<usize>(1..=MOST_POINTS));
     let flush_interval = section.or("flush_interval", "5s", &duration(MILLISECOND..=HOUR));
@@ -101,8 +101,6 @@ fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     if !section.is_present() {
         return None;
     }
-    let org = section.require("org", org, None);
-    let bucket = section.require("bucket", bucket, None);
     if let (Some(usual), Some(most)) = (batch_size, max_batch_size)
         && most < usual
     {
