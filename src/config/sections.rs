@@ -215,13 +215,13 @@ fn log(section: &mut Section<'_, '_>) -> Option<Log> {
         ("hourly", LogRotation::Hourly),
         ("never", LogRotation::Never),
     ];
-    let outputs = &[("stderr", LogOutput::Stderr), ("stdout", LogOutput::Stdout)];
+    let outputs = &[("stdout", LogOutput::Stdout), ("stderr", LogOutput::Stderr)];
     let dir = section.optional("dir", &path());
     let rotation = section.or("rotation", "daily", &one_of(rotations));
     let max_files = section.or("max_files", 14, &whole(1..=10_000));
     let level = section.or("level", "info", &value::log_level());
     let format = section.or("format", "text", &one_of(&LOG_FORMATS));
-    let output = section.or("output", "stderr", &one_of(outputs));
+    let output = section.or("output", "stdout", &one_of(outputs));
     Some(Log {
         dir,
         rotation: rotation?,
