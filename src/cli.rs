@@ -160,7 +160,7 @@ pub struct ConfigArguments {
     /// MQTT broker, for example `mqtt://localhost:1883`
     #[arg(long, value_name = "URL", help_heading = "Delivery")]
     broker_url: Option<String>,
-    /// InfluxDB server, for example `http://localhost:8086`; needs influxdb.org and influxdb.bucket
+    /// InfluxDB server, for example `http://localhost:8086`
     #[arg(long, value_name = "URL", help_heading = "Delivery")]
     influxdb_url: Option<String>,
     /// Journal file, or :memory: to keep it in memory alone

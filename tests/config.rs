@@ -179,22 +179,13 @@ fn the_example_loads_and_shows_the_defaults() {
     load_text(&example).unwrap_or_else(|errors| panic!("{errors}"));
 
     let known = config::known_keys();
-    let mut without_default = Vec::new();
     let lines = example_lines(&example);
-    for line in lines.iter().filter(|line| line.is_active) {
+    let active: Vec<&Line> = lines.iter().filter(|line| line.is_active).collect();
+    assert!(active.len() > 20, "{} active keys", active.len());
+    for line in active {
         let key = known.iter().find(|key| key.path == line.path).unwrap();
-        match &key.default {
-            Some(default) => assert_eq!(&line.value, default, "{}", line.path),
-            None => without_default.push(line.path.as_str()),
-        }
+        assert_eq!(Some(&line.value), key.default.as_ref(), "{}", line.path);
     }
-    let needed = [
-        "source.kind",
-        "source.port",
-        "influxdb.org",
-        "influxdb.bucket",
-    ];
-    assert_eq!(without_default, needed);
 }
 
 #[test]
@@ -249,10 +240,12 @@ fn every_variable_sets_its_key() {
         for variable in &key.variables {
             let variables = [("HOME", "/"), (variable, strange)];
             let environment = variables.into_iter().collect();
-            let errors = config::load(&overrides, &environment).unwrap_err();
-            let refused = errors.iter().any(|error| error.key() == key.path);
+            let loaded = config::load(&overrides, &environment);
+            let refused = loaded
+                .as_ref()
+                .is_err_and(|errors| errors.iter().any(|error| error.key() == key.path));
             let is_secret = ["mqtt.password", "influxdb.token"].contains(&&*key.path);
-            assert_eq!(refused, !is_secret, "{variable}:\n{errors}");
+            assert_eq!(refused, !is_secret, "{variable}: {loaded:?}");
         }
     }
 }

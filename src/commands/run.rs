@@ -1,6 +1,6 @@
 //! `fieldgate run`: the gateway itself.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,7 +44,7 @@ pub enum RunError {
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
     let activity = Activity::default();
-    let _logging = logging::start(&config.log, activity.log.clone())?;
+    let logging = logging::start(&config.log, activity.log.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
     for line in config.summary() {
         tracing::info!("{line}");
@@ -57,7 +57,13 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let outcome = runtime.block_on(run_pipeline(&config, activity))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
-    finish(outcome, &config)
+    tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    // Writes out what is left, so that the summary is the last line also where both go to one place.
+    drop(logging);
+    let summary = summary(&outcome.snapshot, &describe_journal(&config.journal));
+    // Nobody may be there to read it: a closed pipe is no failure of the gateway.
+    let _closed = writeln!(io::stdout(), "{summary}");
+    finish(outcome)
 }
 
 async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {
@@ -109,23 +115,12 @@ async fn log_metrics(handle: Handle) {
     }
 }
 
-/// Says how it went: the metrics to the log, one line for people to standard output.
-fn finish(outcome: Outcome, config: &Config) -> Result<(), RunError> {
-    tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
-    println!(
-        "{}",
-        summary(&outcome.snapshot, &describe_journal(&config.journal))
-    );
-    match outcome {
-        Outcome {
-            source_error: Some(error),
-            ..
-        } => Err(RunError::Source(error)),
-        Outcome {
-            journal_error: Some(error),
-            ..
-        } => Err(RunError::Journal(error)),
-        Outcome { .. } => Ok(()),
+/// Whether something failed for good on the way.
+fn finish(outcome: Outcome) -> Result<(), RunError> {
+    match (outcome.source_error, outcome.journal_error) {
+        (Some(error), _) => Err(RunError::Source(error)),
+        (None, Some(error)) => Err(RunError::Journal(error)),
+        (None, None) => Ok(()),
     }
 }
 

@@ -128,7 +128,7 @@ fn nothing_configured() -> ConfigError {
         fault: Fault::Missing,
         problem: "nothing is configured".into(),
         found: "no config.toml in this folder, no flags, no FIELDGATE_ variables".into(),
-        allowed: "any of them, as long as they name a source".into(),
+        allowed: "any of them".into(),
         advice: Some(
             "copy config.toml.example to config.toml and edit it, or try it without hardware:\n           \
              fieldgate run --source simulator --broker-url mqtt://localhost:1883"

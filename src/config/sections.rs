@@ -90,8 +90,8 @@ fn is_some_text(secret: &SecretString) -> bool {
 fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
     let url = section.or("url", "http://localhost:8086", &value::http_url());
-    let org = section.optional("org", &text());
-    let bucket = section.optional("bucket", &text());
+    let org = section.or("org", "my-org", &text());
+    let bucket = section.or("bucket", "telemetry", &text());
     let token = section.or("token", "", &secret("INFLUXDB_TOKEN"));
     let batch_size = section.or("batch_size", 10, &whole::<usize>(1..=MOST_POINTS));
     let flush_interval = section.or("flush_interval", "5s", &duration(MILLISECOND..=HOUR));
@@ -101,8 +101,6 @@ fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     if !section.is_present() {
         return None;
     }
-    let org = section.require("org", org, None);
-    let bucket = section.require("bucket", bucket, None);
     if let (Some(usual), Some(most)) = (batch_size, max_batch_size)
         && most < usual
     {
@@ -217,13 +215,13 @@ fn log(section: &mut Section<'_, '_>) -> Option<Log> {
         ("hourly", LogRotation::Hourly),
         ("never", LogRotation::Never),
     ];
-    let outputs = &[("stderr", LogOutput::Stderr), ("stdout", LogOutput::Stdout)];
+    let outputs = &[("stdout", LogOutput::Stdout), ("stderr", LogOutput::Stderr)];
     let dir = section.optional("dir", &path());
     let rotation = section.or("rotation", "daily", &one_of(rotations));
     let max_files = section.or("max_files", 14, &whole(1..=10_000));
     let level = section.or("level", "info", &value::log_level());
     let format = section.or("format", "text", &one_of(&LOG_FORMATS));
-    let output = section.or("output", "stderr", &one_of(outputs));
+    let output = section.or("output", "stdout", &one_of(outputs));
     Some(Log {
         dir,
         rotation: rotation?,

@@ -23,6 +23,9 @@ pub enum SourceKind {
     Simulator,
 }
 
+/// Where a gateway board appears when it is the only one.
+const DEFAULT_PORT: &str = "/dev/ttyACM0";
+
 /// The kinds of sources by their names.
 pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
     ("serial", SourceKind::Serial),
@@ -34,14 +37,13 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 pub(super) fn source(section: &mut Section<'_, '_>) -> Option<Source> {
-    let kind = section.optional("kind", &one_of(&SOURCE_KINDS));
+    let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let serial = serial(section, kind == Some(SourceKind::Serial));
     let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs));
     let command = command(section, kind == Some(SourceKind::Command));
     let file = file(section, kind == Some(SourceKind::File));
     let simulator = simulator(section);
-    let advice = "set it in the section [source], or use --source, as --source simulator";
-    match section.require("kind", kind, Some(advice))? {
+    match kind? {
         SourceKind::Serial => serial,
         SourceKind::ProbeRs => probe_rs,
         SourceKind::Command => command,
@@ -52,7 +54,9 @@ pub(super) fn source(section: &mut Section<'_, '_>) -> Option<Source> {
 }
 
 fn serial(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
-    let port = section.optional("port", &path()).map(PortSelector::Path);
+    let described = format!("{DEFAULT_PORT:?}");
+    let port = section.or_described("port", None, &described, &path());
+    let port = port.map(PortSelector::Path);
     let usb_id = section.optional("usb_id", &value::usb_id());
     let serial_number = section
         .optional("serial_number", &text())
@@ -72,7 +76,8 @@ fn serial(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
     })
 }
 
-/// The one that is set. A higher layer replaces the choice of a lower one, whichever key it uses.
+/// The one that is set, or else the default port. A higher layer replaces the choice of a lower one,
+/// whichever key it uses.
 fn selector(
     section: &mut Section<'_, '_>,
     selectors: [(&'static str, Option<PortSelector>); 3],
@@ -89,13 +94,7 @@ fn selector(
         .by_ref()
         .filter(|(name, _)| section.layer(name) == highest);
     let Some((first, selector)) = strongest.next() else {
-        if !section.has_error("port")
-            && !section.has_error("usb_id")
-            && !section.has_error("serial_number")
-        {
-            section.missing("port", ALLOWED.into(), None);
-        }
-        return None;
+        return Some(PortSelector::Path(DEFAULT_PORT.into()));
     };
     let others: Vec<&str> = strongest.map(|(name, _)| name).collect();
     for other in others {
