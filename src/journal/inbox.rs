@@ -2,7 +2,7 @@
 //! acknowledgements are one slot a sink, so they never wait and never pile up.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -12,6 +12,10 @@ use crate::telemetry::Packet;
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
 const CAPACITY: usize = 4096;
+
+/// Acknowledgements alone are taken at most so often: a busy sink has one for every row, and a commit
+/// for each would cost more than the delivery.
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What the writer takes at once.
 #[derive(Debug, Default)]
@@ -26,13 +30,19 @@ pub(super) struct Work {
     /// Nothing comes after this.
     pub(super) closing: bool,
     permits: usize,
+    /// When the writer took this.
+    taken: Option<Instant>,
 }
 
 impl Work {
     fn is_waiting(&self) -> bool {
+        self.is_urgent() || self.acknowledged.iter().any(Option::is_some)
+    }
+
+    /// Whether there is more than acknowledgements.
+    fn is_urgent(&self) -> bool {
         !self.packets.is_empty()
             || !self.rejections.is_empty()
-            || self.acknowledged.iter().any(Option::is_some)
             || self.damage.is_some()
             || self.closing
     }
@@ -76,8 +86,10 @@ impl Inbox {
     }
 
     pub(super) fn acknowledge(&self, sink: SinkId, up_to: Position) {
-        self.lock().acknowledged[sink as usize] = Some(up_to);
-        self.wake.notify_one();
+        let before = self.lock().acknowledged[sink as usize].replace(up_to);
+        if before.is_none() {
+            self.wake.notify_one();
+        }
     }
 
     pub(super) fn reject(&self, mut rejections: Vec<Rejection>) {
@@ -113,6 +125,17 @@ impl Inbox {
             .wait_timeout_while(self.lock(), timeout, |waiting| !waiting.is_waiting())
             .unwrap_or_else(PoisonError::into_inner)
             .0;
+        let pause = work
+            .taken
+            .map(|taken| ACKNOWLEDGEMENT_INTERVAL.saturating_sub(taken.elapsed()));
+        if let Some(pause) = pause.filter(|_| waiting.is_waiting()) {
+            waiting = self
+                .wake
+                .wait_timeout_while(waiting, pause, |waiting| !waiting.is_urgent())
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        work.taken = Some(Instant::now());
         std::mem::swap(&mut work.packets, &mut waiting.packets);
         std::mem::swap(&mut work.rejections, &mut waiting.rejections);
         work.acknowledged = std::mem::take(&mut waiting.acknowledged);

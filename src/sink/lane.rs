@@ -237,7 +237,8 @@ impl Lane {
         self.cursor.unjournaled() >= self.window
     }
 
-    fn must_leave(&self) -> bool {
+    /// Whether the session shall end; [`wake`](Self::wake) says so too, but costs more to ask.
+    pub fn must_leave(&self) -> bool {
         let directive = self.directive.borrow();
         directive.held
             || directive.reconnects != self.told.reconnects

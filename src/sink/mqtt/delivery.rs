@@ -50,6 +50,8 @@ struct Connection<'a> {
     topics: &'a TopicMap,
     qos: QoS,
     flight: Flight,
+    /// Publishes that the client takes before it sends any.
+    capacity: usize,
     /// Read from the journal, not handed over yet.
     rows: VecDeque<Row>,
     /// The row that is being handed over, and how many of its messages were.
@@ -122,6 +124,7 @@ impl MqttDelivery {
             topics: &self.topics,
             qos: quality_of_service(self.config.qos),
             flight: Flight::default(),
+            capacity,
             rows: VecDeque::new(),
             current: None,
             last_heard: now,
@@ -176,13 +179,17 @@ impl Connection<'_> {
         self.publish_status("online");
         let mut silence = pin!(tokio::time::sleep(self.patience));
         let result = loop {
-            let was_idle = self.flight.outstanding() == 0;
-            self.hand_over(lane)?;
-            if was_idle {
-                self.last_progress = Instant::now();
+            if let Err(failure) = self.hand_over(lane) {
+                break Err(failure);
+            }
+            if lane.must_leave() {
+                break Ok(());
             }
             let wants_rows = self.current.is_none();
             tokio::select! {
+                // Events come by the ten thousand a second, and looking for orders costs more than
+                // one of them: it is done before, by `must_leave`, and while there is none.
+                biased;
                 event = self.events.next() => {
                     if let Err(failure) = self.handle(event, lane) {
                         break Err(failure);
@@ -233,6 +240,14 @@ impl Connection<'_> {
 
     /// Hands messages to the client until it takes no more or there are none.
     fn hand_over(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        // While the client has half of what it takes it does not run dry: more would be made for
+        // nothing each time that it has no room.
+        if self.flight.unsent() > self.capacity / 2 {
+            return Ok(());
+        }
+        if self.flight.outstanding() == 0 {
+            self.last_progress = Instant::now();
+        }
         while self.has_row(lane)? {
             let Some((row, handed_over)) = &mut self.current else {
                 break;

@@ -143,6 +143,11 @@ impl Flight {
         })
     }
 
+    /// Publishes that were handed over and that the client has not sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.handed_over.len()
+    }
+
     /// Publishes that were handed over and have not arrived.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding

@@ -107,7 +107,9 @@ impl Record {
         self.change(session, |session| {
             let mut recent = session.publishes.iter_mut().rev();
             let publish = recent.find(|publish| publish.packet_id == packet_id);
-            publish.expect("acknowledged what was never sent").acknowledged = true;
+            publish
+                .expect("acknowledged what was never sent")
+                .acknowledged = true;
         });
     }
 
