@@ -20,7 +20,10 @@ fn config(broker: &ContractBroker, path: &str) -> String {
 /// The memory that a process has allocated, in bytes.
 fn memory(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .unwrap();
     let kibibytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kibibytes * 1024
 }
@@ -28,10 +31,21 @@ fn memory(pid: u32) -> usize {
 /// The figures of the last line that a gateway prints: delivered, and dropped.
 pub(crate) fn summary(gateway: &mut Fieldgate) -> (usize, usize) {
     let lines = gateway.stdout();
-    let line = lines.iter().rev().find(|line| line.starts_with("Stopped.")).unwrap();
+    let line = lines
+        .iter()
+        .rev()
+        .find(|line| line.starts_with("Stopped."))
+        .unwrap();
     let number_before = |word: &str| {
-        let before = line.split(word).next().filter(|before| before.len() < line.len())?;
-        before.rsplit([' ', '(']).find(|text| !text.is_empty())?.parse().ok()
+        let before = line
+            .split(word)
+            .next()
+            .filter(|before| before.len() < line.len())?;
+        before
+            .rsplit([' ', '('])
+            .find(|text| !text.is_empty())?
+            .parse()
+            .ok()
     };
     assert!(line.contains("(0 waiting"), "{line}");
     let delivered = number_before(" messages to MQTT").expect("delivered messages");
@@ -66,7 +80,10 @@ fn the_newest_stay_and_the_rest_is_counted(path: &str) {
     }
     let full = memory(gateway.pid());
     println!("{path}: {settled} bytes after a fifth of the packets, {full} after all");
-    assert!(full < settled + (6 << 20), "{path}: grew from {settled} to {full} bytes");
+    assert!(
+        full < settled + (6 << 20),
+        "{path}: grew from {settled} to {full} bytes"
+    );
     broker.always(Conduct::Serve);
     finish(&mut gateway);
 
@@ -76,7 +93,10 @@ fn the_newest_stay_and_the_rest_is_counted(path: &str) {
     // The last packets may have come when the broker was there already.
     assert!(dropped > sent / 10 * 9, "{dropped} dropped");
     let tally = Tally::of_acknowledged(&broker.record().sessions());
-    assert_eq!((tally.distinct(), tally.duplicates, tally.overtaken), (delivered, 0, 0));
+    assert_eq!(
+        (tally.distinct(), tally.duplicates, tally.overtaken),
+        (delivered, 0, 0)
+    );
     let oldest = PACKETS + 1 - 1_000 / MESSAGES as u64;
     tally.assert_holds(path, oldest..=PACKETS);
     assert_eq!(gateway.count_log("Journal is full"), 1);
@@ -88,12 +108,12 @@ fn the_newest_stay_and_the_rest_is_counted(path: &str) {
 fn what_is_delivered_and_what_is_dropped_is_what_was_sent_also_in_the_worst_confusion() {
     const PACKETS: u64 = 20_000;
     let broker = ContractBroker::start();
-    broker.next([(900, 13), (2_000, 1)].map(|(publishes, unacknowledged)| {
-        Conduct::HangUpAfter {
+    broker.next(
+        [(900, 13), (2_000, 1)].map(|(publishes, unacknowledged)| Conduct::HangUpAfter {
             publishes,
             unacknowledged,
-        }
-    }));
+        }),
+    );
     let mut gateway = Fieldgate::new(&config(&broker, ":memory:")).start();
     for chunk in 0..20 {
         gateway.write_stdin(packets(chunk * 1_000 + 1..=(chunk + 1) * 1_000).as_bytes());
@@ -101,7 +121,10 @@ fn what_is_delivered_and_what_is_dropped_is_what_was_sent_also_in_the_worst_conf
     }
     finish(&mut gateway);
     let (delivered, dropped) = summary(&mut gateway);
-    assert_eq!(delivered + dropped, usize::try_from(PACKETS).unwrap() * MESSAGES);
+    assert_eq!(
+        delivered + dropped,
+        usize::try_from(PACKETS).unwrap() * MESSAGES
+    );
     assert!(dropped > 0, "the queue was never full");
     let sessions = broker.record().sessions();
     let arrived = Tally::of_publishes(&sessions);
@@ -109,6 +132,12 @@ fn what_is_delivered_and_what_is_dropped_is_what_was_sent_also_in_the_worst_conf
     // What the broker took and could not acknowledge may have been dropped before it was sent again:
     // then it counts as dropped, though it did arrive.
     let distinct = Tally::of_acknowledged(&sessions).distinct();
-    assert!(distinct >= delivered, "{distinct} acknowledged, {delivered} counted");
-    assert!(distinct - delivered <= 2 * 105, "{distinct} acknowledged, {delivered} counted");
+    assert!(
+        distinct >= delivered,
+        "{distinct} acknowledged, {delivered} counted"
+    );
+    assert!(
+        distinct - delivered <= 2 * 105,
+        "{distinct} acknowledged, {delivered} counted"
+    );
 }

@@ -73,7 +73,11 @@ fn what_was_journaled_is_delivered_however_often_the_gateway_is_killed() {
     finish(&mut gateway);
 
     let journal = journaled(&gateway.folder().join("journal.db"));
-    assert!(journal.len() > 500, "{} packets in the journal", journal.len());
+    assert!(
+        journal.len() > 500,
+        "{} packets in the journal",
+        journal.len()
+    );
     let sessions = broker.record().sessions();
     let numbers = || journal.keys().copied();
     Tally::of_acknowledged(&sessions).assert_complete("MQTT", numbers());
@@ -81,12 +85,21 @@ fn what_was_journaled_is_delivered_however_often_the_gateway_is_killed() {
     let repeated: Vec<_> = legs.iter().map(|Leg { repeated, .. }| *repeated).collect();
     println!("Messages repeated after each kill: {repeated:?}");
     // What is acknowledged in the journal is never sent again, so what was not is all there is.
-    assert!(repeated.iter().all(|count| *count <= MAX_INFLIGHT + READ_AHEAD), "{repeated:?}");
+    assert!(
+        repeated
+            .iter()
+            .all(|count| *count <= MAX_INFLIGHT + READ_AHEAD),
+        "{repeated:?}"
+    );
 
     let points = server.points();
     let tally = Tally::of_points(&points);
     tally.assert_complete("InfluxDB", numbers());
-    println!("Points repeated: {} of {}", tally.duplicates, tally.distinct());
+    println!(
+        "Points repeated: {} of {}",
+        tally.duplicates,
+        tally.distinct()
+    );
     for point in &points {
         #[expect(
             clippy::cast_possible_truncation,

@@ -88,11 +88,17 @@ fn a_full_disk_is_said_once_and_costs_nothing() {
         env!("CARGO_BIN_EXE_fieldgate")
     );
     let gateway = Fieldgate::with_program("bash", &["-c", &script]);
-    gateway.write_file("config.toml", &config(&broker, &folder.path().join("disk/journal.db")));
+    gateway.write_file(
+        "config.toml",
+        &config(&broker, &folder.path().join("disk/journal.db")),
+    );
     let mut gateway = gateway.start();
     gateway.write_stdin(packets(1..=PACKETS).as_bytes());
     let line = gateway.wait_for_log("Cannot write the journal", PATIENCE);
-    assert!(line.contains("ERROR") && line.contains("kept in memory"), "{line}");
+    assert!(
+        line.contains("ERROR") && line.contains("kept in memory"),
+        "{line}"
+    );
     gateway.write_stdin(packets(PACKETS + 1..=PACKETS + 100).as_bytes());
     scarcity.end(&mut gateway);
     gateway.wait_for_log("Journal is written again", PATIENCE);
@@ -130,9 +136,14 @@ fn kept_aside(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path.parent().unwrap()).unwrap();
     let is_kept = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
-        name.starts_with("journal.db.damaged-") && !name.ends_with("-wal") && !name.ends_with("-shm")
+        name.starts_with("journal.db.damaged-")
+            && !name.ends_with("-wal")
+            && !name.ends_with("-shm")
     };
-    entries.map(|entry| entry.unwrap().path()).filter(is_kept).collect()
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(is_kept)
+        .collect()
 }
 
 /// Damages a file, in one of many ways.
@@ -181,12 +192,18 @@ fn a_damaged_journal_is_kept_aside_and_never_stops_the_gateway() {
         let kept = kept_aside(&path);
         let said = gateway.count_log("Journal is damaged.");
         let is_complete = tally.distinct() == 600 * MESSAGES;
-        println!("Round {round}: {} of 600 arrived.", tally.distinct() / MESSAGES);
+        println!(
+            "Round {round}: {} of 600 arrived.",
+            tally.distinct() / MESSAGES
+        );
         // What is not there is said, and what is said is kept.
         assert!(is_complete || said > 0, "round {round}: lost in silence");
         assert_eq!(kept.len(), said, "round {round}: {kept:?}");
         for kept in kept {
-            assert!(fs::read(&kept).unwrap() == bytes, "round {round}: {kept:?} was changed");
+            assert!(
+                fs::read(&kept).unwrap() == bytes,
+                "round {round}: {kept:?} was changed"
+            );
         }
         tally.assert_only("readings", 1..=600);
     }

@@ -70,7 +70,10 @@ fn a_refusal_says_what_to_do_and_keeps_everything() {
         assert_eq!(reason, expected);
         // Often is no help, and only a person can change it.
         let pause = until.since(Timestamp::now());
-        assert!(pause > Duration::from_secs(40) && pause <= Duration::from_mins(1), "{pause:?}");
+        assert!(
+            pause > Duration::from_secs(40) && pause <= Duration::from_mins(1),
+            "{pause:?}"
+        );
         assert_eq!(gateway.sink(SinkId::Influxdb).queue_depth, MESSAGES as u64);
         gateway.command(Command::Reconnect(LinkId::Influxdb));
         gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
@@ -88,17 +91,33 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
     let mut gateway = Gateway::start(&influxdb(&server, "timeout = \"500ms\""));
     gateway.wait_until_up(LinkId::Influxdb);
     let cases = [
-        (Reply::RetryAfter(429, 1), "the server answered 429 Too Many Requests", 0),
-        (Reply::RetryAfter(503, 1), "the server answered 503 Service Unavailable", 0),
         (
-            error(500, "internal error", "unexpected error writing points to database: timeout"),
+            Reply::RetryAfter(429, 1),
+            "the server answered 429 Too Many Requests",
+            0,
+        ),
+        (
+            Reply::RetryAfter(503, 1),
+            "the server answered 503 Service Unavailable",
+            0,
+        ),
+        (
+            error(
+                500,
+                "internal error",
+                "unexpected error writing points to database: timeout",
+            ),
             "the server answered 500 Internal Server Error (unexpected error writing points to \
              database: timeout)",
             0,
         ),
         // Taken, and the gateway cannot know it: written again, with the same times.
         (Reply::CutMidAnswer, "", 1),
-        (Reply::TakeThenHang(Duration::from_secs(60)), "no answer within 500ms", 1),
+        (
+            Reply::TakeThenHang(Duration::from_mins(1)),
+            "no answer within 500ms",
+            1,
+        ),
         (Reply::Hang, "no answer within 500ms", 0),
     ];
     let (mut number, mut repeated) = (0, 0);
@@ -108,7 +127,10 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
         server.next([reply]);
         gateway.send(&packets(number..=number));
         let reason = gateway.wait_for_link(LinkId::Influxdb, "failed write", backing_off);
-        assert!(reason.starts_with(expected) && !reason.is_empty(), "{reason}, not {expected}");
+        assert!(
+            reason.starts_with(expected) && !reason.is_empty(),
+            "{reason}, not {expected}"
+        );
         gateway.command(Command::Reconnect(LinkId::Influxdb));
         gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
     }
@@ -147,7 +169,12 @@ fn a_write_that_is_too_large_is_halved() {
     assert_eq!(tally.duplicates, 0);
     let writes = server.writes();
     assert!(writes.len() < 60, "{} writes", writes.len());
-    assert!(writes.iter().any(|write| !write.taken && write.lines == 3_000), "{writes:?}");
+    assert!(
+        writes
+            .iter()
+            .any(|write| !write.taken && write.lines == 3_000),
+        "{writes:?}"
+    );
 }
 
 #[test]
@@ -178,7 +205,11 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
 
         let points = server.points();
         assert_eq!(points.len(), 5_015);
-        assert!(!points.iter().any(|point| is_bad(&point.measurement, point.value)));
+        assert!(
+            !points
+                .iter()
+                .any(|point| is_bad(&point.measurement, point.value))
+        );
         let tally = Tally::of_points(&points);
         assert_eq!((tally.duplicates, tally.overtaken), (0, 0));
         let writes = server.writes().len();
@@ -193,7 +224,11 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
         let (what, value, reason) = &rejected[0];
         assert_eq!(what, "influxdb node1 temperature");
         assert!(value.total_cmp(&417.0).is_eq());
-        let words = if status == 400 { "unable to parse" } else { "partial write: field type" };
+        let words = if status == 400 {
+            "unable to parse"
+        } else {
+            "partial write: field type"
+        };
         assert!(reason.contains(words), "{reason}");
     }
 }
@@ -221,5 +256,9 @@ fn points_that_are_all_bad_leave_the_link_up() {
     let (_outcome, _folder) = gateway.quit();
     let reasons = rejected(&path);
     assert_eq!(reasons.len(), 12);
-    assert!(reasons.iter().all(|(_, _, reason)| reason == "points beyond retention policy"));
+    assert!(
+        reasons
+            .iter()
+            .all(|(_, _, reason)| reason == "points beyond retention policy")
+    );
 }

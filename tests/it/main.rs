@@ -15,4 +15,5 @@ mod influx_client;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod soak;
 mod support;

@@ -35,17 +35,31 @@ fn statuses(session: &Session) -> Vec<&Publish> {
 /// Fails unless a connection said `online` first and `offline` last, before it said goodbye.
 fn assert_tidy_end(session: &Session) {
     let (first, last) = (&session.publishes[0], session.publishes.last().unwrap());
-    assert_eq!((first.payload.as_str(), first.topic.as_str()), ("online", "iiot/gateway/status"));
-    assert_eq!((last.payload.as_str(), last.topic.as_str()), ("offline", "iiot/gateway/status"));
+    assert_eq!(
+        (first.payload.as_str(), first.topic.as_str()),
+        ("online", "iiot/gateway/status")
+    );
+    assert_eq!(
+        (last.payload.as_str(), last.topic.as_str()),
+        ("offline", "iiot/gateway/status")
+    );
     assert_eq!(statuses(session).len(), 2);
-    assert!(statuses(session).iter().all(|it| it.retained && it.qos == 1 && it.acknowledged));
+    assert!(
+        statuses(session)
+            .iter()
+            .all(|it| it.retained && it.qos == 1 && it.acknowledged)
+    );
     assert!(session.disconnected);
 }
 
 fn wait_for_end_of_connection(tap: &Tap, number: usize) -> Session {
-    tap.record().wait_until("end of the connection", PATIENCE, |sessions| {
-        sessions.get(number).filter(|session| session.ended.is_some()).cloned()
-    })
+    tap.record()
+        .wait_until("end of the connection", PATIENCE, |sessions| {
+            sessions
+                .get(number)
+                .filter(|session| session.ended.is_some())
+                .cloned()
+        })
 }
 
 #[test]
@@ -66,11 +80,15 @@ fn a_flush_sends_a_batch_that_is_not_full() {
     // Asked for during a write, it is for what came meanwhile.
     server.next([Reply::TakeThenHang(Duration::from_millis(500))]);
     gateway.send(&packets(3..=3));
-    gateway.wait_until("a packet", |snapshot| (snapshot.journal.end.sequence == 3).then_some(()));
+    gateway.wait_until("a packet", |snapshot| {
+        (snapshot.journal.end.sequence == 3).then_some(())
+    });
     gateway.command(Command::Flush(None));
     server.wait_for_points(3 * MESSAGES, PATIENCE);
     gateway.send(&packets(4..=4));
-    gateway.wait_until("a packet", |snapshot| (snapshot.journal.end.sequence == 4).then_some(()));
+    gateway.wait_until("a packet", |snapshot| {
+        (snapshot.journal.end.sequence == 4).then_some(())
+    });
     gateway.command(Command::Flush(None));
     gateway.wait_until_delivered(SinkId::Influxdb, 4 * MESSAGES as u64);
 }
@@ -86,7 +104,9 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     gateway.send(&packets(1..=10));
     gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
     gateway.command(Command::Hold(LinkId::Mqtt));
-    gateway.wait_for_link(LinkId::Mqtt, "hold", |state| (*state == LinkState::Held).then_some(()));
+    gateway.wait_for_link(LinkId::Mqtt, "hold", |state| {
+        (*state == LinkState::Held).then_some(())
+    });
     assert_tidy_end(&wait_for_end_of_connection(&tap, 0));
 
     gateway.send(&packets(11..=30));
@@ -103,12 +123,18 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     });
     gateway.send(&packets(31..=40));
     gateway.wait_until_delivered(SinkId::Mqtt, 40 * MESSAGES as u64);
-    assert_eq!(gateway.sink(SinkId::Influxdb).queue_depth, 10 * MESSAGES as u64);
+    assert_eq!(
+        gateway.sink(SinkId::Influxdb).queue_depth,
+        10 * MESSAGES as u64
+    );
     // A link that is held delivers nothing, so the end does not wait for it.
     let quit = Instant::now();
     let (outcome, _folder) = gateway.quit();
     assert!(quit.elapsed() < Duration::from_secs(5));
-    assert_eq!(outcome.snapshot.sink(SinkId::Influxdb).unwrap().queue_depth, 60);
+    assert_eq!(
+        outcome.snapshot.sink(SinkId::Influxdb).unwrap().queue_depth,
+        60
+    );
 
     let sessions = tap.record().sessions();
     assert_eq!(sessions.len(), 2);
@@ -117,7 +143,10 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     assert_eq!(tally.duplicates, 0);
     assert_tidy_end(&wait_for_end_of_connection(&tap, 1));
     let seen = watcher.wait_for_count(4, PATIENCE);
-    let seen: Vec<_> = seen.iter().map(|message| message.payload.as_str()).collect();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|message| message.payload.as_str())
+        .collect();
     assert_eq!(seen, ["online", "offline", "online", "offline"]);
 }
 
@@ -141,7 +170,11 @@ fn a_reconnect_cuts_the_pause_short() {
     let asked = Instant::now();
     gateway.command(Command::Reconnect(LinkId::Mqtt));
     gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
     // A link that is up is connected anew.
     gateway.command(Command::Reconnect(LinkId::Mqtt));
     gateway.wait_until("second reconnect", |snapshot| {
@@ -159,21 +192,33 @@ fn the_broker_knows_whether_the_gateway_is_there() {
     watcher.wait_for_count(1, PATIENCE);
     gateway.kill();
     watcher.wait_for_count(2, PATIENCE);
-    assert!(Subscriber::start(broker.port(), "iiot/gateway/status").wait_for_count(1, PATIENCE)[0].retained);
+    assert!(
+        Subscriber::start(broker.port(), "iiot/gateway/status").wait_for_count(1, PATIENCE)[0]
+            .retained
+    );
     gateway.start_again();
     watcher.wait_for_count(3, PATIENCE);
     gateway.signal(Signal::SIGTERM);
     assert!(gateway.wait_exit(PATIENCE).success());
     let seen = watcher.wait_for_count(4, PATIENCE);
-    let seen: Vec<_> = seen.iter().map(|message| message.payload.as_str()).collect();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|message| message.payload.as_str())
+        .collect();
     assert_eq!(seen, ["online", "offline", "online", "offline"]);
     let killed = wait_for_end_of_connection(&tap, 0);
     assert!(!killed.disconnected);
     let will = ("iiot/gateway/status".to_owned(), "offline".to_owned());
-    assert_eq!((killed.will, killed.client_id.as_str()), (Some(will), "gateway"));
+    assert_eq!(
+        (killed.will, killed.client_id.as_str()),
+        (Some(will), "gateway")
+    );
     assert_tidy_end(&wait_for_end_of_connection(&tap, 1));
     let late = Subscriber::start(broker.port(), "iiot/gateway/status").wait_for_count(1, PATIENCE);
-    assert_eq!((late[0].payload.as_str(), late[0].retained), ("offline", true));
+    assert_eq!(
+        (late[0].payload.as_str(), late[0].retained),
+        ("offline", true)
+    );
 }
 
 #[test]
@@ -186,7 +231,10 @@ fn a_wrong_password_is_refused_with_what_to_set() {
     let gateway = Fieldgate::new(&config(&broker.url(), login));
     let mut gateway = gateway.env("MQTT_PASSWORD", "wrong").start();
     let line = gateway.wait_for_log("Refused; trying again.", PATIENCE);
-    assert!(line.contains("MQTT_PASSWORD") && line.contains("retry_in=1m"), "{line}");
+    assert!(
+        line.contains("MQTT_PASSWORD") && line.contains("retry_in=1m"),
+        "{line}"
+    );
     assert!(!line.contains("wrong"), "{line}");
     gateway.kill();
     let gateway = Fieldgate::new(&config(&broker.url(), login));
@@ -199,10 +247,22 @@ fn a_wrong_password_is_refused_with_what_to_set() {
 fn every_return_code_of_a_broker_says_what_to_do() {
     for (code, words, pause) in [
         (1, "the broker does not speak MQTT 3.1.1", "retry_in=1m"),
-        (2, "client identifier rejected, change mqtt.client_id", "retry_in=1m"),
+        (
+            2,
+            "client identifier rejected, change mqtt.client_id",
+            "retry_in=1m",
+        ),
         (3, "the broker says it is unavailable", "retry_in=1s"),
-        (4, "bad user name or password, set mqtt.username and MQTT_PASSWORD", "retry_in=1m"),
-        (5, "not authorised, check mqtt.username, MQTT_PASSWORD", "retry_in=1m"),
+        (
+            4,
+            "bad user name or password, set mqtt.username and MQTT_PASSWORD",
+            "retry_in=1m",
+        ),
+        (
+            5,
+            "not authorised, check mqtt.username, MQTT_PASSWORD",
+            "retry_in=1m",
+        ),
     ] {
         let broker = ContractBroker::start();
         broker.always(Conduct::Refuse(code));
@@ -229,10 +289,20 @@ fn two_gateways_with_one_name_do_not_fight() {
         assert!(started.elapsed() < PATIENCE, "they fight in silence");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(tap.record().count() <= 8, "{} connections", tap.record().count());
-    let loser = gateways.iter_mut().find_map(|it| said(it).then_some(it)).unwrap();
+    assert!(
+        tap.record().count() <= 8,
+        "{} connections",
+        tap.record().count()
+    );
+    let loser = gateways
+        .iter_mut()
+        .find_map(|it| said(it).then_some(it))
+        .unwrap();
     let line = loser.logged("is another client connected as");
-    assert!(line.contains("Give each gateway its own mqtt.client_id"), "{line}");
+    assert!(
+        line.contains("Give each gateway its own mqtt.client_id"),
+        "{line}"
+    );
     assert!(line.contains("retry_in=1m"), "{line}");
 }
 
@@ -256,7 +326,10 @@ fn a_stop_with_a_backlog_and_dead_servers_ends_in_time_and_goes_on_at_the_next_s
     let took = asked.elapsed();
     assert!(took < Duration::from_millis(1_700), "took {took:?}");
     let line = gateway.logged("Stopped.");
-    assert!(line.contains("500 packets received") && line.contains("(3000 waiting)"), "{line}");
+    assert!(
+        line.contains("500 packets received") && line.contains("(3000 waiting)"),
+        "{line}"
+    );
 
     for cable in &cables {
         cable.resume();
@@ -288,7 +361,11 @@ fn a_second_signal_ends_it_at_once() {
     let asked = Instant::now();
     gateway.signal(Signal::SIGINT);
     assert!(gateway.wait_exit(PATIENCE).success());
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
     gateway.start_again();
     finish(&mut gateway);
     Tally::of_acknowledged(&broker.record().sessions()).assert_complete("MQTT", 1..=500);

@@ -9,7 +9,7 @@ use crate::support::{
     Conduct, ContractBroker, Fieldgate, PATIENCE, TOPICS, Tally, VictoriaMetrics, packets, poll,
 };
 
-fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
+pub(crate) fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
     format!(
         "shutdown_timeout = \"20s\"\n\
          [source]\nkind = \"stdin\"\n\
@@ -23,7 +23,7 @@ fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
 }
 
 /// Fails unless the database holds just the readings of the journal, at their times.
-fn assert_same_as_journal(database: &VictoriaMetrics, gateway: &Fieldgate) {
+pub(crate) fn assert_same_as_journal(database: &VictoriaMetrics, gateway: &Fieldgate) {
     let journal = journaled(&gateway.folder().join("journal.db"));
     let expected: BTreeSet<(i64, u64)> = journal
         .iter()
@@ -40,17 +40,28 @@ fn assert_same_as_journal(database: &VictoriaMetrics, gateway: &Fieldgate) {
             reason = "the values are the numbers"
         )]
         let values = series[0].values.iter().map(|value| *value as u64);
-        let held: BTreeSet<_> = series[0].timestamps_ms.iter().copied().zip(values).collect();
+        let held: BTreeSet<_> = series[0]
+            .timestamps_ms
+            .iter()
+            .copied()
+            .zip(values)
+            .collect();
         assert!(
             held == expected,
             "{topic}: {:?} are not as in the journal",
-            held.symmetric_difference(&expected).take(10).collect::<Vec<_>>()
+            held.symmetric_difference(&expected)
+                .take(10)
+                .collect::<Vec<_>>()
         );
     }
 }
 
 /// Writes packets one by one; returns the median of the times that MQTT took for each.
-fn median_latency(gateway: &mut Fieldgate, broker: &ContractBroker, numbers: std::ops::Range<u64>) -> Duration {
+fn median_latency(
+    gateway: &mut Fieldgate,
+    broker: &ContractBroker,
+    numbers: std::ops::Range<u64>,
+) -> Duration {
     let written: Vec<_> = numbers
         .map(|number| {
             let line = packets(number..=number);
@@ -60,18 +71,21 @@ fn median_latency(gateway: &mut Fieldgate, broker: &ContractBroker, numbers: std
             (number.to_string(), at)
         })
         .collect();
-    let mut latencies = broker.record().wait_until("all packets", PATIENCE, |sessions| {
-        let publishes = &sessions[0].publishes;
-        let arrived = |number: &String| {
-            let mut recent = publishes.iter().rev();
-            let is_it = |it: &&crate::support::Publish| {
-                it.payload == *number && it.topic.ends_with(TOPICS[4])
+    let mut latencies = broker
+        .record()
+        .wait_until("all packets", PATIENCE, |sessions| {
+            let publishes = &sessions[0].publishes;
+            let arrived = |number: &String| {
+                let mut recent = publishes.iter().rev();
+                let is_it = |it: &&crate::support::Publish| {
+                    it.payload == *number && it.topic.ends_with(TOPICS[4])
+                };
+                Some(recent.find(is_it)?.at)
             };
-            Some(recent.find(is_it)?.at)
-        };
-        let latency = |(number, at): &(String, Instant)| Some(arrived(number)?.duration_since(*at));
-        written.iter().map(latency).collect::<Option<Vec<_>>>()
-    });
+            let latency =
+                |(number, at): &(String, Instant)| Some(arrived(number)?.duration_since(*at));
+            written.iter().map(latency).collect::<Option<Vec<_>>>()
+        });
     latencies.sort_unstable();
     latencies[latencies.len() / 2]
 }
@@ -85,13 +99,19 @@ fn a_database_that_is_away_costs_nothing_and_mqtt_feels_nothing() {
     database.stop();
     let during = median_latency(&mut gateway, &broker, 201..401);
     let line = gateway.wait_for_log("Connection failed", PATIENCE);
-    assert!(line.contains("link=influxdb") && line.contains("connection refused"), "{line}");
+    assert!(
+        line.contains("link=influxdb") && line.contains("connection refused"),
+        "{line}"
+    );
     database.start_again();
     let numbers = 401..601;
     median_latency(&mut gateway, &broker, numbers);
     // Below the floor, the machine is measured and not the gateway.
     let longest = (2 * before).max(Duration::from_millis(20));
-    assert!(during <= longest, "MQTT took {during:?} during the outage, {before:?} before");
+    assert!(
+        during <= longest,
+        "MQTT took {during:?} during the outage, {before:?} before"
+    );
     finish(&mut gateway);
     assert_eq!(broker.record().count(), 1);
     Tally::of_acknowledged(&broker.record().sessions()).assert_complete("MQTT", 1..601);
@@ -109,7 +129,11 @@ fn a_broker_that_is_away_does_not_hold_up_the_database() {
         (series.first()?.values.len() == 100).then_some(())
     });
     arrived.expect("the database waits for the broker");
-    assert_eq!(broker.record().count(), 0, "the broker was there too early to prove anything");
+    assert_eq!(
+        broker.record().count(),
+        0,
+        "the broker was there too early to prove anything"
+    );
     finish(&mut gateway);
     Tally::of_acknowledged(&broker.record().sessions()).assert_complete("MQTT", 1..=100);
     assert_same_as_journal(&database, &gateway);
@@ -119,17 +143,18 @@ fn a_broker_that_is_away_does_not_hold_up_the_database() {
 fn a_database_that_hangs_is_given_up_in_time_and_loses_nothing() {
     let (broker, database) = (ContractBroker::start(), VictoriaMetrics::start());
     let cable = crate::support::TcpProxy::start(database.port());
-    let config = config(&broker.url(), &database).replace(
-        &database.port().to_string(),
-        &cable.port().to_string(),
-    );
+    let config = config(&broker.url(), &database)
+        .replace(&database.port().to_string(), &cable.port().to_string());
     let mut gateway = Fieldgate::new(&config).start();
     gateway.write_stdin(packets(1..=50).as_bytes());
     gateway.wait_for_log_count("Connected.", 2, PATIENCE);
     cable.swallow();
     gateway.write_stdin(packets(51..=150).as_bytes());
     let line = gateway.wait_for_log("no answer within 1s", PATIENCE);
-    assert!(line.contains("link=influxdb") && line.contains("retry_in=1"), "{line}");
+    assert!(
+        line.contains("link=influxdb") && line.contains("retry_in=1"),
+        "{line}"
+    );
     cable.resume();
     finish(&mut gateway);
     Tally::of_acknowledged(&broker.record().sessions()).assert_complete("MQTT", 1..=150);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Conduct, ContractBroker, Fieldgate, Load, MESSAGES, Mosquitto, PATIENCE, Session,
-    Subscriber, TOPICS, Tally, Tap, TcpProxy, legs, packets,
+    Conduct, ContractBroker, Fieldgate, Load, MESSAGES, Mosquitto, PATIENCE, Session, Subscriber,
+    TOPICS, Tally, Tap, TcpProxy, legs, packets,
 };
 
 /// More than one of a packet's messages can be acknowledged without the packet being so.
@@ -34,7 +34,10 @@ pub(crate) fn assert_few_repetitions(sessions: &[Session], max_inflight: usize) 
     let allowed = max_inflight + REST_OF_A_PACKET;
     for (number, leg) in legs.iter().enumerate() {
         let repeated = leg.repeated;
-        assert!(repeated <= allowed, "connection {number} repeated {repeated} messages: {legs:?}");
+        assert!(
+            repeated <= allowed,
+            "connection {number} repeated {repeated} messages: {legs:?}"
+        );
     }
 }
 
@@ -76,8 +79,14 @@ fn the_log_says_why_and_when_the_next_attempt_comes() {
     broker.kill();
     gateway.write_stdin(packets(1..=3).as_bytes());
     let first = gateway.wait_for_log("Connection failed", PATIENCE);
-    assert!(first.contains("the broker closed the connection"), "{first}");
-    assert!(first.contains("retry_in=1s") && first.contains("link=mqtt"), "{first}");
+    assert!(
+        first.contains("the broker closed the connection"),
+        "{first}"
+    );
+    assert!(
+        first.contains("retry_in=1s") && first.contains("link=mqtt"),
+        "{first}"
+    );
     let second = gateway.wait_for_log("connection refused, is the broker running?", PATIENCE);
     assert!(second.contains("retry_in=2s"), "{second}");
     let third = gateway.wait_for_log("waiting=18", PATIENCE);
@@ -103,7 +112,10 @@ fn a_cable_that_is_pulled_is_noticed_within_one_and_a_half_keep_alives() {
     let pulled = Instant::now();
     let line = gateway.wait_for_log("Connection failed", PATIENCE);
     let noticed = pulled.elapsed();
-    assert!(line.contains("the broker was silent for 3.0 s, the link is dead"), "{line}");
+    assert!(
+        line.contains("the broker was silent for 3.0 s, the link is dead"),
+        "{line}"
+    );
     // What a loaded machine adds is not the gateway's.
     let longest = KEEP_ALIVE.mul_f64(1.5) + Duration::from_millis(500);
     assert!(noticed < longest, "noticed after {noticed:?}");
@@ -117,14 +129,18 @@ fn a_cable_that_is_pulled_is_noticed_within_one_and_a_half_keep_alives() {
     let repeated: usize = legs(&sessions).iter().map(|leg| leg.repeated).sum();
     // The cable may hold what was under way when it was pulled, and so may the connection tried
     // before it was mended.
-    assert!(repeated <= 2 * (100 + REST_OF_A_PACKET), "{repeated} repeated");
+    assert!(
+        repeated <= 2 * (100 + REST_OF_A_PACKET),
+        "{repeated} repeated"
+    );
 }
 
 fn wait_for_acknowledgements(tap: &Tap, count: usize) {
-    tap.record().wait_until("acknowledgements", PATIENCE, |sessions| {
-        let publishes = sessions.iter().flat_map(|session| &session.publishes);
-        (publishes.filter(|publish| publish.acknowledged).count() >= count).then_some(())
-    });
+    tap.record()
+        .wait_until("acknowledgements", PATIENCE, |sessions| {
+            let publishes = sessions.iter().flat_map(|session| &session.publishes);
+            (publishes.filter(|publish| publish.acknowledged).count() >= count).then_some(())
+        });
 }
 
 #[test]
@@ -147,7 +163,10 @@ fn a_broker_that_answers_pings_and_acknowledges_nothing_is_left() {
     let mut gateway = Fieldgate::new(&config(&broker.url(), "keep_alive = \"1s\"")).start();
     gateway.write_stdin(packets(1..=10).as_bytes());
     let line = gateway.wait_for_log("Connection failed", PATIENCE);
-    assert!(line.contains("the broker acknowledged nothing for 1."), "{line}");
+    assert!(
+        line.contains("the broker acknowledged nothing for 1."),
+        "{line}"
+    );
     finish(&mut gateway);
     let sessions = broker.record().sessions();
     assert_eq!(sessions.len(), 2);
@@ -175,12 +194,12 @@ fn acknowledgements_in_the_wrong_order_acknowledge_the_right_messages() {
 fn a_broker_that_hangs_up_in_the_middle_gets_what_it_did_not_acknowledge_again() {
     for qos in [1, 2] {
         let broker = ContractBroker::start();
-        broker.next([(100, 7), (15, 15)].map(|(publishes, unacknowledged)| {
-            Conduct::HangUpAfter {
+        broker.next(
+            [(100, 7), (15, 15)].map(|(publishes, unacknowledged)| Conduct::HangUpAfter {
                 publishes,
                 unacknowledged,
-            }
-        }));
+            }),
+        );
         let more = format!("qos = {qos}\nmax_inflight = 20");
         let mut gateway = Fieldgate::new(&config(&broker.url(), &more)).start();
         gateway.write_stdin(packets(1..=200).as_bytes());

@@ -89,7 +89,9 @@ mod tests {
         ));
         let error = mqttbytes::Error::Io(io::ErrorKind::BrokenPipe.into());
         assert_eq!(
-            explain(&ConnectionError::MqttState(StateError::Deserialization(error))),
+            explain(&ConnectionError::MqttState(StateError::Deserialization(
+                error
+            ))),
             Failure::Unavailable(CLOSED.to_owned())
         );
         let error = io::Error::from(io::ErrorKind::ConnectionRefused);

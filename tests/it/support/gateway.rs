@@ -30,7 +30,11 @@ impl Gateway {
         let pipe = folder.path().join("input");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         // Opened for both, it neither waits for a reader nor ever ends.
-        let input = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        let input = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&pipe)
+            .unwrap();
         let file = folder.path().join("config.toml");
         let text = format!(
             "shutdown_timeout = \"10s\"\n\
@@ -121,7 +125,9 @@ impl Gateway {
     /// Stops it as `q` does; its folder stays.
     pub(crate) fn quit(self) -> (Outcome, TempDir) {
         self.handle.command(Command::Quit);
-        let ended = poll(Duration::from_secs(30), || self.thread.is_finished().then_some(()));
+        let ended = poll(Duration::from_secs(30), || {
+            self.thread.is_finished().then_some(())
+        });
         ended.expect("the pipeline did not end");
         (self.thread.join().unwrap(), self.folder)
     }

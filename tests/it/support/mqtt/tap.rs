@@ -87,10 +87,12 @@ fn serve(client: &TcpStream, upstream: u16, record: &Record) -> io::Result<()> {
             }));
             drop(client.shutdown(Shutdown::Both));
         });
-        drop(pass(&mut from_client, &broker, |packet| match packet.kind() {
-            Kind::Publish => record.publish(session, packet.publish()),
-            Kind::Disconnect => record.disconnect(session),
-            _ => {}
+        drop(pass(&mut from_client, &broker, |packet| {
+            match packet.kind() {
+                Kind::Publish => record.publish(session, packet.publish()),
+                Kind::Disconnect => record.disconnect(session),
+                _ => {}
+            }
         }));
         drop(broker.shutdown(Shutdown::Both));
     });
