@@ -6,10 +6,14 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod bounds;
 mod crash;
+mod disk;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
+mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod soak;
 mod support;
