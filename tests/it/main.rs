@@ -6,10 +6,15 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod configuration;
 mod crash;
+mod delivery;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
+mod logs;
 mod outage_influx;
 mod outage_mqtt;
+mod sources;
+mod stopping;
 mod support;
