@@ -1,7 +1,7 @@
 //! Where log lines go: the terminal, and rotating files when configured.
 
 use std::fmt::{Debug, Write as _};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use tracing::field::{Field, Visit};
@@ -32,7 +32,7 @@ pub enum LoggingError {
         /// The folder.
         dir: String,
         /// What the system said.
-        error: tracing_appender::rolling::InitError,
+        error: io::Error,
     },
     /// The level is no filter.
     #[error("cannot use log level {level:?}: {error}")]
@@ -72,6 +72,12 @@ pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, Lo
         is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     layers.push(layer(config, writer, is_coloured)?);
     if let Some(dir) = &config.dir {
+        let unwritable = |error| LoggingError::Files {
+            dir: dir.display().to_string(),
+            error,
+        };
+        // The appender would do it, and complain on standard error that it was not there.
+        std::fs::create_dir_all(dir).map_err(unwritable)?;
         let files = RollingFileAppender::builder()
             .rotation(match config.rotation {
                 LogRotation::Hourly => Rotation::HOURLY,
@@ -82,10 +88,7 @@ pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, Lo
             .filename_suffix("log")
             .max_log_files(config.max_files)
             .build(dir)
-            .map_err(|error| LoggingError::Files {
-                dir: dir.display().to_string(),
-                error,
-            })?;
+            .map_err(|error| unwritable(io::Error::other(error)))?;
         layers.push(layer(config, non_blocking(files, &mut workers), false)?);
     }
     layers.push(RingLayer(ring).with_filter(own_filter(config)?).boxed());

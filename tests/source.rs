@@ -6,7 +6,7 @@
     reason = "what fails here fails the test"
 )]
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use fieldgate::config::{PortSelector, Simulator, Source, Speed};
 use fieldgate::monitor::{LinkId, LinkState, LinkStatus, Monitor};
 use fieldgate::source::{self, Chunk, End, SourceError};
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::sync::{Notify, mpsc, watch};
@@ -151,10 +153,14 @@ fn text(chunks: &[Chunk]) -> String {
 }
 
 /// A board on a cable: the far end of a pseudo-terminal, and the name of the near end.
-fn board() -> (File, PathBuf) {
-    let pty = nix::pty::openpty(None, None).unwrap();
-    let name = nix::unistd::ttyname(&pty.slave).unwrap();
-    (File::from(pty.master), name)
+/// No program that another test starts meanwhile keeps it open.
+fn board() -> (PtyMaster, PathBuf) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let board = posix_openpt(flags).unwrap();
+    grantpt(&board).unwrap();
+    unlockpt(&board).unwrap();
+    let name = ptsname_r(&board).unwrap();
+    (board, name.into())
 }
 
 fn serial(path: &Path) -> Source {

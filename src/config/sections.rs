@@ -9,7 +9,7 @@ use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput, LogRotation,
-    Metric, Mqtt, Telemetry,
+    Metric, Mqtt, Qos, Telemetry,
 };
 use super::{source, value};
 
@@ -58,7 +58,17 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
     let password = section
         .optional("password", &secret("MQTT_PASSWORD"))
         .filter(is_some_text);
-    let max_inflight = section.or("max_inflight", 100, &whole(1..=u16::MAX.into()));
+    let max_inflight = match qos {
+        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
+        Some(Qos::ExactlyOnce) => 20,
+        _ => 100,
+    };
+    let max_inflight = section.or_described(
+        "max_inflight",
+        Some(max_inflight.into()),
+        "100, with QoS 2 20",
+        &whole(1..=u16::MAX.into()),
+    );
     if !section.is_present() {
         return None;
     }

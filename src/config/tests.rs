@@ -154,6 +154,15 @@ fn the_journal_is_bounded_by_where_it_lives() {
 }
 
 #[test]
+fn exactly_once_asks_no_more_of_a_broker_than_it_takes() {
+    let folder = Folder::with(STDIN);
+    let max_inflight = |set: &[&str]| folder.load(&[], set).unwrap().mqtt.unwrap().max_inflight;
+    assert_eq!(max_inflight(&["mqtt.qos=1"]), 100);
+    assert_eq!(max_inflight(&["mqtt.qos=2"]), 20);
+    assert_eq!(max_inflight(&["mqtt.qos=2", "mqtt.max_inflight=100"]), 100);
+}
+
+#[test]
 fn a_journal_without_any_home_is_asked_for() {
     let environment: Environment = [("FIELDGATE_SOURCE_KIND", "stdin")].into_iter().collect();
     let missing = Path::new("/nonexistent/config.toml");

@@ -7,13 +7,18 @@
 )]
 
 mod bounds;
+mod configuration;
 mod crash;
+mod delivery;
 mod disk;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
+mod logs;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
 mod soak;
+mod sources;
+mod stopping;
 mod support;

@@ -145,9 +145,15 @@ impl MqttDelivery {
         if self.closed_early < TAKEN_OVER_AFTER {
             return failure;
         }
+        let too_many = match self.config.qos {
+            Qos::ExactlyOnce => {
+                "; or does the broker take fewer messages of QoS 2 at once? Lower mqtt.max_inflight"
+            }
+            Qos::AtMostOnce | Qos::AtLeastOnce => "",
+        };
         Failure::Refused(format!(
             "the broker accepts the connection and soon closes it: is another client connected as \
-             \"{}\"? Give each gateway its own mqtt.client_id",
+             \"{}\"? Give each gateway its own mqtt.client_id{too_many}",
             self.config.client_id
         ))
     }

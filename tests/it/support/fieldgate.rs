@@ -1,7 +1,10 @@
 //! The gateway itself: the program that cargo built, as a user runs it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -69,10 +72,27 @@ impl Fieldgate {
         self
     }
 
+    /// Adds arguments.
+    pub(crate) fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.arguments.extend(arguments.map(OsString::from));
+        self
+    }
+
     /// Sets a variable of its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// Puts a shell script in front of all programs on its `PATH`.
+    pub(crate) fn stand_in(self, name: &str, script: &str) -> Self {
+        let folder = self.folder().join("bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), format!("#!/bin/sh\n{script}")).unwrap();
+        std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o755)).unwrap();
+        let others = std::env::var("PATH").unwrap();
+        let path = format!("{}:{others}", folder.display());
+        self.env("PATH", &path)
     }
 
     /// Its folder.
@@ -182,6 +202,25 @@ impl Fieldgate {
         let what = format!("line with {text:?}");
         self.process()
             .wait_for(&what, patience, |lines| lines.find(text))
+    }
+
+    /// Waits until it has ended without a failure, and returns the metrics of its last log line by
+    /// name and labels, as `queue_depth{sink="mqtt"}`.
+    pub(crate) fn wait_for_metrics(&mut self, patience: Duration) -> BTreeMap<String, f64> {
+        let status = self.wait_exit(patience);
+        assert!(status.success(), "{status}");
+        let lines = self.stdout();
+        let metrics = lines.iter().rev().find_map(|line| {
+            let (_, metrics) = line.split_once("Metrics: ")?;
+            metrics.strip_suffix('.')
+        });
+        let metrics = metrics.expect("no metrics in the log").split(", ");
+        metrics
+            .map(|metric| {
+                let (name, value) = metric.rsplit_once(' ').unwrap();
+                (name.to_owned(), value.parse().unwrap())
+            })
+            .collect()
     }
 
     /// What it printed on its standard output so far.

@@ -14,6 +14,7 @@ mod numbered;
 mod port;
 mod process;
 mod pty;
+mod sample;
 mod subscriber;
 mod tcp_proxy;
 mod victoria_metrics;
@@ -30,7 +31,8 @@ pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Session, Tap};
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
 pub(crate) use pty::Pty;
-pub(crate) use subscriber::{Subscriber, SubscriberOptions};
+pub(crate) use sample::{Reading, Sample, by_topic};
+pub(crate) use subscriber::{Message, Subscriber, SubscriberOptions};
 pub(crate) use tcp_proxy::TcpProxy;
 pub(crate) use victoria_metrics::VictoriaMetrics;
 

@@ -1,14 +1,13 @@
 //! A serial port without hardware.
 
-use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::pty::openpty;
+use nix::fcntl::{OFlag, open};
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::Mode;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::ttyname;
 use tempfile::TempDir;
 
 use super::{PATIENCE, poll};
@@ -20,7 +19,7 @@ pub(crate) struct Pty {
 }
 
 struct Pair {
-    board: File,
+    board: PtyMaster,
     /// Kept open, so that what is written before the gateway opens its end is not lost.
     _gateway: OwnedFd,
 }
@@ -62,20 +61,22 @@ impl Pty {
     /// Plugs it in again after [`Pty::close`]: another device under the same path.
     pub(crate) fn reopen(&mut self) {
         assert!(self.pair.is_none(), "the port is open");
-        let pair = openpty(None, None).unwrap();
-        let mut settings = tcgetattr(&pair.slave).unwrap();
-        cfmakeraw(&mut settings);
-        tcsetattr(&pair.slave, SetArg::TCSANOW, &settings).unwrap();
+        // Closed in every program that another test starts meanwhile: one that kept it open would keep
+        // it plugged in.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         // A board does not wait for a reader that hangs, and neither must a test.
-        fcntl(&pair.master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-        link(&ttyname(&pair.slave).unwrap(), &self.path());
+        let board = posix_openpt(flags | OFlag::O_NONBLOCK).unwrap();
+        grantpt(&board).unwrap();
+        unlockpt(&board).unwrap();
+        let device = PathBuf::from(ptsname_r(&board).unwrap());
+        let gateway = open(&device, flags, Mode::empty()).unwrap();
+        let mut settings = tcgetattr(&gateway).unwrap();
+        cfmakeraw(&mut settings);
+        tcsetattr(&gateway, SetArg::TCSANOW, &settings).unwrap();
+        std::os::unix::fs::symlink(device, self.path()).unwrap();
         self.pair = Some(Pair {
-            board: File::from(pair.master),
-            _gateway: pair.slave,
+            board,
+            _gateway: gateway,
         });
     }
-}
-
-fn link(device: &Path, path: &Path) {
-    std::os::unix::fs::symlink(device, path).unwrap();
 }

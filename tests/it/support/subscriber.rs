@@ -13,7 +13,8 @@ pub(crate) struct Message {
     pub(crate) payload: String,
     /// As it was published, because the subscription asks for the highest.
     pub(crate) qos: u8,
-    /// Whether it was waiting at the broker when the subscription began.
+    /// Whether it was waiting at the broker when the subscription began, or was published to be kept,
+    /// if [`SubscriberOptions::retain_as_published`] is set.
     pub(crate) retained: bool,
 }
 
@@ -24,6 +25,8 @@ pub(crate) struct SubscriberOptions {
     pub(crate) session: Option<&'static str>,
     /// Name and password.
     pub(crate) user: Option<(&'static str, &'static str)>,
+    /// Whether live messages show the flag that they were published with.
+    pub(crate) retain_as_published: bool,
 }
 
 /// A subscription. It comes back by itself when the broker was away.
@@ -47,6 +50,10 @@ impl Subscriber {
         command.args(["-F", r"message\t%t\t%q\t%r\t%p"]);
         if let Some(session) = options.session {
             command.args(["-c", "-i", session]);
+        }
+        if options.retain_as_published {
+            command.args(["-V", "mqttv5", "--retain-as-published"]);
+            command.args(["-D", "connect", "receive-maximum", "65535"]);
         }
         if let Some((name, password)) = options.user {
             command.args(["-u", name, "-P", password]);

@@ -94,8 +94,9 @@ impl VictoriaMetrics {
         assert_eq!(flushed.status, 200, "{}", flushed.body);
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("match[]", selector)
-            // Without a start it shows what is younger than a day or so.
+            // Without these it shows what is younger than a day or so, and nothing ahead of the clock.
             .append_pair("start", "0")
+            .append_pair("end", "4102444800")
             .finish();
         let target = format!("/api/v1/export?{query}");
         let response = request(self.port(), "GET", &target, &[], b"").unwrap();

@@ -1,0 +1,191 @@
+//! The log as it is found afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Fieldgate, Mosquitto, PATIENCE, Sample};
+
+/// Replays a sample to its end with these keys of `[log]`.
+fn run(log: &str) -> Fieldgate {
+    let broker = Mosquitto::start();
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"file\"\npath = {:?}\nspeed = \"max\"\n\
+         [mqtt]\nbroker_url = \"{}\"\n[log]\n{log}\n",
+        Sample::Dirty.path(),
+        broker.url(),
+    ))
+    .start();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    gateway
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The lines of all log files; there are two when one was begun during the test.
+fn lines(gateway: &Fieldgate) -> Vec<String> {
+    let files = files(&gateway.folder().join("logs"));
+    let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
+    let lines: Vec<String> = texts
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(!lines.is_empty());
+    lines
+}
+
+#[test]
+fn files_hold_the_same_lines_as_the_terminal_to_the_last() {
+    for format in ["text", "json"] {
+        let mut gateway = run(&format!("dir = \"logs\"\nformat = \"{format}\""));
+        let mut printed = gateway.stdout();
+        let summary = printed.pop().unwrap();
+        assert!(summary.starts_with("Stopped. 43 packets"), "{summary}");
+        // Each writer takes the time for itself.
+        let without_time = |lines: &[String]| -> Vec<String> {
+            let start = if format == "json" {
+                "\",\"level\""
+            } else {
+                "  "
+            };
+            let rest = lines
+                .iter()
+                .map(|line| line.split_once(start).unwrap().1.to_owned());
+            rest.collect()
+        };
+        let lines = lines(&gateway);
+        assert_eq!(without_time(&lines), without_time(&printed));
+        assert!(lines[0].contains("Starting."), "{}", lines[0]);
+        assert!(lines.last().unwrap().contains("Metrics: "), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains('\u{1b}')));
+        assert_eq!(gateway.stderr(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_json_log_has_one_object_a_line() {
+    let gateway = run("dir = \"logs\"\nformat = \"json\"\noutput = \"stderr\"");
+    let lines = lines(&gateway);
+    let objects: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for object in &objects {
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(object[field].is_string(), "{object}");
+        }
+    }
+    let connected = objects.iter().find(|it| it["message"] == "Connected.");
+    assert_eq!(connected.expect("never connected")["link"], "mqtt");
+}
+
+#[test]
+fn the_log_goes_where_it_is_told() {
+    let mut gateway = run("output = \"stderr\"");
+    assert_eq!(gateway.stdout().len(), 1, "the summary alone");
+    assert!(gateway.stderr()[0].contains("Starting."));
+}
+
+#[test]
+fn the_level_says_which_lines_are_written() {
+    for (level, present, absent) in [
+        ("debug", Some("Rejected a frame"), None),
+        ("info", Some("Starting."), Some("Rejected a frame")),
+        ("warn", Some("Packets were lost"), Some("Starting.")),
+        ("error", None, Some("Packets were lost")),
+        (
+            "warn,fieldgate::pipeline=debug",
+            Some("Rejected a frame"),
+            Some("Starting."),
+        ),
+    ] {
+        let printed = run(&format!("level = \"{level}\"")).stdout().join("\n");
+        let holds = |text: &str| printed.contains(text);
+        assert!(present.is_none_or(holds), "{level}: {printed}");
+        assert!(!absent.is_some_and(holds), "{level}: {printed}");
+    }
+}
+
+#[test]
+fn files_are_named_by_when_they_were_begun() {
+    for (rotation, pattern) in [
+        ("never", "fieldgate.log"),
+        ("daily", "fieldgate.9999-99-99.log"),
+        ("hourly", "fieldgate.9999-99-99-99.log"),
+    ] {
+        let gateway = run(&format!("dir = \"logs\"\nrotation = \"{rotation}\""));
+        for path in files(&gateway.folder().join("logs")) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert_eq!(name.replace(|c: char| c.is_ascii_digit(), "9"), pattern);
+        }
+    }
+}
+
+#[test]
+fn the_oldest_files_go() {
+    let broker = Mosquitto::start();
+    let gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n\
+         [log]\ndir = \"logs\"\nmax_files = 2\n",
+        broker.url()
+    ));
+    fs::create_dir(gateway.folder().join("logs")).unwrap();
+    for day in 1..=4 {
+        gateway.write_file(&format!("logs/fieldgate.2020-01-0{day}.log"), "old\n");
+    }
+    let mut gateway = gateway.start();
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let kept = files(&gateway.folder().join("logs"));
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    let newest = fs::read_to_string(kept.last().unwrap()).unwrap();
+    assert!(newest.contains("Starting."), "{kept:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said_at_once() {
+    let mut gateway = Fieldgate::new("[log]\ndir = \"config.toml\"\n").start();
+    assert_eq!(gateway.wait_exit(PATIENCE).code(), Some(1));
+    let printed = gateway.stderr().join("\n");
+    assert!(
+        printed.contains("cannot write log files into config.toml"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn every_metric_is_in_the_log() {
+    let line = run("").stdout();
+    let line = line.iter().find(|line| line.contains("Metrics: "));
+    let line = line.expect("no metrics");
+    for name in [
+        r#"mqtt_publishes_total{status="success"} "#,
+        r#"mqtt_publishes_total{status="failure"} "#,
+        r#"influxdb_writes_total{status="success"} "#,
+        r#"influxdb_writes_total{status="failure"} "#,
+        r#"influxdb_points_total{status="success"} "#,
+        r#"influxdb_points_total{status="failure"} "#,
+        "telemetry_packets_processed_total 43",
+        r#"telemetry_frames_rejected_total{reason="syntax"} "#,
+        r#"telemetry_frames_rejected_total{reason="invalid_utf8"} "#,
+        "telemetry_packets_missed_total ",
+        r#"queue_depth{sink="mqtt"} 0"#,
+        r#"queue_depth{sink="influxdb"} 0"#,
+        r#"queue_dropped_total{sink="mqtt"} 0"#,
+        r#"queue_dropped_total{sink="influxdb"} 0"#,
+        r#"link_up{link="source"} "#,
+        r#"link_up{link="mqtt"} "#,
+        r#"link_up{link="influxdb"} 0"#,
+        r#"reconnects_total{link="source"} 0"#,
+        r#"reconnects_total{link="mqtt"} 0"#,
+        r#"reconnects_total{link="influxdb"} 0"#,
+        r#"delivery_latency_seconds_sum{sink="mqtt"} "#,
+        r#"delivery_latency_seconds_count{sink="mqtt"} "#,
+        r#"delivery_latency_seconds_count{sink="influxdb"} 0"#,
+    ] {
+        assert!(line.contains(name), "no {name} in {line}");
+    }
+}
