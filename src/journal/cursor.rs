@@ -127,6 +127,12 @@ impl Cursor {
         self.progress.borrow().end
     }
 
+    /// Messages stored that are not acknowledged.
+    pub fn depth(&self) -> u64 {
+        let ledger = self.shared.ledger();
+        ledger.accounts[self.sink as usize].depth(ledger.end, &ledger.missing)
+    }
+
     /// Says that everything up to here is delivered. Never waits; the writer commits it next.
     /// A place that is not between the acknowledged and the read position changes nothing.
     pub fn acknowledge(&mut self, up_to: Position) {

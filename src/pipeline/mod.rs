@@ -29,9 +29,9 @@ use crate::sink::{self, Directive, Lane};
 use crate::source::{self, Chunk, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
 
-/// Chunks between source and ingest: enough to ride out a slow disk for a minute and a half on a
-/// serial line that is full all the time, in at most 16 MiB.
-const CHUNKS: usize = 256;
+/// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
+/// this as packets, in the journal's own queue.
+const CHUNKS: usize = 32;
 
 /// Messages a sink may read ahead of its acknowledgements in the journal, beside those that the server
 /// has not acknowledged: bounds what a crash can send twice, and is large enough that a commit of

@@ -99,3 +99,6 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
     );
     delay
 }
+
+#[cfg(test)]
+mod tests;

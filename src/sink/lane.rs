@@ -225,12 +225,9 @@ impl Lane {
         self.directive.borrow().abandon || self.directive.has_changed().is_err()
     }
 
-    /// Messages behind the acknowledged ones.
+    /// Messages that are stored and not acknowledged.
     pub fn waiting(&self) -> u64 {
-        self.cursor
-            .end()
-            .total
-            .saturating_sub(self.cursor.acknowledged().total)
+        self.cursor.depth()
     }
 
     fn is_full(&self) -> bool {

@@ -44,7 +44,7 @@ impl Stream {
 const DEPTH: usize = 8;
 
 /// How much is read at once.
-pub(super) const READ_SIZE: usize = 64 * 1024;
+pub(super) const READ_SIZE: usize = 16 * 1024;
 
 /// Nobody reads the stream any more.
 pub(super) struct Closed;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
+
 use crate::outage_mqtt::finish;
 use crate::support::{ContractBroker, ContractServer, Fieldgate, Leg, Load, Tally, legs};
 
@@ -35,17 +37,21 @@ fn config(broker: &ContractBroker, server: &ContractServer) -> String {
 
 /// The numbers of the packets in a journal, and the times of their readings.
 pub(crate) fn journaled(path: &Path) -> BTreeMap<u64, i64> {
-    let journal = rusqlite::Connection::open(path).unwrap();
+    try_journaled(path).unwrap()
+}
+
+/// As [`journaled`], of a journal that is perhaps just being made.
+pub(crate) fn try_journaled(path: &Path) -> rusqlite::Result<BTreeMap<u64, i64>> {
+    let journal = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut query = journal
-        .prepare("SELECT value, event_time FROM readings WHERE metric = 'packets_received'")
-        .unwrap();
+        .prepare("SELECT value, event_time FROM readings WHERE metric = 'packets_received'")?;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the values are the numbers"
     )]
     let rows = query.query_map([], |row| Ok((row.get::<_, f64>(0)? as u64, row.get(1)?)));
-    rows.unwrap().map(Result::unwrap).collect()
+    rows?.collect()
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
         // Taken, and the gateway cannot know it: written again, with the same times.
         (Reply::CutMidAnswer, "", 1),
         (
-            Reply::TakeThenHang(Duration::from_secs(60)),
+            Reply::TakeThenHang(Duration::from_mins(1)),
             "no answer within 500ms",
             1,
         ),

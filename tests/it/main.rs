@@ -6,15 +6,19 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod bounds;
 mod configuration;
 mod crash;
 mod delivery;
+mod disk;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
 mod logs;
+mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod soak;
 mod sources;
 mod stopping;
 mod support;

@@ -9,7 +9,7 @@ use crate::support::{
     Conduct, ContractBroker, Fieldgate, PATIENCE, TOPICS, Tally, VictoriaMetrics, packets, poll,
 };
 
-fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
+pub(crate) fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
     format!(
         "shutdown_timeout = \"20s\"\n\
          [source]\nkind = \"stdin\"\n\
@@ -23,7 +23,7 @@ fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
 }
 
 /// Fails unless the database holds just the readings of the journal, at their times.
-fn assert_same_as_journal(database: &VictoriaMetrics, gateway: &Fieldgate) {
+pub(crate) fn assert_same_as_journal(database: &VictoriaMetrics, gateway: &Fieldgate) {
     let journal = journaled(&gateway.folder().join("journal.db"));
     let expected: BTreeSet<(i64, u64)> = journal
         .iter()

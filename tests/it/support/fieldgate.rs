@@ -175,6 +175,12 @@ impl Fieldgate {
         });
     }
 
+    /// The first line that holds a text, of all that it printed until it ended.
+    pub(crate) fn logged(&mut self, text: &str) -> String {
+        let found = self.process().lines().find(text);
+        found.unwrap_or_else(|| panic!("no line with {text:?}"))
+    }
+
     /// Kills it, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::SIGKILL);

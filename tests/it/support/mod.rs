@@ -27,7 +27,7 @@ pub(crate) use gateway::Gateway;
 pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
 pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
-pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Record, Session, Tap};
+pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Session, Tap};
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
 pub(crate) use pty::Pty;

@@ -123,6 +123,24 @@ impl Tally {
         assert_eq!(self.overtaken, 0, "{what}: out of order");
     }
 
+    /// Fails unless every reading of these packets arrived, whatever else did.
+    pub(crate) fn assert_holds(&self, what: &str, numbers: RangeInclusive<u64>) {
+        for topic in TOPICS {
+            let arrived = &self.arrived[topic];
+            let lost: Vec<_> = numbers.clone().filter(|it| !arrived.contains(it)).collect();
+            assert!(lost.is_empty(), "{what}, {topic}: lost {lost:?}");
+        }
+    }
+
+    /// Fails if anything arrived that is not of these packets.
+    pub(crate) fn assert_only(&self, what: &str, numbers: RangeInclusive<u64>) {
+        for (topic, arrived) in &self.arrived {
+            assert!(TOPICS.contains(&topic.as_str()), "{what}: {topic}");
+            let invented: Vec<_> = arrived.iter().filter(|it| !numbers.contains(it)).collect();
+            assert!(invented.is_empty(), "{what}, {topic}: {invented:?}");
+        }
+    }
+
     /// Messages that arrived, each once.
     pub(crate) fn distinct(&self) -> usize {
         self.arrived.values().map(BTreeSet::len).sum()

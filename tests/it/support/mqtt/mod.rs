@@ -6,5 +6,5 @@ mod record;
 mod tap;
 
 pub(crate) use contract_broker::{Conduct, ContractBroker};
-pub(crate) use record::{Publish, Record, Session};
+pub(crate) use record::{Publish, Session};
 pub(crate) use tap::Tap;

@@ -25,7 +25,6 @@ pub(crate) struct Session {
     pub(crate) client_id: String,
     /// Topic and payload of the last will.
     pub(crate) will: Option<(String, String)>,
-    pub(crate) began: Instant,
     pub(crate) publishes: Vec<Publish>,
     /// Whether the client said goodbye.
     pub(crate) disconnected: bool,
@@ -81,7 +80,6 @@ impl Record {
         sessions.push(Session {
             client_id: connect.client_id,
             will: connect.will,
-            began: Instant::now(),
             publishes: Vec::new(),
             disconnected: false,
             ended: None,
