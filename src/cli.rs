@@ -18,8 +18,9 @@ Examples:
   fieldgate --config /etc/fieldgate/config.toml --set mqtt.qos=2
                                                set any key of the configuration
 
-Configuration, a later one wins: defaults, config.toml, environment (FIELDGATE_MQTT_QOS sets
-mqtt.qos; secrets also MQTT_PASSWORD and INFLUXDB_TOKEN), flags. All keys: config.toml.example.
+Configuration, a later one wins: defaults, config.toml, credentials of systemd, environment
+(FIELDGATE_MQTT_QOS sets mqtt.qos; secrets also MQTT_PASSWORD and INFLUXDB_TOKEN), flags.
+All keys: config.toml.example.
 
 Exit codes:
   0  ended as asked
