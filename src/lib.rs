@@ -9,8 +9,10 @@
 //!
 //! Data flows in one direction. Live data and backlog are the same thing: a sink that reads the
 //! journal from its cursor. A module may use those before it in this order:
-//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `commands`.
+//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `api` <
+//! `commands`.
 
+pub mod api;
 pub mod backoff;
 pub mod cli;
 pub mod commands;

@@ -1,11 +1,14 @@
 //! `fieldgate run`: the gateway itself.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
@@ -29,6 +32,9 @@ pub enum RunError {
     /// The gateway cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP API cannot start.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The system lacks something.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -61,6 +67,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
 }
 
 async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {
+    let api = match &config.api {
+        Some(api) => Some(Server::bind(api).await?),
+        None => None,
+    };
     let mut interrupts = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     let pipeline = Pipeline::start(config, activity)?;
     let handle = pipeline.handle();
@@ -69,11 +79,22 @@ async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, Ru
             tracing::warn!(error = %error, "A stop signal cannot be watched.");
         }
     }
+    let end_of_api = CancellationToken::new();
+    let api = api.map(|server| {
+        let observer = Arc::new(handle.clone());
+        tokio::spawn(server.serve(observer, end_of_api.clone()))
+    });
     let signals = tokio::spawn(forward_signals(interrupts, handle.clone()));
     let metrics = tokio::spawn(log_metrics(handle));
     let outcome = pipeline.run().await;
     signals.abort();
     metrics.abort();
+    end_of_api.cancel();
+    if let Some(api) = api
+        && let Err(error) = api.await
+    {
+        tracing::error!(error = %error, "The HTTP API failed.");
+    }
     Ok(outcome)
 }
 

@@ -6,6 +6,8 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod api;
+mod commands;
 mod fixtures;
 mod influx_client;
 mod support;

@@ -23,6 +23,7 @@ pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
 pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
 pub(crate) use nix::sys::signal::Signal;
+pub(crate) use port::Port;
 pub(crate) use pty::Pty;
 pub(crate) use subscriber::{Subscriber, SubscriberOptions};
 pub(crate) use tcp_proxy::TcpProxy;

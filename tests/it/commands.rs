@@ -1,0 +1,1 @@
+//! The commands beside `run`, as a user calls them.
