@@ -80,6 +80,10 @@ pub(super) const SELECT_PACKETS: &str =
     "SELECT sequence, total, count, received, event_time, checksum, readings
     FROM packets WHERE sequence > ?1 ORDER BY sequence";
 
+/// The first and the last sequence. Asked for in one `SELECT` both would cost a walk over all rows.
+pub(super) const SELECT_BOUNDS: &str =
+    "SELECT (SELECT min(sequence) FROM packets), (SELECT max(sequence) FROM packets)";
+
 const SELECT_CURSORS: &str = "SELECT sink, sequence, total, enabled, checksum FROM cursors";
 
 /// What is stored, from the place before the first row to the place behind the last.
@@ -530,7 +534,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
 }
 
 /// Finds out whose database this is; makes it ours when it is empty.
-fn check_identity(connection: &Connection) -> Result<(), Fault> {
+pub(super) fn check_identity(connection: &Connection) -> Result<(), Fault> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
@@ -834,6 +838,6 @@ fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn natural(value: i64) -> Result<u64, Fault> {
+pub(super) fn natural(value: i64) -> Result<u64, Fault> {
     u64::try_from(value).map_err(|_| Fault::Damaged(format!("a negative number: {value}")))
 }
