@@ -17,6 +17,8 @@ pub mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod journal;
 pub mod logging;
 pub mod monitor;

@@ -15,5 +15,6 @@ mod routes;
 mod server;
 
 pub use client::{Client, ClientError};
+pub(crate) use parameters::{TIME_FORMS, parse_time};
 pub use prometheus::render as render_metrics;
 pub use server::{ApiError, Server};

@@ -49,6 +49,11 @@ pub enum RunError {
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
+    run_with(&config)
+}
+
+/// Runs a gateway that is configured so, until it is told to stop or its input ends.
+pub(super) fn run_with(config: &Config) -> Result<(), RunError> {
     let activity = Activity::default();
     let _logging = logging::start(&config.log, activity.log.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
@@ -60,10 +65,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(run_pipeline(&config, activity))?;
+    let outcome = runtime.block_on(run_pipeline(config, activity))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
-    finish(outcome, &config)
+    finish(outcome, config)
 }
 
 async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {

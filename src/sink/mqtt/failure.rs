@@ -7,7 +7,7 @@ use rumqttc::{ConnectReturnCode, ConnectionError, StateError};
 use crate::sink::Failure;
 
 /// Puts a failure into words.
-pub(super) fn explain(error: &ConnectionError) -> Failure {
+pub(crate) fn explain(error: &ConnectionError) -> Failure {
     match error {
         ConnectionError::ConnectionRefused(code) => refused(*code),
         ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => {
