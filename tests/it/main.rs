@@ -8,6 +8,7 @@
 
 mod bounds;
 mod configuration;
+mod assets;
 mod crash;
 mod delivery;
 mod disk;
