@@ -6,9 +6,9 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod assets;
 mod bounds;
 mod configuration;
-mod assets;
 mod crash;
 mod delivery;
 mod disk;
@@ -23,3 +23,4 @@ mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod tls;

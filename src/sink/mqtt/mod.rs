@@ -8,6 +8,9 @@ mod delivery;
 mod failure;
 mod flight;
 mod message;
+mod options;
 
 pub use delivery::MqttDelivery;
+pub use failure::explain;
 pub use message::TopicMap;
+pub use options::options;
