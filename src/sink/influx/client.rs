@@ -79,6 +79,12 @@ impl Client {
         })
     }
 
+    /// The client beneath, for what the gateway itself does not do. With gzip it says of all that it
+    /// sends that it is compressed.
+    pub fn influxdb(&self) -> &influxdb2::Client {
+        &self.influxdb
+    }
+
     /// Whether the server answers at all; the error says why not. What it says of its health is no
     /// proof either way: VictoriaMetrics and InfluxDB 3 answer in plain text.
     pub async fn reach(&self) -> Result<(), String> {
