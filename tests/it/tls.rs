@@ -71,16 +71,16 @@ impl Broker {
     }
 
     fn ca(&self) -> String {
-        format!("ca_file = {:?}\n", self.authority.ca_file())
+        format!("ca_file = \"{}\"\n", self.authority.ca_file().display())
     }
 
     fn gateway(&self, host: &str, port: &Port, keys: &str) -> Fieldgate {
         let (user, password) = USER;
         std::fs::write(self.folder.path().join("password"), password).unwrap();
         gateway(&format!(
-            "broker_url = \"mqtts://{host}:{}\"\nusername = \"{user}\"\npassword_file = {:?}\n{keys}",
+            "broker_url = \"mqtts://{host}:{}\"\nusername = \"{user}\"\npassword_file = \"{}\"\n{keys}",
             port.number(),
-            self.folder.path().join("password"),
+            self.folder.path().join("password").display(),
         ))
     }
 }
@@ -136,8 +136,9 @@ fn readings_arrive_over_tls() {
     let subscriber = broker.subscribe();
     let client = broker.authority.client("gateway");
     let identity = format!(
-        "client_certificate = {:?}\nclient_key = {:?}\n",
-        client.certificate, client.key
+        "client_certificate = \"{}\"\nclient_key = \"{}\"\n",
+        client.certificate.display(),
+        client.key.display()
     );
     for (host, port, keys) in [
         ("localhost", &broker.good, String::new()),
@@ -167,11 +168,13 @@ fn what_is_wrong_with_a_certificate_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let impostor = Authority::new(folder.path(), "authority");
     let ca = broker.ca();
-    let trust = |authority: &Authority| format!("ca_file = {:?}\n", authority.ca_file());
+    let trust =
+        |authority: &Authority| format!("ca_file = \"{}\"\n", authority.ca_file().display());
     let foreign = stranger.client("foreign");
     let foreign = format!(
-        "{ca}client_certificate = {:?}\nclient_key = {:?}\n",
-        foreign.certificate, foreign.key
+        "{ca}client_certificate = \"{}\"\nclient_key = \"{}\"\n",
+        foreign.certificate.display(),
+        foreign.key.display()
     );
     let untrusted = "the broker's certificate is signed by nobody who is trusted: set mqtt.ca_file";
     for (host, port, keys, reason) in [
@@ -273,7 +276,7 @@ fn readings_arrive_over_websocket() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new(folder.path(), "authority");
     let signed = authority.server("good", &["localhost"]);
-    let ca = format!("ca_file = {:?}\n", authority.ca_file());
+    let ca = format!("ca_file = \"{}\"\n", authority.ca_file().display());
     for (tls, scheme, path, keys) in [
         (None, "ws", "", ""),
         (Some(&signed), "wss", "/other/path", &*ca),
@@ -304,9 +307,9 @@ fn a_websocket_that_cannot_be_trusted_or_is_none_is_told() {
         },
     );
     let untrusted = format!(
-        "broker_url = \"wss://localhost:{}\"\nca_file = {:?}\n",
+        "broker_url = \"wss://localhost:{}\"\nca_file = \"{}\"\n",
         front.port(),
-        stranger.ca_file()
+        stranger.ca_file().display()
     );
     let plain = format!("broker_url = \"ws://localhost:{}\"\n", broker.port());
     for (mqtt, reason) in [
@@ -338,7 +341,8 @@ fn points_arrive_over_https() {
         gateway.write_stdin(b"\n");
         gateway
     };
-    let trust = |authority: &Authority| format!("ca_file = {:?}\n", authority.ca_file());
+    let trust =
+        |authority: &Authority| format!("ca_file = \"{}\"\n", authority.ca_file().display());
     let front = |signed: &Signed| {
         let tls = Some(signed);
         let options = FrontOptions {

@@ -67,7 +67,7 @@ fn build(config: &Tls) -> Result<TlsConfiguration, String> {
     let verifier = verifier(trusted, &provider, config.server_name.as_deref())?;
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(unsupported)?
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut client = match &config.identity {
@@ -113,10 +113,6 @@ fn verifier(
     let name = ServerName::try_from(name.to_owned());
     let name = name.map_err(|error| format!("cannot use mqtt.server_name: {error}"))?;
     Ok(Arc::new(ByName { verifier, name }))
-}
-
-fn unsupported(error: rustls::Error) -> String {
-    format!("TLS cannot be set up: {error}")
 }
 
 /// The client knows one name alone, which it also connects to: this one checks for another.

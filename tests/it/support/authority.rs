@@ -46,7 +46,7 @@ impl Authority {
     /// A server's certificate for these names.
     pub(crate) fn server(&self, file: &str, names: &[&str]) -> Signed {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.sign(file, CertificateParams::new(names).unwrap())
+        self.sign(file, &CertificateParams::new(names).unwrap())
     }
 
     /// A server's certificate for `localhost` that was good until the end of 2020.
@@ -54,7 +54,7 @@ impl Authority {
         let mut params = CertificateParams::new(["localhost".into()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2020, 12, 31);
-        self.sign(file, params)
+        self.sign(file, &params)
     }
 
     /// A client's certificate.
@@ -62,10 +62,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(name, params)
+        self.sign(name, &params)
     }
 
-    fn sign(&self, file: &str, params: CertificateParams) -> Signed {
+    fn sign(&self, file: &str, params: &CertificateParams) -> Signed {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let signed = Signed {
