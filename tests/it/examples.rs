@@ -20,7 +20,12 @@ fn example(name: &str) -> PathBuf {
         cargo.args(profile.ends_with("release").then_some("--release"));
         // What cargo tells the tests would have it build some dependencies anew for the examples.
         for (name, _) in std::env::vars_os() {
-            let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"];
+            let told = [
+                "CARGO_PKG_",
+                "CARGO_MANIFEST_",
+                "CARGO_CRATE_",
+                "CARGO_BIN_",
+            ];
             let name = name.to_string_lossy();
             if told.iter().any(|begin| name.starts_with(begin)) {
                 cargo.env_remove(&*name);

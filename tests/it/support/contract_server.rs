@@ -228,7 +228,8 @@ impl Shared {
             point.measurement == measurement && point.value.total_cmp(&value).is_eq()
         };
         for point in points.iter().filter(is_asked) {
-            table += &format!(",,0,{},{}\r\n", point.value, point.measurement);
+            let (value, measurement) = (point.value, &point.measurement);
+            table.extend([",,0,", &value.to_string(), ",", measurement, "\r\n"]);
         }
         Response::new(200, &table)
     }
