@@ -7,12 +7,14 @@
 )]
 
 mod api;
+mod assets;
 mod bounds;
 mod commands;
 mod configuration;
 mod crash;
 mod delivery;
 mod disk;
+mod examples;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
@@ -20,7 +22,9 @@ mod logs;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod secrets;
 mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod tls;

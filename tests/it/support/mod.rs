@@ -3,8 +3,10 @@
 //! A fixture ends what it started when it is dropped, also when its test fails, and then prints
 //! what its program had to say.
 
+mod authority;
 mod contract_server;
 mod fieldgate;
+mod front;
 mod gateway;
 mod http;
 mod line_protocol;
@@ -21,8 +23,10 @@ mod victoria_metrics;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use authority::{Authority, Signed};
 pub(crate) use contract_server::{ContractServer, Reply};
 pub(crate) use fieldgate::Fieldgate;
+pub(crate) use front::{Front, FrontOptions};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
