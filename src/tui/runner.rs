@@ -143,8 +143,7 @@ fn run(
     runtime: tokio::runtime::Handle,
 ) -> io::Result<()> {
     let guard = TerminalGuard::take()?;
-    let mut screen = terminal::screen()?;
-    screen.clear()?;
+    let screen = terminal::screen()?;
     let Size { width, height } = screen.size()?;
     let mut runner = Runner {
         app: App::new(theme, Size::new(width, height), Timestamp::now()),
@@ -169,7 +168,7 @@ impl Runner<'_> {
             }
             if self.control.0.was_continued.swap(false, Ordering::SeqCst) {
                 terminal::take_over()?;
-                self.screen.clear()?;
+                terminal::repaint(&mut self.screen)?;
                 self.app.is_changed = true;
             }
             let now = Instant::now();
@@ -257,7 +256,7 @@ impl Runner<'_> {
         for effect in effects {
             match effect {
                 Effect::Suspend => self.suspend()?,
-                Effect::Repaint => self.screen.clear()?,
+                Effect::Repaint => terminal::repaint(&mut self.screen)?,
                 Effect::Leave => self.is_left = true,
                 effect => self.ask(effect),
             }
@@ -302,7 +301,7 @@ impl Runner<'_> {
             // the process stands still.
             thread::sleep(Duration::from_millis(100));
         })?;
-        self.screen.clear()?;
+        terminal::repaint(&mut self.screen)?;
         self.app.is_changed = true;
         Ok(())
     }

@@ -9,3 +9,4 @@
 mod fixtures;
 mod influx_client;
 mod support;
+mod terminal;

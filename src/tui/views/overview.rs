@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
 use super::layout::Areas;
-use super::{filter_note, link_title, mark_row, put, spread, state_look};
+use super::{link_title, mark_row, put, spread, state_look};
 use crate::monitor::{LatestValue, LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
 use crate::telemetry::Timestamp;
 use crate::tui::state::{Alarm, App, Flow, Focus, Freshness};
@@ -26,11 +26,11 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             .and_then(|snapshot| snapshot.link(link))
             .is_some_and(|status| status.state == LinkState::Up);
         let (arrow, role) = if is_up {
-            ("──▶", Role::Good)
+            ("─▶", Role::Good)
         } else {
-            ("╌╌▶", Role::Dim)
+            ("╌▶", Role::Dim)
         };
-        let area = Rect::new(to.x.saturating_sub(4), to.y + 1, 4, 1);
+        let area = Rect::new(to.x.saturating_sub(3), to.y + 1, 3, 1);
         put(
             buffer,
             area,
@@ -186,17 +186,14 @@ fn sink_lines<'a>(
     };
     let activity = retry(&sink.link, app.now).or_else(|| {
         let left = app.observed.time_left(sink)?;
-        Some(format!("draining, {} left", duration(left)))
+        Some(format!("drains in {}", duration(left)))
     });
     let share = sink.queue_depth as f64 * 100.0 / bound.max(1) as f64;
     let mut lines = vec![
         Line::styled(activity.unwrap_or_default(), theme.style(Role::Warn)),
         spread(
             vec![Span::raw(count(sink.queue_depth))],
-            vec![Span::styled(
-                format!("of {} waiting", short_count(bound)),
-                theme.style(Role::Dim),
-            )],
+            vec![Span::styled("waiting".to_owned(), theme.style(Role::Dim))],
             cells,
         ),
         spread(
@@ -204,11 +201,14 @@ fn sink_lines<'a>(
                 gauge(
                     sink.queue_depth,
                     bound,
-                    usize::from(cells).saturating_sub(6),
+                    usize::from(cells).saturating_sub(13),
                 ),
                 theme.style(depth_role),
             )],
-            vec![Span::styled(percent(share), theme.style(Role::Dim))],
+            vec![Span::styled(
+                format!("{} of {}", percent(share), short_count(bound)),
+                theme.style(Role::Dim),
+            )],
             cells,
         ),
         spread(
@@ -225,14 +225,13 @@ fn sink_lines<'a>(
         outcome_line(theme, sink, cells),
     ];
     let lost = [(sink.dropped, "dropped"), (sink.rejected, "rejected")];
-    let lost: Vec<String> = lost
-        .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, what)| format!("{} {what}", short_count(number)))
-        .collect();
-    if !lost.is_empty() {
-        let text = format!("✖ {}", lost.join(", "));
-        lines.push(Line::styled(text, theme.style(Role::Bad)));
+    for (number, what) in lost.into_iter().filter(|(number, _)| *number > 0) {
+        let style = theme.style(Role::Bad);
+        lines.push(spread(
+            vec![Span::styled(format!("✖ {}", short_count(number)), style)],
+            vec![Span::styled(what, style)],
+            cells,
+        ));
     }
     lines
 }
@@ -312,7 +311,8 @@ fn percent(share: f64) -> String {
 fn short_count(number: u64) -> String {
     match number {
         0..100_000 => count(number),
-        100_000..10_000_000 => format!("{}k", count(number / 1_000)),
+        100_000..1_000_000 => format!("{}k", count(number / 1_000)),
+        1_000_000..10_000_000 => format!("{:.1}M", number as f64 / 1e6),
         10_000_000..10_000_000_000 => format!("{}M", count(number / 1_000_000)),
         _ => format!("{}G", count(number / 1_000_000_000)),
     }
@@ -332,8 +332,8 @@ struct Columns {
 /// Value: digits, point, three decimals.
 const DECIMALS: usize = 3;
 
-/// `◌ stale 3m 20s`
-const HEARD: usize = 14;
+/// `✖ offline 1h 01m`
+const HEARD: usize = 16;
 
 impl Columns {
     fn of(width: u16) -> Self {
@@ -393,7 +393,7 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
     let mut text = format!(
         "  {} {:>digits$}{:rest$} {} ",
         fitted(
-            &names_heading(app, area, &columns),
+            &names_heading(app, &columns),
             columns.node + 1 + columns.metric
         ),
         "value",
@@ -406,11 +406,10 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
         text += &format!("{} ", fitted("trend", columns.trend));
     }
     text += &format!(
-        "{} {:>limits$}  {:>limits$}{}",
+        "{} {:>limits$}  {:>limits$}",
         fitted("heard", HEARD),
         "min",
         "max",
-        filter_note(&app.table.filter),
         limits = limit - 2,
     );
     put(
@@ -422,10 +421,13 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
 }
 
 /// Names of the first two columns, or which rows of how many are shown.
-fn names_heading(app: &App, heading: Rect, columns: &Columns) -> String {
+fn names_heading(app: &App, columns: &Columns) -> String {
     let all = app.rows().len();
     let height = usize::from(Areas::of(app).list.height);
-    if all <= height || heading.height == 0 {
+    if !app.table.filter.is_empty() {
+        return format!("filter: {}", app.table.filter);
+    }
+    if all <= height {
         return format!("{} metric", fitted("node", columns.node));
     }
     let top = app.shown_top(height);
