@@ -131,7 +131,7 @@ struct Runner<'a> {
     control: &'a Control,
     runtime: tokio::runtime::Handle,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-    guard: TerminalGuard,
+    _guard: TerminalGuard,
     screen: terminal::Screen,
     is_left: bool,
 }
@@ -151,7 +151,7 @@ fn run(
         control,
         runtime,
         answers: mpsc::channel(),
-        guard,
+        _guard: guard,
         screen,
         is_left: false,
     };
@@ -291,7 +291,7 @@ impl Runner<'_> {
 
     /// Stops all that the shell started with this process, as Ctrl+Z does elsewhere.
     fn suspend(&mut self) -> io::Result<()> {
-        self.guard.suspend(|| {
+        terminal::lend(|| {
             println!("fieldgate is suspended: nothing is received until fg brings it back.");
             let own_group = Pid::from_raw(0);
             if let Err(error) = kill(own_group, Signal::SIGTSTP) {

@@ -41,13 +41,6 @@ impl TerminalGuard {
         take_over()?;
         Ok(guard)
     }
-
-    /// Gives the terminal back for a while.
-    pub(super) fn suspend(&self, meanwhile: impl FnOnce()) -> io::Result<()> {
-        give_back();
-        meanwhile();
-        take_over()
-    }
 }
 
 impl Drop for TerminalGuard {
@@ -69,6 +62,13 @@ pub(super) fn screen() -> io::Result<Screen> {
 pub(super) fn repaint(screen: &mut Screen) -> io::Result<()> {
     let size = screen.size()?;
     screen.resize(Rect::new(0, 0, size.width, size.height))
+}
+
+/// Gives the terminal back for a while.
+pub(super) fn lend(meanwhile: impl FnOnce()) -> io::Result<()> {
+    give_back();
+    meanwhile();
+    take_over()
 }
 
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.

@@ -218,7 +218,7 @@ fn a_metric_is_charted_out_of_the_journal() {
             .all(|effect| matches!(effect, Effect::History(..)))
     );
     let key: MetricKey = ("greenhouse-north-bench-7".into(), "humidity".into());
-    assert_eq!(app.charts.picked, [key.clone()]);
+    assert_eq!(app.charts.picked, [key]);
     press(&mut app, "⏎");
     assert_eq!(app.page, Page::Charts);
     press(&mut app, "+++");

@@ -175,7 +175,7 @@ fn stretch(app: &App) -> (i64, i64) {
 
 /// Names, and the values at the cursor or the newest ones.
 fn draw_legend(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let mut line = Line::styled(
         format!(" {}", fitted(&panel.unit, usize::from(LABELS) - 2)),
         theme.style(Role::Title),

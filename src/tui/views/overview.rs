@@ -43,7 +43,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 }
 
 fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let is_focused = app.focus == Focus::Link(link);
     let (frame, title) = if is_focused {
         (theme.style(Role::Accent), theme.style(Role::Accent))
@@ -96,7 +96,7 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
     }
 }
 
-fn state_line<'a>(theme: &Theme, status: &LinkStatus, now: Timestamp, cells: u16) -> Line<'a> {
+fn state_line<'a>(theme: Theme, status: &LinkStatus, now: Timestamp, cells: u16) -> Line<'a> {
     let (glyph, role) = state_look(&status.state);
     let text = format!("{glyph} {}", status.state.word());
     let since = if status.state == LinkState::Disabled {
@@ -130,7 +130,7 @@ fn source_lines<'a>(
     status: &LinkStatus,
     cells: u16,
 ) -> Vec<Line<'a>> {
-    let theme = &app.theme;
+    let theme = app.theme;
     let telemetry = &snapshot.telemetry;
     let pair = |left: String, right: String| {
         spread(
@@ -174,7 +174,7 @@ fn sink_lines<'a>(
     sink: &SinkSnapshot,
     cells: u16,
 ) -> Vec<Line<'a>> {
-    let theme = &app.theme;
+    let theme = app.theme;
     let bound = snapshot.journal.max_messages;
     let Flow { inward, outward } = app.observed.flow(sink.sink);
     let depth_role = if sink.queue_depth.saturating_mul(10) >= bound.saturating_mul(9) {
@@ -236,7 +236,7 @@ fn sink_lines<'a>(
     lines
 }
 
-fn outcome_line<'a>(theme: &Theme, sink: &SinkSnapshot, cells: u16) -> Line<'a> {
+fn outcome_line<'a>(theme: Theme, sink: &SinkSnapshot, cells: u16) -> Line<'a> {
     let failed_role = if sink.failed > 0 {
         Role::Warn
     } else {
@@ -256,7 +256,7 @@ fn outcome_line<'a>(theme: &Theme, sink: &SinkSnapshot, cells: u16) -> Line<'a> 
 }
 
 /// The last error in plain words, in as many rows as are left.
-fn error_lines<'a>(theme: &Theme, status: &LinkStatus, cells: u16, rows: usize) -> Vec<Line<'a>> {
+fn error_lines<'a>(theme: Theme, status: &LinkStatus, cells: u16, rows: usize) -> Vec<Line<'a>> {
     let (Some(error), true) = (&status.last_error, rows > 0) else {
         return Vec::new();
     };
@@ -403,15 +403,16 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
         rest = value - columns.digits,
     );
     if columns.trend > 0 {
-        text += &format!("{} ", fitted("trend", columns.trend));
+        text += &fitted("trend", columns.trend + 1);
     }
-    text += &format!(
+    let limits = format!(
         "{} {:>limits$}  {:>limits$}",
         fitted("heard", HEARD),
         "min",
         "max",
         limits = limit - 2,
     );
+    text += &limits;
     put(
         buffer,
         area,
@@ -462,13 +463,13 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
             &value_line(app, latest, &columns, is_selected),
         );
         if is_selected {
-            mark_row(buffer, area, row, &app.theme);
+            mark_row(buffer, area, row, app.theme);
         }
     }
 }
 
 fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bool) -> Line<'a> {
-    let theme = &app.theme;
+    let theme = app.theme;
     let freshness = app.observed.freshness(&latest.node, app.now);
     let alarm = Alarm::of(latest);
     let age = duration(app.now.since(latest.received));
