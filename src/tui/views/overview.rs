@@ -12,7 +12,7 @@ use crate::telemetry::Timestamp;
 use crate::tui::state::{Alarm, App, Flow, Focus, Freshness};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
-    aligned, bytes, count, cut, duration, escape_text, fitted, gauge, rate, sparkline,
+    aligned, bytes, count, cut, duration, escape_text, fitted, gauge, rate, sparkline, width,
 };
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
@@ -188,6 +188,8 @@ fn sink_lines<'a>(
         let left = app.observed.time_left(sink)?;
         Some(format!("drains in {}", duration(left)))
     });
+    // As wide as it can become, so that the gauge keeps its length.
+    let share_cells = width(&format!("100 % of {} ", short_count(bound)));
     let share = sink.queue_depth as f64 * 100.0 / bound.max(1) as f64;
     let mut lines = vec![
         Line::styled(activity.unwrap_or_default(), theme.style(Role::Warn)),
@@ -201,7 +203,7 @@ fn sink_lines<'a>(
                 gauge(
                     sink.queue_depth,
                     bound,
-                    usize::from(cells).saturating_sub(13),
+                    usize::from(cells).saturating_sub(share_cells),
                 ),
                 theme.style(depth_role),
             )],
@@ -278,7 +280,7 @@ pub(super) fn wrap(text: &str, cells: usize, rows: usize) -> Vec<String> {
     let mut rest = text;
     while !rest.is_empty() && lines.len() + 1 < rows {
         let whole = cut(rest, cells + 1);
-        if whole == rest && crate::tui::widgets::width(rest) <= cells {
+        if whole == rest && width(rest) <= cells {
             break;
         }
         let fitting = whole.trim_end_matches('…');
