@@ -38,7 +38,7 @@ fn panels(app: &App) -> Vec<Panel> {
             let mut all = snapshot.latest.iter();
             all.find(|latest| latest.node == key.0 && latest.metric == key.1)
         });
-        let unit = latest.map_or("", super::overview::unit).to_owned();
+        let unit = latest.map_or("", super::table::unit).to_owned();
         match panels.iter_mut().find(|panel| panel.unit == unit) {
             Some(panel) => panel.metrics.push((number, key)),
             None => panels.push(Panel {

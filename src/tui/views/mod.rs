@@ -16,6 +16,7 @@ mod log;
 mod overlay;
 mod overview;
 mod status;
+mod table;
 mod traffic;
 
 #[cfg(test)]
