@@ -27,4 +27,5 @@ mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod terminal;
 mod tls;
