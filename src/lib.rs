@@ -3,7 +3,7 @@
 //! ```text
 //! source ─bytes→ framer ─frames→ decoder ─packets→ journal ─┬→ mqtt sink ──→ broker
 //!                                                           └→ influx sink → InfluxDB
-//! every stage reports to → monitor (counters, link states, latest values) → snapshot → log
+//! every stage reports to → monitor (counters, link states, latest values) → snapshot → log | HTTP API
 //! operator → command → the stage that it names
 //! ```
 //!

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogOutput, LogRotation};
 use crate::monitor::{LogEntry, LogLevel, Ring};
@@ -42,6 +42,9 @@ pub enum LoggingError {
         /// What is wrong with it.
         error: tracing_subscriber::filter::ParseError,
     },
+    /// The level cannot be changed.
+    #[error("cannot change the log level: {0}")]
+    Reload(reload::Error),
     /// Somebody else logs already.
     #[error("logging was set up before: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -52,11 +55,42 @@ pub enum LoggingError {
 #[must_use = "lines are lost when it is dropped early"]
 pub struct LoggingGuard {
     _workers: Vec<WorkerGuard>,
+    level: LevelSwitch,
+}
+
+/// Changes which lines are written.
+#[derive(Debug, Clone, Default)]
+pub struct LevelSwitch(Vec<reload::Handle<EnvFilter, Registry>>);
+
+impl LoggingGuard {
+    /// What changes which lines are written.
+    pub fn level(&self) -> LevelSwitch {
+        self.level.clone()
+    }
+}
+
+impl LevelSwitch {
+    /// From now on writes the lines of this level.
+    pub fn set(&self, config: &Log) -> Result<(), LoggingError> {
+        for filter in &self.0 {
+            filter
+                .reload(own_filter(config)?)
+                .map_err(LoggingError::Reload)?;
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, config: &Log) -> Result<reload::Layer<EnvFilter, Registry>, LoggingError> {
+        let (filter, handle) = reload::Layer::new(own_filter(config)?);
+        self.0.push(handle);
+        Ok(filter)
+    }
 }
 
 /// Begins to log; `ring` gets every line as well.
 pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
+    let mut level = LevelSwitch::default();
     let mut layers = Vec::new();
     let (writer, is_terminal) = match config.output {
         LogOutput::Stdout => (
@@ -70,7 +104,7 @@ pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, Lo
     };
     let is_coloured =
         is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    layers.push(layer(config, writer, is_coloured)?);
+    layers.push(layer(config, level.filter(config)?, writer, is_coloured));
     if let Some(dir) = &config.dir {
         let files = RollingFileAppender::builder()
             .rotation(match config.rotation {
@@ -86,11 +120,20 @@ pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, Lo
                 dir: dir.display().to_string(),
                 error,
             })?;
-        layers.push(layer(config, non_blocking(files, &mut workers), false)?);
+        let filter = level.filter(config)?;
+        layers.push(layer(
+            config,
+            filter,
+            non_blocking(files, &mut workers),
+            false,
+        ));
     }
-    layers.push(RingLayer(ring).with_filter(own_filter(config)?).boxed());
+    layers.push(RingLayer(ring).with_filter(level.filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
-    Ok(LoggingGuard { _workers: workers })
+    Ok(LoggingGuard {
+        _workers: workers,
+        level,
+    })
 }
 
 fn non_blocking(
@@ -106,19 +149,19 @@ fn non_blocking(
 
 fn layer<W>(
     config: &Log,
+    filter: reload::Layer<EnvFilter, Registry>,
     writer: W,
     is_coloured: bool,
-) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LoggingError>
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     Registry: for<'span> LookupSpan<'span>,
 {
-    let filter = own_filter(config)?;
     let lines = fmt::layer().with_writer(writer).with_ansi(is_coloured);
-    Ok(match config.format {
+    match config.format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    }
 }
 
 fn own_filter(config: &Log) -> Result<EnvFilter, LoggingError> {

@@ -13,5 +13,5 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
     })?;
     let config = demo.config().map_err(DemoError::Config)?;
     print(format!("{}\n\n", demo.introduction()).as_bytes())?;
-    run_with(&config).map_err(|error: RunError| error.into())
+    run_with(&config, None).map_err(|error: RunError| error.into())
 }

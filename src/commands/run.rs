@@ -8,11 +8,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::{reload, service};
 use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
-use crate::logging::{self, LoggingError};
+use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
 use crate::source::SourceError;
@@ -48,14 +49,17 @@ pub enum RunError {
 
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
-    let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
-    run_with(&config)
+    let overrides = arguments.config.overrides();
+    let read = move || config::load(&overrides, &Environment::of_process());
+    let config = read()?;
+    run_with(&config, Some(Box::new(read)))
 }
 
-/// Runs a gateway that is configured so, until it is told to stop or its input ends.
-pub(super) fn run_with(config: &Config) -> Result<(), RunError> {
+/// Runs a gateway that is configured so, until it is told to stop or its input ends. With `read`, the
+/// configuration is read again at SIGHUP.
+pub(super) fn run_with(config: &Config, read: Option<reload::Read>) -> Result<(), RunError> {
     let activity = Activity::default();
-    let _logging = logging::start(&config.log, activity.log.clone())?;
+    let logging = logging::start(&config.log, activity.log.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
     for line in config.summary() {
         tracing::info!("{line}");
@@ -65,13 +69,18 @@ pub(super) fn run_with(config: &Config) -> Result<(), RunError> {
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(run_pipeline(config, activity))?;
+    let outcome = runtime.block_on(run_pipeline(config, activity, read, logging.level()))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     finish(outcome, config)
 }
 
-async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {
+async fn run_pipeline(
+    config: &Config,
+    activity: Activity,
+    read: Option<reload::Read>,
+    level: LevelSwitch,
+) -> Result<Outcome, RunError> {
     let api = match &config.api {
         Some(api) => Some(Server::bind(api).await?),
         None => None,
@@ -90,10 +99,24 @@ async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, Ru
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
     let signals = tokio::spawn(forward_signals(interrupts, handle.clone()));
-    let metrics = tokio::spawn(log_metrics(handle));
+    let metrics = tokio::spawn(log_metrics(handle.clone()));
+    let reload = read.map(|read| {
+        tokio::spawn(reload::at_hangup(
+            config.clone(),
+            read,
+            level,
+            handle.clone(),
+        ))
+    });
+    let alive = tokio::spawn(service::keep_alive(handle));
+    service::ready();
     let outcome = pipeline.run().await;
     signals.abort();
     metrics.abort();
+    alive.abort();
+    if let Some(reload) = reload {
+        reload.abort();
+    }
     end_of_api.cancel();
     if let Some(api) = api
         && let Err(error) = api.await
@@ -121,6 +144,7 @@ async fn forward_signals(
         } else {
             tracing::info!("Stopping; a second signal stops at once.");
         }
+        service::stopping();
         handle.stop(stop);
     }
 }

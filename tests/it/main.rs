@@ -10,4 +10,5 @@ mod api;
 mod commands;
 mod fixtures;
 mod influx_client;
+mod service;
 mod support;
