@@ -41,13 +41,14 @@ async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &H
             "log" if only_level_differs(&running, &new) => {
                 level.set(&new.log).map_err(|error| error.to_string())
             }
-            sink => match (settings(&running, sink), settings(&new, sink)) {
-                (Some(old), Some(new)) => replace(handle, &old, &new).await,
-                _ => {
+            sink => {
+                let both = (settings(&running, sink), settings(&new, sink));
+                let (Some(old), Some(new)) = both else {
                     need_restart.push(section);
                     continue;
-                }
-            },
+                };
+                replace(handle, &old, &new).await
+            }
         };
         match result {
             Ok(()) => changed.push(section),
