@@ -47,6 +47,8 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
         .spawn(move || {
             runtime.block_on(async {
                 let monitor = Arc::clone(lane.shared_monitor());
+                // Before anything else, so that a thread that blocks at once is missed, too.
+                monitor.pulses.beat(D::SINK.stage());
                 let pulse = tokio::spawn(beat(Arc::clone(&monitor), D::SINK.stage()));
                 run(delivery, lane).await;
                 // Not when it panicked: then its silence is noticed.
@@ -116,4 +118,67 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
         },
     );
     delay
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Instant;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::{self, Durability, JournalPath};
+    use crate::journal::Journal;
+    use crate::sink::{Directive, Wake};
+
+    /// Blocks its thread until it is told to go on, and then waits as it should.
+    struct Blocked(Receiver<()>);
+
+    impl Delivery for Blocked {
+        const SINK: SinkId = SinkId::Mqtt;
+
+        async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+            self.0.recv().unwrap();
+            while lane.wake(true).await != Wake::Leave {}
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_blocks_its_thread_is_noticed_and_one_that_waits_is_not() {
+        let config = config::Journal {
+            path: JournalPath::Memory,
+            max_messages: 10,
+            max_bytes: None,
+            durability: Durability::Normal,
+            history: Duration::ZERO,
+        };
+        let journal = Journal::open(&config, &[SinkId::Mqtt], "test").unwrap();
+        let monitor = Arc::new(Monitor::default());
+        let directive = watch::Sender::new(Directive::default());
+        let cursor = journal.cursor(SinkId::Mqtt).unwrap();
+        let lane = Lane::new(
+            SinkId::Mqtt,
+            cursor,
+            monitor.clone(),
+            directive.subscribe(),
+            10,
+        );
+        let (go_on, blocked) = channel();
+        let thread = spawn(Blocked(blocked), lane).unwrap();
+        let wait_for = |stage: Option<Stage>| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while monitor.pulses.stuck(2 * PULSE) != stage {
+                assert!(Instant::now() < deadline, "not {stage:?}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        wait_for(Some(Stage::Mqtt));
+        go_on.send(()).unwrap();
+        wait_for(None);
+        directive.send_modify(|directive| directive.abandon = true);
+        thread.join().unwrap();
+        assert!(monitor.pulses.rests(Stage::Mqtt));
+    }
 }
