@@ -11,6 +11,7 @@ mod configuration;
 mod crash;
 mod delivery;
 mod disk;
+mod documents;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
