@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS};
+use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -173,6 +173,13 @@ pub struct ConfigArguments {
     /// Log lines for people or as JSON [default: text]
     #[arg(long, value_name = "FORMAT", value_parser = log_formats(), help_heading = "Log")]
     log_format: Option<String>,
+
+    /// Colours of the terminal UI, for a dark or a light background [default: auto]
+    #[arg(long, value_name = "THEME", value_parser = tui_themes(), help_heading = "Terminal UI")]
+    theme: Option<String>,
+    /// Draw the terminal UI with ASCII characters alone
+    #[arg(long, help_heading = "Terminal UI")]
+    ascii: bool,
 }
 
 /// Standard input by the name that every Unix tool knows.
@@ -181,6 +188,10 @@ const STDIN: &str = "-";
 fn source_kinds() -> PossibleValuesParser {
     let names = SOURCE_KINDS.iter().map(|(name, _)| *name);
     PossibleValuesParser::new(names.chain([STDIN]))
+}
+
+fn tui_themes() -> PossibleValuesParser {
+    PossibleValuesParser::new(TUI_THEMES.iter().map(|(name, _)| *name))
 }
 
 fn log_formats() -> PossibleValuesParser {
@@ -196,6 +207,9 @@ impl ConfigArguments {
             overrides.assign(assignment);
         }
         self.override_source_kind(&mut overrides);
+        if self.ascii {
+            overrides.flag("--ascii", "tui.glyphs", "ascii");
+        }
         let flags = [
             ("--port", "source.port", &self.port),
             ("--usb-id", "source.usb_id", &self.usb_id),
@@ -216,6 +230,7 @@ impl ConfigArguments {
             ("--journal", "journal.path", &self.journal),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
+            ("--theme", "tui.theme", &self.theme),
         ];
         for (flag, key, value) in flags {
             if let Some(value) = value {

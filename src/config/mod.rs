@@ -29,7 +29,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use overrides::Overrides;
 pub use reader::KnownKey;
-pub use sections::LOG_FORMATS;
+pub use sections::{LOG_FORMATS, TUI_THEMES};
 pub use source::{SOURCE_KINDS, SourceKind};
 pub use types::*;
 

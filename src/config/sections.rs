@@ -9,7 +9,7 @@ use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput, LogRotation,
-    Metric, Mqtt, Qos, Telemetry,
+    Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
 use super::{source, value};
 
@@ -17,6 +17,13 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// As `humantime` counts: a year has 365.25 days.
 const TEN_YEARS: Duration = Duration::from_hours(10 * (365 * 24 + 6));
+
+/// The themes of the terminal UI by their names.
+pub const TUI_THEMES: [(&str, TuiTheme); 3] = [
+    ("auto", TuiTheme::Auto),
+    ("dark", TuiTheme::Dark),
+    ("light", TuiTheme::Light),
+];
 
 /// The log formats by their names.
 pub const LOG_FORMATS: [(&str, LogFormat); 2] =
@@ -31,6 +38,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     let journal = root.section("journal", journal);
     let telemetry = root.section("telemetry", telemetry);
     let log = root.section("log", log);
+    let tui = root.section("tui", tui);
     Some(Config {
         source: source?,
         mqtt,
@@ -38,6 +46,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
         journal: journal?,
         telemetry: telemetry?,
         log: log?,
+        tui: tui?,
         shutdown_timeout: shutdown_timeout?,
     })
 }
@@ -239,5 +248,19 @@ fn log(section: &mut Section<'_, '_>) -> Option<Log> {
         level: level?,
         format: format?,
         output: output?,
+    })
+}
+
+fn tui(section: &mut Section<'_, '_>) -> Option<Tui> {
+    let glyphs = &[
+        ("auto", TuiGlyphs::Auto),
+        ("unicode", TuiGlyphs::Unicode),
+        ("ascii", TuiGlyphs::Ascii),
+    ];
+    let theme = section.or("theme", "auto", &one_of(&TUI_THEMES));
+    let glyphs = section.or("glyphs", "auto", &one_of(glyphs));
+    Some(Tui {
+        theme: theme?,
+        glyphs: glyphs?,
     })
 }

@@ -21,6 +21,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// `[log]`.
     pub log: Log,
+    /// `[tui]`.
+    pub tui: Tui,
     /// How long a shutdown may take to deliver what is still on its way: top-level key
     /// `shutdown_timeout`.
     pub shutdown_timeout: Duration,
@@ -263,4 +265,35 @@ pub struct Log {
     pub format: LogFormat,
     /// Where lines go when no terminal UI runs.
     pub output: LogOutput,
+}
+
+/// Which colours the terminal UI uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TuiTheme {
+    /// What `COLORFGBG` says of the terminal, else dark.
+    Auto,
+    /// For a dark background.
+    Dark,
+    /// For a light background.
+    Light,
+}
+
+/// Which characters the terminal UI draws with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TuiGlyphs {
+    /// What `LC_ALL`, `LC_CTYPE` and `LANG` say the terminal shows.
+    Auto,
+    /// Lines, blocks and braille dots.
+    Unicode,
+    /// ASCII alone.
+    Ascii,
+}
+
+/// `[tui]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tui {
+    /// Which colours.
+    pub theme: TuiTheme,
+    /// Which characters.
+    pub glyphs: TuiGlyphs,
 }

@@ -16,6 +16,8 @@ pub enum Command {
     Hold(LinkId),
     /// Ends a hold.
     Release(LinkId),
-    /// Stops the gateway.
+    /// Begins or ends recording the raw stream.
+    Record(bool),
+    /// Stops the gateway; asked for once more, it stops at once.
     Quit,
 }
