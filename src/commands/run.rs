@@ -216,7 +216,7 @@ async fn received(signal: Option<&mut io::Result<Signal>>) {
     {
         return;
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 async fn log_metrics(handle: Handle) {

@@ -163,13 +163,13 @@ static PAGES: &[Binding] = &[
         &[char(' ')],
         Action::Freeze,
         "freeze",
-        "freeze the display, or go on; the gateway goes on anyway",
+        "freeze the display, or go on; the gateway goes on",
     ),
     bind(
         &[char('f')],
         Action::Flush,
         "flush",
-        "send what waits now, without waiting for a full batch",
+        "send what waits now, without a full batch",
     ),
     bind(
         &[char('r')],

@@ -15,6 +15,8 @@ mod keymap;
 mod runner;
 mod state;
 mod terminal;
+#[cfg(test)]
+mod testing;
 mod theme;
 mod update;
 mod views;

@@ -375,8 +375,7 @@ impl App {
         };
         self.level = LEVELS[to];
         self.log.follow();
-        let word = super::views::level_word(self.level).trim_end();
-        self.say(format!("Shown: {word} and graver."));
+        self.say(format!("Shown: {}.", super::views::levels(self.level)));
     }
 
     fn go_charts(&mut self, direction: Direction) {

@@ -89,14 +89,14 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
     let cursor = match app.charts.cursor {
         Some(at) => format!(
-            "  cursor {} UTC, {} ago",
+            "  cursor {}, {} ago",
             time_of_day(at),
             duration(app.now.since(at))
         ),
         None => String::new(),
     };
     let picked = if app.charts.picked.is_empty() {
-        "  (what is chosen on the Overview; c there picks)"
+        "  (pick more on Overview with c)"
     } else {
         ""
     };
@@ -106,7 +106,7 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
         ""
     };
     let span = duration(app.charts.span());
-    let text = format!(" last {span}{cursor}{picked}{more}");
+    let text = format!(" last {span}, times in UTC{cursor}{picked}{more}");
     put(
         buffer,
         area,
@@ -295,7 +295,7 @@ fn draw_axes(buffer: &mut Buffer, area: Rect, plot: Rect, app: &App, (low, high)
             } else {
                 f64::from(row) / f64::from(last)
             };
-            aligned(high - (high - low) * share, 6, 2)
+            tick_label(high - (high - low) * share, high - low)
         } else {
             " ".repeat(9)
         };
@@ -326,6 +326,24 @@ fn draw_axes(buffer: &mut Buffer, area: Rect, plot: Rect, app: &App, (low, high)
     }
     let place = Rect::new(area.x, plot.bottom(), area.width, 1);
     put(buffer, place, 0, &Line::styled(line, style));
+}
+
+/// A value at the axis, as exact as the stretch of values asks for.
+fn tick_label(value: f64, span: f64) -> String {
+    let digits = if span >= 20.0 {
+        0
+    } else if span >= 2.0 {
+        1
+    } else {
+        2
+    };
+    let scale = 10_f64.powi(digits);
+    let rounded = (value * scale).round() / scale;
+    if rounded.is_finite() && span > 0.02 {
+        aligned(rounded, 6, 2)
+    } else {
+        aligned(value, 6, 2)
+    }
 }
 
 fn draw_cursor(buffer: &mut Buffer, plot: Rect, app: &App) {

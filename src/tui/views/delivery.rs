@@ -12,7 +12,10 @@ use super::{filter_note, link_title, mark_row, put};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
 use crate::tui::state::App;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widgets::{count, escape_text, fitted, time_of_day};
+use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
+
+/// Cells before what was delivered.
+const WHAT: usize = 50;
 
 const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 
@@ -47,7 +50,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             buffer,
             areas.list,
             row,
-            &delivery_line(&app.theme, &line.entry),
+            &delivery_line(&app.theme, &line.entry, usize::from(areas.list.width)),
         );
         if selected == Some(index) {
             mark_row(buffer, areas.list, row, &app.theme);
@@ -65,7 +68,7 @@ pub(super) fn outcome_look(outcome: &DeliveryOutcome) -> (&'static str, &'static
     }
 }
 
-fn delivery_line<'a>(theme: &Theme, entry: &DeliveryEntry) -> Line<'a> {
+fn delivery_line<'a>(theme: &Theme, entry: &DeliveryEntry, cells: usize) -> Line<'a> {
     let (glyph, word, role) = outcome_look(&entry.outcome);
     let what = match &entry.outcome {
         DeliveryOutcome::Delivered => escape_text(&entry.what),
@@ -85,7 +88,7 @@ fn delivery_line<'a>(theme: &Theme, entry: &DeliveryEntry) -> Line<'a> {
             format!("{:>8}  ", latency(entry.latency)),
             theme.style(Role::Dim),
         ),
-        Span::raw(what),
+        Span::raw(cut(&what, cells.saturating_sub(WHAT))),
     ])
 }
 
@@ -127,7 +130,7 @@ fn histogram(buffer: &mut Buffer, area: Rect, theme: &Theme, sink: &SinkSnapshot
     let buckets = &sink.latency.buckets;
     let total: u64 = buckets.iter().sum();
     let mut title = vec![Span::styled(
-        format!(" {} latency", link_title(sink.sink.link())),
+        format!(" {}", link_title(sink.sink.link())),
         theme.style(Role::Title),
     )];
     let facts = if total == 0 {
@@ -135,7 +138,7 @@ fn histogram(buffer: &mut Buffer, area: Rect, theme: &Theme, sink: &SinkSnapshot
     } else {
         let mean = Duration::try_from_secs_f64(sink.latency.sum_seconds / total as f64);
         format!(
-            "  mean {}, half within {}",
+            "  mean {}, half < {}",
             mean.map_or_else(|_| "?".to_owned(), latency),
             median_bound(buckets, total)
         )
@@ -214,6 +217,6 @@ fn median_bound(buckets: &[u64], total: u64) -> String {
     });
     match reached.and_then(|index| LATENCY_BUCKETS.get(index)) {
         Some(bound) => latency(Duration::from_secs_f64(*bound)),
-        None => "more than an hour".to_owned(),
+        None => "∞".to_owned(),
     }
 }

@@ -8,7 +8,10 @@ use super::{filter_note, mark_row, put};
 use crate::monitor::{LogEntry, LogLevel};
 use crate::tui::state::App;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widgets::{escape_text, fitted, time_of_day};
+use crate::tui::widgets::{cut, escape_text, fitted, time_of_day};
+
+/// Cells before the message: time, level, module.
+const MESSAGE: usize = 10 + 5 + TARGET + 2;
 
 /// Cells for the module that wrote a line.
 const TARGET: usize = 12;
@@ -18,9 +21,9 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
     let height = areas.rows();
     let heading = format!(
-        " {} lines, {} and graver{}{}",
+        " {} lines, {}{}{}",
         lines.len(),
-        level_word(app.level).trim_end(),
+        levels(app.level),
         following(app.log.selected.is_none()),
         filter_note(&app.log.filter)
     );
@@ -38,7 +41,12 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let first = app.log.first(&numbers, height);
     let selected = app.log.selected_index(&numbers);
     for (row, (index, line)) in (0..).zip(lines.iter().enumerate().skip(first).take(height)) {
-        put(buffer, areas.list, row, &log_line(&app.theme, &line.entry));
+        put(
+            buffer,
+            areas.list,
+            row,
+            &log_line(&app.theme, &line.entry, usize::from(areas.list.width)),
+        );
         if selected == Some(index) {
             mark_row(buffer, areas.list, row, &app.theme);
         }
@@ -54,7 +62,7 @@ pub(super) fn following(is_following: bool) -> &'static str {
     }
 }
 
-fn log_line<'a>(theme: &Theme, entry: &LogEntry) -> Line<'a> {
+fn log_line<'a>(theme: &Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
     let target = entry
         .target
         .strip_prefix("fieldgate::")
@@ -72,8 +80,19 @@ fn log_line<'a>(theme: &Theme, entry: &LogEntry) -> Line<'a> {
             format!(" {} ", fitted(&escape_text(target), TARGET)),
             theme.style(Role::Dim),
         ),
-        Span::raw(escape_text(&entry.message)),
+        Span::raw(cut(
+            &escape_text(&entry.message),
+            cells.saturating_sub(MESSAGE),
+        )),
     ])
+}
+
+/// Which lines are shown, in words.
+pub(crate) fn levels(level: LogLevel) -> String {
+    match level {
+        LogLevel::Trace => "all levels".to_owned(),
+        level => format!("{} and graver", level_word(level).trim_end()),
+    }
 }
 
 /// A level's word, all equally long.

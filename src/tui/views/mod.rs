@@ -28,7 +28,8 @@ use ratatui::text::{Line, Span};
 
 pub(crate) use charts::panel_count;
 pub(crate) use layout::Areas;
-pub(crate) use log::level_word;
+use log::level_word;
+pub(crate) use log::levels;
 
 use super::state::{App, Page};
 use super::theme::{Role, Theme};

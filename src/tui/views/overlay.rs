@@ -23,6 +23,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     match &app.overlay {
         Some(Overlay::Help { scroll }) => draw_help(buffer, areas.body, app, *scroll),
         Some(Overlay::Detail(detail)) => draw_detail(buffer, areas.body, app, detail),
+        Some(Overlay::Confirm { question, .. }) => draw_question(buffer, areas.body, app, question),
         _ => {}
     }
     if let Some(snapshot) = app.snapshot()
@@ -56,6 +57,17 @@ fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u1
         width: inner.width.saturating_sub(2),
         ..inner
     }
+}
+
+fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
+    let lines = wrap(question, 60, usize::from(body.height.saturating_sub(4)));
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let inner = popup(buffer, body, app, "Are you sure?", (60, rows + 2));
+    for (row, line) in (0..).zip(lines) {
+        put(buffer, inner, row, &Line::raw(line));
+    }
+    let answers = Line::styled("y yes    n no", app.theme.style(Role::Accent));
+    put(buffer, inner, rows + 1, &answers);
 }
 
 /// Cells for the keys of a binding.

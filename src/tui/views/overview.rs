@@ -218,7 +218,7 @@ fn sink_lines<'a>(
             ],
             vec![
                 Span::styled("out ", theme.style(Role::Dim)),
-                Span::raw(fitted(&rate(outward), 8)),
+                Span::raw(rate(outward)),
             ],
             cells,
         ),
@@ -391,12 +391,14 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
     let value = columns.digits + 1 + DECIMALS;
     let limit = columns.limits + 2;
     let mut text = format!(
-        "  {} {} {:>digits$}{:rest$} {} ",
-        fitted("node", columns.node),
-        fitted("metric", columns.metric),
+        "  {} {:>digits$}{:rest$} {} ",
+        fitted(
+            &names_heading(app, area, &columns),
+            columns.node + 1 + columns.metric
+        ),
         "value",
         "",
-        fitted("unit", columns.unit),
+        " ".repeat(columns.unit),
         digits = columns.digits,
         rest = value - columns.digits,
     );
@@ -417,6 +419,17 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
         0,
         &Line::styled(text, app.theme.style(Role::Dim)),
     );
+}
+
+/// Names of the first two columns, or which rows of how many are shown.
+fn names_heading(app: &App, heading: Rect, columns: &Columns) -> String {
+    let all = app.rows().len();
+    let height = usize::from(Areas::of(app).list.height);
+    if all <= height || heading.height == 0 {
+        return format!("{} metric", fitted("node", columns.node));
+    }
+    let top = app.shown_top(height);
+    format!("{}–{} of {all} metrics", top + 1, top + height)
 }
 
 fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -450,28 +463,6 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
             mark_row(buffer, area, row, &app.theme);
         }
     }
-    more_note(buffer, area, app, rows.len().saturating_sub(top + height));
-}
-
-/// Says how many rows lie below the last one.
-fn more_note(buffer: &mut Buffer, area: Rect, app: &App, below: usize) {
-    if below == 0 {
-        return;
-    }
-    let text = format!(" ▼ {below} more ");
-    let cells = u16::try_from(crate::tui::widgets::width(&text)).unwrap_or(0);
-    let place = Rect::new(
-        area.right().saturating_sub(cells),
-        area.bottom() - 1,
-        cells,
-        1,
-    );
-    put(
-        buffer,
-        place,
-        0,
-        &Line::styled(text, app.theme.style(Role::Accent)),
-    );
 }
 
 fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bool) -> Line<'a> {

@@ -78,7 +78,7 @@ fn standing(app: &App) -> Vec<(String, Role)> {
 pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
     let (text, role) = match (&app.overlay, &app.notice) {
         (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
-        (Some(Overlay::Confirm { question, .. }), _) => (question.clone(), Role::Warn),
+        (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", filter(app)), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),

@@ -70,7 +70,7 @@ pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate <= 0.0 => "0/s".to_owned(),
         rate if rate < 0.95 => format!("{:.0}/min", (rate * 60.0).max(1.0)),
-        rate if rate < 99.95 => format!("{rate:.1}/s"),
+        rate if rate < 9.95 => format!("{rate:.1}/s"),
         rate if rate < 99_999.5 => format!("{rate:.0}/s"),
         rate => format!("{:.0}k/s", rate / 1000.0),
     }
