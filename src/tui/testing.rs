@@ -79,7 +79,13 @@ fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> Lat
 /// A gateway that has run for two hours and does well.
 pub(super) fn healthy() -> Snapshot {
     let mut latest = vec![
-        value("greenhouse-north-bench-7", "gas_resistance", "Ω", 84_190.0, 2),
+        value(
+            "greenhouse-north-bench-7",
+            "gas_resistance",
+            "Ω",
+            84_190.0,
+            2,
+        ),
         value("greenhouse-north-bench-7", "humidity", "%", 54.1, 2),
         value("greenhouse-north-bench-7", "temperature", "°C", 27.6, 2),
         value("node2", "pressure", "hPa", 1_013.25, 4),
@@ -231,13 +237,25 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
     };
     let frame = br#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"t":25.3,"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
     numbered(vec![
-        piece(40, TrafficKind::Text, b"[INFO ] boot, \x1b[1mv1.2\x1b[0m\r\n"),
+        piece(
+            40,
+            TrafficKind::Text,
+            b"[INFO ] boot, \x1b[1mv1.2\x1b[0m\r\n",
+        ),
         piece(31, TrafficKind::Accepted, frame),
         piece(31, TrafficKind::Text, b"\r\n"),
         piece(20, rejected(RejectReason::Unfinished, true), &frame[..73]),
         piece(20, TrafficKind::Text, b"\n"),
-        piece(11, rejected(RejectReason::InvalidTime, false), br#"{"ts":-1}"#),
-        piece(4, TrafficKind::Accepted, br#"{"ts":42000,"id":"N2","n1":{}}"#),
+        piece(
+            11,
+            rejected(RejectReason::InvalidTime, false),
+            br#"{"ts":-1}"#,
+        ),
+        piece(
+            4,
+            TrafficKind::Accepted,
+            br#"{"ts":42000,"id":"N2","n1":{}}"#,
+        ),
         piece(4, TrafficKind::Text, br"\n"),
     ])
 }
@@ -261,8 +279,22 @@ fn deliveries() -> Vec<Numbered<DeliveryEntry>> {
     numbered(vec![
         entry(31, SinkId::Influxdb, line, 10, failed, 10_000),
         entry(20, SinkId::Influxdb, line, 1, rejected, 12_345),
-        entry(11, SinkId::Mqtt, "iiot/node1/temperature 27.6", 9, DeliveryOutcome::Delivered, 7),
-        entry(4, SinkId::Influxdb, line, 10, DeliveryOutcome::Delivered, 184),
+        entry(
+            11,
+            SinkId::Mqtt,
+            "iiot/node1/temperature 27.6",
+            9,
+            DeliveryOutcome::Delivered,
+            7,
+        ),
+        entry(
+            4,
+            SinkId::Influxdb,
+            line,
+            10,
+            DeliveryOutcome::Delivered,
+            184,
+        ),
     ])
 }
 
@@ -274,10 +306,30 @@ fn log() -> Vec<Numbered<LogEntry>> {
         message: message.to_owned(),
     };
     numbered(vec![
-        entry(7_380, LogLevel::Info, "commands::run", "Starting. version=0.1.0"),
-        entry(312, LogLevel::Warn, "sink::lane", "Disconnected; next try in 2s. link=mqtt error=connection refused (os error 111), which is what a broker that is not there looks like"),
-        entry(60, LogLevel::Error, "sink::influx", "A point was refused for good."),
-        entry(4, LogLevel::Debug, "pipeline", "Rejected a frame. bytes=\u{1b}[31m"),
+        entry(
+            7_380,
+            LogLevel::Info,
+            "commands::run",
+            "Starting. version=0.1.0",
+        ),
+        entry(
+            312,
+            LogLevel::Warn,
+            "sink::lane",
+            "Disconnected; next try in 2s. link=mqtt error=connection refused (os error 111), which is what a broker that is not there looks like",
+        ),
+        entry(
+            60,
+            LogLevel::Error,
+            "sink::influx",
+            "A point was refused for good.",
+        ),
+        entry(
+            4,
+            LogLevel::Debug,
+            "pipeline",
+            "Rejected a frame. bytes=\u{1b}[31m",
+        ),
     ])
 }
 

@@ -113,7 +113,11 @@ fn a_gateway_elsewhere_that_is_out_of_reach() {
 
 #[test]
 fn only_ascii_where_nothing_else_can_be_shown() {
-    let states = [testing::healthy(), testing::broker_away(), testing::silent()];
+    let states = [
+        testing::healthy(),
+        testing::broker_away(),
+        testing::silent(),
+    ];
     for (page, snapshot) in Page::ALL.into_iter().zip(states.into_iter().cycle()) {
         for (width, height) in SIZES {
             let mut app = on_page(app(width, height, [snapshot.clone()]), page);
