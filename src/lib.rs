@@ -9,13 +9,16 @@
 //!
 //! Data flows in one direction. Live data and backlog are the same thing: a sink that reads the
 //! journal from its cursor. A module may use those before it in this order:
-//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `tui` < `commands`;
-//! `tui` uses nothing between `monitor` and itself.
+//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `api` < `tui` <
+//! `commands`; `tui` uses nothing between `monitor` and itself.
 
+pub mod api;
 pub mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod journal;
 pub mod logging;
 pub mod monitor;

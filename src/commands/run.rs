@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
@@ -31,6 +33,9 @@ pub enum RunError {
     /// The gateway cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP API cannot start.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The system lacks something.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -54,7 +59,12 @@ pub enum RunError {
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
-    let display = Display::choose(arguments, &config);
+    let display = Display::choose(arguments.no_tui, &config);
+    run_with(&config, display)
+}
+
+/// Runs a gateway that is configured so, until it is told to stop or its input ends.
+pub(super) fn run_with(config: &Config, display: Display) -> Result<(), RunError> {
     let activity = Activity::default();
     let is_screen = display == Display::Screen;
     let logging = logging::start(&config.log, activity.log.clone(), is_screen)?;
@@ -70,7 +80,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let (outcome, screen) = runtime.block_on(run_pipeline(&config, activity, is_screen))?;
+    let (outcome, screen) = runtime.block_on(run_pipeline(config, activity, is_screen))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
@@ -91,7 +101,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
 
 /// Where the gateway shows itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Display {
+pub(super) enum Display {
     /// In the terminal UI.
     Screen,
     /// In the log; with the reason, unless that was asked for.
@@ -99,9 +109,9 @@ enum Display {
 }
 
 impl Display {
-    fn choose(arguments: &RunArguments, config: &Config) -> Self {
+    pub(super) fn choose(no_tui: bool, config: &Config) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
-        if arguments.no_tui {
+        if no_tui {
             Self::Headless(None)
         } else if !io::stdout().is_terminal() {
             Self::Headless(Some("standard output is no terminal"))
@@ -120,12 +130,21 @@ async fn run_pipeline(
     activity: Activity,
     is_screen: bool,
 ) -> Result<(Outcome, Ended), RunError> {
+    let api = match &config.api {
+        Some(api) => Some(Server::bind(api).await?),
+        None => None,
+    };
     let signals = Signals::watch();
     let mut pipeline = Pipeline::start(config, activity)?;
     if is_screen {
         pipeline = pipeline.outliving_its_input();
     }
     let handle = pipeline.handle();
+    let end_of_api = CancellationToken::new();
+    let api = api.map(|server| {
+        let observer = Arc::new(handle.clone());
+        tokio::spawn(server.serve(observer, end_of_api.clone()))
+    });
     let control = Control::default();
     let signals = tokio::spawn(signals.forward(handle.clone(), control.clone()));
     let metrics = tokio::spawn(log_metrics(handle.clone()));
@@ -138,6 +157,12 @@ async fn run_pipeline(
     };
     signals.abort();
     metrics.abort();
+    end_of_api.cancel();
+    if let Some(api) = api
+        && let Err(error) = api.await
+    {
+        tracing::error!(error = %error, "The HTTP API failed.");
+    }
     Ok((outcome, ended))
 }
 

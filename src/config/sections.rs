@@ -8,8 +8,8 @@ use super::kind::{boolean, bytes, duration, number, one_of, path, secret, text, 
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
-    Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput, LogRotation,
-    Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
+    Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
+    LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
 use super::{source, value};
 
@@ -37,6 +37,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     let influxdb = root.section("influxdb", influxdb);
     let journal = root.section("journal", journal);
     let telemetry = root.section("telemetry", telemetry);
+    let api = root.section("api", api);
     let log = root.section("log", log);
     let tui = root.section("tui", tui);
     Some(Config {
@@ -45,6 +46,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
         influxdb,
         journal: journal?,
         telemetry: telemetry?,
+        api,
         log: log?,
         tui: tui?,
         shutdown_timeout: shutdown_timeout?,
@@ -226,6 +228,22 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         );
     }
     metric
+}
+
+fn api(section: &mut Section<'_, '_>) -> Option<Api> {
+    let listen = section.optional("listen", &value::listen_address());
+    let token = section
+        .optional("token", &value::api_token())
+        .filter(is_some_text);
+    let listen = listen?;
+    let token = if listen.ip().is_loopback() {
+        token
+    } else {
+        let advice = "other machines can reach this api.listen: set FIELDGATE_API_TOKEN or \
+                      api.token, or listen on 127.0.0.1";
+        Some(section.require("token", token, Some(advice))?)
+    };
+    Some(Api { listen, token })
 }
 
 fn log(section: &mut Section<'_, '_>) -> Option<Log> {

@@ -1,6 +1,7 @@
 //! The validated configuration. Nothing here is optional that has a default: what a value of these
 //! types says is what the gateway does.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub journal: Journal,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
+    /// `[api]`; `None`: there is no HTTP API.
+    pub api: Option<Api>,
     /// `[log]`.
     pub log: Log,
     /// `[tui]`.
@@ -219,6 +222,15 @@ pub struct Metric {
     pub min: Option<f64>,
     /// Above it the TUI raises an alarm.
     pub max: Option<f64>,
+}
+
+/// `[api]`.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where it listens; port 0: on any free port.
+    pub listen: SocketAddr,
+    /// What whoever asks must know; `None`, on loopback addresses alone: everybody may ask.
+    pub token: Option<SecretString>,
 }
 
 /// How log lines are written.

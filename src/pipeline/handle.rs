@@ -56,8 +56,11 @@ impl Handle {
             },
             Command::Hold(link) => self.hold(link, true),
             Command::Release(link) => self.hold(link, false),
-            Command::Record(wanted) => {
-                self.0.record.send_replace(wanted);
+            Command::StartRecording => {
+                self.0.record.send_replace(true);
+            }
+            Command::StopRecording => {
+                self.0.record.send_replace(false);
             }
             Command::Quit => {
                 self.stop_further();

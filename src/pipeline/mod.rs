@@ -350,7 +350,7 @@ fn start_influxdb(
 }
 
 /// The built-in metrics with the configured changes.
-fn metric_table(config: &config::Telemetry) -> MetricTable {
+pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
     let mut table = MetricTable::default();
     for (key, change) in &config.metrics {
         let mut info = table

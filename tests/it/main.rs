@@ -6,7 +6,9 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod api;
 mod bounds;
+mod commands;
 mod configuration;
 mod crash;
 mod delivery;

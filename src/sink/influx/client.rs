@@ -97,7 +97,7 @@ impl Client {
 
 /// Line protocol repeats itself so much that the fastest level already saves nearly all there is.
 #[expect(clippy::expect_used, reason = "a Vec takes every byte")]
-fn compress(lines: &str) -> Vec<u8> {
+pub(crate) fn compress(lines: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let compressed = encoder
         .write_all(lines.as_bytes())

@@ -7,5 +7,7 @@ mod delivery;
 pub mod line;
 
 pub use answer::Answer;
+pub(crate) use answer::words;
+pub(crate) use client::compress;
 pub use client::{Client, ClientError};
 pub use delivery::InfluxDelivery;

@@ -11,7 +11,7 @@ use crate::sink::Failure;
 pub(super) const CLOSED: &str = "the broker closed the connection";
 
 /// Puts a failure into words.
-pub(super) fn explain(error: &ConnectionError) -> Failure {
+pub(crate) fn explain(error: &ConnectionError) -> Failure {
     // The client wraps what the system said in up to three layers of its own.
     let first: &dyn Error = error;
     let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());

@@ -10,4 +10,5 @@ mod flight;
 mod message;
 
 pub use delivery::MqttDelivery;
+pub(crate) use failure::explain;
 pub use message::TopicMap;

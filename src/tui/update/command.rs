@@ -99,7 +99,12 @@ impl App {
         } else {
             "The raw stream will be recorded."
         });
-        self.send(vec![Command::Record(!is_on)])
+        let command = if is_on {
+            Command::StopRecording
+        } else {
+            Command::StartRecording
+        };
+        self.send(vec![command])
     }
 
     /// Stops the gateway; a gateway elsewhere is left alone.

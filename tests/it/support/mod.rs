@@ -30,6 +30,7 @@ pub(crate) use mosquitto::{Mosquitto, MosquittoOptions};
 pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Session, Tap};
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
+pub(crate) use port::Port;
 pub(crate) use pty::Pty;
 pub(crate) use sample::{Reading, Sample, by_topic};
 pub(crate) use subscriber::{Message, Subscriber, SubscriberOptions};
