@@ -14,6 +14,7 @@ mod configuration;
 mod crash;
 mod delivery;
 mod disk;
+mod documents;
 mod examples;
 mod fixtures;
 mod influx_answers;
