@@ -1,11 +1,18 @@
 //! The command line: its flags, its help, and what they set in the configuration.
 
+mod tools;
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS};
+pub use tools::{
+    CheckArguments, CompletionsArguments, DemoArguments, ExportArguments, ExportFormat,
+    InitArguments, PortsArguments,
+};
+
+use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +25,9 @@ Examples:
   fieldgate --config /etc/fieldgate/config.toml --set mqtt.qos=2
                                                set any key of the configuration
 
-Configuration, a later one wins: defaults, config.toml, environment (FIELDGATE_MQTT_QOS sets
-mqtt.qos; secrets also MQTT_PASSWORD and INFLUXDB_TOKEN), flags. All keys: config.toml.example.
+Configuration, a later one wins: defaults, config.toml, credentials of systemd, environment
+(FIELDGATE_MQTT_QOS sets mqtt.qos; secrets also MQTT_PASSWORD and INFLUXDB_TOKEN), flags.
+All keys: config.toml.example.
 
 Exit codes:
   0  ended as asked
@@ -42,6 +50,21 @@ pub enum Command {
     /// Run the gateway; so does fieldgate without a command.
     #[command(after_help = EXAMPLES)]
     Run(RunArguments),
+    /// Show everything at work without hardware, services or configuration
+    #[cfg(feature = "demo")]
+    Demo(DemoArguments),
+    /// Try every part of the configuration for real and say what to do about what fails
+    Check(CheckArguments),
+    /// List serial ports, each with the configuration that uses it
+    Ports(PortsArguments),
+    /// Write a commented config.toml
+    Init(InitArguments),
+    /// Write the history in the journal as CSV, JSON lines or line protocol
+    Export(ExportArguments),
+    /// Write completions for a shell to standard output
+    Completions(CompletionsArguments),
+    /// Write the manual page to standard output
+    Man,
 }
 
 impl Cli {
@@ -173,6 +196,13 @@ pub struct ConfigArguments {
     /// Log lines for people or as JSON [default: text]
     #[arg(long, value_name = "FORMAT", value_parser = log_formats(), help_heading = "Log")]
     log_format: Option<String>,
+
+    /// Colours of the terminal UI, for a dark or a light background [default: auto]
+    #[arg(long, value_name = "THEME", value_parser = tui_themes(), help_heading = "Terminal UI")]
+    theme: Option<String>,
+    /// Draw the terminal UI with ASCII characters alone
+    #[arg(long, help_heading = "Terminal UI")]
+    ascii: bool,
 }
 
 /// Standard input by the name that every Unix tool knows.
@@ -181,6 +211,10 @@ const STDIN: &str = "-";
 fn source_kinds() -> PossibleValuesParser {
     let names = SOURCE_KINDS.iter().map(|(name, _)| *name);
     PossibleValuesParser::new(names.chain([STDIN]))
+}
+
+fn tui_themes() -> PossibleValuesParser {
+    PossibleValuesParser::new(TUI_THEMES.iter().map(|(name, _)| *name))
 }
 
 fn log_formats() -> PossibleValuesParser {
@@ -196,6 +230,9 @@ impl ConfigArguments {
             overrides.assign(assignment);
         }
         self.override_source_kind(&mut overrides);
+        if self.ascii {
+            overrides.flag("--ascii", "tui.glyphs", "ascii");
+        }
         let flags = [
             ("--port", "source.port", &self.port),
             ("--usb-id", "source.usb_id", &self.usb_id),
@@ -216,6 +253,7 @@ impl ConfigArguments {
             ("--journal", "journal.path", &self.journal),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
+            ("--theme", "tui.theme", &self.theme),
         ];
         for (flag, key, value) in flags {
             if let Some(value) = value {
@@ -262,7 +300,9 @@ mod tests {
         let flags = ["--source", "simulator", "--no-tui"];
         for before in [&["fieldgate"][..], &["fieldgate", "run"]] {
             let cli = Cli::try_parse_from(before.iter().chain(&flags)).unwrap();
-            let Command::Run(run) = cli.into_command();
+            let Command::Run(run) = cli.into_command() else {
+                panic!("run is what is meant");
+            };
             assert!(run.no_tui);
             assert_eq!(run.config.source.as_deref(), Some("simulator"));
         }
@@ -272,7 +312,8 @@ mod tests {
     fn every_flag_is_explained() {
         let mut command = Cli::command();
         command.build();
-        for argument in command.get_arguments() {
+        let all = std::iter::once(&command).chain(command.get_subcommands());
+        for argument in all.flat_map(clap::Command::get_arguments) {
             assert!(argument.get_help().is_some(), "{}", argument.get_id());
         }
         let help = command.render_help().to_string();

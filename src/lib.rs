@@ -3,18 +3,22 @@
 //! ```text
 //! source ─bytes→ framer ─frames→ decoder ─packets→ journal ─┬→ mqtt sink ──→ broker
 //!                                                           └→ influx sink → InfluxDB
-//! every stage reports to → monitor (counters, link states, latest values) → snapshot → log
+//! every stage reports to → monitor (counters, link states, latest values) → snapshot → tui | log
 //! operator → command → the stage that it names
 //! ```
 //!
 //! Data flows in one direction. Live data and backlog are the same thing: a sink that reads the
 //! journal from its cursor. A module may use those before it in this order:
-//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `commands`.
+//! `telemetry` < `config` < `monitor` < `journal` < `source`, `sink` < `pipeline` < `api` < `tui` <
+//! `commands`; `tui` uses nothing between `monitor` and itself.
 
+pub mod api;
 pub mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod journal;
 pub mod logging;
 pub mod monitor;
@@ -22,3 +26,4 @@ pub mod pipeline;
 pub mod sink;
 pub mod source;
 pub mod telemetry;
+pub mod tui;

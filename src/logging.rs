@@ -54,23 +54,18 @@ pub struct LoggingGuard {
     _workers: Vec<WorkerGuard>,
 }
 
-/// Begins to log; `ring` gets every line as well.
-pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, LoggingError> {
+/// Begins to log; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
+/// over it: lines go to the files and the ring alone.
+pub fn start(
+    config: &Log,
+    ring: Arc<Ring<LogEntry>>,
+    screen: bool,
+) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
     let mut layers = Vec::new();
-    let (writer, is_terminal) = match config.output {
-        LogOutput::Stdout => (
-            non_blocking(std::io::stdout(), &mut workers),
-            std::io::stdout().is_terminal(),
-        ),
-        LogOutput::Stderr => (
-            non_blocking(std::io::stderr(), &mut workers),
-            std::io::stderr().is_terminal(),
-        ),
-    };
-    let is_coloured =
-        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    layers.push(layer(config, writer, is_coloured)?);
+    if !screen {
+        layers.push(terminal(config, &mut workers)?);
+    }
     if let Some(dir) = &config.dir {
         let unwritable = |error| LoggingError::Files {
             dir: dir.display().to_string(),
@@ -94,6 +89,25 @@ pub fn start(config: &Log, ring: Arc<Ring<LogEntry>>) -> Result<LoggingGuard, Lo
     layers.push(RingLayer(ring).with_filter(own_filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
     Ok(LoggingGuard { _workers: workers })
+}
+
+fn terminal(
+    config: &Log,
+    workers: &mut Vec<WorkerGuard>,
+) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LoggingError> {
+    let (writer, is_terminal) = match config.output {
+        LogOutput::Stdout => (
+            non_blocking(std::io::stdout(), workers),
+            std::io::stdout().is_terminal(),
+        ),
+        LogOutput::Stderr => (
+            non_blocking(std::io::stderr(), workers),
+            std::io::stderr().is_terminal(),
+        ),
+    };
+    let is_coloured =
+        is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    layer(config, writer, is_coloured)
 }
 
 fn non_blocking(

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fieldgate::cli::{Cli, Command};
 use fieldgate::commands::{self, RunError};
+use fieldgate::config::ConfigErrors;
 
 /// Something failed.
 const FAILURE: u8 = 1;
@@ -15,19 +16,36 @@ const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().into_command() {
-        Command::Run(arguments) => commands::run(&arguments),
+        Command::Run(arguments) => commands::run(&arguments).map_err(Into::into),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => commands::demo(&arguments),
+        Command::Check(arguments) => match commands::check(&arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(FAILURE),
+            Err(error) => Err(error),
+        },
+        Command::Ports(arguments) => commands::ports(&arguments),
+        Command::Init(arguments) => commands::init(&arguments),
+        Command::Export(arguments) => commands::export(&arguments),
+        Command::Completions(arguments) => commands::completions(&arguments),
+        Command::Man => commands::man(),
     };
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
-    };
-    match error {
-        RunError::Config(errors) => {
-            eprintln!("{errors}");
-            ExitCode::from(WRONG_USAGE)
-        }
-        error => {
-            eprintln!("fieldgate: {error}");
-            ExitCode::from(FAILURE)
-        }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
     }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    let of_run = error.downcast_ref().and_then(|error| match error {
+        RunError::Config(errors) => Some(errors),
+        _ => None,
+    });
+    let of_config = error.downcast_ref::<ConfigErrors>().or(of_run);
+    if let Some(errors) = of_config {
+        eprintln!("{errors}");
+        return ExitCode::from(WRONG_USAGE);
+    }
+    eprintln!("fieldgate: {error:#}");
+    ExitCode::from(FAILURE)
 }

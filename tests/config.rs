@@ -21,7 +21,9 @@ fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let flags = flags.iter().flat_map(|line| line.split_whitespace());
     let arguments = ["fieldgate", "--config", path.to_str().unwrap()];
     let cli = Cli::try_parse_from(arguments.into_iter().chain(flags)).unwrap();
-    let Command::Run(run) = cli.into_command();
+    let Command::Run(run) = cli.into_command() else {
+        panic!("run is what is meant");
+    };
     let home = [("HOME", "/home/pi")];
     let variables = variables.iter().map(|line| line.split_once('=').unwrap());
     let environment: Environment = home.into_iter().chain(variables).collect();

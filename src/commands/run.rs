@@ -1,11 +1,14 @@
 //! `fieldgate run`: the gateway itself.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
@@ -13,6 +16,7 @@ use crate::logging::{self, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
 use crate::source::SourceError;
+use crate::tui::{Control, Ended, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
@@ -29,12 +33,24 @@ pub enum RunError {
     /// The gateway cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The HTTP API cannot start.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The system lacks something.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     /// The source failed for good.
     #[error("{0}")]
     Source(SourceError),
+    /// The terminal went while the terminal UI was open.
+    #[error("the terminal was lost, the gateway stopped: {0}")]
+    Terminal(io::Error),
+    /// The terminal takes nothing.
+    #[error("the terminal takes no output and could not be restored; `reset` restores it")]
+    TerminalStuck,
+    /// The terminal UI panicked.
+    #[error("the terminal UI failed, the gateway stopped; please report the message above")]
+    Screen,
     /// The journal could not be closed.
     #[error("the journal could not be closed: {0}")]
     Journal(JournalError),
@@ -43,9 +59,19 @@ pub enum RunError {
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
+    let display = Display::choose(arguments.no_tui, &config);
+    run_with(&config, display)
+}
+
+/// Runs a gateway that is configured so, until it is told to stop or its input ends.
+pub(super) fn run_with(config: &Config, display: Display) -> Result<(), RunError> {
     let activity = Activity::default();
-    let logging = logging::start(&config.log, activity.log.clone())?;
+    let is_screen = display == Display::Screen;
+    let logging = logging::start(&config.log, activity.log.clone(), is_screen)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
+    if let Display::Headless(Some(reason)) = display {
+        tracing::info!("Running without the terminal UI: {reason}.");
+    }
     for line in config.summary() {
         tracing::info!("{line}");
     }
@@ -54,55 +80,168 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(run_pipeline(&config, activity))?;
+    let (outcome, screen) = runtime.block_on(run_pipeline(config, activity, is_screen))?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    let summary = summary(&outcome.snapshot, &describe_journal(&config.journal));
+    // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
+    let is_stuck = matches!(screen, Ended::Stuck);
+    if is_stuck {
+        tracing::info!("{summary}");
+    }
     // Writes out what is left, so that the summary is the last line also where both go to one place.
     drop(logging);
-    let summary = summary(&outcome.snapshot, &describe_journal(&config.journal));
-    // Nobody may be there to read it: a closed pipe is no failure of the gateway.
-    let _closed = writeln!(io::stdout(), "{summary}");
-    finish(outcome)
+    if !is_stuck {
+        // Nobody may be there to read it: a closed pipe is no failure of the gateway.
+        let _closed = writeln!(io::stdout(), "{summary}");
+    }
+    finish(outcome, screen)
 }
 
-async fn run_pipeline(config: &Config, activity: Activity) -> Result<Outcome, RunError> {
-    let mut interrupts = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-    let pipeline = Pipeline::start(config, activity)?;
-    let handle = pipeline.handle();
-    for signals in &mut interrupts {
-        if let Err(error) = signals {
-            tracing::warn!(error = %error, "A stop signal cannot be watched.");
+/// Where the gateway shows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Display {
+    /// In the terminal UI.
+    Screen,
+    /// In the log; with the reason, unless that was asked for.
+    Headless(Option<&'static str>),
+}
+
+impl Display {
+    pub(super) fn choose(no_tui: bool, config: &Config) -> Self {
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
+        if no_tui {
+            Self::Headless(None)
+        } else if !io::stdout().is_terminal() {
+            Self::Headless(Some("standard output is no terminal"))
+        } else if is_dumb {
+            Self::Headless(Some("TERM names no terminal that can show it"))
+        } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
+            Self::Headless(Some("the source is what is typed into the terminal"))
+        } else {
+            Self::Screen
         }
     }
-    let signals = tokio::spawn(forward_signals(interrupts, handle.clone()));
-    let metrics = tokio::spawn(log_metrics(handle));
-    let outcome = pipeline.run().await;
+}
+
+async fn run_pipeline(
+    config: &Config,
+    activity: Activity,
+    is_screen: bool,
+) -> Result<(Outcome, Ended), RunError> {
+    let api = match &config.api {
+        Some(api) => Some(Server::bind(api).await?),
+        None => None,
+    };
+    let signals = Signals::watch();
+    let mut pipeline = Pipeline::start(config, activity)?;
+    if is_screen {
+        pipeline = pipeline.outliving_its_input();
+    }
+    let handle = pipeline.handle();
+    let end_of_api = CancellationToken::new();
+    let api = api.map(|server| {
+        let observer = Arc::new(handle.clone());
+        tokio::spawn(server.serve(observer, end_of_api.clone()))
+    });
+    let control = Control::default();
+    let signals = tokio::spawn(signals.forward(handle.clone(), control.clone()));
+    let metrics = tokio::spawn(log_metrics(handle.clone()));
+    let (outcome, ended) = if is_screen {
+        let theme = Theme::detect(config.tui, |name| std::env::var(name).ok());
+        let screen = Screen::open(Arc::new(handle.clone()), theme, control)?;
+        run_with_screen(pipeline, &handle, screen).await
+    } else {
+        (pipeline.run().await, Ended::Closed)
+    };
     signals.abort();
     metrics.abort();
-    Ok(outcome)
+    end_of_api.cancel();
+    if let Some(api) = api
+        && let Err(error) = api.await
+    {
+        tracing::error!(error = %error, "The HTTP API failed.");
+    }
+    Ok((outcome, ended))
 }
 
-/// The first signal ends the gateway tidily, the second one at once.
-async fn forward_signals(
-    [interrupt, terminate]: [io::Result<tokio::signal::unix::Signal>; 2],
-    handle: Handle,
-) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
-        return;
+/// A screen that ends before the gateway was told to stop lost its terminal: nobody could tell it any
+/// more.
+async fn run_with_screen(
+    pipeline: Pipeline,
+    handle: &Handle,
+    mut screen: Screen,
+) -> (Outcome, Ended) {
+    let running = pipeline.run();
+    tokio::pin!(running);
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        () = screen.ended() => {
+            tracing::warn!("The terminal UI ended; stopping.");
+            handle.stop(Stop::Drain);
+            running.await
+        }
     };
-    for stop in [Stop::Drain, Stop::Now] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    (outcome, screen.close())
+}
+
+/// The signals that end the gateway, and the one that says that it was suspended.
+struct Signals {
+    interrupt: io::Result<Signal>,
+    terminate: io::Result<Signal>,
+    /// Sent when the terminal goes; without one it means nothing, and is left to `nohup`.
+    hang_up: Option<io::Result<Signal>>,
+    continued: io::Result<Signal>,
+}
+
+impl Signals {
+    fn watch() -> Self {
+        let has_terminal = io::stdout().is_terminal();
+        let signals = Self {
+            interrupt: signal(SignalKind::interrupt()),
+            terminate: signal(SignalKind::terminate()),
+            hang_up: has_terminal.then(|| signal(SignalKind::hangup())),
+            continued: signal(SignalKind::from_raw(nix::libc::SIGCONT)),
+        };
+        let all = [&signals.interrupt, &signals.terminate, &signals.continued];
+        for signal in all.into_iter().chain(&signals.hang_up) {
+            if let Err(error) = signal {
+                tracing::warn!(error = %error, "A signal cannot be watched.");
+            }
         }
-        if stop == Stop::Now {
-            tracing::warn!("Stopping at once; what is in the journal waits there.");
-        } else {
-            tracing::info!("Stopping; a second signal stops at once.");
-        }
-        handle.stop(stop);
+        signals
     }
+
+    /// The first signal ends the gateway tidily, the second one at once.
+    async fn forward(mut self, handle: Handle, control: Control) {
+        loop {
+            tokio::select! {
+                () = received(Some(&mut self.interrupt)) => {}
+                () = received(Some(&mut self.terminate)) => {}
+                () = received(self.hang_up.as_mut()) => {}
+                () = received(Some(&mut self.continued)) => {
+                    control.process_continued();
+                    continue;
+                }
+            }
+            if handle.stop_further() == Stop::Now {
+                tracing::warn!("Stopping at once; what is in the journal waits there.");
+            } else {
+                tracing::info!("Stopping; a second signal stops at once.");
+            }
+        }
+    }
+}
+
+/// Waits for a signal; for ever when it cannot be watched.
+async fn received(signal: Option<&mut io::Result<Signal>>) {
+    if let Some(Ok(signal)) = signal
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn log_metrics(handle: Handle) {
@@ -115,12 +254,14 @@ async fn log_metrics(handle: Handle) {
     }
 }
 
-/// Whether something failed for good on the way.
-fn finish(outcome: Outcome) -> Result<(), RunError> {
-    match (outcome.source_error, outcome.journal_error) {
-        (Some(error), _) => Err(RunError::Source(error)),
-        (None, Some(error)) => Err(RunError::Journal(error)),
-        (None, None) => Ok(()),
+fn finish(outcome: Outcome, screen: Ended) -> Result<(), RunError> {
+    match (outcome.source_error, outcome.journal_error, screen) {
+        (Some(error), _, _) => Err(RunError::Source(error)),
+        (None, Some(error), _) => Err(RunError::Journal(error)),
+        (None, None, Ended::Closed) => Ok(()),
+        (None, None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
+        (None, None, Ended::Panicked) => Err(RunError::Screen),
+        (None, None, Ended::Stuck) => Err(RunError::TerminalStuck),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The prefix of every variable of the gateway's own.
@@ -44,6 +45,20 @@ impl Environment {
 
     pub(super) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// A secret that systemd hands over with `LoadCredential=`: its file, and the text in it without
+    /// the line end that most editors leave; `None` when there is no such credential.
+    pub(super) fn credential(&self, name: &str) -> Option<(PathBuf, io::Result<String>)> {
+        let file = Path::new(self.get("CREDENTIALS_DIRECTORY")?).join(name);
+        match fs::read_to_string(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some((file, Err(error))),
+            Ok(text) => {
+                let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+                (!secret.is_empty()).then_some((file, Ok(secret)))
+            }
+        }
     }
 
     /// The folder where the state of a service or of a user belongs; `None` when neither is known.

@@ -13,6 +13,8 @@ pub enum Place {
     File(Arc<Path>),
     /// A line of a file, counted from 1.
     Line(Arc<Path>, usize),
+    /// A credential that the service manager handed over.
+    Credential(Arc<Path>),
     /// An environment variable.
     Variable(String),
     /// A flag of the command line.
@@ -25,8 +27,9 @@ impl Place {
         match self {
             Self::Nowhere => 0,
             Self::File(_) | Self::Line(..) => 1,
-            Self::Variable(_) => 2,
-            Self::Flag(_) => 3,
+            Self::Credential(_) => 2,
+            Self::Variable(_) => 3,
+            Self::Flag(_) => 4,
         }
     }
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Place {
             Self::Nowhere => f.write_str("configuration"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Line(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Credential(path) => write!(f, "credential {}", path.display()),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
         }

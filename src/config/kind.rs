@@ -13,8 +13,10 @@ use super::setting::Value;
 pub(super) struct Kind<T> {
     /// What is allowed, in words.
     pub(super) allowed: String,
-    /// Whether values must not be printed; with the variable that holds it by convention.
-    pub(super) secret: Option<&'static str>,
+    /// Whether values must not be printed.
+    pub(super) is_secret: bool,
+    /// The variable that holds it by convention, beside the gateway's own.
+    pub(super) variable: Option<&'static str>,
     parse: Box<Parse<T>>,
 }
 
@@ -37,7 +39,8 @@ impl<T> Kind<T> {
     ) -> Self {
         Self {
             allowed: allowed.into(),
-            secret: None,
+            is_secret: false,
+            variable: None,
             parse: Box::new(parse),
         }
     }
@@ -48,6 +51,15 @@ impl<T> Kind<T> {
         parse: impl Fn(&str) -> Result<T, Refusal> + 'static,
     ) -> Self {
         Self::new(allowed, move |value| parse(text_of(value)?))
+    }
+
+    /// The same kind, never printed.
+    pub(super) fn hidden(self, variable: Option<&'static str>) -> Self {
+        Self {
+            is_secret: true,
+            variable,
+            ..self
+        }
     }
 
     pub(super) fn parse(&self, value: &Value) -> Result<T, Refusal> {
@@ -112,11 +124,7 @@ pub(super) fn text() -> Kind<String> {
 
 /// Text that is never printed; empty text stands for none.
 pub(super) fn secret(variable: &'static str) -> Kind<SecretString> {
-    let kind = Kind::of_text("text", |text| Ok(SecretString::from(text)));
-    Kind {
-        secret: Some(variable),
-        ..kind
-    }
+    Kind::of_text("text", |text| Ok(SecretString::from(text))).hidden(Some(variable))
 }
 
 /// A whole number.

@@ -1,7 +1,7 @@
 //! The configuration: its types, where it comes from, and what is wrong with it.
 //!
-//! Four layers, a later one over an earlier one: the defaults, the file `config.toml`, the
-//! environment (`FIELDGATE_SECTION_KEY`), the command line. Nothing is taken silently: a key that
+//! Five layers, a later one over an earlier one: the defaults, the file `config.toml`, systemd's
+//! credentials, the environment (`FIELDGATE_SECTION_KEY`), the command line. Nothing is taken silently: a key that
 //! nobody knows, a value that is not allowed, and a required key that is missing are all reported,
 //! and all at once.
 
@@ -30,7 +30,7 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use overrides::Overrides;
 pub use reader::KnownKey;
-pub use sections::LOG_FORMATS;
+pub use sections::{LOG_FORMATS, TUI_THEMES};
 pub use source::{SOURCE_KINDS, SourceKind};
 pub use types::*;
 

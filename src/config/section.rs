@@ -82,11 +82,14 @@ impl<'e> Section<'_, 'e> {
         described: Option<String>,
     ) -> Option<T> {
         let path = join(&self.path, name);
-        let variables = self.variables(&path, kind.secret);
+        let variables = self.variables(&path, kind.variable);
         let setting = self.settings.remove(name);
         let setting = match setting {
             Some(setting) if matches!(setting.place, Place::Flag(_)) => Some(setting),
-            below => self.variable_set(&variables).or(below),
+            below => self
+                .variable_set(&variables)
+                .or_else(|| self.credential(&path, kind.is_secret))
+                .or(below),
         };
         self.reader.known.push(KnownKey {
             path,
@@ -95,7 +98,7 @@ impl<'e> Section<'_, 'e> {
             variables,
         });
         // A secret alone says nothing about whether the section is wanted.
-        self.present |= setting.is_some() && kind.secret.is_none();
+        self.present |= setting.is_some() && !kind.is_secret;
         match setting {
             Some(setting) => self.check(name, setting, kind),
             None => kind.parse(&default?).ok(),
@@ -103,7 +106,7 @@ impl<'e> Section<'_, 'e> {
     }
 
     fn check<T>(&mut self, name: &str, setting: Setting, kind: &Kind<T>) -> Option<T> {
-        let found = if kind.secret.is_some() {
+        let found = if kind.is_secret {
             HIDDEN.into()
         } else {
             setting.found
@@ -153,6 +156,33 @@ impl<'e> Section<'_, 'e> {
                 },
             })
         })
+    }
+
+    /// A secret that the service manager handed over as a file: `mqtt-password` for `mqtt.password`.
+    fn credential(&mut self, path: &str, is_secret: bool) -> Option<Setting> {
+        if !is_secret {
+            return None;
+        }
+        let (file, text) = self
+            .reader
+            .environment
+            .credential(&path.replace('.', "-"))?;
+        let place = Place::Credential(file.into());
+        match text {
+            Ok(text) => Some(Setting::untyped(place, &text)),
+            Err(error) => {
+                self.reader.errors.push(ConfigError {
+                    place,
+                    key: path.to_owned(),
+                    fault: Fault::Wrong,
+                    problem: format!("the credential of {path} cannot be read"),
+                    found: error.to_string(),
+                    allowed: "a file with text in UTF-8".into(),
+                    advice: Some("check LoadCredential= of the service".into()),
+                });
+                None
+            }
+        }
     }
 
     /// The settings of a section inside this one.

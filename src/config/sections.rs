@@ -6,8 +6,8 @@ use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
-    Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput, LogRotation,
-    Metric, Mqtt, Qos, Telemetry,
+    Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
+    LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
 use super::{security, source, value};
 
@@ -15,6 +15,13 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
 /// As `humantime` counts: a year has 365.25 days.
 const TEN_YEARS: Duration = Duration::from_hours(10 * (365 * 24 + 6));
+
+/// The themes of the terminal UI by their names.
+pub const TUI_THEMES: [(&str, TuiTheme); 3] = [
+    ("auto", TuiTheme::Auto),
+    ("dark", TuiTheme::Dark),
+    ("light", TuiTheme::Light),
+];
 
 /// The log formats by their names.
 pub const LOG_FORMATS: [(&str, LogFormat); 2] =
@@ -28,14 +35,18 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     let influxdb = root.section("influxdb", influxdb);
     let journal = root.section("journal", journal);
     let telemetry = root.section("telemetry", telemetry);
+    let api = root.section("api", api);
     let log = root.section("log", log);
+    let tui = root.section("tui", tui);
     Some(Config {
         source: source?,
         mqtt,
         influxdb,
         journal: journal?,
         telemetry: telemetry?,
+        api,
         log: log?,
+        tui: tui?,
         shutdown_timeout: shutdown_timeout?,
     })
 }
@@ -224,6 +235,22 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
     metric
 }
 
+fn api(section: &mut Section<'_, '_>) -> Option<Api> {
+    let listen = section.optional("listen", &value::listen_address());
+    let token = section
+        .optional("token", &value::api_token())
+        .filter(security::is_some_text);
+    let listen = listen?;
+    let token = if listen.ip().is_loopback() {
+        token
+    } else {
+        let advice = "other machines can reach this api.listen: set FIELDGATE_API_TOKEN or \
+                      api.token, or listen on 127.0.0.1";
+        Some(section.require("token", token, Some(advice))?)
+    };
+    Some(Api { listen, token })
+}
+
 fn log(section: &mut Section<'_, '_>) -> Option<Log> {
     let rotations = &[
         ("daily", LogRotation::Daily),
@@ -244,5 +271,19 @@ fn log(section: &mut Section<'_, '_>) -> Option<Log> {
         level: level?,
         format: format?,
         output: output?,
+    })
+}
+
+fn tui(section: &mut Section<'_, '_>) -> Option<Tui> {
+    let glyphs = &[
+        ("auto", TuiGlyphs::Auto),
+        ("unicode", TuiGlyphs::Unicode),
+        ("ascii", TuiGlyphs::Ascii),
+    ];
+    let theme = section.or("theme", "auto", &one_of(&TUI_THEMES));
+    let glyphs = section.or("glyphs", "auto", &one_of(glyphs));
+    Some(Tui {
+        theme: theme?,
+        glyphs: glyphs?,
     })
 }

@@ -3,7 +3,8 @@
 use secrecy::ExposeSecret;
 
 use super::types::{
-    Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos, Source, Speed, Telemetry,
+    Api, Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos, Source, Speed,
+    Telemetry,
 };
 
 impl Config {
@@ -19,6 +20,7 @@ impl Config {
             ),
             format!("journal: {}", journal(&self.journal)),
             format!("telemetry: {}", telemetry(&self.telemetry)),
+            format!("api: {}", self.api.as_ref().map_or_else(disabled, api)),
             format!("log: {}", log(&self.log)),
             format!(
                 "shutdown: within {}",
@@ -114,6 +116,15 @@ fn telemetry(telemetry: &Telemetry) -> String {
         telemetry.metrics.len(),
         humantime::format_duration(telemetry.clock_tolerance)
     )
+}
+
+fn api(api: &Api) -> String {
+    let token = if api.token.is_some() {
+        "with a token"
+    } else {
+        "no token"
+    };
+    format!("http://{}, {token}", api.listen)
 }
 
 fn log(log: &Log) -> String {

@@ -129,6 +129,60 @@ fn a_secret_comes_from_the_strongest_layer() {
 }
 
 #[test]
+fn a_credential_wins_over_the_file_and_yields_to_the_environment() {
+    let folder = Folder::with(&format!(
+        "{STDIN}[mqtt]\nusername = \"pi\"\npassword = \"file\"\n[api]\nlisten = \"0.0.0.0:0\"\n"
+    ));
+    let credentials = tempfile::tempdir().unwrap();
+    fs::write(credentials.path().join("mqtt-password"), "handed over\n").unwrap();
+    fs::write(credentials.path().join("api-token"), "api\r\n").unwrap();
+    let directory = (
+        "CREDENTIALS_DIRECTORY",
+        credentials.path().to_str().unwrap(),
+    );
+    for (variables, expected) in [
+        (&[][..], "file"),
+        (&[directory], "handed over"),
+        (
+            &[directory, ("MQTT_PASSWORD", "environment")],
+            "environment",
+        ),
+    ] {
+        let own = ("FIELDGATE_API_TOKEN", "x");
+        let variables: Vec<_> = variables.iter().copied().chain([own]).collect();
+        let mqtt = folder.load(&variables, &[]).unwrap().mqtt.unwrap();
+        assert_eq!(mqtt.password.unwrap().expose_secret(), expected);
+    }
+    let api = folder.load(&[directory], &[]).unwrap().api.unwrap();
+    assert_eq!(api.token.unwrap().expose_secret(), "api");
+
+    fs::write(credentials.path().join("mqtt-password"), [0xff]).unwrap();
+    let errors = folder.load(&[directory], &[]).unwrap_err().to_string();
+    assert!(errors.contains("mqtt-password"), "{errors}");
+}
+
+#[test]
+fn an_address_that_others_can_reach_needs_a_token() {
+    let folder = Folder::with(STDIN);
+    for (listen, token, allowed) in [
+        ("127.0.0.1:8787", "", true),
+        ("[::1]:0", "", true),
+        ("127.9.9.9:8787", "secret", true),
+        ("0.0.0.0:8787", "", false),
+        ("[::]:8787", "", false),
+        ("192.168.0.7:8787", "secret", true),
+        ("192.168.0.7:8787", "two words", false),
+        ("8787", "secret", false),
+        ("localhost:8787", "secret", false),
+    ] {
+        let set = [format!("api.listen={listen}"), format!("api.token={token}")];
+        let loaded = folder.load(&[], &[&set[0], &set[1]]);
+        assert_eq!(loaded.is_ok(), allowed, "{listen} {token}");
+    }
+    assert!(folder.load(&[], &["api.token=x"]).unwrap().api.is_none());
+}
+
+#[test]
 fn an_empty_secret_is_none() {
     let text = format!("{STDIN}[mqtt]\npassword = \"\"\n[influxdb]\norg = \"x\"\nbucket = \"y\"\n");
     let config = Folder::with(&text)
@@ -269,7 +323,12 @@ fn a_broker_has_a_host_and_a_port() {
         ("mqtt://localhost/topic", None),
         ("mqtt://localhost?x", None),
         ("mqtt://pi@localhost", None),
-        ("mqtts://localhost", None),
+        ("mqtts://localhost", Some(("localhost", 8883))),
+        ("ssl://localhost:8884", Some(("localhost", 8884))),
+        ("ws://localhost", Some(("localhost", 80))),
+        ("wss://localhost:9001/mqtt", Some(("localhost", 9001))),
+        ("ws://localhost/mqtt?x", None),
+        ("http://localhost", None),
         ("localhost:1883", None),
         ("localhost", None),
         ("mqtt:localhost", None),

@@ -1,6 +1,7 @@
 //! The validated configuration. Nothing here is optional that has a default: what a value of these
 //! types says is what the gateway does.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ pub struct Config {
     pub journal: Journal,
     /// `[telemetry]`.
     pub telemetry: Telemetry,
+    /// `[api]`; `None`: there is no HTTP API.
+    pub api: Option<Api>,
     /// `[log]`.
     pub log: Log,
+    /// `[tui]`.
+    pub tui: Tui,
     /// How long a shutdown may take to deliver what is still on its way: top-level key
     /// `shutdown_timeout`.
     pub shutdown_timeout: Duration,
@@ -289,6 +294,15 @@ pub struct Metric {
     pub max: Option<f64>,
 }
 
+/// `[api]`.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Where it listens; port 0: on any free port.
+    pub listen: SocketAddr,
+    /// What whoever asks must know; `None`, on loopback addresses alone: everybody may ask.
+    pub token: Option<SecretString>,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -333,4 +347,35 @@ pub struct Log {
     pub format: LogFormat,
     /// Where lines go when no terminal UI runs.
     pub output: LogOutput,
+}
+
+/// Which colours the terminal UI uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TuiTheme {
+    /// What `COLORFGBG` says of the terminal, else dark.
+    Auto,
+    /// For a dark background.
+    Dark,
+    /// For a light background.
+    Light,
+}
+
+/// Which characters the terminal UI draws with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TuiGlyphs {
+    /// What `LC_ALL`, `LC_CTYPE` and `LANG` say the terminal shows.
+    Auto,
+    /// Lines, blocks and braille dots.
+    Unicode,
+    /// ASCII alone.
+    Ascii,
+}
+
+/// `[tui]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tui {
+    /// Which colours.
+    pub theme: TuiTheme,
+    /// Which characters.
+    pub glyphs: TuiGlyphs,
 }

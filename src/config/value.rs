@@ -1,9 +1,11 @@
 //! Kinds of values that mean something to one section alone.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use url::Url;
@@ -215,6 +217,31 @@ pub(super) fn name() -> Kind<String> {
     Kind::of_text(allowed, |text| {
         is_safe(text).then(|| text.to_owned()).ok_or_default()
     })
+}
+
+/// An address to listen on.
+pub(super) fn listen_address() -> Kind<SocketAddr> {
+    let allowed = "an IP address and a port as \"127.0.0.1:8787\" or \"[::1]:8787\"; one that other \
+                   machines can reach needs api.token";
+    Kind::of_text(allowed, |text| {
+        let text = text.trim();
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let names_local_host = text.strip_prefix("localhost:");
+        Err(Refusal(names_local_host.map(|port| {
+            format!("write the address itself: \"127.0.0.1:{port}\"")
+        })))
+    })
+}
+
+/// What whoever asks the API must know.
+pub(super) fn api_token() -> Kind<SecretString> {
+    let kind = Kind::of_text("ASCII text without spaces", |text| {
+        let fits = text.chars().all(|c| c.is_ascii_graphic());
+        fits.then(|| SecretString::from(text)).ok_or_default()
+    });
+    kind.hidden(None)
 }
 
 /// The filter of log lines.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::encoding::Names;
 use super::error::Fault;
 use super::shared::{Shared, lock_store};
-use super::store::{open_reader, read_rows};
+use super::store::{SELECT_BOUNDS, open_reader, read_rows};
 use super::{JournalError, Position, Row};
 use crate::monitor::{HistoryPoint, HistoryQuery};
 use crate::telemetry::Timestamp;
@@ -61,7 +61,7 @@ fn visit(
 /// before it: rows are in the order of time but for the moments at which a clock was set.
 fn first_before(connection: &Connection, time: Timestamp) -> Result<Position, Fault> {
     let mut bounds = connection
-        .prepare_cached("SELECT min(sequence), max(sequence) FROM packets")?
+        .prepare_cached(SELECT_BOUNDS)?
         .query_row([], |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
         })?;

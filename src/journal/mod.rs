@@ -19,6 +19,7 @@
 //!    delivered is copied from it as far as it can be read. No row leaves the journal that does not
 //!    match its checksum.
 
+mod archive;
 mod cursor;
 mod drops;
 mod encoding;
@@ -39,6 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
+pub use archive::Archive;
 pub use cursor::Cursor;
 pub use error::JournalError;
 

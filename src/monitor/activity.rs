@@ -30,8 +30,31 @@ pub struct TrafficEntry {
     pub at: Timestamp,
     /// What it is.
     pub kind: TrafficKind,
-    /// The bytes themselves.
+    /// The bytes themselves; as JSON a text with one character, U+0000 to U+00FF, for each byte: no
+    /// byte is lost, and what is ASCII can be read.
+    #[serde(with = "text_of_bytes")]
     pub bytes: Arc<[u8]>,
+}
+
+mod text_of_bytes {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(
+            &bytes
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>(),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<[u8]>, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+        bytes.map(Into::into).map_err(de::Error::custom)
+    }
 }
 
 /// What a piece of the stream is.
@@ -171,5 +194,24 @@ impl Activity {
             last.store(now.0, Ordering::Relaxed);
         }
         is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_survives_as_json() {
+        let entry = TrafficEntry {
+            at: Timestamp(1),
+            kind: TrafficKind::Text,
+            bytes: (0..=255).collect(),
+        };
+        let json = serde_json::to_string(&entry).unwrap();
+        assert!(json.contains(" !\\\"#$%&'()*+,-./0123456789"), "{json}");
+        assert_eq!(serde_json::from_str::<TrafficEntry>(&json).unwrap(), entry);
+        let beyond = json.replace('~', "€");
+        assert!(serde_json::from_str::<TrafficEntry>(&beyond).is_err());
     }
 }

@@ -12,7 +12,7 @@ mod observer;
 mod ring;
 mod snapshot;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -27,7 +27,7 @@ pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
 pub use ring::{Numbered, Ring, Weighed};
-pub use snapshot::{SinkSnapshot, Snapshot, TelemetrySnapshot};
+pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
 use crate::telemetry::{MetricTable, Packet, Timestamp};
 use latest::LatestValues;
@@ -43,6 +43,8 @@ pub struct Monitor {
     metrics: Arc<MetricTable>,
     links: Mutex<[LinkStatus; 3]>,
     latest: Mutex<LatestValues>,
+    recording: Mutex<Recording>,
+    ends_by: OnceLock<Timestamp>,
 }
 
 impl Default for Monitor {
@@ -69,6 +71,8 @@ impl Monitor {
             metrics,
             links: Mutex::new([status(), status(), status()]),
             latest: Mutex::default(),
+            recording: Mutex::default(),
+            ends_by: OnceLock::new(),
         }
     }
 
@@ -126,8 +130,27 @@ impl Monitor {
             source: self.link(LinkId::Source),
             sinks: SinkId::ALL.map(sink).to_vec(),
             latest: self.latest().all(),
+            recording: self.recording().clone(),
+            ends_by: self.ends_by.get().copied(),
             journal,
         }
+    }
+
+    /// Says what becomes of the raw stream.
+    pub fn set_recording(&self, recording: Recording) {
+        *self.recording() = recording;
+    }
+
+    /// Says that the gateway was told to stop; the first time counts.
+    pub fn set_ends_by(&self, ends_by: Timestamp) {
+        self.ends_by.get_or_init(|| ends_by);
+    }
+
+    /// What becomes of the raw stream.
+    pub(crate) fn recording(&self) -> MutexGuard<'_, Recording> {
+        self.recording
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn latest(&self) -> MutexGuard<'_, LatestValues> {

@@ -24,6 +24,40 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// The last value of every metric, by node and name.
     pub latest: Vec<LatestValue>,
+    /// The recording of the raw stream.
+    pub recording: Recording,
+    /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
+    pub ends_by: Option<Timestamp>,
+}
+
+/// What becomes of the raw stream, beside being read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "recording", rename_all = "snake_case")]
+pub enum Recording {
+    /// It is not recorded.
+    #[default]
+    Off,
+    /// It is written to a file, byte for byte.
+    On {
+        /// The file.
+        path: String,
+        /// Bytes written so far.
+        bytes: u64,
+    },
+    /// It was recorded.
+    Ended {
+        /// The file.
+        path: String,
+        /// Bytes in it.
+        bytes: u64,
+    },
+    /// It cannot be recorded, or could not be any longer.
+    Failed {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
 }
 
 /// What came in since the gateway started.

@@ -1,6 +1,7 @@
 //! What the outside may do with a running pipeline: look at it, and give it commands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -11,6 +12,7 @@ use crate::monitor::{
     Observer, Reply, Sight, SinkId, Snapshot, TrafficEntry,
 };
 use crate::sink::Directive;
+use crate::telemetry::Timestamp;
 
 /// Observes and commands a pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +25,9 @@ pub(super) struct Parts {
     pub(super) directives: [watch::Sender<Directive>; 2],
     pub(super) source_reconnect: Arc<Notify>,
     pub(super) source_hold: watch::Sender<bool>,
+    pub(super) record: watch::Sender<bool>,
     pub(super) stop: watch::Sender<Stop>,
+    pub(super) shutdown_timeout: Duration,
 }
 
 impl Handle {
@@ -52,12 +56,34 @@ impl Handle {
             },
             Command::Hold(link) => self.hold(link, true),
             Command::Release(link) => self.hold(link, false),
-            Command::Quit => self.stop(Stop::Drain),
+            Command::StartRecording => {
+                self.0.record.send_replace(true);
+            }
+            Command::StopRecording => {
+                self.0.record.send_replace(false);
+            }
+            Command::Quit => {
+                self.stop_further();
+            }
         }
+    }
+
+    /// Tells the pipeline to stop tidily, and at once when it was told before.
+    pub fn stop_further(&self) -> Stop {
+        let stop = match *self.0.stop.borrow() {
+            Stop::No => Stop::Drain,
+            Stop::Drain | Stop::Now => Stop::Now,
+        };
+        self.stop(stop);
+        stop
     }
 
     /// Tells the pipeline to stop. A stop is never taken back.
     pub fn stop(&self, stop: Stop) {
+        let timeout = i64::try_from(self.0.shutdown_timeout.as_millis()).unwrap_or(i64::MAX);
+        self.0
+            .monitor
+            .set_ends_by(Timestamp::now().plus_millis(timeout));
         self.0.stop.send_if_modified(|current| {
             let is_further = stop > *current;
             *current = stop.max(*current);

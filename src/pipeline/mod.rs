@@ -8,9 +8,11 @@
 
 mod handle;
 mod ingest;
+mod recorder;
 
 use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,12 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use handle::Handle;
 pub use ingest::Ingest;
+use recorder::RecordedChunks;
 
 use crate::config::{self, Config, JournalPath, Speed};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, LinkId, Monitor, SinkId, Snapshot};
 use crate::sink::{self, Directive, Lane};
-use crate::source::{self, Chunk, End, SourceError};
+use crate::source::{self, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -95,6 +98,7 @@ pub struct Pipeline {
     end_of_source: CancellationToken,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
+    outlives_input: bool,
 }
 
 impl Pipeline {
@@ -142,6 +146,9 @@ impl Pipeline {
             tolerance,
             monitor.clone(),
         );
+        let record = watch::Sender::new(false);
+        let folder = recording_folder(&config.journal);
+        let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
         let ingest = tokio::spawn(feed_journal(ingest, chunks, journal.clone()));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
@@ -151,7 +158,9 @@ impl Pipeline {
             directives,
             source_reconnect: reconnect,
             source_hold: hold,
+            record,
             stop: stop_sender,
+            shutdown_timeout: config.shutdown_timeout,
         });
         let shutdown_timeout = config.shutdown_timeout;
         Ok(Self {
@@ -163,12 +172,20 @@ impl Pipeline {
             end_of_source,
             stop,
             shutdown_timeout,
+            outlives_input: false,
         })
     }
 
     /// What observes and commands it from elsewhere.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Has it run until it is told to stop, though its input ended: for whoever is looking at it.
+    #[must_use]
+    pub fn outliving_its_input(mut self) -> Self {
+        self.outlives_input = true;
+        self
     }
 
     /// Runs until it is told to stop, or until its source has no more input and everything of it is
@@ -209,6 +226,10 @@ impl Pipeline {
         match result {
             Ok(Ok(End::InputEnded)) => {
                 tracing::info!("The input ended; delivering what there is.");
+                if self.outlives_input {
+                    // The channel closes with the handle, which lives longer.
+                    let _told = self.stop.wait_for(|stop| *stop > Stop::No).await;
+                }
                 None
             }
             Ok(Ok(End::Cancelled)) => None,
@@ -326,7 +347,7 @@ fn start_influxdb(
 }
 
 /// The built-in metrics with the configured changes.
-fn metric_table(config: &config::Telemetry) -> MetricTable {
+pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
     let mut table = MetricTable::default();
     for (key, change) in &config.metrics {
         let mut info = table
@@ -366,9 +387,9 @@ fn timeline(source: &config::Source) -> Timeline {
 }
 
 /// Turns chunks into packets until the source is gone.
-async fn feed_journal(mut ingest: Ingest, mut chunks: mpsc::Receiver<Chunk>, journal: Journal) {
+async fn feed_journal(mut ingest: Ingest, mut chunks: RecordedChunks, journal: Journal) {
     let started = Instant::now();
-    while let Some(chunk) = chunks.recv().await {
+    while let Some(chunk) = chunks.next().await {
         append(&journal, ingest.take(&chunk)).await;
     }
     let end = Received {
@@ -385,6 +406,15 @@ async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
     if let Err(error) = journal.append(packets).await {
         tracing::error!(error = %error, "Packets could not be given to the journal.");
     }
+}
+
+/// Where recordings go: beside the journal's file, or into the current folder.
+fn recording_folder(config: &config::Journal) -> PathBuf {
+    let folder = match &config.path {
+        JournalPath::Memory => None,
+        JournalPath::File(path) => path.parent(),
+    };
+    folder.map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// Where the journal lives, in words.

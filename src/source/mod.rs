@@ -166,6 +166,11 @@ fn last_words(line: Option<&str>) -> String {
     line.map_or_else(String::new, |line| format!(": {line}"))
 }
 
+/// Opens a serial port as the gateway would and closes it again; returns the path that it has now.
+pub fn try_serial_port(port: &config::PortSelector, baud: u32) -> Result<PathBuf, SourceError> {
+    serial::try_open(port, baud)
+}
+
 /// A source in a few words: `serial port with USB id 0483:5740`.
 pub fn describe(config: &config::Source) -> String {
     match config {

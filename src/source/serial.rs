@@ -57,6 +57,13 @@ impl Reopen for Serial {
     }
 }
 
+/// Opens the port that is meant and closes it again; returns its path.
+pub(super) fn try_open(selector: &PortSelector, baud: u32) -> Result<PathBuf, SourceError> {
+    let path = find(selector, &ports())?;
+    open_port(&path, baud)?;
+    Ok(path)
+}
+
 /// Which port is meant, under the name that it has now.
 fn find(selector: &PortSelector, ports: &[PortInfo]) -> Result<PathBuf, SourceError> {
     let wanted = |port: &PortInfo| match (selector, &port.usb) {

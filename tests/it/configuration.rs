@@ -19,10 +19,10 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
     let subscriber = Subscriber::start_with(broker.port(), "#", &options);
     let gateway = || {
         Fieldgate::new(&format!(
-            "[source]\nkind = \"file\"\npath = {:?}\nspeed = \"max\"\n\
+            "[source]\nkind = \"file\"\npath = '{}'\nspeed = \"max\"\n\
              [mqtt]\nbroker_url = \"{}\"\nusername = \"gateway\"\npassword = \"of the file\"\n\
              topic_prefix = \"file\"\nqos = 0\n",
-            Sample::LiteralNewline.path(),
+            Sample::LiteralNewline.path().display(),
             broker.url(),
         ))
         .env("MQTT_PASSWORD", "from the environment")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::outage_mqtt::finish;
-use crate::support::{ContractBroker, ContractServer, Fieldgate, Leg, Load, Tally, legs};
+use crate::support::{Conduct, ContractBroker, ContractServer, Fieldgate, Leg, Load, Tally, legs};
 
 /// Kills of the gateway.
 const KILLS: usize = 20;
@@ -22,7 +22,7 @@ fn config(broker: &ContractBroker, server: &ContractServer) -> String {
     format!(
         "shutdown_timeout = \"20s\"\n\
          [source]\nkind = \"stdin\"\n\
-         [mqtt]\nbroker_url = \"{}\"\nmax_inflight = {MAX_INFLIGHT}\n\
+         [mqtt]\nbroker_url = \"{}\"\nmax_inflight = {MAX_INFLIGHT}\nkeep_alive = \"2s\"\n\
          [influxdb]\nurl = \"{}\"\norg = \"{}\"\nbucket = \"{}\"\ntoken = \"{}\"\n\
          flush_interval = \"200ms\"\nmax_batch_size = 500\n\
          [journal]\npath = \"journal.db\"\n\
@@ -65,6 +65,10 @@ fn what_was_journaled_is_delivered_however_often_the_gateway_is_killed() {
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..400)));
         gateway.kill();
         (_, next) = load.stop();
+        if kill % 4 == 2 {
+            // What was sent and never acknowledged is sent again.
+            broker.next([Conduct::AcknowledgeNothing]);
+        }
         gateway.start_again();
         if kill % 4 == 0 {
             gateway.wait_for_log("Connected.", crate::support::PATIENCE);

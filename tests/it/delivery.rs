@@ -40,9 +40,9 @@ fn arrives_with(qos: u8) {
     };
     let subscriber = Subscriber::start_with(broker.port(), "iiot/#", &options);
     let mut gateway = Fieldgate::new(&format!(
-        "[source]\nkind = \"file\"\npath = {:?}\nspeed = \"max\"\n\
+        "[source]\nkind = \"file\"\npath = '{}'\nspeed = \"max\"\n\
          [mqtt]\nbroker_url = \"{}\"\nqos = {qos}\n",
-        Sample::Clean.path(),
+        Sample::Clean.path().display(),
         broker.url(),
     ))
     .start();

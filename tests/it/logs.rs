@@ -9,9 +9,9 @@ use crate::support::{Fieldgate, Mosquitto, PATIENCE, Sample};
 fn run(log: &str) -> Fieldgate {
     let broker = Mosquitto::start();
     let mut gateway = Fieldgate::new(&format!(
-        "[source]\nkind = \"file\"\npath = {:?}\nspeed = \"max\"\n\
+        "[source]\nkind = \"file\"\npath = '{}'\nspeed = \"max\"\n\
          [mqtt]\nbroker_url = \"{}\"\n[log]\n{log}\n",
-        Sample::Dirty.path(),
+        Sample::Dirty.path().display(),
         broker.url(),
     ))
     .start();

@@ -6,8 +6,10 @@
     reason = "a fixture that cannot do its work fails the test that uses it"
 )]
 
+mod api;
 mod assets;
 mod bounds;
+mod commands;
 mod configuration;
 mod crash;
 mod delivery;

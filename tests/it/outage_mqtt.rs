@@ -112,10 +112,12 @@ fn a_cable_that_is_pulled_is_noticed_within_one_and_a_half_keep_alives() {
     let pulled = Instant::now();
     let line = gateway.wait_for_log("Connection failed", PATIENCE);
     let noticed = pulled.elapsed();
-    assert!(
-        line.contains("the broker was silent for 3.0 s, the link is dead"),
-        "{line}"
-    );
+    // Whichever comes first: a ping without an answer, or silence for as long as it may last.
+    let reasons = [
+        "the broker did not answer a ping",
+        "the broker was silent for 3.",
+    ];
+    assert!(reasons.iter().any(|reason| line.contains(reason)), "{line}");
     // What a loaded machine adds is not the gateway's.
     let longest = KEEP_ALIVE.mul_f64(1.5) + Duration::from_millis(500);
     assert!(noticed < longest, "noticed after {noticed:?}");

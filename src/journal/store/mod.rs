@@ -13,8 +13,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
-pub(super) use rows::{SELECT_PACKETS, check_gap, decode_row, read_rows};
-pub(super) use schema::{SCHEMA_VERSION, open_reader};
+pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
+pub(super) use schema::{SCHEMA_VERSION, check_identity, open_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
@@ -22,7 +22,7 @@ use super::{Position, Rejection, Row};
 use crate::telemetry::{Packet, Timestamp};
 use cursors::{INSERT_REJECTED, read_cursors, write_cursors, write_rejections};
 use rows::{INSERT_PACKET, copy_table, insert_packets, insert_row};
-use schema::{SCHEMA, check_identity, connect, find_extent, last_row};
+use schema::{SCHEMA, connect, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).

@@ -15,6 +15,10 @@ pub(in crate::journal) const SELECT_PACKETS: &str =
     "SELECT sequence, total, count, received, event_time, checksum, readings
     FROM packets WHERE sequence > ?1 ORDER BY sequence";
 
+/// The first and the last sequence. Asked for in one `SELECT` both would cost a walk over all rows.
+pub(in crate::journal) const SELECT_BOUNDS: &str =
+    "SELECT (SELECT min(sequence) FROM packets), (SELECT max(sequence) FROM packets)";
+
 pub(super) const INSERT_PACKET: &str = "INSERT INTO packets
     (sequence, total, count, received, event_time, checksum, source, readings)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -210,6 +214,6 @@ pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-pub(super) fn natural(value: i64) -> Result<u64, Fault> {
+pub(in crate::journal) fn natural(value: i64) -> Result<u64, Fault> {
     u64::try_from(value).map_err(|_| Fault::Damaged(format!("a negative number: {value}")))
 }

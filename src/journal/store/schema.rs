@@ -67,7 +67,7 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault
 }
 
 /// Finds out whose database this is; makes it ours when it is empty.
-pub(super) fn check_identity(connection: &Connection) -> Result<(), Fault> {
+pub(in crate::journal) fn check_identity(connection: &Connection) -> Result<(), Fault> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;

@@ -136,7 +136,7 @@ fn with_words(reason: String, words: Option<String>) -> String {
 }
 
 /// The message in the body of an error, on one line, or whatever else the body says.
-fn words(body: &str) -> Option<String> {
+pub(crate) fn words(body: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         #[serde(alias = "error")]

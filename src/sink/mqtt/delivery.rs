@@ -179,7 +179,7 @@ impl Connection<'_> {
             if lane.must_leave() {
                 break Ok(());
             }
-            let wants_rows = self.current.is_none();
+            let wants_rows = self.current.is_none() && self.has_room();
             tokio::select! {
                 // Events come by the ten thousand a second, and looking for orders costs more than
                 // one of them: it is done before, by `must_leave`, and while there is none.
@@ -232,11 +232,15 @@ impl Connection<'_> {
         ))
     }
 
+    /// Whether the client is to be given more. While it has half of what it takes it does not run dry,
+    /// and offering it each message that it may have no room for would make most of them for nothing.
+    fn has_room(&self) -> bool {
+        self.flight.unsent() <= self.capacity / 2
+    }
+
     /// Hands messages to the client until it takes no more or there are none.
     fn hand_over(&mut self, lane: &mut Lane) -> Result<(), Failure> {
-        // While the client has half of what it takes it does not run dry: more would be made for
-        // nothing each time that it has no room.
-        if self.flight.unsent() > self.capacity / 2 {
+        if !self.has_room() {
             return Ok(());
         }
         if self.flight.outstanding() == 0 {
@@ -351,9 +355,12 @@ impl Connection<'_> {
         let deadline = Instant::now() + FAREWELL;
         let mut said = false;
         loop {
-            said = said || self.publish_status("offline");
-            if said && self.flight.outstanding() == 0 {
-                break;
+            // The last word: at `QoS` 2 it could overtake what is still being handed over.
+            if self.flight.outstanding() == 0 {
+                if said {
+                    break;
+                }
+                said = self.publish_status("offline");
             }
             tokio::select! {
                 event = self.events.next() => if self.handle(event, lane).is_err() {

@@ -1,0 +1,233 @@
+//! A gateway elsewhere, as seen over its API.
+
+mod feed;
+mod session;
+mod stream;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{RequestBuilder, redirect};
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+use super::failure::ErrorBody;
+use crate::monitor::{
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
+    Snapshot, TrafficEntry,
+};
+use crate::telemetry::Timestamp;
+use feed::Feed;
+
+/// A gateway in reach is connected to much sooner.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Of a history or a command.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Entries and bytes kept of each kind, as many as a gateway keeps.
+const KEPT: (usize, usize) = (2_048, 512 << 10);
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{url:?} is no address of a gateway; write it as http://HOST:8787")]
+    Address {
+        /// As given, without what could be a secret.
+        url: String,
+    },
+    /// The token cannot be sent.
+    #[error("the token holds a character that HTTP does not allow")]
+    Token,
+    /// The HTTP client could not be built.
+    #[error("cannot set up HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+/// Watches and commands a gateway elsewhere. Connects again by itself whenever the connection is
+/// lost, until the last clone is dropped.
+#[derive(Clone)]
+pub struct Client {
+    remote: Arc<Remote>,
+    _session: Arc<DropGuard>,
+}
+
+/// Whom it talks to, and what it has heard.
+struct Remote {
+    http: reqwest::Client,
+    base: Url,
+    /// The address in words.
+    peer: String,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    sight: Sight,
+    snapshot: Option<Arc<Snapshot>>,
+    traffic: Feed<TrafficEntry>,
+    deliveries: Feed<DeliveryEntry>,
+    log: Feed<LogEntry>,
+}
+
+impl Client {
+    /// Begins to watch the gateway at an address as `http://greenhouse:8787`. Must be called within a
+    /// tokio runtime.
+    pub fn start(url: &str, token: Option<&SecretString>) -> Result<Self, ClientError> {
+        let base = parse(url)?;
+        let peer = base.as_str().trim_end_matches('/').to_owned();
+        let mut http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(redirect::Policy::none());
+        if let Some(token) = token {
+            let value = format!("Bearer {}", token.expose_secret());
+            let mut value = HeaderValue::try_from(value).map_err(|_| ClientError::Token)?;
+            value.set_sensitive(true);
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
+        }
+        let sight = Sight::Lost {
+            peer: peer.clone(),
+            reason: "connecting".into(),
+            next_try: Timestamp::now(),
+        };
+        let seen = Seen {
+            sight,
+            snapshot: None,
+            traffic: Feed::new(KEPT),
+            deliveries: Feed::new(KEPT),
+            log: Feed::new(KEPT),
+        };
+        let remote = Arc::new(Remote {
+            http: http.build()?,
+            base,
+            peer,
+            seen: Mutex::new(seen),
+        });
+        let stop = CancellationToken::new();
+        tokio::spawn(session::keep_connected(Arc::clone(&remote), stop.clone()));
+        Ok(Self {
+            remote,
+            _session: Arc::new(stop.drop_guard()),
+        })
+    }
+}
+
+fn parse(url: &str) -> Result<Url, ClientError> {
+    let refused = || ClientError::Address {
+        url: url.rsplit('@').next().unwrap_or_default().into(),
+    };
+    let base = Url::parse(url).map_err(|_| refused())?;
+    let is_plain = base.username().is_empty() && base.password().is_none();
+    let ends = base.query().is_none() && base.fragment().is_none();
+    match base.scheme() {
+        "http" | "https" if is_plain && ends && base.has_host() => Ok(base),
+        _ => Err(refused()),
+    }
+}
+
+impl Remote {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // A panic elsewhere leaves whole values behind.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    fn get(&self, path: &str) -> RequestBuilder {
+        self.http.get(self.url(path))
+    }
+}
+
+/// Sends a request; anything but success is an error in the gateway's words.
+async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
+    let response = request.send().await.map_err(explain)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.text().await.unwrap_or_default();
+    Err(match serde_json::from_str::<ErrorBody>(&body) {
+        Ok(body) => body.error,
+        Err(_) => format!("the server answered {status}; is it a fieldgate?"),
+    })
+}
+
+/// A failure to reach the gateway, in plain words.
+fn explain(error: reqwest::Error) -> String {
+    use std::error::Error;
+    if error.is_timeout() {
+        return "no answer in time".into();
+    }
+    let error = error.without_url();
+    let first: &dyn Error = &error;
+    let causes = std::iter::successors(Some(first), |cause| (*cause).source());
+    let root = causes.last().map(ToString::to_string).unwrap_or_default();
+    if root.contains("refused") {
+        return "connection refused; is the gateway running with api.listen set?".into();
+    }
+    root
+}
+
+fn rfc3339(time: Timestamp) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(time.0.into());
+    let text = time.ok().and_then(|time| time.format(&Rfc3339).ok());
+    // Every time that fits a timestamp can be written.
+    text.unwrap_or_default()
+}
+
+impl Observer for Client {
+    fn sight(&self) -> Sight {
+        self.remote.seen().sight.clone()
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.remote.seen().snapshot.clone()
+    }
+
+    fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>> {
+        self.remote.seen().traffic.since(number)
+    }
+
+    fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>> {
+        self.remote.seen().deliveries.since(number)
+    }
+
+    fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>> {
+        self.remote.seen().log.since(number)
+    }
+
+    fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
+        let request = self.remote.get("/api/v1/history").query(&[
+            ("node", query.node.as_str()),
+            ("metric", query.metric.as_str()),
+            ("from", &rfc3339(query.from)),
+            ("to", &rfc3339(query.to)),
+            ("points", &query.points.to_string()),
+        ]);
+        Box::pin(async move {
+            let response = send(request.timeout(ANSWER_TIMEOUT)).await?;
+            let body = response.bytes().await.map_err(explain)?;
+            serde_json::from_slice(&body).map_err(|error| format!("no history came: {error}"))
+        })
+    }
+
+    fn command(&self, command: Command) -> Reply<()> {
+        let request = self.remote.http.post(self.remote.url("/api/v1/commands"));
+        Box::pin(async move {
+            let body = serde_json::to_vec(&command).map_err(|error| error.to_string())?;
+            let request = request
+                .header("content-type", "application/json")
+                .timeout(ANSWER_TIMEOUT)
+                .body(body);
+            send(request).await.map(drop)
+        })
+    }
+}

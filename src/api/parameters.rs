@@ -1,0 +1,143 @@
+//! What stands behind the `?` of a request.
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::monitor::HistoryQuery;
+use crate::telemetry::{Name, Timestamp};
+
+/// Points of one answer, unless told otherwise.
+const DEFAULT_POINTS: usize = 500;
+
+/// The most points of one answer.
+const MAX_POINTS: usize = 10_000;
+
+/// The stretch that is answered when `from` is not given.
+const DEFAULT_SPAN_MILLIS: i64 = 3_600_000;
+
+/// Of `/api/v1/history`, as they come.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct HistoryParameters {
+    node: Option<String>,
+    metric: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    points: Option<String>,
+}
+
+impl HistoryParameters {
+    /// What is asked for; the error says what is wrong.
+    pub(super) fn query(&self, now: Timestamp) -> Result<HistoryQuery, String> {
+        let name = |key: &str, value: &Option<String>| match value.as_deref() {
+            Some(name) if !name.is_empty() => Ok(Name::new(name)),
+            _ => Err(format!(
+                "{key} is missing; snapshots name nodes and metrics"
+            )),
+        };
+        let time = |key: &str, value: &Option<String>, default: Timestamp| match value {
+            Some(text) => parse_time(text).ok_or_else(|| format!("{key} is no time; {TIME_FORMS}")),
+            None => Ok(default),
+        };
+        let node = name("node", &self.node)?;
+        let metric = name("metric", &self.metric)?;
+        let to = time("to", &self.to, now)?;
+        let from = time("from", &self.from, to.plus_millis(-DEFAULT_SPAN_MILLIS))?;
+        if from >= to {
+            return Err("from must be before to".into());
+        }
+        let points = match &self.points {
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|count| (1..=MAX_POINTS).contains(count)),
+            None => Some(DEFAULT_POINTS),
+        };
+        Ok(HistoryQuery {
+            node,
+            metric,
+            from,
+            to,
+            points: points.ok_or_else(|| format!("points must be from 1 to {MAX_POINTS}"))?,
+        })
+    }
+}
+
+/// How a time can be written, for people.
+pub(crate) const TIME_FORMS: &str = "write it as 2026-03-01T12:00:00Z, or as seconds, milliseconds or \
+                                     nanoseconds since 1970";
+
+/// A time as RFC 3339, or as a number since 1970 that tells its unit by its size: seconds below
+/// 10¹¹ (the year 5138), then milliseconds below 10¹⁴, microseconds below 10¹⁷, nanoseconds.
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(number) = text.parse::<i64>() {
+        let nanos_per_unit = match number.unsigned_abs() {
+            0..100_000_000_000 => 1_000_000_000,
+            100_000_000_000..100_000_000_000_000 => 1_000_000,
+            100_000_000_000_000..100_000_000_000_000_000 => 1_000,
+            _ => 1,
+        };
+        return number.checked_mul(nanos_per_unit).map(Timestamp);
+    }
+    // In a query a `+` that nobody encoded arrives as a space.
+    let time = OffsetDateTime::parse(&text.replace(' ', "+"), &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos())
+        .ok()
+        .map(Timestamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_can_be_written_in_many_ways() {
+        let expected = Some(Timestamp(1_703_174_400_000_000_000));
+        for text in [
+            "2023-12-21T16:00:00Z",
+            "2023-12-21t16:00:00.000z",
+            "2023-12-21T18:00:00+02:00",
+            "2023-12-21T18:00:00 02:00",
+            "1703174400",
+            "1703174400000",
+            "1703174400000000",
+            "1703174400000000000",
+        ] {
+            assert_eq!(parse_time(text), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2023-12-21", "1e9", "99999999999999999999"] {
+            assert_eq!(parse_time(text), None, "{text}");
+        }
+        assert_eq!(parse_time("0"), Some(Timestamp(0)));
+        assert_eq!(parse_time("-1"), Some(Timestamp(-1_000_000_000)));
+    }
+
+    #[test]
+    fn what_is_not_given_has_a_default_and_what_is_wrong_is_named() {
+        let now = Timestamp(7_200_000_000_000);
+        let parameters = |points: &str, from: &str| HistoryParameters {
+            node: Some("node1".into()),
+            metric: Some("temperature".into()),
+            from: (!from.is_empty()).then(|| from.into()),
+            to: None,
+            points: (!points.is_empty()).then(|| points.into()),
+        };
+        let query = parameters("", "").query(now).unwrap();
+        assert_eq!(query.from, Timestamp(3_600_000_000_000));
+        assert_eq!((query.to, query.points), (now, 500));
+        for (points, from, named) in [
+            ("0", "", "points"),
+            ("10001", "", "points"),
+            ("x", "", "points"),
+            ("", "soon", "from"),
+            ("", "7200", "before to"),
+        ] {
+            let error = parameters(points, from).query(now).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        let error = HistoryParameters::default().query(now).unwrap_err();
+        assert!(error.contains("node"), "{error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! What can be asked for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::sse::Sse;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::events::{self, Kind};
+use super::failure::Failure;
+use super::guard::{self, Guard};
+use super::parameters::HistoryParameters;
+use super::prometheus;
+use crate::monitor::{Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Snapshot};
+use crate::telemetry::Timestamp;
+
+/// A command is one short line.
+const MAX_BODY: usize = 4 << 10;
+
+/// Streams of events at once.
+const STREAMS: usize = 32;
+
+/// Histories read from the disk at once: they must not take it from the journal.
+const HISTORIES: usize = 2;
+
+#[derive(Clone)]
+struct Api {
+    observer: Arc<dyn Observer>,
+    stop: CancellationToken,
+    streams: Arc<Semaphore>,
+    histories: Arc<Semaphore>,
+}
+
+/// Everything behind the guard.
+pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: CancellationToken) -> Router {
+    let api = Api {
+        observer,
+        stop,
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        histories: Arc::new(Semaphore::new(HISTORIES)),
+    };
+    Router::new()
+        .route(guard::HEALTH, get(health))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/events", get(event_stream))
+        .route("/api/v1/history", get(history))
+        .route("/api/v1/commands", post(command))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .with_state(api)
+}
+
+impl Api {
+    fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let nothing = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet");
+        self.observer.snapshot().ok_or_else(nothing)
+    }
+}
+
+async fn not_found() -> Failure {
+    Failure::new(
+        StatusCode::NOT_FOUND,
+        "nothing is here; there are /healthz, /readyz, /metrics, /api/v1/snapshot, \
+         /api/v1/events, /api/v1/history and /api/v1/commands",
+    )
+}
+
+async fn wrong_method() -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "not with this method; commands are given with POST, all else is asked for with GET",
+    )
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+async fn health() -> Json<Health> {
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Whether packets are safe here, whatever becomes of source and servers.
+#[derive(Serialize)]
+struct Readiness {
+    ready: bool,
+    journal: JournalState,
+    links: Vec<LinkReadiness>,
+}
+
+#[derive(Serialize)]
+struct LinkReadiness {
+    link: LinkId,
+    #[serde(flatten)]
+    state: LinkState,
+}
+
+async fn readiness(State(api): State<Api>) -> Result<Response, Failure> {
+    let snapshot = api.snapshot()?;
+    let journal = snapshot.journal.state.clone();
+    let ready = matches!(journal, JournalState::File | JournalState::Memory);
+    let links = LinkId::ALL.into_iter().filter_map(|link| {
+        let state = snapshot.link(link)?.state.clone();
+        Some(LinkReadiness { link, state })
+    });
+    let body = Readiness {
+        ready,
+        journal,
+        links: links.collect(),
+    };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok((status, Json(body)).into_response())
+}
+
+async fn metrics(State(api): State<Api>) -> Result<Response, Failure> {
+    let text = prometheus::render(&*api.snapshot()?);
+    Ok(([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response())
+}
+
+async fn snapshot(State(api): State<Api>) -> Result<Json<Arc<Snapshot>>, Failure> {
+    api.snapshot().map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventParameters {
+    kinds: Option<String>,
+}
+
+async fn event_stream(
+    State(api): State<Api>,
+    parameters: Result<Query<EventParameters>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(parameters) = parameters.map_err(|error| Failure::bad_request(error.body_text()))?;
+    let kinds = match &parameters.kinds {
+        None => Kind::ALL.to_vec(),
+        Some(names) => Kind::ALL
+            .into_iter()
+            .filter(|kind| names.split(',').any(|name| name.trim() == kind.name()))
+            .collect(),
+    };
+    let names = parameters.kinds.as_deref().map(|names| names.split(','));
+    let is_known = |name: &str| Kind::named(name.trim()).is_some();
+    if !names.is_none_or(|mut names| names.all(is_known)) {
+        return Err(Failure::bad_request(
+            "kinds is a list of snapshot, log, traffic and delivery with commas between",
+        ));
+    }
+    let permit = Arc::clone(&api.streams).try_acquire_owned();
+    let permit = permit.map_err(|_| {
+        let reason = format!("{STREAMS} streams of events are open, more there cannot be");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+    })?;
+    let stream = events::stream(api.observer, kinds, api.stop, permit);
+    Ok(Sse::new(stream).into_response())
+}
+
+async fn history(
+    State(api): State<Api>,
+    parameters: Result<Query<HistoryParameters>, QueryRejection>,
+) -> Result<Json<Vec<HistoryPoint>>, Failure> {
+    let Query(parameters) = parameters.map_err(|error| Failure::bad_request(error.body_text()))?;
+    let query = parameters
+        .query(Timestamp::now())
+        .map_err(Failure::bad_request)?;
+    // Held until the disk has been read, though whoever asked may be gone by then.
+    let permit = Arc::clone(&api.histories).acquire_owned().await;
+    let reply = api.observer.history(query);
+    let read = tokio::spawn(async move {
+        let points = reply.await;
+        drop(permit);
+        points
+    });
+    let unavailable = |reason: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+    let points = read.await.map_err(|error| unavailable(error.to_string()))?;
+    points.map(Json).map_err(unavailable)
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: Command,
+}
+
+async fn command(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Response, Failure> {
+    // A form of a page elsewhere can send other types without asking; this one it cannot.
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let media_type = content_type.and_then(|value| value.to_str().ok()?.split(';').next());
+    if !media_type.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json")) {
+        return Err(Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the command as JSON with the header Content-Type: application/json",
+        ));
+    }
+    let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
+    let command: Command = serde_json::from_slice(&body).map_err(|error| {
+        Failure::bad_request(format!(
+            "this is no command ({error}); one is {{\"command\":\"hold\",\"link\":\"mqtt\"}}"
+        ))
+    })?;
+    refuse_disabled(&*api.snapshot()?, command)?;
+    api.observer
+        .command(command)
+        .await
+        .map_err(|reason| Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason))?;
+    let accepted = Json(Accepted { accepted: command });
+    Ok((StatusCode::ACCEPTED, accepted).into_response())
+}
+
+/// What is not configured cannot be commanded, and whoever tries is to know.
+fn refuse_disabled(snapshot: &Snapshot, command: Command) -> Result<(), Failure> {
+    let link = match command {
+        Command::Flush(sink) => sink.map(crate::monitor::SinkId::link),
+        Command::Reconnect(link) | Command::Hold(link) | Command::Release(link) => Some(link),
+        Command::StartRecording | Command::StopRecording | Command::Quit => None,
+    };
+    let status = link.and_then(|link| snapshot.link(link));
+    match (link, status) {
+        (Some(link), Some(status)) if status.state == LinkState::Disabled => Err(Failure::new(
+            StatusCode::CONFLICT,
+            format!("{link} is not configured on this gateway"),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,138 @@
+//! Flags of the commands beside `run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use clap_complete::Shell;
+
+use super::ConfigArguments;
+use crate::config::Overrides;
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CheckArguments {
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `ports`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PortsArguments {
+    /// Print the ports as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct InitArguments {
+    /// File to write
+    #[arg(long, value_name = "PATH", default_value = "config.toml")]
+    pub output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Take the defaults for what is not given instead of asking
+    #[arg(long)]
+    pub no_input: bool,
+    /// Serial port by its path, or simulator
+    #[arg(long, value_name = "PATH")]
+    pub port: Option<String>,
+    /// MQTT broker as `mqtt://localhost:1883`, or none
+    #[arg(long, value_name = "URL")]
+    pub broker_url: Option<String>,
+    /// InfluxDB server as `http://localhost:8086`, or none
+    #[arg(long, value_name = "URL")]
+    pub influxdb_url: Option<String>,
+    /// Organisation of the InfluxDB bucket
+    #[arg(long, value_name = "NAME")]
+    pub influxdb_org: Option<String>,
+    /// InfluxDB bucket
+    #[arg(long, value_name = "NAME")]
+    pub influxdb_bucket: Option<String>,
+}
+
+/// How readings are exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ExportFormat {
+    /// Comma-separated values with a header
+    #[default]
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    /// `InfluxDB` line protocol
+    Line,
+}
+
+/// Flags of `export`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExportArguments {
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file to read; a gateway may be writing to it
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+    /// Only what was measured at this time or later, as 2026-03-01T12:00:00Z or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Only what was measured before this time
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Only this node; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
+    /// Only this metric; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub metric: Vec<String>,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ExportFormat,
+    /// File to write instead of standard output
+    #[arg(long, short, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+}
+
+impl ExportArguments {
+    /// The configuration as far as an export needs one: where telemetry comes from is no matter.
+    pub fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        overrides.file.clone_from(&self.config);
+        overrides.assign("source.kind=stdin");
+        for assignment in &self.set {
+            overrides.assign(assignment);
+        }
+        if let Some(path) = &self.journal {
+            overrides.flag("--journal", "journal.path", path);
+        }
+        overrides
+    }
+}
+
+/// Flags of `completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArguments {
+    /// Shell to write the completions for
+    pub shell: Shell,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArguments {
+    /// Run without the terminal UI and write the log to the terminal instead
+    #[arg(long)]
+    pub no_tui: bool,
+    /// Nodes to make up
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    pub nodes: u32,
+    /// Packets per second of all of them
+    #[arg(long, value_name = "NUMBER", default_value_t = 5.0)]
+    pub rate: f64,
+}

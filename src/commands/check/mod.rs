@@ -1,0 +1,67 @@
+//! `fieldgate check`: every part of the configuration, tried for real.
+
+mod broker;
+mod database;
+mod input;
+mod machine;
+mod report;
+
+use crate::cli::CheckArguments;
+use crate::config::{self, Config, ConfigErrors, Environment};
+
+use super::print;
+use report::Report;
+
+/// Tries everything and prints what came of it; whether all holds.
+pub fn check(arguments: &CheckArguments) -> anyhow::Result<bool> {
+    let mut report = Report::default();
+    match config::load(&arguments.config.overrides(), &Environment::of_process()) {
+        Err(errors) if !arguments.json => return Err(errors.into()),
+        Err(errors) => refuse(&mut report, &errors),
+        Ok(config) => {
+            report.passed("configuration", "is valid", "");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(try_all(&config, &mut report));
+            // Nothing that was tried and hangs shall hold up the end.
+            runtime.shutdown_background();
+        }
+    }
+    let text = if arguments.json {
+        format!("{}\n", serde_json::to_string_pretty(&report)?)
+    } else {
+        report.to_string()
+    };
+    print(text.as_bytes())?;
+    Ok(report.holds())
+}
+
+fn refuse(report: &mut Report, errors: &ConfigErrors) {
+    for error in errors {
+        report.failed(
+            "configuration",
+            "is valid",
+            &error.to_string(),
+            "correct it as it says",
+        );
+    }
+}
+
+async fn try_all(config: &Config, report: &mut Report) {
+    input::check(&config.source, report).await;
+    match &config.mqtt {
+        Some(mqtt) => broker::check(mqtt, report).await,
+        None => report.skipped("mqtt", "broker", "not configured"),
+    }
+    let mut server_time = None;
+    match &config.influxdb {
+        Some(influxdb) => server_time = database::check(influxdb, report).await,
+        None => report.skipped("influxdb", "server", "not configured"),
+    }
+    machine::check_journal(&config.journal, report);
+    machine::check_clock(server_time, report);
+    if let Some(api) = &config.api {
+        machine::check_api(api, report).await;
+    }
+}

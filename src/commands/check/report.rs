@@ -1,0 +1,151 @@
+//! What came of the checks.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::commands::columns;
+
+/// All checks, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Report(Vec<Check>);
+
+#[derive(Debug, Serialize)]
+struct Check {
+    part: &'static str,
+    #[serde(rename = "check")]
+    name: &'static str,
+    result: Outcome,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    /// What to do about a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Passed,
+    Failed,
+    /// Not configured, or it cannot be tried after what failed before.
+    Skipped,
+}
+
+impl Report {
+    pub(super) fn passed(&mut self, part: &'static str, check: &'static str, detail: &str) {
+        self.push(part, check, Outcome::Passed, detail, None);
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        part: &'static str,
+        check: &'static str,
+        detail: &str,
+        fix: &str,
+    ) {
+        self.push(part, check, Outcome::Failed, detail, Some(fix.to_owned()));
+    }
+
+    pub(super) fn skipped(&mut self, part: &'static str, check: &'static str, reason: &str) {
+        self.push(part, check, Outcome::Skipped, reason, None);
+    }
+
+    fn push(
+        &mut self,
+        part: &'static str,
+        check: &'static str,
+        result: Outcome,
+        detail: &str,
+        fix: Option<String>,
+    ) {
+        self.0.push(Check {
+            part,
+            name: check,
+            result,
+            detail: detail.to_owned(),
+            fix,
+        });
+    }
+
+    /// Whether nothing failed.
+    pub(super) fn holds(&self) -> bool {
+        self.0.iter().all(|check| check.result != Outcome::Failed)
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            ok: bool,
+            checks: &'a [Check],
+        }
+        let whole = Whole {
+            ok: self.holds(),
+            checks: &self.0,
+        };
+        whole.serialize(to)
+    }
+}
+
+/// A table; the fix stands below what failed.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<Vec<String>> = self
+            .0
+            .iter()
+            .map(|check| {
+                let result = match check.result {
+                    Outcome::Passed => "ok",
+                    Outcome::Failed => "FAILED",
+                    Outcome::Skipped => "-",
+                };
+                [check.part, check.name, result, &check.detail]
+                    .map(str::to_owned)
+                    .to_vec()
+            })
+            .collect();
+        for (line, check) in columns(&rows).lines().zip(&self.0) {
+            writeln!(f, "{line}")?;
+            if let Some(fix) = &check.fix {
+                writeln!(f, "    fix: {fix}")?;
+            }
+        }
+        let failed = self
+            .0
+            .iter()
+            .filter(|check| check.result == Outcome::Failed);
+        match failed.count() {
+            0 => writeln!(f, "\nAll is well."),
+            1 => writeln!(f, "\n1 check failed."),
+            count => writeln!(f, "\n{count} checks failed."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fix_stands_below_what_failed_and_skipping_is_no_failure() {
+        let mut report = Report::default();
+        report.passed("source", "opens", "/dev/ttyACM0");
+        report.skipped("mqtt", "broker", "not configured");
+        assert!(report.holds());
+        report.failed("journal", "can be written", "disk full", "make room");
+        assert!(!report.holds());
+        assert_eq!(
+            report.to_string(),
+            "source   opens           ok      /dev/ttyACM0\n\
+             mqtt     broker          -       not configured\n\
+             journal  can be written  FAILED  disk full\n    fix: make room\n\
+             \n1 check failed.\n"
+        );
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["ok"], false);
+        assert_eq!(json["checks"][2]["result"], "failed");
+        assert_eq!(json["checks"][2]["fix"], "make room");
+    }
+}

@@ -1,0 +1,79 @@
+//! A journal's file, read from its first row to its last while a gateway may be writing to it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::encoding::Names;
+use super::error::Fault;
+use super::store::{SELECT_BOUNDS, check_identity, natural, open_reader, read_rows};
+use super::{JournalError, Position, Row};
+
+/// Messages read at once: each time as one short transaction, so that the gateway's log does not grow
+/// meanwhile.
+const BLOCK: usize = 4_096;
+
+/// See the module. What a gateway holds in memory alone is not seen.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    connection: Connection,
+    names: Names,
+    after: Position,
+}
+
+impl Archive {
+    /// Opens a journal without changing anything in it.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        // SQLite has no words for what is wrong with a file that cannot be opened.
+        File::open(path).map_err(|error| JournalError::File {
+            operation: "open journal",
+            path: path.to_owned(),
+            error,
+        })?;
+        let failed = |fault: Fault| fault.into_error("read", path.to_owned());
+        let connection = open_reader(path).map_err(failed)?;
+        check_identity(&connection).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            names: Names::default(),
+            after: Position::default(),
+        })
+    }
+
+    /// The first and the last sequence that are there now; `None`: there are no rows.
+    pub fn sequences(&self) -> Result<Option<(u64, u64)>, JournalError> {
+        let bounds = self.connection.query_row(SELECT_BOUNDS, [], |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
+        });
+        let (first, last) = bounds.map_err(|error| self.failed(error.into()))?;
+        let natural = |number| natural(number).map_err(|fault| self.failed(fault));
+        first
+            .zip(last)
+            .map(|(first, last)| Ok((natural(first)?, natural(last)?)))
+            .transpose()
+    }
+
+    /// The next rows, a bounded number of them; empty at the end.
+    pub fn read(&mut self) -> Result<Vec<Row>, JournalError> {
+        let mut rows = Vec::new();
+        let read = read_rows(
+            &self.connection,
+            self.after,
+            BLOCK,
+            &mut self.names,
+            &mut rows,
+        );
+        read.map_err(|fault| self.failed(fault))?;
+        if let Some(last) = rows.last() {
+            self.after = last.end();
+        }
+        Ok(rows)
+    }
+
+    fn failed(&self, fault: Fault) -> JournalError {
+        fault.into_error("read", self.path.clone())
+    }
+}

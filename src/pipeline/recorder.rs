@@ -1,0 +1,245 @@
+//! Writes the raw stream to a file while the operator wants it, on its way from source to ingest.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::fs::{File, OpenOptions};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, watch};
+
+use crate::monitor::{Monitor, Recording};
+use crate::source::Chunk;
+use crate::telemetry::Timestamp;
+
+/// Recordings begun within one second; more are a mistake.
+const MAX_SAME_NAMES: u32 = 100;
+
+/// The chunks of a source, each written to the recording, if there is one, before it is handed on.
+pub(super) struct RecordedChunks {
+    chunks: mpsc::Receiver<Chunk>,
+    wanted: watch::Receiver<bool>,
+    folder: PathBuf,
+    monitor: Arc<Monitor>,
+    recording: Option<OpenRecording>,
+}
+
+struct OpenRecording {
+    file: File,
+    path: String,
+    bytes: u64,
+}
+
+impl RecordedChunks {
+    pub(super) fn new(
+        chunks: mpsc::Receiver<Chunk>,
+        wanted: watch::Receiver<bool>,
+        folder: PathBuf,
+        monitor: Arc<Monitor>,
+    ) -> Self {
+        Self {
+            chunks,
+            wanted,
+            folder,
+            monitor,
+            recording: None,
+        }
+    }
+
+    /// The next chunk; `None`: the source is gone.
+    pub(super) async fn next(&mut self) -> Option<Chunk> {
+        loop {
+            // A wish is answered before the bytes that come after it.
+            let chunk = tokio::select! {
+                biased;
+                Ok(()) = self.wanted.changed() => {
+                    self.begin_or_end().await;
+                    continue;
+                }
+                chunk = self.chunks.recv() => chunk,
+            };
+            match &chunk {
+                Some(chunk) => self.write(chunk).await,
+                None => self.end(),
+            }
+            return chunk;
+        }
+    }
+
+    async fn begin_or_end(&mut self) {
+        let is_wanted = *self.wanted.borrow_and_update();
+        if !is_wanted {
+            self.end();
+        } else if self.recording.is_none() {
+            self.begin().await;
+        }
+    }
+
+    async fn begin(&mut self) {
+        match create(&self.folder, Timestamp::now()).await {
+            Ok((file, path)) => {
+                let path = path.display().to_string();
+                tracing::info!(path, "Recording the raw stream.");
+                self.recording = Some(OpenRecording {
+                    file,
+                    path,
+                    bytes: 0,
+                });
+                self.report();
+            }
+            Err(error) => self.fail(self.folder.display().to_string(), &error),
+        }
+    }
+
+    async fn write(&mut self, chunk: &Chunk) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        let mut written = recording.file.write_all(&chunk.bytes).await;
+        if written.is_ok() {
+            // Until then an error of the disk is not known.
+            written = recording.file.flush().await;
+        }
+        match written {
+            Ok(()) => {
+                recording.bytes += chunk.bytes.len() as u64;
+                self.report();
+            }
+            Err(error) => {
+                let path = recording.path.clone();
+                self.recording = None;
+                self.fail(path, &error);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(OpenRecording { path, bytes, .. }) = self.recording.take() {
+            tracing::info!(path, bytes, "The recording ended.");
+            self.monitor.set_recording(Recording::Ended { path, bytes });
+        }
+    }
+
+    fn fail(&self, path: String, error: &io::Error) {
+        tracing::error!(path, error = %error, "The raw stream cannot be recorded.");
+        let reason = error.to_string();
+        self.monitor
+            .set_recording(Recording::Failed { path, reason });
+    }
+
+    fn report(&self) {
+        if let Some(OpenRecording { path, bytes, .. }) = &self.recording {
+            self.monitor.set_recording(Recording::On {
+                path: path.clone(),
+                bytes: *bytes,
+            });
+        }
+    }
+}
+
+/// A new file named after the time; one that exists is never written to.
+async fn create(folder: &Path, now: Timestamp) -> io::Result<(File, PathBuf)> {
+    let time: String = now
+        .to_string()
+        .chars()
+        .take("2026-03-01T12:00:00".len())
+        .filter(|c| *c != '-' && *c != ':')
+        .collect();
+    let mut number = 1;
+    loop {
+        let suffix = match number {
+            1 => String::new(),
+            number => format!("-{number}"),
+        };
+        let path = folder.join(format!("fieldgate-{time}Z{suffix}.raw"));
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .await;
+        match opened {
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists && number < MAX_SAME_NAMES =>
+            {
+                number += 1;
+            }
+            opened => return opened.map(|file| (file, path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn chunk(bytes: &'static [u8]) -> Chunk {
+        Chunk {
+            bytes: Bytes::from_static(bytes),
+            received: Timestamp(0),
+            monotonic: Duration::ZERO,
+            discontinuity: false,
+        }
+    }
+
+    fn recorded(folder: &Path) -> (mpsc::Sender<Chunk>, watch::Sender<bool>, RecordedChunks) {
+        let (sender, chunks) = mpsc::channel(8);
+        let wanted = watch::Sender::new(false);
+        let monitor = Arc::new(Monitor::default());
+        let chunks = RecordedChunks::new(chunks, wanted.subscribe(), folder.into(), monitor);
+        (sender, wanted, chunks)
+    }
+
+    #[tokio::test]
+    async fn what_arrives_between_begin_and_end_is_in_the_file_byte_for_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, wanted, mut chunks) = recorded(folder.path());
+        let mut pass = async |bytes: &'static [u8]| {
+            sender.send(chunk(bytes)).await.unwrap();
+            assert_eq!(chunks.next().await.unwrap().bytes, bytes);
+            chunks.monitor.recording().clone()
+        };
+        assert_eq!(pass(b"before").await, Recording::Off);
+        wanted.send_replace(true);
+        pass(b"\x00\xff{\r\n").await;
+        let recording = pass(b"}").await;
+        let Recording::On { path, bytes: 6 } = recording else {
+            panic!("{recording:?}");
+        };
+        wanted.send_replace(false);
+        let ended = Recording::Ended {
+            path: path.clone(),
+            bytes: 6,
+        };
+        assert_eq!(pass(b"after").await, ended);
+        assert_eq!(std::fs::read(path).unwrap(), b"\x00\xff{\r\n}");
+    }
+
+    #[tokio::test]
+    async fn two_recordings_within_a_second_are_two_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp(1_700_000_000_000_000_000);
+        let (_, first) = create(folder.path(), now).await.unwrap();
+        let (_, second) = create(folder.path(), now).await.unwrap();
+        assert_eq!(first.file_name().unwrap(), "fieldgate-20231114T221320Z.raw");
+        assert_eq!(
+            second.file_name().unwrap(),
+            "fieldgate-20231114T221320Z-2.raw"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_stops_nothing() {
+        let (sender, wanted, mut chunks) = recorded(Path::new("/nonexistent"));
+        wanted.send_replace(true);
+        sender.send(chunk(b"goes on")).await.unwrap();
+        assert_eq!(chunks.next().await.unwrap().bytes, &b"goes on"[..]);
+        assert!(matches!(
+            &*chunks.monitor.recording(),
+            Recording::Failed { .. }
+        ));
+    }
+}

@@ -1,0 +1,26 @@
+//! The screen: shows a gateway through an [`Observer`](crate::monitor::Observer) and gives it
+//! commands, be it in this process or elsewhere.
+//!
+//! ```text
+//! keys, mouse → keymap → Action ┐
+//! what is seen of the gateway ──┼→ update → State → views → frame
+//! time ─────────────────────────┘     └→ Effect → gateway, terminal
+//! ```
+//!
+//! Everything between the terminal and the gateway is pure: the state changes in `update` and is
+//! drawn by `views`, and neither does any I/O.
+
+mod action;
+mod keymap;
+mod runner;
+mod state;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod theme;
+mod update;
+mod views;
+mod widgets;
+
+pub use runner::{Control, Ended, Screen};
+pub use theme::{Depth, Theme};

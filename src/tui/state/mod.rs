@@ -1,0 +1,332 @@
+//! All that the screen knows. It is changed by [`update`](super::update) alone and drawn by
+//! [`views`](super::views); neither needs a terminal.
+
+mod charts;
+mod list;
+mod observed;
+
+use ratatui::layout::Size;
+
+pub(crate) use charts::{Charts, nanos};
+pub(crate) use list::ListView;
+pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
+
+use super::keymap::Context;
+use super::theme::Theme;
+use super::widgets::escape;
+use crate::monitor::{
+    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Numbered, Sight, Snapshot,
+    TrafficEntry, TrafficKind,
+};
+use crate::telemetry::{Name, Timestamp};
+
+/// A metric of a node.
+pub(crate) type MetricKey = (Name, Name);
+
+/// One of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Overview,
+    Charts,
+    Traffic,
+    Log,
+    Delivery,
+}
+
+impl Page {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Overview,
+        Self::Charts,
+        Self::Traffic,
+        Self::Log,
+        Self::Delivery,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Charts => "Charts",
+            Self::Traffic => "Traffic",
+            Self::Log => "Log",
+            Self::Delivery => "Delivery",
+        }
+    }
+
+    /// The page so many further on, round the end.
+    pub(crate) fn turned(self, steps: usize) -> Self {
+        Self::ALL[(self as usize + steps) % Self::ALL.len()]
+    }
+}
+
+/// What keys act on, on the Overview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Focus {
+    Table,
+    Link(LinkId),
+}
+
+/// What is done with a link that is to be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Flush,
+    Reconnect,
+    Hold,
+}
+
+/// What lies over the page and takes the keys.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Overlay {
+    /// A filter is being typed.
+    Filter,
+    WhichLink(Verb),
+    /// A question to which yes gives commands.
+    Confirm {
+        question: String,
+        commands: Vec<Command>,
+    },
+    Detail(Detail),
+    Help {
+        scroll: usize,
+    },
+}
+
+/// Something shown in full.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Detail {
+    Link(LinkId),
+    Traffic(TrafficEntry),
+    Log(LogEntry),
+    Delivery(DeliveryEntry),
+}
+
+/// What an action did, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) text: String,
+    pub(crate) is_error: bool,
+    pub(crate) until: Timestamp,
+}
+
+/// What of the traffic is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    All,
+    Accepted,
+    Text,
+    Rejected,
+}
+
+impl Kinds {
+    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::All => "everything",
+            Self::Accepted => "accepted frames",
+            Self::Text => "ignored text",
+            Self::Rejected => "rejected frames",
+        }
+    }
+
+    pub(crate) fn turned(self, forward: bool) -> Self {
+        let steps = if forward { 1 } else { Self::ALL.len() - 1 };
+        Self::ALL[(self as usize + steps) % Self::ALL.len()]
+    }
+
+    fn has(self, kind: TrafficKind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Accepted => kind == TrafficKind::Accepted,
+            Self::Text => kind == TrafficKind::Text,
+            Self::Rejected => matches!(kind, TrafficKind::Rejected { .. }),
+        }
+    }
+}
+
+/// A piece of traffic with the line ends that follow it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrafficLine<'a> {
+    pub(crate) number: u64,
+    pub(crate) entry: &'a TrafficEntry,
+    pub(crate) line_end: &'a [u8],
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) theme: Theme,
+    pub(crate) size: Size,
+    /// The time that everything shown refers to.
+    pub(crate) now: Timestamp,
+    /// Since when the display is frozen.
+    pub(crate) frozen: Option<Timestamp>,
+    /// The time, though the display be frozen.
+    pub(crate) clock: Timestamp,
+    pub(crate) observed: Observed,
+    pub(crate) page: Page,
+    pub(crate) overlay: Option<Overlay>,
+    pub(crate) notice: Option<Notice>,
+    pub(crate) focus: Focus,
+    pub(crate) table: TableView,
+    pub(crate) charts: Charts,
+    pub(crate) traffic: ListView,
+    pub(crate) kinds: Kinds,
+    pub(crate) log: ListView,
+    pub(crate) level: LogLevel,
+    pub(crate) delivery: ListView,
+    /// Whether the screen shows something else than what was drawn last.
+    pub(crate) is_changed: bool,
+    pub(super) recording_seen: crate::monitor::Recording,
+}
+
+/// The table of metrics: what is chosen, the first one shown, what is shown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableView {
+    pub(crate) selected: Option<MetricKey>,
+    pub(crate) top: usize,
+    pub(crate) filter: String,
+}
+
+impl App {
+    pub(crate) fn new(theme: Theme, size: Size, now: Timestamp) -> Self {
+        Self {
+            theme,
+            size,
+            now,
+            frozen: None,
+            clock: now,
+            observed: Observed::default(),
+            page: Page::Overview,
+            overlay: None,
+            notice: None,
+            focus: Focus::Table,
+            table: TableView::default(),
+            charts: Charts::default(),
+            traffic: ListView::default(),
+            kinds: Kinds::All,
+            log: ListView::default(),
+            level: LogLevel::Trace,
+            delivery: ListView::default(),
+            is_changed: true,
+            recording_seen: crate::monitor::Recording::Off,
+        }
+    }
+
+    /// Which keys hold now.
+    pub(crate) fn context(&self) -> Context {
+        match &self.overlay {
+            None => Context::Page(self.page),
+            Some(Overlay::Filter) => Context::Filter,
+            Some(Overlay::WhichLink(_)) => Context::WhichLink,
+            Some(Overlay::Confirm { .. }) => Context::Confirm,
+            Some(Overlay::Detail(_)) => Context::Detail,
+            Some(Overlay::Help { .. }) => Context::Help,
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
+        self.observed.snapshot.as_deref()
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.observed.sight == Sight::Local
+    }
+
+    /// The metrics that the table shows.
+    pub(crate) fn rows(&self) -> Vec<&LatestValue> {
+        let filter = self.table.filter.to_lowercase();
+        let latest = self.snapshot().map_or(&[][..], |snapshot| &snapshot.latest);
+        latest
+            .iter()
+            .filter(|value| {
+                filter.is_empty()
+                    || format!("{} {}", value.node, value.metric)
+                        .to_lowercase()
+                        .contains(&filter)
+            })
+            .collect()
+    }
+
+    /// Which of [`rows`](Self::rows) is chosen: the first one unless another was.
+    pub(crate) fn selected_row(&self, rows: &[&LatestValue]) -> Option<usize> {
+        let chosen = self.table.selected.as_ref();
+        let at = chosen.and_then(|(node, metric)| {
+            rows.iter()
+                .position(|row| row.node == *node && row.metric == *metric)
+        });
+        at.or((!rows.is_empty()).then_some(0))
+    }
+
+    /// What is charted: what was picked, or else what is chosen in the table.
+    pub(crate) fn charted(&self) -> Vec<MetricKey> {
+        if !self.charts.picked.is_empty() {
+            return self.charts.picked.clone();
+        }
+        let rows = self.rows();
+        let selected = self.selected_row(&rows).map(|at| rows[at]);
+        let key = selected.map(|row| (row.node.clone(), row.metric.clone()));
+        key.into_iter().collect()
+    }
+
+    /// The log lines shown.
+    pub(crate) fn log_lines(&self) -> Vec<&Numbered<LogEntry>> {
+        let filter = self.log.filter.to_lowercase();
+        let is_shown = |line: &&Numbered<LogEntry>| {
+            let entry = &line.entry;
+            entry.level <= self.level
+                && (filter.is_empty()
+                    || entry.message.to_lowercase().contains(&filter)
+                    || entry.target.to_lowercase().contains(&filter))
+        };
+        self.observed.log.iter().filter(is_shown).collect()
+    }
+
+    /// The deliveries shown.
+    pub(crate) fn deliveries(&self) -> Vec<&Numbered<DeliveryEntry>> {
+        let filter = self.delivery.filter.to_lowercase();
+        let is_shown = |line: &&Numbered<DeliveryEntry>| {
+            let entry = &line.entry;
+            filter.is_empty()
+                || entry.what.to_lowercase().contains(&filter)
+                || entry.sink.name().contains(&filter)
+        };
+        self.observed.deliveries.iter().filter(is_shown).collect()
+    }
+
+    /// The traffic shown; the line ends between frames stand behind the frame.
+    pub(crate) fn traffic_lines(&self) -> Vec<TrafficLine<'_>> {
+        let filter = self.traffic.filter.to_lowercase();
+        let mut lines: Vec<TrafficLine<'_>> = Vec::new();
+        let mut is_last_shown = false;
+        for Numbered { number, entry } in self.observed.traffic.iter() {
+            if is_line_end(entry) && *number > 0 && !lines.is_empty() {
+                if let Some(last) = lines.last_mut()
+                    && is_last_shown
+                {
+                    last.line_end = &entry.bytes;
+                }
+                is_last_shown = false;
+                continue;
+            }
+            is_last_shown = self.kinds.has(entry.kind)
+                && (filter.is_empty() || escape(&entry.bytes).to_lowercase().contains(&filter));
+            if is_last_shown {
+                lines.push(TrafficLine {
+                    number: *number,
+                    entry,
+                    line_end: &[],
+                });
+            }
+        }
+        lines
+    }
+}
+
+/// Whether a piece is nothing but the end of a line, be it spelt out.
+fn is_line_end(entry: &TrafficEntry) -> bool {
+    entry.kind == TrafficKind::Text
+        && matches!(
+            &*entry.bytes,
+            b"\n" | b"\r\n" | b"\r" | b"\\n" | b"\\n\n" | b"\\n\r\n" | b"\\r\\n"
+        )
+}

@@ -1,0 +1,339 @@
+//! What was seen of the gateway, and what follows from it over time: rates, trends, and which nodes
+//! have fallen silent.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::MetricKey;
+use super::list::Entries;
+use crate::monitor::{
+    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Sight, SinkId,
+    SinkSnapshot, Snapshot, TrafficEntry,
+};
+use crate::telemetry::{Name, Timestamp};
+
+/// Rates are means over this stretch.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Values of a trend, one a second at most.
+const TREND: usize = 60;
+
+/// Gaps between packets of a node by which its usual interval is judged.
+const GAPS: usize = 9;
+
+/// The usual interval of a node of which too little is known.
+const UNKNOWN_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A node that reports more often is not called stale for a hiccup.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Intervals of silence after which a node is stale.
+const STALE: u32 = 3;
+
+/// Intervals of silence after which a node is offline.
+const OFFLINE: u32 = 10;
+
+/// A sink that has less than this waiting does not drain, it works.
+const SMALLEST_BACKLOG: f64 = 50.0;
+
+/// What one look at the gateway yields.
+#[derive(Debug, Clone)]
+pub(crate) struct Observation {
+    pub(crate) sight: Sight,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    pub(crate) traffic: Vec<Numbered<TrafficEntry>>,
+    pub(crate) deliveries: Vec<Numbered<DeliveryEntry>>,
+    pub(crate) log: Vec<Numbered<LogEntry>>,
+}
+
+/// Whether a node is still heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Freshness {
+    Live,
+    Stale,
+    Offline,
+}
+
+/// Whether a value is within its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    None,
+    Low,
+    High,
+}
+
+impl Alarm {
+    pub(crate) fn of(latest: &LatestValue) -> Self {
+        if latest.min.is_some_and(|min| latest.value < min) {
+            Self::Low
+        } else if latest.max.is_some_and(|max| latest.value > max) {
+            Self::High
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// Messages per second into and out of a sink's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Flow {
+    pub(crate) inward: f64,
+    pub(crate) outward: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Timestamp,
+    packets: u64,
+    messages: u64,
+    acknowledged: [Option<u64>; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Heard {
+    last: Timestamp,
+    count: u64,
+    gaps: VecDeque<Duration>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Trend {
+    values: VecDeque<f64>,
+    last: Timestamp,
+    count: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    pub(crate) sight: Sight,
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    pub(crate) traffic: Entries<TrafficEntry>,
+    pub(crate) deliveries: Entries<DeliveryEntry>,
+    pub(crate) log: Entries<LogEntry>,
+    samples: VecDeque<Sample>,
+    nodes: BTreeMap<Name, Heard>,
+    trends: BTreeMap<MetricKey, Trend>,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self {
+            sight: Sight::Local,
+            snapshot: None,
+            traffic: Entries::default(),
+            deliveries: Entries::default(),
+            log: Entries::default(),
+            samples: VecDeque::new(),
+            nodes: BTreeMap::new(),
+            trends: BTreeMap::new(),
+        }
+    }
+}
+
+impl Observed {
+    /// Takes in what was seen; says whether anything of it is new. Metrics that were not there
+    /// before are added to `newcomers`.
+    pub(crate) fn take(
+        &mut self,
+        observation: Observation,
+        newcomers: &mut Vec<MetricKey>,
+    ) -> bool {
+        let mut is_new = self.sight != observation.sight;
+        self.sight = observation.sight;
+        if let Some(snapshot) = observation.snapshot {
+            is_new |= self.take_snapshot(snapshot, newcomers);
+        }
+        is_new |= self.traffic.extend(observation.traffic);
+        is_new |= self.deliveries.extend(observation.deliveries);
+        is_new | self.log.extend(observation.log)
+    }
+
+    fn take_snapshot(&mut self, snapshot: Arc<Snapshot>, newcomers: &mut Vec<MetricKey>) -> bool {
+        let before = self.snapshot.take();
+        if before
+            .as_ref()
+            .is_some_and(|before| before.started != snapshot.started)
+        {
+            // Another run of a gateway elsewhere: it counts from zero again.
+            let sight = self.sight.clone();
+            *self = Self {
+                sight,
+                ..Self::default()
+            };
+        }
+        self.sample(&snapshot);
+        for latest in &snapshot.latest {
+            self.hear(latest, snapshot.started);
+            if self.follow_trend(latest) {
+                newcomers.push((latest.node.clone(), latest.metric.clone()));
+            }
+        }
+        let is_new = before.is_none_or(|before| differ(&before, &snapshot));
+        self.snapshot = Some(snapshot);
+        is_new
+    }
+
+    fn sample(&mut self, snapshot: &Snapshot) {
+        let acknowledged = SinkId::ALL.map(|sink| {
+            let backlog = snapshot.journal.sink(sink);
+            backlog.map(|backlog| backlog.acknowledged.total)
+        });
+        self.samples.push_back(Sample {
+            at: snapshot.taken,
+            packets: snapshot.telemetry.packets_processed,
+            messages: snapshot.journal.end.total,
+            acknowledged,
+        });
+        while self.samples.len() > 2 && snapshot.taken.since(self.samples[1].at) >= RATE_WINDOW {
+            self.samples.pop_front();
+        }
+    }
+
+    fn hear(&mut self, latest: &LatestValue, started: Timestamp) {
+        let Some(heard) = self.nodes.get_mut(&latest.node) else {
+            // Of a gateway that has run for a while, the mean is all that is known.
+            let mean = latest
+                .received
+                .since(started)
+                .div_f64(latest.count.max(1) as f64);
+            let gaps = (latest.count >= 3).then_some(mean).into_iter().collect();
+            let heard = Heard {
+                last: latest.received,
+                count: latest.count,
+                gaps,
+            };
+            self.nodes.insert(latest.node.clone(), heard);
+            return;
+        };
+        if latest.received > heard.last {
+            let packets = latest.count.saturating_sub(heard.count).max(1);
+            let gap = latest.received.since(heard.last).div_f64(packets as f64);
+            heard.gaps.push_back(gap);
+            if heard.gaps.len() > GAPS {
+                heard.gaps.pop_front();
+            }
+            heard.last = latest.received;
+        }
+        if latest.received == heard.last {
+            heard.count = heard.count.max(latest.count);
+        }
+    }
+
+    /// Whether the metric is a new one.
+    fn follow_trend(&mut self, latest: &LatestValue) -> bool {
+        let key = (latest.node.clone(), latest.metric.clone());
+        let is_new = !self.trends.contains_key(&key);
+        let trend = self.trends.entry(key).or_default();
+        if trend.count == latest.count {
+            return is_new;
+        }
+        trend.count = latest.count;
+        let is_next = latest.received.since(trend.last) >= Duration::from_secs(1);
+        if let Some(newest) = trend.values.back_mut()
+            && !is_next
+        {
+            *newest = latest.value;
+            return is_new;
+        }
+        trend.last = latest.received;
+        trend.values.push_back(latest.value);
+        if trend.values.len() > TREND {
+            trend.values.pop_front();
+        }
+        is_new
+    }
+
+    /// Puts what the journal remembers before what was seen since.
+    pub(crate) fn prepend_trend(&mut self, key: &MetricKey, points: &[HistoryPoint]) {
+        let Some(trend) = self.trends.get_mut(key) else {
+            return;
+        };
+        let room = TREND.saturating_sub(trend.values.len());
+        for point in points.iter().rev().take(room) {
+            trend.values.push_front(point.mean);
+        }
+    }
+
+    /// The last values of a metric.
+    pub(crate) fn trend(&self, key: &MetricKey) -> impl DoubleEndedIterator<Item = f64> {
+        let trend = self.trends.get(key).into_iter();
+        trend.flat_map(|trend| trend.values.iter().copied())
+    }
+
+    /// Whether a node is still heard of.
+    pub(crate) fn freshness(&self, node: &Name, now: Timestamp) -> Freshness {
+        let Some(heard) = self.nodes.get(node) else {
+            return Freshness::Live;
+        };
+        let silence = now.since(heard.last);
+        let interval = heard.interval();
+        if silence < interval * STALE {
+            Freshness::Live
+        } else if silence < interval * OFFLINE {
+            Freshness::Stale
+        } else {
+            Freshness::Offline
+        }
+    }
+
+    /// Packets per second.
+    pub(crate) fn packet_rate(&self) -> f64 {
+        self.mean(|sample| Some(sample.packets))
+    }
+
+    /// Messages per second through a sink's queue.
+    pub(crate) fn flow(&self, sink: SinkId) -> Flow {
+        Flow {
+            inward: self.mean(|sample| Some(sample.messages)),
+            outward: self.mean(|sample| sample.acknowledged[sink as usize]),
+        }
+    }
+
+    fn mean(&self, count: impl Fn(&Sample) -> Option<u64>) -> f64 {
+        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+            return 0.0;
+        };
+        let (Some(from), Some(to)) = (count(first), count(last)) else {
+            return 0.0;
+        };
+        let seconds = last.at.since(first.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return 0.0;
+        }
+        to.saturating_sub(from) as f64 / seconds
+    }
+
+    /// How long a sink that is catching up will need; `None`: it is not.
+    pub(crate) fn time_left(&self, sink: &SinkSnapshot) -> Option<Duration> {
+        let Flow { inward, outward } = self.flow(sink.sink);
+        let waiting = sink.queue_depth as f64;
+        let is_backlog = waiting >= SMALLEST_BACKLOG.max(inward * 5.0);
+        if !is_backlog || sink.link.state != LinkState::Up || outward <= inward * 1.1 {
+            return None;
+        }
+        Duration::try_from_secs_f64(waiting / (outward - inward)).ok()
+    }
+}
+
+impl Heard {
+    /// The median: one outage does not make a habit.
+    fn interval(&self) -> Duration {
+        let mut gaps: Vec<Duration> = self.gaps.iter().copied().collect();
+        gaps.sort_unstable();
+        let median = gaps.get(gaps.len() / 2).copied();
+        median.unwrap_or(UNKNOWN_INTERVAL).max(SHORTEST_INTERVAL)
+    }
+}
+
+/// Whether two snapshots show anything different but the time at which they were taken.
+fn differ(before: &Snapshot, now: &Snapshot) -> bool {
+    before.telemetry != now.telemetry
+        || before.source != now.source
+        || before.sinks != now.sinks
+        || before.journal != now.journal
+        || before.recording != now.recording
+        || before.ends_by != now.ends_by
+        || before.latest != now.latest
+}

@@ -1,0 +1,363 @@
+//! A gateway that never was, in the states that matter, at a time that stands still.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ratatui::layout::Size;
+
+use super::state::{App, Observation, Page};
+use super::theme::{Depth, Theme};
+use super::update::Purpose;
+use crate::monitor::{
+    DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
+    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, Numbered, Position,
+    Recording, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, TelemetrySnapshot, TrafficEntry,
+    TrafficKind,
+};
+use crate::telemetry::{RejectReason, Timestamp};
+
+/// 2026-03-01T12:00:00Z
+pub(super) const NOW: Timestamp = Timestamp(1_772_366_400_000_000_000);
+
+/// So many seconds before [`NOW`].
+pub(super) fn ago(seconds: i64) -> Timestamp {
+    NOW.plus_millis(-1_000 * seconds)
+}
+
+pub(super) fn link(state: LinkState, peer: &str, since: i64) -> LinkStatus {
+    let last_error = match &state {
+        LinkState::BackingOff { reason, .. } | LinkState::Refused { reason, .. } => {
+            Some(reason.clone())
+        }
+        _ => None,
+    };
+    LinkStatus {
+        state,
+        since: ago(since),
+        peer: peer.to_owned(),
+        reconnects: 0,
+        last_error,
+    }
+}
+
+fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
+    let mut buckets = vec![0; LATENCY_BUCKETS.len() + 1];
+    buckets[2..6].copy_from_slice(&[1_200, 38_000, 6_400, 86]);
+    SinkSnapshot {
+        sink,
+        link: link(LinkState::Up, peer, 7_380),
+        queue_depth: 0,
+        dropped: 0,
+        delivered: 45_686,
+        failed: 0,
+        writes_succeeded: if sink == SinkId::Influxdb { 4_569 } else { 0 },
+        writes_failed: 0,
+        rejected: 0,
+        latency: LatencySnapshot {
+            buckets,
+            sum_seconds: 420.0,
+        },
+    }
+}
+
+fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> LatestValue {
+    LatestValue {
+        node: node.into(),
+        metric: metric.into(),
+        unit: unit.to_owned(),
+        min: None,
+        max: None,
+        value,
+        event_time: ago(received),
+        received: ago(received),
+        smallest: value - 1.5,
+        largest: value + 2.25,
+        count: 738,
+    }
+}
+
+/// A gateway that has run for two hours and does well.
+pub(super) fn healthy() -> Snapshot {
+    let mut latest = vec![
+        value(
+            "greenhouse-north-bench-7",
+            "gas_resistance",
+            "Ω",
+            84_190.0,
+            2,
+        ),
+        value("greenhouse-north-bench-7", "humidity", "%", 54.1, 2),
+        value("greenhouse-north-bench-7", "temperature", "°C", 27.6, 2),
+        value("node2", "pressure", "hPa", 1_013.25, 4),
+        value("node2", "temperature", "°C", 25.3, 4),
+        value("signal", "rssi", "dBm", -39.0, 2),
+        value("signal", "snr", "dB", 13.0, 2),
+        value("stats", "crc_errors", "1", 0.0, 2),
+        value("stats", "packets_received", "1", 738.0, 2),
+    ];
+    latest[4].max = Some(25.0);
+    let end = Position {
+        sequence: 5_000,
+        total: 45_686,
+    };
+    let backlog = |sink| SinkBacklog {
+        sink,
+        depth: 0,
+        dropped: 0,
+        acknowledged: end,
+    };
+    Snapshot {
+        taken: NOW,
+        started: ago(7_380),
+        telemetry: TelemetrySnapshot {
+            source_bytes: 812_345,
+            ignored_bytes: 1_476,
+            packets_processed: 738,
+            readings_processed: 45_686,
+            packets_missed: 0,
+            frames_rejected: RejectReason::ALL.map(|reason| (reason, 0)).to_vec(),
+        },
+        source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
+        sinks: vec![
+            sink(SinkId::Mqtt, "mqtt://localhost:1883"),
+            sink(SinkId::Influxdb, "http://localhost:8086/"),
+        ],
+        journal: JournalStatus {
+            state: JournalState::File,
+            since: ago(7_380),
+            notice: None,
+            end,
+            stored: 45_686,
+            max_messages: 10_000_000,
+            sinks: SinkId::ALL.map(backlog).to_vec(),
+        },
+        latest,
+        recording: Recording::Off,
+        ends_by: None,
+    }
+}
+
+/// The broker is away and its queue grows; frames are damaged and packets missed.
+pub(super) fn broker_away() -> Snapshot {
+    let mut snapshot = healthy();
+    let mqtt = &mut snapshot.sinks[0];
+    mqtt.link = link(
+        LinkState::BackingOff {
+            until: NOW.plus_millis(14_200),
+            reason: "cannot connect to localhost:1883: connection refused".to_owned(),
+        },
+        "mqtt://localhost:1883",
+        312,
+    );
+    mqtt.queue_depth = 1_234_567;
+    mqtt.failed = 12;
+    mqtt.dropped = 345;
+    mqtt.rejected = 2;
+    snapshot.journal.sinks[0].depth = 1_234_567;
+    snapshot.journal.sinks[0].acknowledged.total = 1_000;
+    snapshot.telemetry.packets_missed = 3;
+    snapshot.telemetry.frames_rejected[0].1 = 17;
+    snapshot
+}
+
+/// The broker is back and takes 20,000 messages a second: this one second after the other.
+pub(super) fn draining() -> [Snapshot; 2] {
+    let mut before = broker_away();
+    before.sinks[0].link = link(LinkState::Up, "mqtt://localhost:1883", 6);
+    before.taken = ago(1);
+    let mut now = before.clone();
+    now.taken = NOW;
+    now.sinks[0].queue_depth -= 20_000;
+    now.sinks[0].delivered += 20_000;
+    now.journal.sinks[0].acknowledged.total += 20_000;
+    [before, now]
+}
+
+/// `InfluxDB` refuses the token.
+pub(super) fn refused() -> Snapshot {
+    let mut snapshot = healthy();
+    snapshot.sinks[1].link = link(
+        LinkState::Refused {
+            until: NOW.plus_millis(48_000),
+            reason: "token rejected, set INFLUXDB_TOKEN or influxdb.token".to_owned(),
+        },
+        "http://localhost:8086/",
+        75,
+    );
+    snapshot.sinks[1].queue_depth = 512;
+    snapshot
+}
+
+/// One node has been silent for five of its intervals, another for very long.
+pub(super) fn silent() -> Snapshot {
+    let mut snapshot = healthy();
+    for latest in &mut snapshot.latest {
+        match latest.node.as_str() {
+            "node2" => latest.received = ago(50),
+            "signal" => latest.received = ago(3_700),
+            _ => {}
+        }
+    }
+    snapshot
+}
+
+/// It was told to stop while something waits.
+pub(super) fn stopping() -> Snapshot {
+    let mut snapshot = broker_away();
+    snapshot.ends_by = Some(NOW.plus_millis(4_000));
+    snapshot
+}
+
+pub(super) fn observation(snapshot: Snapshot) -> Observation {
+    Observation {
+        sight: Sight::Local,
+        snapshot: Some(Arc::new(snapshot)),
+        traffic: traffic(),
+        deliveries: deliveries(),
+        log: log(),
+    }
+}
+
+fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
+    (0..)
+        .zip(entries)
+        .map(|(number, entry)| Numbered { number, entry })
+        .collect()
+}
+
+fn traffic() -> Vec<Numbered<TrafficEntry>> {
+    let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
+        at: ago(seconds),
+        kind,
+        bytes: bytes.into(),
+    };
+    let rejected = |reason, broke_at_end| TrafficKind::Rejected {
+        reason,
+        broke_at_end,
+    };
+    let frame = br#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"t":25.3,"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
+    numbered(vec![
+        piece(
+            40,
+            TrafficKind::Text,
+            b"[INFO ] boot, \x1b[1mv1.2\x1b[0m\r\n",
+        ),
+        piece(31, TrafficKind::Accepted, frame),
+        piece(31, TrafficKind::Text, b"\r\n"),
+        piece(20, rejected(RejectReason::Unfinished, true), &frame[..73]),
+        piece(20, TrafficKind::Text, b"\n"),
+        piece(
+            11,
+            rejected(RejectReason::InvalidTime, false),
+            br#"{"ts":-1}"#,
+        ),
+        piece(
+            4,
+            TrafficKind::Accepted,
+            br#"{"ts":42000,"id":"N2","n1":{}}"#,
+        ),
+        piece(4, TrafficKind::Text, br"\n"),
+    ])
+}
+
+fn deliveries() -> Vec<Numbered<DeliveryEntry>> {
+    let entry = |seconds, sink, what: &str, count, outcome, millis| DeliveryEntry {
+        at: ago(seconds),
+        sink,
+        what: what.to_owned(),
+        count,
+        outcome,
+        latency: Duration::from_millis(millis),
+    };
+    let line = "temperature,node_id=node1,sensor_type=environmental value=27.6 1772366389000000000";
+    let failed = DeliveryOutcome::Failed {
+        reason: "the write timed out after 10s".to_owned(),
+    };
+    let rejected = DeliveryOutcome::Rejected {
+        reason: "field type conflict".to_owned(),
+    };
+    numbered(vec![
+        entry(31, SinkId::Influxdb, line, 10, failed, 10_000),
+        entry(20, SinkId::Influxdb, line, 1, rejected, 12_345),
+        entry(
+            11,
+            SinkId::Mqtt,
+            "iiot/node1/temperature 27.6",
+            9,
+            DeliveryOutcome::Delivered,
+            7,
+        ),
+        entry(
+            4,
+            SinkId::Influxdb,
+            line,
+            10,
+            DeliveryOutcome::Delivered,
+            184,
+        ),
+    ])
+}
+
+fn log() -> Vec<Numbered<LogEntry>> {
+    let entry = |seconds, level, target: &str, message: &str| LogEntry {
+        at: ago(seconds),
+        level,
+        target: format!("fieldgate::{target}"),
+        message: message.to_owned(),
+    };
+    numbered(vec![
+        entry(
+            7_380,
+            LogLevel::Info,
+            "commands::run",
+            "Starting. version=0.1.0",
+        ),
+        entry(
+            312,
+            LogLevel::Warn,
+            "sink::lane",
+            "Disconnected; next try in 2s. link=mqtt error=connection refused (os error 111), which is what a broker that is not there looks like",
+        ),
+        entry(
+            60,
+            LogLevel::Error,
+            "sink::influx",
+            "A point was refused for good.",
+        ),
+        entry(
+            4,
+            LogLevel::Debug,
+            "pipeline",
+            "Rejected a frame. bytes=\u{1b}[31m",
+        ),
+    ])
+}
+
+/// A screen that has seen these snapshots one after the other.
+pub(super) fn app(width: u16, height: u16, seen: impl IntoIterator<Item = Snapshot>) -> App {
+    let theme = Theme::new(false, Depth::Ansi256, false);
+    let mut app = App::new(theme, Size::new(width, height), NOW);
+    for snapshot in seen {
+        let taken = snapshot.taken;
+        app.observe(observation(snapshot), taken);
+    }
+    app
+}
+
+/// The same on another page, its charts filled.
+pub(super) fn on_page(mut app: App, page: Page) -> App {
+    app.show(page);
+    let wave = |index: i64| HistoryPoint {
+        time: ago(300 - index * 3),
+        min: 20.0 + (index as f64 / 8.0).sin() * 5.0,
+        mean: 20.5 + (index as f64 / 8.0).sin() * 5.0,
+        max: 21.0 + (index as f64 / 8.0).sin() * 5.0,
+        count: 1,
+    };
+    for key in app.charted() {
+        // A node that was silent for a while leaves a gap.
+        let points = (0..100).filter(|index| !(40..55).contains(index)).map(wave);
+        app.answer(Purpose::Chart, &key, Ok(points.collect()));
+    }
+    app
+}

@@ -1,0 +1,226 @@
+//! What the operator asks of the gateway: to whom it goes, what is asked before, and what is said.
+
+use crate::monitor::{
+    Command, JournalState, LinkId, LinkState, Recording, SinkId, SinkSnapshot, Snapshot,
+};
+use crate::tui::action::{Action, Effect};
+use crate::tui::state::{App, Focus, Overlay, Page, Verb};
+use crate::tui::views::link_title;
+use crate::tui::widgets::count;
+
+impl App {
+    /// Flush, reconnect or hold: to the link in focus, or to the one that is named then.
+    pub(super) fn operate(&mut self, action: Action) -> Vec<Effect> {
+        let verb = match action {
+            Action::Flush => Verb::Flush,
+            Action::Reconnect => Verb::Reconnect,
+            _ => Verb::Hold,
+        };
+        match (self.page, self.focus) {
+            (Page::Overview, Focus::Link(link)) => self.give(verb, Some(link)),
+            _ => {
+                self.overlay = Some(Overlay::WhichLink(verb));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The link was named; `None`: all of them.
+    pub(super) fn choose_link(&mut self, link: Option<LinkId>) -> Vec<Effect> {
+        let Some(Overlay::WhichLink(verb)) = self.overlay.take() else {
+            return Vec::new();
+        };
+        self.give(verb, link)
+    }
+
+    fn give(&mut self, verb: Verb, link: Option<LinkId>) -> Vec<Effect> {
+        let links = link.map_or_else(|| LinkId::ALL.to_vec(), |link| vec![link]);
+        let mut commands = Vec::new();
+        let mut said = Vec::new();
+        for id in links {
+            let state = self.snapshot().and_then(|snapshot| snapshot.link(id));
+            let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
+            let outcome = order(verb, id, &state, self.snapshot());
+            match outcome {
+                Ok((command, text)) => {
+                    commands.push(command);
+                    said.push(text);
+                }
+                // Who asked for all did not ask for those that cannot.
+                Err(text) if link.is_some() => said.push(text),
+                Err(_) => {}
+            }
+        }
+        if said.is_empty() {
+            said.push("There is nothing to do that to.".to_owned());
+        }
+        self.say(said.join(" "));
+        self.send(commands)
+    }
+
+    /// Gives commands, after a question when the gateway is elsewhere.
+    fn send(&mut self, commands: Vec<Command>) -> Vec<Effect> {
+        if self.is_local() || commands.is_empty() {
+            return commands.into_iter().map(Effect::Command).collect();
+        }
+        let question = format!(
+            "{} Do that to {}?",
+            self.notice
+                .take()
+                .map(|notice| notice.text)
+                .unwrap_or_default(),
+            self.peer()
+        );
+        self.overlay = Some(Overlay::Confirm { question, commands });
+        Vec::new()
+    }
+
+    pub(super) fn confirm(&mut self, yes: bool) -> Vec<Effect> {
+        let Some(Overlay::Confirm { commands, .. }) = self.overlay.take() else {
+            return Vec::new();
+        };
+        if !yes {
+            self.say("Nothing was done.");
+            return Vec::new();
+        }
+        if commands == [Command::Quit] {
+            return self.stop();
+        }
+        self.say("Asked.");
+        commands.into_iter().map(Effect::Command).collect()
+    }
+
+    pub(super) fn record(&mut self) -> Vec<Effect> {
+        let recording = self.snapshot().map(|snapshot| &snapshot.recording);
+        let is_on = matches!(recording, Some(Recording::On { .. }));
+        // What became of it is said when the gateway says so: it knows the file.
+        self.say(if is_on {
+            "The recording ends."
+        } else {
+            "The raw stream will be recorded."
+        });
+        let command = if is_on {
+            Command::StopRecording
+        } else {
+            Command::StartRecording
+        };
+        self.send(vec![command])
+    }
+
+    /// Stops the gateway; a gateway elsewhere is left alone.
+    pub(super) fn quit(&mut self, without_question: bool) -> Vec<Effect> {
+        if !self.is_local() {
+            return vec![Effect::Leave];
+        }
+        let is_stopping = self
+            .snapshot()
+            .is_some_and(|snapshot| snapshot.ends_by.is_some());
+        let worry = self.snapshot().and_then(worry);
+        match worry {
+            Some(question) if !without_question && !is_stopping => {
+                let commands = vec![Command::Quit];
+                self.overlay = Some(Overlay::Confirm { question, commands });
+                Vec::new()
+            }
+            _ => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) -> Vec<Effect> {
+        self.overlay = None;
+        self.frozen = None;
+        self.say("Stopping.");
+        vec![Effect::Command(Command::Quit)]
+    }
+
+    fn peer(&self) -> String {
+        match &self.observed.sight {
+            crate::monitor::Sight::Local => "this gateway".to_owned(),
+            crate::monitor::Sight::Connected { peer }
+            | crate::monitor::Sight::Lost { peer, .. } => peer.clone(),
+        }
+    }
+}
+
+/// The command for one link and what is said of it, or why there is none.
+fn order(
+    verb: Verb,
+    link: LinkId,
+    state: &LinkState,
+    snapshot: Option<&Snapshot>,
+) -> Result<(Command, String), String> {
+    let name = link_title(link);
+    let sink = sink_of(link);
+    match (verb, state, sink) {
+        (_, LinkState::Disabled, _) => Err(format!("{name} is not configured.")),
+        (_, LinkState::Ended, _) => Err(format!("{name} has ended.")),
+        (Verb::Flush, _, None) => Err("The source has nothing to flush.".to_owned()),
+        (Verb::Flush, _, Some(sink)) => {
+            let depth = snapshot
+                .and_then(|snapshot| snapshot.sink(sink))
+                .map_or(0, |sink| sink.queue_depth);
+            let what = match (depth, state) {
+                (0, _) => format!("Nothing waits for {name}."),
+                (depth, LinkState::Up) => {
+                    format!("{} waiting for {name} are sent now.", count(depth))
+                }
+                (depth, state) => format!(
+                    "{} waiting for {name} are sent as soon as it is up; it is {} now.",
+                    count(depth),
+                    state.word()
+                ),
+            };
+            Ok((Command::Flush(Some(sink)), what))
+        }
+        (Verb::Reconnect, LinkState::Held, _) => {
+            Err(format!("{name} is held; h: release it first."))
+        }
+        (Verb::Reconnect, ..) => Ok((
+            Command::Reconnect(link),
+            format!("{name} is connected anew."),
+        )),
+        (Verb::Hold, LinkState::Held, _) => {
+            Ok((Command::Release(link), format!("{name} is released.")))
+        }
+        (Verb::Hold, ..) => {
+            let what = match sink {
+                None => "nothing is read until it is released",
+                Some(_) => "what arrives waits until it is released",
+            };
+            Ok((Command::Hold(link), format!("{name} is held: {what} (h).")))
+        }
+    }
+}
+
+/// What is to be considered before the gateway stops: data that waits and that nobody can take.
+fn worry(snapshot: &Snapshot) -> Option<String> {
+    let waiting: Vec<String> = SinkId::ALL
+        .into_iter()
+        .filter_map(|sink| snapshot.sink(sink))
+        .filter(|sink| sink.queue_depth > 0 && sink.link.state != LinkState::Up)
+        .map(describe)
+        .collect();
+    if waiting.is_empty() {
+        return None;
+    }
+    let fate = match snapshot.journal.state {
+        JournalState::File => "It stays in the journal and goes after the next start.",
+        JournalState::Memory | JournalState::Fallback { .. } | JournalState::Closed => {
+            "The journal is in memory: it will be LOST."
+        }
+    };
+    Some(format!("{}. {fate} Quit?", waiting.join(", ")))
+}
+
+fn describe(sink: &SinkSnapshot) -> String {
+    format!(
+        "{} waiting for {} ({})",
+        count(sink.queue_depth),
+        link_title(sink.sink.link()),
+        sink.link.state.word()
+    )
+}
+
+fn sink_of(link: LinkId) -> Option<SinkId> {
+    SinkId::ALL.into_iter().find(|sink| sink.link() == link)
+}

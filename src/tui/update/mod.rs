@@ -1,0 +1,488 @@
+//! How the state changes: by what was seen, by the time, and by what the operator does.
+
+mod command;
+mod pointer;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
+use ratatui::layout::{Position, Size};
+
+use super::action::{Action, Choice, Direction, Effect};
+use super::keymap;
+use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
+use super::views::Areas;
+use crate::monitor::{HistoryPoint, HistoryQuery, LinkId, LogLevel, Recording};
+use crate::telemetry::Timestamp;
+
+/// How long the screen says what an action did.
+const NOTICE_TIME: Duration = Duration::from_secs(8);
+
+/// The trend of a metric that is new to the screen begins with so much of the past.
+const TREND_TIME: Duration = Duration::from_mins(30);
+
+/// Points of that past.
+const TREND_POINTS: usize = 40;
+
+/// Metrics whose past is asked for; reading it takes the journal's time.
+const MAX_TRENDS: usize = 64;
+
+const LEVELS: [LogLevel; 5] = [
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Debug,
+    LogLevel::Trace,
+];
+
+/// What a history was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Chart,
+    Trend,
+}
+
+impl App {
+    /// Takes in what was seen of the gateway.
+    pub(crate) fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Effect> {
+        self.clock = now;
+        if self.frozen.is_some() {
+            return Vec::new();
+        }
+        // The time of the gateway counts, which need not be that of this machine.
+        self.now = match &observation.snapshot {
+            Some(snapshot) if observation.sight == crate::monitor::Sight::Local => {
+                now.max(snapshot.taken)
+            }
+            _ => now,
+        };
+        let mut newcomers = Vec::new();
+        if self.observed.take(observation, &mut newcomers) {
+            self.is_changed = true;
+        }
+        self.announce_recording();
+        let mut effects = self.ask_trends(newcomers);
+        if self.page == Page::Charts {
+            effects.extend(self.ask_charts());
+        }
+        effects
+    }
+
+    /// Lets time pass: ages, countdowns and notices change once a second.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        let second = |time: Timestamp| time.0.div_euclid(1_000_000_000);
+        if second(self.clock) != second(now) {
+            self.is_changed = true;
+        }
+        self.clock = now;
+        if self.frozen.is_none() {
+            self.now = now;
+        }
+        if self
+            .notice
+            .as_ref()
+            .is_some_and(|notice| notice.until < now)
+        {
+            self.notice = None;
+            self.is_changed = true;
+        }
+    }
+
+    /// Takes the journal's answer.
+    pub(crate) fn answer(
+        &mut self,
+        purpose: Purpose,
+        key: &MetricKey,
+        answer: Result<Vec<HistoryPoint>, String>,
+    ) {
+        match (purpose, answer) {
+            (Purpose::Chart, answer) => self.charts.answer(key, answer),
+            (Purpose::Trend, Ok(points)) => self.observed.prepend_trend(key, &points),
+            // The trend then begins with what is seen from now on.
+            (Purpose::Trend, Err(_)) => {}
+        }
+        self.is_changed = true;
+    }
+
+    /// Says what an action did.
+    pub(crate) fn say(&mut self, text: impl Into<String>) {
+        self.put_notice(text.into(), false);
+    }
+
+    /// Says what went wrong.
+    pub(crate) fn complain(&mut self, text: impl Into<String>) {
+        self.put_notice(text.into(), true);
+    }
+
+    fn put_notice(&mut self, text: String, is_error: bool) {
+        self.notice = Some(super::state::Notice {
+            text,
+            is_error,
+            until: self.clock.plus_millis(nanos(NOTICE_TIME) / 1_000_000),
+        });
+        self.is_changed = true;
+    }
+
+    /// Does what an event of the terminal asks for.
+    pub(crate) fn on_event(&mut self, event: &Event) -> Vec<Effect> {
+        match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => {
+                let action = keymap::action(self.context(), *key);
+                action.map_or_else(Vec::new, |action| self.apply(action))
+            }
+            Event::Mouse(mouse) => {
+                let at = Position::new(mouse.column, mouse.row);
+                match mouse.kind {
+                    MouseEventKind::Down(MouseButton::Left) => self.apply(Action::Click(at)),
+                    MouseEventKind::ScrollUp => self.apply(Action::Scroll(at, Direction::Up)),
+                    MouseEventKind::ScrollDown => self.apply(Action::Scroll(at, Direction::Down)),
+                    _ => Vec::new(),
+                }
+            }
+            // Pasted text is no command; in a filter it is text.
+            Event::Paste(text) if self.overlay == Some(Overlay::Filter) => {
+                for character in text.chars().filter(|character| !character.is_control()) {
+                    self.apply(Action::Type(character));
+                }
+                Vec::new()
+            }
+            Event::Resize(width, height) => {
+                self.size = Size::new(*width, *height);
+                self.is_changed = true;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Does what was asked for.
+    pub(crate) fn apply(&mut self, action: Action) -> Vec<Effect> {
+        self.is_changed = true;
+        match action {
+            Action::Quit => return self.quit(false),
+            Action::Interrupt => return self.quit(true),
+            Action::Suspend => return vec![Effect::Suspend],
+            Action::Repaint => return vec![Effect::Repaint],
+            Action::Flush | Action::Reconnect | Action::Hold => return self.operate(action),
+            Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
+            Action::Choose(Choice::All) => return self.choose_link(None),
+            Action::Confirm(yes) => return self.confirm(yes),
+            Action::Record => return self.record(),
+            Action::Show(page) => return self.show(page),
+            Action::NextPage => return self.show(self.page.turned(1)),
+            Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
+            Action::Open => return self.open(),
+            Action::Pick => return self.pick(),
+            Action::Longer | Action::Shorter => return self.change_span(action),
+            Action::Help => self.overlay = Some(Overlay::Help { scroll: 0 }),
+            Action::Freeze => self.freeze(),
+            Action::Move(direction) => self.go(direction),
+            Action::Filter => self.overlay = Some(Overlay::Filter),
+            Action::Back => self.back(),
+            Action::Type(character) => self.edit_filter(|filter| filter.push(character)),
+            Action::Erase => self.edit_filter(|filter| {
+                filter.pop();
+            }),
+            Action::EraseAll => self.edit_filter(String::clear),
+            Action::Submit => self.overlay = None,
+            Action::Click(at) => return self.click(at),
+            Action::Scroll(at, direction) => self.scroll(at, direction),
+        }
+        Vec::new()
+    }
+
+    pub(super) fn show(&mut self, page: Page) -> Vec<Effect> {
+        self.page = page;
+        self.overlay = None;
+        if page == Page::Charts {
+            return self.ask_charts();
+        }
+        Vec::new()
+    }
+
+    fn freeze(&mut self) {
+        if self.frozen.take().is_some() {
+            self.now = self.clock;
+            self.say("The display goes on.");
+        } else {
+            self.frozen = Some(self.clock);
+            self.say("The display is frozen; the gateway goes on. Space: go on.");
+        }
+    }
+
+    fn pick(&mut self) -> Vec<Effect> {
+        let key = match self.page {
+            Page::Charts => self.charts.picked.first().cloned(),
+            _ => self.selected_key(),
+        };
+        let Some(key) = key else {
+            self.say("No metric is chosen; the page Overview has them all.");
+            return Vec::new();
+        };
+        let name = format!("{} {}", key.0, key.1);
+        if self.charts.toggle(key) {
+            let count = self.charts.picked.len();
+            self.say(format!("{name} is charted ({count} in all); 2: charts."));
+        } else {
+            self.say(format!("{name} is no longer charted."));
+        }
+        self.ask_charts()
+    }
+
+    fn selected_key(&self) -> Option<MetricKey> {
+        let rows = self.rows();
+        let row = rows[self.selected_row(&rows)?];
+        Some((row.node.clone(), row.metric.clone()))
+    }
+
+    fn change_span(&mut self, action: Action) -> Vec<Effect> {
+        self.charts.change_span(action == Action::Longer);
+        let span = super::widgets::duration(self.charts.span());
+        self.say(format!("The charts show the last {span}."));
+        self.ask_charts()
+    }
+
+    /// Opens what is chosen.
+    fn open(&mut self) -> Vec<Effect> {
+        let detail = match (self.page, self.focus) {
+            (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link)),
+            (Page::Overview, Focus::Table) => {
+                let Some(key) = self.selected_key() else {
+                    self.say("There is no metric yet.");
+                    return Vec::new();
+                };
+                if !self.charts.picked.contains(&key) {
+                    self.charts.toggle(key);
+                }
+                return self.show(Page::Charts);
+            }
+            (Page::Traffic, _) => {
+                let numbers = self.numbers();
+                let at = self.traffic.selected_index(&numbers);
+                let number = at.or(numbers.len().checked_sub(1)).map(|at| numbers[at]);
+                let entry = number.and_then(|number| self.observed.traffic.get(number));
+                entry.cloned().map(Detail::Traffic)
+            }
+            (Page::Log, _) => {
+                let lines = self.log_lines();
+                let at = self.log.selected_index(&self.numbers());
+                let line = at.map_or(lines.last(), |at| lines.get(at));
+                line.map(|line| Detail::Log(line.entry.clone()))
+            }
+            (Page::Delivery, _) => {
+                let lines = self.deliveries();
+                let at = self.delivery.selected_index(&self.numbers());
+                let line = at.map_or(lines.last(), |at| lines.get(at));
+                line.map(|line| Detail::Delivery(line.entry.clone()))
+            }
+            (Page::Charts, _) => None,
+        };
+        match detail {
+            Some(detail) => self.overlay = Some(Overlay::Detail(detail)),
+            None => self.say("There is nothing to open yet."),
+        }
+        Vec::new()
+    }
+
+    /// Out of what lies on top, one step at a time.
+    fn back(&mut self) {
+        match self.overlay.take() {
+            Some(Overlay::Filter) => self.edit_filter(String::clear),
+            Some(Overlay::WhichLink(_)) => self.say("Nothing was done."),
+            Some(_) => {}
+            None => match self.page {
+                Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
+                Page::Charts if self.charts.cursor.is_some() => self.charts.cursor = None,
+                Page::Charts => self.page = Page::Overview,
+                Page::Overview => self.edit_filter(String::clear),
+                Page::Traffic | Page::Log | Page::Delivery => {
+                    if self.list().selected.is_some() {
+                        self.list().follow();
+                    } else {
+                        self.edit_filter(String::clear);
+                    }
+                }
+            },
+        }
+    }
+
+    fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
+        match self.page {
+            Page::Overview => edit(&mut self.table.filter),
+            Page::Charts => {}
+            Page::Traffic | Page::Log | Page::Delivery => edit(&mut self.list().filter),
+        }
+    }
+
+    /// The list of the page; the pages without one share that of the deliveries.
+    fn list(&mut self) -> &mut super::state::ListView {
+        match self.page {
+            Page::Traffic => &mut self.traffic,
+            Page::Log => &mut self.log,
+            _ => &mut self.delivery,
+        }
+    }
+
+    /// The numbers of the entries that the page shows.
+    fn numbers(&self) -> Vec<u64> {
+        match self.page {
+            Page::Traffic => self
+                .traffic_lines()
+                .iter()
+                .map(|line| line.number)
+                .collect(),
+            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
+            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
+            Page::Overview | Page::Charts => Vec::new(),
+        }
+    }
+
+    fn go(&mut self, direction: Direction) {
+        if let Some(Overlay::Help { scroll }) = &mut self.overlay {
+            *scroll = match direction {
+                Direction::Up => scroll.saturating_sub(1),
+                _ => *scroll + 1,
+            };
+            return;
+        }
+        let is_sideways = matches!(direction, Direction::Left | Direction::Right);
+        match self.page {
+            Page::Overview => self.go_overview(direction),
+            Page::Charts => self.go_charts(direction),
+            Page::Traffic if is_sideways => {
+                self.kinds = self.kinds.turned(direction == Direction::Right);
+                self.traffic.follow();
+                self.say(format!("Shown: {}.", self.kinds.word()));
+            }
+            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
+            Page::Traffic | Page::Log | Page::Delivery => {
+                let height = Areas::of(self).rows();
+                let numbers = self.numbers();
+                self.list().go(direction, &numbers, height);
+            }
+        }
+    }
+
+    fn change_level(&mut self, less_grave: bool) {
+        let at = self.level as usize;
+        let to = if less_grave {
+            (at + 1).min(LEVELS.len() - 1)
+        } else {
+            at.saturating_sub(1)
+        };
+        self.level = LEVELS[to];
+        self.log.follow();
+        self.say(format!("Shown: {}.", super::views::levels(self.level)));
+    }
+
+    fn go_charts(&mut self, direction: Direction) {
+        let charts = &mut self.charts;
+        match direction {
+            Direction::Left => charts.move_cursor(true, self.now),
+            Direction::Right => charts.move_cursor(false, self.now),
+            Direction::First => {
+                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.span())));
+            }
+            Direction::Last => charts.cursor = None,
+            Direction::Up | Direction::PageUp => {
+                charts.first_panel = charts.first_panel.saturating_sub(1);
+            }
+            Direction::Down | Direction::PageDown => charts.first_panel += 1,
+        }
+        let panels = super::views::panel_count(self);
+        self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
+    }
+
+    fn go_overview(&mut self, direction: Direction) {
+        if let Focus::Link(link) = self.focus {
+            let at = link as usize;
+            self.focus = match direction {
+                Direction::Left => Focus::Link(LinkId::ALL[at.saturating_sub(1)]),
+                Direction::Right => Focus::Link(LinkId::ALL[(at + 1).min(2)]),
+                Direction::Down | Direction::PageDown | Direction::Last => Focus::Table,
+                _ => self.focus,
+            };
+            return;
+        }
+        let rows = self.rows();
+        let at = self.selected_row(&rows);
+        let height = Areas::of(self).rows();
+        let page = height.saturating_sub(1).max(1);
+        let last = rows.len().saturating_sub(1);
+        let to = match (direction, at) {
+            (Direction::Left, _) => return self.focus = Focus::Link(LinkId::Source),
+            (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
+            (Direction::Up, None | Some(0)) => return self.focus = Focus::Link(LinkId::Source),
+            (_, None) => return,
+            (Direction::Up, Some(at)) => at - 1,
+            (Direction::Down, Some(at)) => at + 1,
+            (Direction::PageUp, Some(at)) => at.saturating_sub(page),
+            (Direction::PageDown, Some(at)) => at + page,
+            (Direction::First, _) => 0,
+            (Direction::Last, _) => last,
+        };
+        self.select_row(to.min(last));
+    }
+
+    fn select_row(&mut self, to: usize) {
+        let height = Areas::of(self).rows().max(1);
+        let rows = self.rows();
+        let Some(row) = rows.get(to) else {
+            return;
+        };
+        let key = (row.node.clone(), row.metric.clone());
+        self.table.top = self.table.top.clamp((to + 1).saturating_sub(height), to);
+        self.table.selected = Some(key);
+        self.focus = Focus::Table;
+    }
+
+    fn ask_charts(&mut self) -> Vec<Effect> {
+        if self.frozen.is_some() {
+            return Vec::new();
+        }
+        let charted = self.charted();
+        let due = self.charts.due(&charted, self.now);
+        due.into_iter()
+            .map(|(key, query)| Effect::History(Purpose::Chart, key, query))
+            .collect()
+    }
+
+    fn ask_trends(&self, newcomers: Vec<MetricKey>) -> Vec<Effect> {
+        let ask = |key: MetricKey| {
+            let query = HistoryQuery {
+                node: key.0.clone(),
+                metric: key.1.clone(),
+                from: Timestamp(self.now.0 - nanos(TREND_TIME)),
+                to: self.now.plus_millis(-1_000),
+                points: TREND_POINTS,
+            };
+            Effect::History(Purpose::Trend, key, query)
+        };
+        newcomers.into_iter().take(MAX_TRENDS).map(ask).collect()
+    }
+
+    /// Says what became of a recording when that changed.
+    fn announce_recording(&mut self) {
+        let Some(recording) = self.snapshot().map(|snapshot| snapshot.recording.clone()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut self.recording_seen, recording.clone());
+        let was_on = matches!(before, Recording::On { .. });
+        match recording {
+            Recording::On { path, .. } if !was_on => {
+                self.say(format!("Recording to {path}; w: stop."));
+            }
+            Recording::Ended { path, bytes } if was_on => {
+                let bytes = super::widgets::count(bytes);
+                self.say(format!("Recorded {bytes} bytes to {path}."));
+            }
+            Recording::Failed { path, reason } if !matches!(before, Recording::Failed { .. }) => {
+                self.complain(format!("Cannot record to {path}: {reason}."));
+            }
+            _ => {}
+        }
+    }
+}

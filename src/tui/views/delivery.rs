@@ -1,0 +1,222 @@
+//! The last deliveries, and how long all of them took.
+
+use std::time::Duration;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::layout::Areas;
+use super::log::following;
+use super::{filter_note, link_title, mark_row, put};
+use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
+use crate::tui::state::App;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
+
+/// Cells before what was delivered.
+const WHAT: usize = 50;
+
+const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
+
+pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    let lines = app.deliveries();
+    let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
+    let height = areas.rows();
+    let style = app.theme.style(Role::Dim);
+    let heading = format!(
+        " {:<8} {:<9} {:<11} {:>7} {:>8}  topic or line{}{}",
+        "time",
+        "to",
+        "result",
+        "count",
+        "latency",
+        following(app.delivery.selected.is_none()),
+        filter_note(&app.delivery.filter)
+    );
+    put(buffer, areas.heading, 0, &Line::styled(heading, style));
+    if lines.is_empty() {
+        let text = if app.delivery.filter.is_empty() {
+            " Nothing has been delivered yet."
+        } else {
+            " No delivery matches the filter; Esc: show all."
+        };
+        put(buffer, areas.list, 0, &Line::styled(text, style));
+    }
+    let first = app.delivery.first(&numbers, height);
+    let selected = app.delivery.selected_index(&numbers);
+    for (row, (index, line)) in (0..).zip(lines.iter().enumerate().skip(first).take(height)) {
+        put(
+            buffer,
+            areas.list,
+            row,
+            &delivery_line(&app.theme, &line.entry, usize::from(areas.list.width)),
+        );
+        if selected == Some(index) {
+            mark_row(buffer, areas.list, row, &app.theme);
+        }
+    }
+    draw_histograms(buffer, areas.histogram, app);
+}
+
+/// Glyph, word and role of an outcome.
+pub(super) fn outcome_look(outcome: &DeliveryOutcome) -> (&'static str, &'static str, Role) {
+    match outcome {
+        DeliveryOutcome::Delivered => ("✓", "delivered", Role::Good),
+        DeliveryOutcome::Failed { .. } => ("↻", "failed", Role::Warn),
+        DeliveryOutcome::Rejected { .. } => ("✖", "rejected", Role::Bad),
+    }
+}
+
+fn delivery_line<'a>(theme: &Theme, entry: &DeliveryEntry, cells: usize) -> Line<'a> {
+    let (glyph, word, role) = outcome_look(&entry.outcome);
+    let what = match &entry.outcome {
+        DeliveryOutcome::Delivered => escape_text(&entry.what),
+        DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => {
+            escape_text(&format!("{reason}: {}", entry.what))
+        }
+    };
+    Line::from(vec![
+        Span::styled(
+            format!(" {} ", time_of_day(entry.at)),
+            theme.style(Role::Dim),
+        ),
+        Span::raw(fitted(link_title(entry.sink.link()), 10)),
+        Span::styled(format!("{glyph} {word:<10}"), theme.style(role)),
+        Span::raw(format!("{:>7} ", count(entry.count))),
+        Span::styled(
+            format!("{:>8}  ", latency(entry.latency)),
+            theme.style(Role::Dim),
+        ),
+        Span::raw(cut(&what, cells.saturating_sub(WHAT))),
+    ])
+}
+
+/// A latency with its unit: `0.8 ms`, `12 ms`, `3.4 s`, `2m 03s`.
+pub(super) fn latency(latency: Duration) -> String {
+    let millis = latency.as_secs_f64() * 1_000.0;
+    match millis {
+        millis if millis < 9.95 => format!("{millis:.1} ms"),
+        millis if millis < 999.5 => format!("{millis:.0} ms"),
+        millis if millis < 59_950.0 => format!("{:.1} s", millis / 1_000.0),
+        _ => crate::tui::widgets::duration(latency),
+    }
+}
+
+fn draw_histograms(buffer: &mut Buffer, area: Rect, app: &App) {
+    let Some(snapshot) = app.snapshot() else {
+        return;
+    };
+    let sinks: Vec<&SinkSnapshot> = snapshot
+        .sinks
+        .iter()
+        .filter(|sink| !sink.is_disabled())
+        .collect();
+    if sinks.is_empty() {
+        let text = " No sink is configured: nothing is delivered anywhere.";
+        let line = Line::styled(text, app.theme.style(Role::Dim));
+        put(buffer, area, 1, &line);
+        return;
+    }
+    let cells = area.width / 2;
+    for (index, sink) in (0..).zip(sinks) {
+        let place = Rect::new(area.x + index * cells, area.y, cells, area.height);
+        histogram(buffer, place, &app.theme, sink);
+    }
+}
+
+/// One bar for each bucket, over their bounds.
+fn histogram(buffer: &mut Buffer, area: Rect, theme: &Theme, sink: &SinkSnapshot) {
+    let buckets = &sink.latency.buckets;
+    let total: u64 = buckets.iter().sum();
+    let mut title = vec![Span::styled(
+        format!(" {}", link_title(sink.sink.link())),
+        theme.style(Role::Title),
+    )];
+    let facts = if total == 0 {
+        "  nothing delivered yet".to_owned()
+    } else {
+        let mean = Duration::try_from_secs_f64(sink.latency.sum_seconds / total as f64);
+        format!(
+            "  mean {}, half < {}",
+            mean.map_or_else(|_| "?".to_owned(), latency),
+            median_bound(buckets, total)
+        )
+    };
+    title.push(Span::styled(facts, theme.style(Role::Dim)));
+    put(buffer, area, 0, &Line::from(title));
+    let cells = usize::from(area.width.saturating_sub(3)) / BUCKETS;
+    let (cells, rows) = (cells.max(1), area.height.saturating_sub(3));
+    let most = buckets.iter().copied().max().unwrap_or(0);
+    for row in 0..rows {
+        let line: String = buckets
+            .iter()
+            .map(|count| bar(*count, most, rows, rows - 1 - row, cells))
+            .collect();
+        let line = Line::styled(format!(" {line}"), theme.style(Role::Series(0)));
+        put(buffer, area, row + 1, &line);
+    }
+    let axis = format!(" {}", "─".repeat(cells * BUCKETS));
+    put(
+        buffer,
+        area,
+        rows + 1,
+        &Line::styled(axis, theme.style(Role::Dim)),
+    );
+    put(
+        buffer,
+        area,
+        rows + 2,
+        &Line::styled(bounds(cells), theme.style(Role::Dim)),
+    );
+}
+
+/// The part of a bar that lies in one row, counted from below. What there is shows.
+fn bar(value: u64, most: u64, rows: u16, row: u16, cells: usize) -> String {
+    const PARTS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    let eighths = if most == 0 {
+        0
+    } else {
+        let whole = u128::from(rows) * 8;
+        (u128::from(value) * whole).div_ceil(u128::from(most))
+    };
+    let here = eighths.saturating_sub(u128::from(row) * 8).min(8);
+    let part = PARTS[usize::try_from(here).unwrap_or(8)];
+    let mut text = part.repeat(cells.saturating_sub(1).max(1));
+    if cells > 1 {
+        text.push(' ');
+    }
+    text
+}
+
+/// The bounds of some buckets, each below the end of its bar.
+fn bounds(cells: usize) -> String {
+    let mut line = String::from(" ");
+    for (index, bound) in LATENCY_BUCKETS.iter().enumerate() {
+        let label = match *bound {
+            bound if bound < 1.0 => format!("{}ms", bound * 1_000.0),
+            bound if bound < 60.0 => format!("{bound}s"),
+            bound if bound < 3600.0 => format!("{}m", bound / 60.0),
+            bound => format!("{}h", bound / 3600.0),
+        };
+        let end = 1 + (index + 1) * cells;
+        // Only whole labels with a space before them.
+        if crate::tui::widgets::width(&line) + label.len() < end {
+            line = format!("{line:<width$}{label}", width = end - label.len());
+        }
+    }
+    line
+}
+
+/// The bound below which half of all lie.
+fn median_bound(buckets: &[u64], total: u64) -> String {
+    let mut sum = 0;
+    let reached = buckets.iter().position(|count| {
+        sum += count;
+        sum * 2 >= total
+    });
+    match reached.and_then(|index| LATENCY_BUCKETS.get(index)) {
+        Some(bound) => latency(Duration::from_secs_f64(*bound)),
+        None => "∞".to_owned(),
+    }
+}

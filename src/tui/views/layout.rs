@@ -1,0 +1,125 @@
+//! Where everything lies: asked by what draws and by what the mouse hits.
+
+use ratatui::layout::{Position, Rect};
+
+use super::SMALLEST;
+use crate::tui::state::{App, Page};
+use crate::tui::widgets::width;
+
+/// Rows of a link's box, frame included, on a small and on a large terminal.
+const LINK_ROWS: (u16, u16) = (12, 14);
+
+/// Cells between two boxes, for the arrow.
+const ARROW: u16 = 4;
+
+/// A terminal from here on has room to spare.
+const LARGE: u16 = 36;
+
+/// Before the first tab.
+pub(super) const NAME: &str = " fieldgate ";
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Areas {
+    pub(crate) header: Rect,
+    pub(crate) tabs: [Rect; Page::ALL.len()],
+    /// Between header and message.
+    pub(crate) body: Rect,
+    /// On the Overview: the boxes of the links; empty elsewhere.
+    pub(crate) links: [Rect; 3],
+    /// The row above the list.
+    pub(crate) heading: Rect,
+    /// The rows of the page's list or table; the charts on their page.
+    pub(crate) list: Rect,
+    /// On Delivery: the histograms; empty elsewhere.
+    pub(crate) histogram: Rect,
+    pub(crate) message: Rect,
+    pub(crate) footer: Rect,
+}
+
+impl Areas {
+    /// Of the screen as it is.
+    pub(crate) fn of(app: &App) -> Self {
+        let area = Rect::new(0, 0, app.size.width, app.size.height);
+        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+            return Self::default();
+        }
+        Self::new(area, app.page)
+    }
+
+    pub(super) fn new(area: Rect, page: Page) -> Self {
+        let row = |y: u16| Rect::new(area.x, area.y + y, area.width, 1);
+        let body = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
+        let mut areas = Self {
+            header: row(0),
+            tabs: tabs(area),
+            body,
+            message: row(area.height - 2),
+            footer: row(area.height - 1),
+            ..Self::default()
+        };
+        let mut rest = body;
+        if page == Page::Overview {
+            let rows = if area.height >= LARGE {
+                LINK_ROWS.1
+            } else {
+                LINK_ROWS.0
+            };
+            areas.links = links(Rect {
+                height: rows,
+                ..body
+            });
+            rest.y += rows;
+            rest.height -= rows;
+        }
+        if page == Page::Delivery {
+            let rows = if area.height >= LARGE { 12 } else { 8 };
+            rest.height -= rows;
+            areas.histogram = Rect::new(body.x, rest.bottom(), body.width, rows);
+        }
+        areas.heading = Rect { height: 1, ..rest };
+        areas.list = Rect {
+            y: rest.y + 1,
+            height: rest.height - 1,
+            ..rest
+        };
+        areas
+    }
+
+    /// Rows of the page's list.
+    pub(crate) fn rows(&self) -> usize {
+        usize::from(self.list.height)
+    }
+
+    /// The page whose name stands at a place.
+    pub(crate) fn tab(&self, at: Position) -> Option<Page> {
+        let found = self.tabs.iter().position(|tab| tab.contains(at))?;
+        Some(Page::ALL[found])
+    }
+}
+
+fn tabs(area: Rect) -> [Rect; Page::ALL.len()] {
+    let mut x = area.x + u16::try_from(width(NAME)).unwrap_or(0);
+    Page::ALL.map(|page| {
+        let cells = u16::try_from(width(&tab_text(page))).unwrap_or(0);
+        let tab = Rect::new(x, area.y, cells, 1).intersection(area);
+        x += cells;
+        tab
+    })
+}
+
+pub(super) fn tab_text(page: Page) -> String {
+    format!(" {} {} ", page as usize + 1, page.name())
+}
+
+/// Three boxes side by side with arrows between them, and nothing left over at the right.
+fn links(area: Rect) -> [Rect; 3] {
+    let room = area.width - 2 * ARROW;
+    let mut x = area.x;
+    [0, 1, 2].map(|index| {
+        let cells = room / 3 + u16::from(index < room % 3);
+        let link = Rect::new(x, area.y, cells, area.height);
+        x += cells + ARROW;
+        link
+    })
+}

@@ -1,0 +1,148 @@
+//! Draws the state. Every page is a file of its own; here is what all have in common.
+//!
+//! ```text
+//! fieldgate  1 Overview  2 Charts  3 Traffic  4 Log  5 Delivery     running 2h 03m   12:34:56 UTC
+//! ┌──────────┐
+//! │   page   │
+//! └──────────┘
+//! what an action did, a question, or how the gateway does
+//! keys that work here
+//! ```
+
+mod charts;
+mod delivery;
+mod layout;
+mod log;
+mod overlay;
+mod overview;
+mod status;
+mod traffic;
+
+#[cfg(test)]
+mod tests;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+pub(crate) use charts::panel_count;
+pub(crate) use layout::Areas;
+use log::level_word;
+pub(crate) use log::levels;
+
+use super::state::{App, Page};
+use super::theme::{Role, Theme};
+use super::widgets::{cut, width};
+use crate::monitor::{LinkId, LinkState};
+
+/// The smallest terminal that shows what matters.
+pub(crate) const SMALLEST: (u16, u16) = (72, 20);
+
+/// Draws all of it.
+pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
+    let area = frame.area();
+    let buffer = frame.buffer_mut();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        too_small(buffer, area);
+    } else {
+        let areas = Areas::new(area, app.page);
+        status::header(buffer, &areas, app);
+        match app.page {
+            Page::Overview => overview::draw(buffer, &areas, app),
+            Page::Charts => charts::draw(buffer, &areas, app),
+            Page::Traffic => traffic::draw(buffer, &areas, app),
+            Page::Log => log::draw(buffer, &areas, app),
+            Page::Delivery => delivery::draw(buffer, &areas, app),
+        }
+        overlay::draw(buffer, &areas, app);
+        status::message(buffer, areas.message, app);
+        status::footer(buffer, areas.footer, app);
+    }
+    if app.theme.ascii {
+        to_ascii(buffer, area);
+    }
+}
+
+fn too_small(buffer: &mut Buffer, area: Rect) {
+    let lines = [
+        "fieldgate".to_owned(),
+        format!("needs {}×{}", SMALLEST.0, SMALLEST.1),
+        format!("has {}×{}", area.width, area.height),
+        "q: quit".to_owned(),
+    ];
+    let shown = lines.iter().take(usize::from(area.height));
+    for (row, line) in (area.y..).zip(shown) {
+        let line = cut(line, usize::from(area.width));
+        buffer.set_string(area.x, row, line, ratatui::style::Style::new());
+    }
+}
+
+/// Nothing but ASCII leaves, whatever was drawn.
+fn to_ascii(buffer: &mut Buffer, area: Rect) {
+    for position in area.positions() {
+        let cell = &mut buffer[position];
+        if !cell.symbol().is_ascii() {
+            cell.set_symbol(Theme::ascii_of(cell.symbol()));
+        }
+    }
+}
+
+/// A link's name for people.
+pub(crate) fn link_title(link: LinkId) -> &'static str {
+    match link {
+        LinkId::Source => "the source",
+        LinkId::Mqtt => "MQTT",
+        LinkId::Influxdb => "InfluxDB",
+    }
+}
+
+/// The glyph and the role that go with a state's word.
+fn state_look(state: &LinkState) -> (&'static str, Role) {
+    match state {
+        LinkState::Disabled => ("·", Role::Dim),
+        LinkState::Connecting => ("◌", Role::Warn),
+        LinkState::Up => ("●", Role::Good),
+        LinkState::BackingOff { .. } => ("↻", Role::Warn),
+        LinkState::Held => ("‖", Role::Accent),
+        LinkState::Refused { .. } => ("✖", Role::Bad),
+        LinkState::Ended => ("■", Role::Dim),
+    }
+}
+
+/// Puts a line into one row, cut at its end.
+fn put(buffer: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
+    if row < area.height {
+        buffer.set_line(area.x, area.y + row, line, area.width);
+    }
+}
+
+/// Spans at the left and at the right of one row.
+fn spread<'a>(mut left: Vec<Span<'a>>, right: Vec<Span<'a>>, cells: u16) -> Line<'a> {
+    let used: usize = left
+        .iter()
+        .chain(&right)
+        .map(|span| width(&span.content))
+        .sum();
+    let gap = usize::from(cells).saturating_sub(used);
+    left.push(Span::raw(" ".repeat(gap)));
+    left.extend(right);
+    Line::from(left)
+}
+
+/// Gives a row the look of what keys act on.
+fn mark_row(buffer: &mut Buffer, area: Rect, row: u16, theme: &Theme) {
+    if row < area.height {
+        let row = Rect::new(area.x, area.y + row, area.width, 1);
+        buffer.set_style(row, theme.style(Role::Selected));
+    }
+}
+
+/// The filter of a page, for its heading.
+fn filter_note(filter: &str) -> String {
+    if filter.is_empty() {
+        String::new()
+    } else {
+        format!("  filter: {filter}")
+    }
+}

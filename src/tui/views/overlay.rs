@@ -1,0 +1,302 @@
+//! What lies over the page: the help, something in full, and the end of the gateway.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Widget};
+
+use super::delivery::{latency, outcome_look};
+use super::layout::Areas;
+use super::overview::wrap;
+use super::traffic::kind_look;
+use super::{level_word, link_title, put, state_look};
+use crate::monitor::{
+    DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
+    TrafficEntry, TrafficKind,
+};
+use crate::tui::keymap::{self, Context};
+use crate::tui::state::{App, Detail, Overlay};
+use crate::tui::theme::Role;
+use crate::tui::widgets::{count, duration, escape, escape_text, fitted, width};
+
+pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    match &app.overlay {
+        Some(Overlay::Help { scroll }) => draw_help(buffer, areas.body, app, *scroll),
+        Some(Overlay::Detail(detail)) => draw_detail(buffer, areas.body, app, detail),
+        Some(Overlay::Confirm { question, .. }) => draw_question(buffer, areas.body, app, question),
+        _ => {}
+    }
+    if let Some(snapshot) = app.snapshot()
+        && snapshot.ends_by.is_some()
+    {
+        draw_stopping(buffer, areas.body, app, snapshot);
+    }
+}
+
+/// A frame in the middle of the page, emptied.
+fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u16)) -> Rect {
+    let cells = (size.0 + 4).min(body.width);
+    let rows = (size.1 + 2).min(body.height);
+    let area = Rect::new(
+        body.x + (body.width - cells) / 2,
+        body.y + (body.height - rows) / 2,
+        cells,
+        rows,
+    );
+    Clear.render(area, buffer);
+    let block = Block::bordered()
+        .border_style(app.theme.style(Role::Accent))
+        .title(Span::styled(
+            format!(" {title} "),
+            app.theme.style(Role::Accent),
+        ));
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    Rect {
+        x: inner.x + 1,
+        width: inner.width.saturating_sub(2),
+        ..inner
+    }
+}
+
+fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
+    let lines = wrap(question, 60, usize::from(body.height.saturating_sub(4)));
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let inner = popup(buffer, body, app, "Are you sure?", (60, rows + 2));
+    for (row, line) in (0..).zip(lines) {
+        put(buffer, inner, row, &Line::raw(line));
+    }
+    let answers = Line::styled("y yes    n no", app.theme.style(Role::Accent));
+    put(buffer, inner, rows + 1, &answers);
+}
+
+/// Cells for the keys of a binding.
+const KEYS: usize = 18;
+
+fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
+    let theme = &app.theme;
+    let title = format!("Keys on {}", app.page.name());
+    let lines: Vec<Line<'_>> = keymap::bindings(Context::Page(app.page))
+        .into_iter()
+        .flatten()
+        .map(|binding| {
+            let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+            Line::from(vec![
+                Span::styled(fitted(&keys.join("  "), KEYS), theme.style(Role::Accent)),
+                Span::raw(binding.help),
+            ])
+        })
+        .collect();
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let inner = popup(buffer, body, app, &title, (68, rows));
+    let last = lines.len().saturating_sub(usize::from(inner.height));
+    for (row, line) in (0..inner.height).zip(lines.iter().skip(scroll.min(last))) {
+        put(buffer, inner, row, line);
+    }
+    if last > 0 {
+        let note = if scroll < last {
+            " ▼ more below "
+        } else {
+            " ▲ more above "
+        };
+        let cells = u16::try_from(width(note)).unwrap_or(0);
+        let place = Rect::new(
+            inner.right().saturating_sub(cells),
+            inner.bottom(),
+            cells,
+            1,
+        );
+        put(
+            buffer,
+            place,
+            0,
+            &Line::styled(note, theme.style(Role::Accent)),
+        );
+    }
+}
+
+fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
+    let (title, facts, text) = match detail {
+        Detail::Link(link) => link_detail(app, *link),
+        Detail::Traffic(entry) => traffic_detail(entry),
+        Detail::Log(entry) => log_detail(entry),
+        Detail::Delivery(entry) => delivery_detail(entry),
+    };
+    let cells = body.width.saturating_sub(12).min(100);
+    let rows = usize::from(body.height)
+        .saturating_sub(facts.len() + 4)
+        .max(1);
+    let text = wrap(&text, usize::from(cells), rows);
+    let height = u16::try_from(facts.len() + 1 + text.len()).unwrap_or(u16::MAX);
+    let inner = popup(buffer, body, app, &title, (cells, height));
+    let mut row = 0;
+    for (label, value) in facts {
+        let line = Line::from(vec![
+            Span::styled(fitted(label, 14), app.theme.style(Role::Dim)),
+            Span::raw(value),
+        ]);
+        put(buffer, inner, row, &line);
+        row += 1;
+    }
+    for line in text {
+        row += 1;
+        put(buffer, inner, row, &Line::raw(line));
+    }
+}
+
+type Described = (String, Vec<(&'static str, String)>, String);
+
+fn link_detail(app: &App, link: LinkId) -> Described {
+    let title = format!("About {}", link_title(link));
+    let Some((snapshot, status)) = app
+        .snapshot()
+        .and_then(|snapshot| Some((snapshot, snapshot.link(link)?)))
+    else {
+        return (title, Vec::new(), "Nothing is known yet.".to_owned());
+    };
+    let (glyph, _) = state_look(&status.state);
+    let since = duration(app.now.since(status.since));
+    let mut facts = vec![
+        (
+            "state",
+            format!("{glyph} {} for {since}", status.state.word()),
+        ),
+        ("connects to", escape_text(&status.peer)),
+        (
+            "came up again",
+            format!("{} times", count(status.reconnects)),
+        ),
+    ];
+    match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
+        Some(sink) => facts.extend(sink_facts(sink)),
+        None => facts.extend(
+            snapshot
+                .telemetry
+                .frames_rejected
+                .iter()
+                .filter(|(_, number)| *number > 0)
+                .map(|(reason, number)| {
+                    (
+                        "rejected",
+                        format!("{}: {}", count(*number), reason.explanation()),
+                    )
+                }),
+        ),
+    }
+    let error = match &status.last_error {
+        Some(error) => format!("Last error: {}", escape_text(error)),
+        None => "There was no error.".to_owned(),
+    };
+    (title, facts, error)
+}
+
+fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("waiting", count(sink.queue_depth)),
+        ("delivered", count(sink.delivered)),
+        (
+            "failed",
+            format!("{} (each tried again)", count(sink.failed)),
+        ),
+        ("dropped", count(sink.dropped)),
+        ("rejected", count(sink.rejected)),
+    ];
+    if sink.writes_succeeded + sink.writes_failed > 0 {
+        let (good, bad) = (count(sink.writes_succeeded), count(sink.writes_failed));
+        facts.push(("writes", format!("{good} succeeded, {bad} failed")));
+    }
+    facts
+}
+
+fn traffic_detail(entry: &TrafficEntry) -> Described {
+    let (glyph, word, _) = kind_look(entry.kind);
+    let mut facts = vec![
+        ("arrived", entry.at.to_string()),
+        ("kind", format!("{glyph} {word}")),
+        (
+            "length",
+            format!("{} bytes", count(entry.bytes.len() as u64)),
+        ),
+    ];
+    let mut text = escape(&entry.bytes);
+    if let TrafficKind::Rejected {
+        reason,
+        broke_at_end,
+    } = entry.kind
+    {
+        facts.push(("reason", reason.explanation().to_owned()));
+        if broke_at_end {
+            text.push_str(" ◀ here");
+        }
+    }
+    (String::from("What arrived"), facts, text)
+}
+
+fn log_detail(entry: &LogEntry) -> Described {
+    let facts = vec![
+        ("written", entry.at.to_string()),
+        ("level", level_word(entry.level).trim_end().to_owned()),
+        ("module", escape_text(&entry.target)),
+    ];
+    ("Log line".to_owned(), facts, escape_text(&entry.message))
+}
+
+fn delivery_detail(entry: &DeliveryEntry) -> Described {
+    let (glyph, word, _) = outcome_look(&entry.outcome);
+    let mut facts = vec![
+        ("answered", entry.at.to_string()),
+        ("by", link_title(entry.sink.link()).to_owned()),
+        ("result", format!("{glyph} {word}")),
+        ("count", count(entry.count)),
+        ("latency", latency(entry.latency)),
+    ];
+    if let DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } =
+        &entry.outcome
+    {
+        facts.push(("reason", escape_text(reason)));
+    }
+    ("Delivery".to_owned(), facts, escape_text(&entry.what))
+}
+
+/// What the gateway waits for before it ends.
+fn draw_stopping(buffer: &mut Buffer, body: Rect, app: &App, snapshot: &Snapshot) {
+    let mut lines: Vec<String> = snapshot
+        .sinks
+        .iter()
+        .filter(|sink| !sink.is_disabled())
+        .map(|sink| {
+            let name = link_title(sink.sink.link());
+            match sink.queue_depth {
+                0 => format!("✓ {name} has everything."),
+                depth => format!(
+                    "◌ {name}: {} waiting ({})",
+                    count(depth),
+                    sink.link.state.word()
+                ),
+            }
+        })
+        .collect();
+    if let Some(ends_by) = snapshot.ends_by {
+        let left = duration(ends_by.since(app.now));
+        lines.push(format!("Ends in {left} at the latest."));
+    }
+    lines.push(match snapshot.journal.state {
+        JournalState::File | JournalState::Closed => {
+            "q: end at once; what waits stays in the journal.".to_owned()
+        }
+        JournalState::Memory | JournalState::Fallback { .. } => {
+            "q: end at once; what waits is LOST, the journal is in memory.".to_owned()
+        }
+    });
+    let cells = lines.iter().map(|line| width(line)).max().unwrap_or(0);
+    let size = (
+        u16::try_from(cells)
+            .unwrap_or(u16::MAX)
+            .min(body.width.saturating_sub(4)),
+        u16::try_from(lines.len()).unwrap_or(u16::MAX),
+    );
+    let inner = popup(buffer, body, app, "Stopping: delivering what waits", size);
+    for (row, line) in (0..).zip(lines) {
+        put(buffer, inner, row, &Line::raw(line));
+    }
+}

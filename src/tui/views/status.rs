@@ -1,0 +1,189 @@
+//! The header, the line that answers, and the footer.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::{Line, Span};
+
+use super::layout::{Areas, NAME, tab_text};
+use super::{put, spread};
+use crate::monitor::{JournalState, Recording, Sight, Snapshot};
+use crate::tui::keymap::{self, Context};
+use crate::tui::state::{App, Overlay, Page, Verb};
+use crate::tui::theme::Role;
+use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
+
+pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    let theme = &app.theme;
+    let mut left = vec![Span::styled(NAME, theme.style(Role::Title))];
+    for page in Page::ALL {
+        let style = if page == app.page {
+            theme.style(Role::Accent).add_modifier(Modifier::REVERSED)
+        } else {
+            theme.style(Role::Dim)
+        };
+        left.push(Span::styled(tab_text(page), style));
+    }
+    let used: usize = left.iter().map(|span| width(&span.content)).sum();
+    let room = usize::from(areas.header.width).saturating_sub(used + 1);
+    let mut right = Vec::new();
+    let mut left_over = room;
+    // The first ones matter most, and stand at the right.
+    for (text, role) in standing(app) {
+        let cells = width(&text) + 2;
+        if cells > left_over {
+            break;
+        }
+        left_over -= cells;
+        right.insert(0, Span::styled(format!("  {text}"), theme.style(role)));
+    }
+    right.push(Span::raw(" "));
+    put(
+        buffer,
+        areas.header,
+        0,
+        &spread(left, right, areas.header.width),
+    );
+}
+
+/// What holds on every page, what matters most first.
+fn standing(app: &App) -> Vec<(String, Role)> {
+    let mut notes = Vec::new();
+    if let Some(since) = app.frozen {
+        let ago = duration(app.clock.since(since));
+        notes.push((format!("‖ frozen {ago}"), Role::Warn));
+    }
+    match &app.observed.sight {
+        Sight::Local => {}
+        Sight::Connected { peer } => notes.push((format!("● {peer}"), Role::Good)),
+        Sight::Lost { peer, .. } => notes.push((format!("✖ {peer} lost"), Role::Bad)),
+    }
+    if let Some(snapshot) = app.snapshot() {
+        if snapshot.ends_by.is_some() {
+            notes.push(("■ stopping".to_owned(), Role::Warn));
+        }
+        if let Recording::On { bytes: size, .. } = &snapshot.recording {
+            notes.push((format!("● rec {}", bytes(*size)), Role::Bad));
+        }
+    }
+    notes.push((format!("{} UTC", time_of_day(app.now)), Role::Dim));
+    if let Some(snapshot) = app.snapshot() {
+        let running = duration(app.now.since(snapshot.started));
+        notes.push((format!("runs {running}"), Role::Dim));
+    }
+    notes
+}
+
+/// The question that is asked, what an action did, or how the gateway does.
+pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
+    let (text, role) = match (&app.overlay, &app.notice) {
+        (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
+        (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
+        (Some(Overlay::Filter), _) => (format!("/{}▏", filter(app)), Role::Accent),
+        (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
+        (_, Some(notice)) => (notice.text.clone(), Role::Accent),
+        (_, None) => condition(app),
+    };
+    let text = cut(&text, usize::from(area.width).saturating_sub(2));
+    let line = Line::styled(format!(" {text}"), app.theme.style(role));
+    put(buffer, area, 0, &line);
+}
+
+fn which(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
+        Verb::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
+        Verb::Hold => "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none",
+    }
+}
+
+fn filter(app: &App) -> &str {
+    match app.page {
+        Page::Overview => &app.table.filter,
+        Page::Traffic => &app.traffic.filter,
+        Page::Log => &app.log.filter,
+        Page::Charts | Page::Delivery => &app.delivery.filter,
+    }
+}
+
+fn condition(app: &App) -> (String, Role) {
+    if let Sight::Lost {
+        peer,
+        reason,
+        next_try,
+    } = &app.observed.sight
+    {
+        let left = duration(next_try.since(app.clock));
+        return (
+            format!(
+                "✖ {peer} is out of reach: {reason}. Next try in {left}; what is shown is old."
+            ),
+            Role::Bad,
+        );
+    }
+    match app.snapshot() {
+        None => ("Waiting for the gateway.".to_owned(), Role::Dim),
+        Some(snapshot) => journal(snapshot),
+    }
+}
+
+fn journal(snapshot: &Snapshot) -> (String, Role) {
+    let journal = &snapshot.journal;
+    let fill = format!(
+        "{} of {} messages",
+        count(journal.stored),
+        count(journal.max_messages)
+    );
+    match &journal.state {
+        JournalState::File => match &journal.notice {
+            None => (format!("Journal: file, {fill}"), Role::Dim),
+            Some(notice) => (format!("Journal: file, {fill}. {notice}"), Role::Warn),
+        },
+        JournalState::Memory => (
+            format!("Journal: memory alone, {fill}; lost with the process"),
+            Role::Dim,
+        ),
+        JournalState::Fallback { reason } => (
+            format!("✖ Journal: in memory, because {reason} ({fill})"),
+            Role::Bad,
+        ),
+        JournalState::Closed => ("Journal: closed".to_owned(), Role::Dim),
+    }
+}
+
+/// The keys that work here, as many as fit.
+pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
+    let theme = &app.theme;
+    let context = app.context();
+    let mut shown: Vec<(String, &str)> = keymap::bindings(context)
+        .into_iter()
+        .flatten()
+        .filter(|binding| !binding.short.is_empty())
+        .map(|binding| (binding.keys[0].name(), binding.short))
+        .collect();
+    if matches!(context, Context::Page(_)) {
+        // Quit and help stand where the hand looks for them, and never fall off.
+        shown.sort_by_key(|(_, short)| match *short {
+            "quit" => 0,
+            "help" => 1,
+            _ => 2,
+        });
+    }
+    let mut line = Line::default();
+    let mut room = usize::from(area.width).saturating_sub(1);
+    line.push_span(Span::raw(" "));
+    for (key, short) in shown {
+        let short = match (short, app.frozen) {
+            ("freeze", Some(_)) => "go on",
+            (short, _) => short,
+        };
+        let cells = width(&key) + 1 + width(short) + 2;
+        if cells > room + 2 {
+            break;
+        }
+        room = room.saturating_sub(cells);
+        line.push_span(Span::styled(key, theme.style(Role::Accent)));
+        line.push_span(Span::styled(format!(" {short}  "), theme.style(Role::Dim)));
+    }
+    put(buffer, area, 0, &line);
+}

@@ -1,0 +1,187 @@
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+
+use super::*;
+use crate::monitor::{Command, Sight, Snapshot};
+use crate::tui::action::{Action, Direction};
+use crate::tui::state::Verb;
+use crate::tui::testing::{self, app, on_page};
+use crate::tui::theme::Depth;
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+fn frame(app: &App) -> Terminal<TestBackend> {
+    let Size { width, height } = app.size;
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, app)).unwrap();
+    terminal
+}
+
+fn text(app: &App) -> String {
+    frame(app).backend().to_string()
+}
+
+fn assert_frames(name: &str, make: impl Fn(u16, u16) -> App) {
+    for (width, height) in SIZES {
+        let text = text(&make(width, height));
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(format!("{name}_{width}x{height}"), text);
+        });
+    }
+}
+
+#[test]
+fn overview_in_the_states_that_matter() {
+    let states: [(&str, Vec<Snapshot>); 6] = [
+        ("nothing_yet", Vec::new()),
+        ("all_well", vec![testing::healthy()]),
+        ("broker_away", vec![testing::broker_away()]),
+        ("draining", testing::draining().into()),
+        ("refused", vec![testing::refused()]),
+        ("silent_nodes", vec![testing::silent()]),
+    ];
+    for (name, seen) in states {
+        assert_frames(&format!("overview_{name}"), |width, height| {
+            app(width, height, seen.clone())
+        });
+    }
+}
+
+#[test]
+fn every_other_page() {
+    for page in &Page::ALL[1..] {
+        let name = page.name().to_lowercase();
+        assert_frames(&name, |width, height| {
+            let mut app = app(width, height, [testing::healthy()]);
+            app.apply(Action::Pick);
+            app.apply(Action::Move(Direction::Down));
+            app.apply(Action::Move(Direction::Down));
+            app.apply(Action::Pick);
+            app.notice = None;
+            on_page(app, *page)
+        });
+        assert_frames(&format!("{name}_nothing_yet"), |width, height| {
+            on_page(app(width, height, []), *page)
+        });
+    }
+}
+
+#[test]
+fn what_lies_over_a_page() {
+    assert_frames("help", |width, height| {
+        let mut app = app(width, height, [testing::healthy()]);
+        app.apply(Action::Help);
+        app
+    });
+    assert_frames("stopping", |width, height| {
+        app(width, height, [testing::stopping()])
+    });
+    assert_frames("link_detail", |width, height| {
+        let mut app = app(width, height, [testing::broker_away()]);
+        app.focus = crate::tui::state::Focus::Link(LinkId::Mqtt);
+        app.apply(Action::Open);
+        app
+    });
+    assert_frames("quit_question", |width, height| {
+        let mut app = app(width, height, [testing::broker_away()]);
+        assert!(app.apply(Action::Quit).is_empty());
+        app
+    });
+    assert_frames("frozen", |width, height| {
+        let mut app = app(width, height, [testing::healthy()]);
+        app.apply(Action::Freeze);
+        app.tick(testing::NOW.plus_millis(65_000));
+        app
+    });
+}
+
+#[test]
+fn a_gateway_elsewhere_that_is_out_of_reach() {
+    assert_frames("lost", |width, height| {
+        let mut app = app(width, height, [testing::healthy()]);
+        let mut observation = testing::observation(testing::healthy());
+        observation.sight = Sight::Lost {
+            peer: "pi.local:8080".to_owned(),
+            reason: "no answer for 5s".to_owned(),
+            next_try: testing::NOW.plus_millis(8_000),
+        };
+        app.observe(observation, testing::NOW);
+        app
+    });
+}
+
+#[test]
+fn only_ascii_where_nothing_else_can_be_shown() {
+    let states = [
+        testing::healthy(),
+        testing::broker_away(),
+        testing::silent(),
+    ];
+    for (page, snapshot) in Page::ALL.into_iter().zip(states.into_iter().cycle()) {
+        for (width, height) in SIZES {
+            let mut app = on_page(app(width, height, [snapshot.clone()]), page);
+            app.theme = Theme::new(false, Depth::Ansi16, true);
+            let text = text(&app);
+            assert!(text.is_ascii(), "{page:?}:\n{text}");
+            assert!(!text.contains('?') || text.contains("? help"), "{text}");
+        }
+    }
+    assert_frames("ascii", |width, height| {
+        let mut app = app(width, height, [testing::broker_away()]);
+        app.theme = Theme::new(false, Depth::Monochrome, true);
+        app
+    });
+}
+
+#[test]
+fn no_terminal_is_too_small_to_be_drawn_on() {
+    let mut apps = vec![
+        app(1, 1, []),
+        app(1, 1, [testing::healthy()]),
+        app(1, 1, [testing::stopping()]),
+    ];
+    let mut with_overlays = app(1, 1, [testing::broker_away()]);
+    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink(Verb::Hold));
+    apps.push(with_overlays.clone());
+    with_overlays.overlay = Some(crate::tui::state::Overlay::Help { scroll: 99 });
+    apps.push(with_overlays.clone());
+    with_overlays.overlay = Some(crate::tui::state::Overlay::Confirm {
+        question: "sure? ".repeat(99),
+        commands: vec![Command::Quit],
+    });
+    apps.push(with_overlays);
+    let sizes = (1..=30).flat_map(|height| (1..=100).step_by(3).map(move |width| (width, height)));
+    for (width, height) in sizes {
+        for page in Page::ALL {
+            for app in &apps {
+                let mut app = on_page(app.clone(), page);
+                app.size = Size::new(width, height);
+                app.apply(Action::Move(Direction::Up));
+                app.apply(Action::Move(Direction::PageDown));
+                frame(&app);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_small_terminal_is_told_what_is_needed() {
+    let app = app(30, 5, [testing::healthy()]);
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("tiny_30x5", text(&app));
+    });
+}
+
+/// Whatever has a colour has a word or a glyph too: without colours, nothing is lost.
+#[test]
+fn frames_read_the_same_without_colours() {
+    let coloured = app(120, 40, [testing::broker_away()]);
+    let mut plain = coloured.clone();
+    plain.theme = Theme::new(false, Depth::Monochrome, false);
+    assert_eq!(text(&coloured), text(&plain));
+    for cell in frame(&plain).backend().buffer().content() {
+        use ratatui::style::Color;
+        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    }
+}

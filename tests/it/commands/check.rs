@@ -1,0 +1,220 @@
+//! `check`: everything that can be wrong, each with what to do about it.
+
+use serde_json::Value;
+
+use super::ended;
+use crate::support::{
+    ContractServer, Fieldgate, Mosquitto, MosquittoOptions, Pty, Reply, VictoriaMetrics,
+};
+
+/// The result of a check with this configuration.
+fn check(config: &str) -> (Option<i32>, Value) {
+    let gateway = Fieldgate::with_arguments(&["check", "--json", "--config", "config.toml"]);
+    gateway.write_file("config.toml", config);
+    let result = ended(gateway.start());
+    let json = serde_json::from_str(&result.stdout);
+    (
+        result.code,
+        json.unwrap_or_else(|error| panic!("{error}: {}{}", result.stdout, result.stderr)),
+    )
+}
+
+const STDIN: &str = "[source]\nkind = \"stdin\"\n";
+
+/// How one check went, and what it says.
+fn outcome<'a>(report: &'a Value, part: &str, name: &str) -> (&'a str, String) {
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["part"] == part && check["check"] == name);
+    let check = check.unwrap_or_else(|| panic!("no {part} {name}: {report:#}"));
+    (check["result"].as_str().unwrap(), check.to_string())
+}
+
+fn assert_failed(report: &Value, part: &str, name: &str, words: &[&str]) {
+    let (result, text) = outcome(report, part, name);
+    assert_eq!(result, "failed", "{text}");
+    assert!(text.contains("\"fix\":"), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+fn influxdb(url: &str, token: &str) -> String {
+    format!(
+        "[influxdb]\nurl = \"{url}\"\norg = \"iiot\"\nbucket = \"telemetry\"\ntoken = \"{token}\"\n"
+    )
+}
+
+#[test]
+fn all_is_well_when_all_is_there() {
+    let broker = Mosquitto::start();
+    let database = VictoriaMetrics::start();
+    let port = Pty::open();
+    let config = format!(
+        "[source]\nkind = \"serial\"\nport = \"{}\"\n[mqtt]\nbroker_url = \"{}\"\n{}\
+         [api]\nlisten = \"127.0.0.1:0\"\n",
+        port.path().display(),
+        broker.url(),
+        influxdb(&database.url(), "")
+    );
+    let (code, report) = check(&config);
+    assert_eq!(
+        (code, &report["ok"]),
+        (Some(0), &Value::Bool(true)),
+        "{report:#}"
+    );
+    for (part, name) in [
+        ("configuration", "is valid"),
+        ("source", "port exists"),
+        ("source", "port may be opened"),
+        ("mqtt", "broker reached"),
+        ("mqtt", "login accepted"),
+        ("mqtt", "publish allowed"),
+        ("influxdb", "server reached"),
+        ("influxdb", "token valid"),
+        ("influxdb", "org and bucket exist"),
+        ("influxdb", "write allowed"),
+        ("journal", "can be written"),
+        ("journal", "has room"),
+        ("clock", "is set"),
+        ("api", "can listen"),
+    ] {
+        assert_eq!(outcome(&report, part, name).0, "passed", "{part} {name}");
+    }
+    assert!(
+        outcome(&report, "influxdb", "server reached")
+            .1
+            .contains("VictoriaMetrics")
+    );
+    database.wait_for_points("fieldgate_check", 1, crate::support::PATIENCE);
+
+    let gateway = Fieldgate::with_arguments(&["check", "--config", "config.toml"]);
+    gateway.write_file("config.toml", &config);
+    let table = ended(gateway.start());
+    assert_eq!(table.code, Some(0));
+    assert!(table.stdout.ends_with("All is well."), "{}", table.stdout);
+}
+
+#[test]
+fn what_is_not_there_is_named_with_a_fix() {
+    let config = format!(
+        "[source]\nkind = \"serial\"\nport = \"/dev/ttyNONE\"\n[mqtt]\nbroker_url = \"mqtt://127.0.0.1:9\"\n{}",
+        influxdb("http://127.0.0.1:9", "")
+    );
+    let (code, report) = check(&config);
+    assert_eq!(code, Some(1));
+    assert_failed(
+        &report,
+        "source",
+        "port exists",
+        &["/dev/ttyNONE", "fieldgate ports"],
+    );
+    assert_failed(
+        &report,
+        "mqtt",
+        "broker reached",
+        &["refused", "mqtt.broker_url"],
+    );
+    assert_failed(
+        &report,
+        "influxdb",
+        "server reached",
+        &["refused", "influxdb.url"],
+    );
+    assert_eq!(outcome(&report, "mqtt", "publish allowed").0, "skipped");
+    assert_eq!(outcome(&report, "influxdb", "write allowed").0, "skipped");
+
+    let probe =
+        "[source]\nkind = \"probe-rs\"\nchip = \"STM32F446RETx\"\nfirmware_path = \"none.elf\"\n";
+    let (_, report) = check(probe);
+    assert_failed(&report, "source", "firmware", &["none.elf"]);
+    assert_failed(&report, "source", "probe-rs found", &["https://probe.rs"]);
+    let (_, report) = check("[source]\nkind = \"command\"\ncommand = [\"no-such-program\"]\n");
+    assert_failed(&report, "source", "program found", &["no-such-program"]);
+}
+
+#[test]
+fn a_broker_that_lets_nobody_write_is_found_out() {
+    let broker = Mosquitto::start_with(&MosquittoOptions {
+        users: vec![("writer", "right"), ("reader", "right")],
+        acl: Some("user writer\ntopic readwrite iiot/#\nuser reader\ntopic read iiot/#\n"),
+        ..MosquittoOptions::default()
+    });
+    let with = |user: &str, password: &str| {
+        let url = broker.url();
+        check(&format!(
+            "{STDIN}[mqtt]\nbroker_url = \"{url}\"\nusername = \"{user}\"\npassword = \"{password}\"\n"
+        ))
+    };
+    let (code, report) = with("writer", "right");
+    assert_eq!(code, Some(0), "{report:#}");
+    let (code, report) = with("writer", "wrong-password");
+    assert_eq!(code, Some(1));
+    assert_failed(&report, "mqtt", "login accepted", &["MQTT_PASSWORD"]);
+    assert!(!report.to_string().contains("wrong-password"));
+    // Mosquitto acknowledges what it drops.
+    let (code, report) = with("reader", "right");
+    assert_eq!(code, Some(1));
+    assert_eq!(outcome(&report, "mqtt", "login accepted").0, "passed");
+    assert_failed(
+        &report,
+        "mqtt",
+        "publish allowed",
+        &["iiot/gateway/check", "reader"],
+    );
+}
+
+#[test]
+fn a_database_that_refuses_is_found_out() {
+    let server = ContractServer::start();
+    let url = server.url();
+    let (code, report) = check(&format!("{STDIN}{}", influxdb(&url, ContractServer::TOKEN)));
+    assert_eq!(code, Some(0), "{report:#}");
+    let (_, report) = check(&format!("{STDIN}{}", influxdb(&url, "s3cret-wrong")));
+    assert_failed(&report, "influxdb", "token valid", &["INFLUXDB_TOKEN"]);
+    assert!(!report.to_string().contains("s3cret-wrong"));
+    let wrong_bucket = influxdb(&url, ContractServer::TOKEN).replace("telemetry", "nowhere");
+    let (_, report) = check(&format!("{STDIN}{wrong_bucket}"));
+    assert_eq!(outcome(&report, "influxdb", "token valid").0, "passed");
+    assert_failed(&report, "influxdb", "org and bucket exist", &["nowhere"]);
+    let forbidden = r#"{"code":"forbidden","message":"insufficient permissions for write"}"#;
+    server.next([Reply::Status(403, forbidden.into())]);
+    let (code, report) = check(&format!("{STDIN}{}", influxdb(&url, ContractServer::TOKEN)));
+    assert_eq!(code, Some(1));
+    assert_failed(
+        &report,
+        "influxdb",
+        "write allowed",
+        &["insufficient permissions"],
+    );
+}
+
+#[test]
+fn a_journal_that_cannot_be_is_found_out() {
+    let (code, report) = check(&format!(
+        "{STDIN}[journal]\npath = \"/proc/fieldgate/journal.db\"\n"
+    ));
+    assert_eq!(code, Some(1));
+    assert_failed(
+        &report,
+        "journal",
+        "can be written",
+        &["/proc/fieldgate", "journal.path"],
+    );
+    let (_, report) = check(&format!("{STDIN}[journal]\nmax_bytes = \"1000TiB\"\n"));
+    assert_failed(&report, "journal", "has room", &["journal.max_bytes"]);
+    let (_, report) = check(&format!("{STDIN}[journal]\npath = \"config.toml\"\n"));
+    assert_failed(&report, "journal", "can be written", &["config.toml"]);
+}
+
+#[test]
+fn a_wrong_configuration_is_a_failed_check() {
+    let (code, report) = check("[source]\nkind = \"telepathy\"\n");
+    assert_eq!(code, Some(1));
+    assert_failed(&report, "configuration", "is valid", &["source.kind"]);
+    let gateway = Fieldgate::with_arguments(&["check", "--source", "stdin", "--set", "mqtt.qos=7"]);
+    let result = ended(gateway.start());
+    assert_eq!(result.code, Some(2));
+    assert!(result.stderr.contains("mqtt.qos"), "{}", result.stderr);
+}

@@ -1,0 +1,165 @@
+//! `ports`, `init`, `completions` and `man`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::ended;
+use crate::support::Fieldgate;
+
+fn fieldgate(arguments: &[&str]) -> Fieldgate {
+    Fieldgate::with_arguments(arguments)
+}
+
+#[test]
+fn ports_are_listed_for_people_and_for_programs() {
+    let table = ended(fieldgate(&["ports"]).start());
+    assert_eq!(table.code, Some(0));
+    let list = ended(fieldgate(&["ports", "--json"]).start());
+    let ports: Vec<Value> = serde_json::from_str(&list.stdout).unwrap();
+    for port in &ports {
+        let (path, source) = (&port["path"], &port["source"]);
+        assert!(
+            table.stdout.contains(path.as_str().unwrap()),
+            "{}",
+            table.stdout
+        );
+        assert!(
+            table.stdout.contains(source.as_str().unwrap().trim_end()),
+            "{}",
+            table.stdout
+        );
+    }
+    if ports.is_empty() {
+        assert!(
+            table.stdout.starts_with("No serial ports."),
+            "{}",
+            table.stdout
+        );
+    }
+}
+
+#[test]
+fn init_writes_a_configuration_once_and_replaces_it_only_when_forced() {
+    let mut arguments = vec![
+        "init",
+        "--port",
+        "simulator",
+        "--broker-url",
+        "mqtt://broker:1884",
+        "--influxdb-url",
+        "none",
+    ];
+    let process = fieldgate(&arguments).start();
+    let path = process.folder().join("config.toml");
+    let mut process = process;
+    process.close_stdin();
+    assert!(
+        process.wait_exit(crate::support::PATIENCE).success(),
+        "{:?}",
+        process.stderr()
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("kind = \"simulator\""), "{text}");
+    assert!(
+        text.contains("broker_url = \"mqtt://broker:1884\""),
+        "{text}"
+    );
+    assert!(text.contains("# [influxdb]"), "{text}");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    process.start_again();
+    assert_eq!(process.wait_exit(crate::support::PATIENCE).code(), Some(1));
+    assert!(
+        process.stderr().join("\n").contains("--force"),
+        "{:?}",
+        process.stderr()
+    );
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+
+    arguments.extend(["--force", "--output"]);
+    let forced = Fieldgate::with_arguments(&arguments).arg(path.as_os_str());
+    assert_eq!(ended(forced.start()).code, Some(0));
+}
+
+#[test]
+fn init_writes_nothing_that_would_not_be_read() {
+    let arguments = [
+        "init",
+        "--broker-url",
+        "localhost",
+        "--influxdb-url",
+        "none",
+    ];
+    let mut process = fieldgate(&arguments).start();
+    process.close_stdin();
+    assert_eq!(process.wait_exit(crate::support::PATIENCE).code(), Some(2));
+    let error = process.stderr().join("\n");
+    assert!(
+        error.contains("mqtt.broker_url has a value that is not allowed"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_dir(process.folder()).unwrap().count(), 0);
+}
+
+#[test]
+fn completions_are_scripts_that_the_shell_takes() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let printed = ended(fieldgate(&["completions", shell]).start());
+        assert_eq!(printed.code, Some(0), "{shell}");
+        assert!(printed.stdout.contains("fieldgate"), "{shell}");
+        if shell == "bash" {
+            let mut bash = Command::new("bash");
+            let bash = bash
+                .args(["-n", "/dev/stdin"])
+                .stdin(Stdio::piped())
+                .spawn();
+            let mut bash = bash.unwrap();
+            let mut stdin = bash.stdin.take().unwrap();
+            std::io::Write::write_all(&mut stdin, printed.stdout.as_bytes()).unwrap();
+            drop(stdin);
+            assert!(bash.wait().unwrap().success());
+        }
+    }
+    assert_eq!(
+        ended(fieldgate(&["completions", "abacus"]).start()).code,
+        Some(2)
+    );
+}
+
+#[test]
+fn the_manual_page_has_every_command() {
+    let page = ended(fieldgate(&["man"]).start());
+    assert_eq!(page.code, Some(0));
+    assert!(page.stdout.contains(".TH fieldgate 1"), "{}", page.stdout);
+    for command in [
+        "RUN",
+        "DEMO",
+        "CHECK",
+        "PORTS",
+        "INIT",
+        "EXPORT",
+        "COMPLETIONS",
+        "MAN",
+    ] {
+        assert!(
+            page.stdout.contains(&format!("COMMAND {command}")),
+            "{command}"
+        );
+    }
+    assert!(page.stdout.contains("\\-\\-no\\-tui"), "{}", page.stdout);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let program = env!("CARGO_BIN_EXE_fieldgate");
+    let pipe = format!("'{program}' man | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}");
+    let output = Command::new("bash").args(["-c", &pipe]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n");
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
