@@ -234,20 +234,24 @@ pub(super) fn path_of(text: &str) -> Result<&str, Refusal> {
 pub(super) fn argv() -> Kind<Vec<String>> {
     let allowed = "a list of texts, the program first: [\"program\", \"argument\"]";
     Kind::new(allowed, |value| {
-        let from_text = match value {
-            Value::Untyped(text) => file::parse_value(text),
-            _ => None,
-        };
-        let Value::List(words) = from_text.as_ref().unwrap_or(value) else {
-            return Err(Refusal::default());
-        };
-        let words: Result<Vec<&str>, _> = words.iter().map(text_of).collect();
-        let words = words?;
+        let words = texts_of(value)?;
         let fits = words.first().is_some_and(|program| !program.is_empty())
             && !words.iter().any(|word| word.contains('\0'));
-        let owned = || words.iter().map(|word| (*word).to_owned()).collect();
-        fits.then(owned).ok_or_default()
+        fits.then_some(words).ok_or_default()
     })
+}
+
+/// A list of texts; in an environment variable or a flag it is written as in the file.
+pub(super) fn texts_of(value: &Value) -> Result<Vec<String>, Refusal> {
+    let from_text = match value {
+        Value::Untyped(text) => file::parse_value(text),
+        _ => None,
+    };
+    let Value::List(texts) = from_text.as_ref().unwrap_or(value) else {
+        return Err(Refusal::default());
+    };
+    let texts = texts.iter().map(|text| text_of(text).map(str::to_owned));
+    texts.collect()
 }
 
 /// A size in bytes.

@@ -13,6 +13,7 @@ mod overrides;
 mod reader;
 mod section;
 mod sections;
+mod security;
 mod setting;
 mod source;
 mod summary;

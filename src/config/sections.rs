@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-use super::kind::{boolean, bytes, duration, number, one_of, path, secret, text, whole};
+use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
     LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
-use super::{source, value};
+use super::{security, source, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -66,9 +66,8 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
     let qos = section.or("qos", 1, &value::qos());
     let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
     let username = section.optional("username", &text());
-    let password = section
-        .optional("password", &secret("MQTT_PASSWORD"))
-        .filter(is_some_text);
+    let password = security::secret_or_file(section, &security::MQTT_PASSWORD);
+    let tls = security::tls(section, broker.as_ref());
     let max_inflight = match qos {
         // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
         Some(Qos::ExactlyOnce) => 20,
@@ -90,10 +89,11 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
             Some("MQTT has no password without a user name"),
         );
     }
-    let (host, port) = broker?;
+    let broker = broker?;
     Some(Mqtt {
-        host,
-        port,
+        transport: security::transport(&broker, tls?),
+        host: broker.host,
+        port: broker.port,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         qos: qos?,
@@ -104,16 +104,13 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
     })
 }
 
-fn is_some_text(secret: &SecretString) -> bool {
-    !secret.expose_secret().is_empty()
-}
-
 fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
     let url = section.or("url", "http://localhost:8086", &value::http_url());
     let org = section.or("org", "my-org", &text());
     let bucket = section.or("bucket", "telemetry", &text());
-    let token = section.or("token", "", &secret("INFLUXDB_TOKEN"));
+    let ca_file = section.optional("ca_file", &path());
+    let token = security::secret_or_file(section, &security::INFLUXDB_TOKEN);
     let batch_size = section.or("batch_size", 10, &whole::<usize>(1..=MOST_POINTS));
     let flush_interval = section.or("flush_interval", "5s", &duration(MILLISECOND..=HOUR));
     let max_batch_size = section.or("max_batch_size", 5_000, &whole::<usize>(1..=MOST_POINTS));
@@ -122,6 +119,15 @@ fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     if !section.is_present() {
         return None;
     }
+    if let (Some(url), Some(_)) = (&url, &ca_file)
+        && url.scheme() != "https"
+    {
+        section.refuse(
+            "ca_file",
+            "is of no use without TLS",
+            "an https:// address in influxdb.url, or no influxdb.ca_file".into(),
+        );
+    }
     if let (Some(usual), Some(most)) = (batch_size, max_batch_size)
         && most < usual
     {
@@ -129,9 +135,10 @@ fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
     }
     Some(Influxdb {
         url: url?,
+        ca_file,
         org: org?,
         bucket: bucket?,
-        token: token?,
+        token: token.unwrap_or_default(),
         batch_size: batch_size?,
         flush_interval: flush_interval?,
         max_batch_size: max_batch_size?,
@@ -234,7 +241,7 @@ fn api(section: &mut Section<'_, '_>) -> Option<Api> {
     let listen = section.optional("listen", &value::listen_address());
     let token = section
         .optional("token", &value::api_token())
-        .filter(is_some_text);
+        .filter(|token| !token.expose_secret().is_empty());
     let listen = listen?;
     let token = if listen.ip().is_loopback() {
         token

@@ -8,7 +8,7 @@ use super::types::{
 };
 
 impl Config {
-    /// One line per section, without secrets: `mqtt: localhost:1883, …`.
+    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`.
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
         vec![
@@ -72,8 +72,10 @@ fn mqtt(mqtt: &Mqtt) -> String {
         None => "no user".into(),
     };
     format!(
-        "{}:{}, topics {}/#, QoS {qos}, client {}, {user}",
-        mqtt.host, mqtt.port, mqtt.topic_prefix, mqtt.client_id
+        "{}, topics {}/#, QoS {qos}, client {}, {user}",
+        mqtt.url(),
+        mqtt.topic_prefix,
+        mqtt.client_id
     )
 }
 

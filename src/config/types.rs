@@ -119,13 +119,68 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+/// How the broker is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// `mqtt://`: in the clear.
+    Tcp,
+    /// `mqtts://`.
+    Tls(Tls),
+    /// `ws://`: in the clear, within HTTP.
+    WebSocket {
+        /// Of the URL; begins with `/`.
+        path: String,
+    },
+    /// `wss://`.
+    SecureWebSocket {
+        /// Of the URL; begins with `/`.
+        path: String,
+        /// The encryption.
+        tls: Tls,
+    },
+}
+
+impl Transport {
+    /// The encryption; `None`: in the clear.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Tls(tls) | Self::SecureWebSocket { tls, .. } => Some(tls),
+            Self::Tcp | Self::WebSocket { .. } => None,
+        }
+    }
+}
+
+/// Whom an encrypted connection trusts, and who it says it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates of the authorities that are trusted; `None`: those that this system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// What the client proves who it is with.
+    pub identity: Option<Identity>,
+    /// The name that the certificate must be for; `None`: the host of the URL.
+    pub server_name: Option<String>,
+    /// Protocols offered, the most wanted first.
+    pub alpn: Vec<String>,
+}
+
+/// A client certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate and those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
     /// Host of `broker_url` (`mqtt://host:port`).
     pub host: String,
-    /// Port of `broker_url`; 1883 unless told.
+    /// Port of `broker_url`; 1883, with TLS 8883, unless told.
     pub port: u16,
+    /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
+    pub transport: Transport,
     /// MQTT client identifier.
     pub client_id: String,
     /// First level or levels of every topic; no `/` at its ends.
@@ -142,11 +197,26 @@ pub struct Mqtt {
     pub max_inflight: u16,
 }
 
+impl Mqtt {
+    /// `broker_url` with its port: `mqtts://broker:8883`.
+    pub fn url(&self) -> String {
+        let (scheme, path) = match &self.transport {
+            Transport::Tcp => ("mqtt", ""),
+            Transport::Tls(_) => ("mqtts", ""),
+            Transport::WebSocket { path } => ("ws", path.as_str()),
+            Transport::SecureWebSocket { path, .. } => ("wss", path.as_str()),
+        };
+        format!("{scheme}://{}:{}{path}", self.host, self.port)
+    }
+}
+
 /// `[influxdb]`.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
-    /// `http://host:port`; validated, without a path.
+    /// `http://host:port` or `https://host:port`; validated, without a path.
     pub url: url::Url,
+    /// Certificates of the authorities that are trusted; `None`: those that this system trusts.
+    pub ca_file: Option<PathBuf>,
     /// Organisation.
     pub org: String,
     /// Bucket.

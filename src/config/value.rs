@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -40,53 +41,100 @@ pub(super) fn speed() -> Kind<Speed> {
     })
 }
 
-/// Host and port of an MQTT broker.
-pub(super) fn broker_url() -> Kind<(String, u16)> {
-    const DEFAULT_PORT: u16 = 1883;
-    let allowed = "mqtt://HOST or mqtt://HOST:PORT (tcp:// means the same; port 1883 unless told)";
+/// How an MQTT broker is spoken to, as far as its URL says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Mqtt,
+    Mqtts,
+    Ws,
+    Wss,
+}
+
+/// Address of an MQTT broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Broker {
+    pub(super) scheme: Scheme,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Of a WebSocket alone.
+    pub(super) path: String,
+}
+
+/// Address of an MQTT broker.
+pub(super) fn broker_url() -> Kind<Broker> {
+    /// What most brokers have, and what `mosquitto_sub` asks for.
+    const DEFAULT_PATH: &str = "/mqtt";
+    let allowed = "mqtt://HOST or mqtt://HOST:PORT (port 1883 unless told), with TLS mqtts:// (8883), \
+                   over WebSocket ws://HOST:PORT/PATH (80, /mqtt) or wss:// (443, /mqtt)";
     Kind::of_text(allowed, |text| {
         let url = parse_url(text, "mqtt://")?;
-        match url.scheme() {
-            "mqtt" | "tcp" => {}
-            "mqtts" | "ssl" | "tls" | "ws" | "wss" => {
-                return Err(format!(
-                    "{} is not supported, only plain MQTT over TCP",
-                    url.scheme()
-                )
-                .into());
-            }
+        let (scheme, default_port) = match url.scheme() {
+            "mqtt" | "tcp" => (Scheme::Mqtt, 1883),
+            "mqtts" | "ssl" | "tls" => (Scheme::Mqtts, 8883),
+            "ws" => (Scheme::Ws, 80),
+            "wss" => (Scheme::Wss, 443),
             _ => return Err(Refusal::default()),
-        }
+        };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
                 "leave user and password out of the URL: use mqtt.username and mqtt.password"
                     .into(),
             );
         }
-        ends_after_port(&url)?;
-        let host = url
-            .host_str()
-            .filter(|host| !host.is_empty())
-            .ok_or_default()?;
-        let port = url.port().unwrap_or(DEFAULT_PORT);
-        (port > 0).then(|| (host.to_owned(), port)).ok_or_default()
+        let path = match (scheme, url.path()) {
+            (Scheme::Mqtt | Scheme::Mqtts, _) => {
+                ends_after_port(&url)?;
+                String::new()
+            }
+            _ if url.query().is_some() || url.fragment().is_some() => {
+                return Err("leave out what follows the path".into());
+            }
+            (_, "" | "/") => DEFAULT_PATH.to_owned(),
+            (_, path) => path.to_owned(),
+        };
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let port = url.port().unwrap_or(default_port);
+        let broker = Broker {
+            scheme,
+            host: host.ok_or_default()?.to_owned(),
+            port,
+            path,
+        };
+        (port > 0).then_some(broker).ok_or_default()
     })
 }
 
 /// Address of an HTTP server.
 pub(super) fn http_url() -> Kind<Url> {
-    Kind::of_text("http://HOST or http://HOST:PORT", |text| {
+    Kind::of_text("http://HOST or http://HOST:PORT, or https://", |text| {
         let url = parse_url(text, "http://")?;
-        match url.scheme() {
-            "http" => {}
-            "https" => return Err("https is not supported yet: use http".into()),
-            _ => return Err(Refusal::default()),
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::default());
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("leave user and password out of the URL: use influxdb.token".into());
         }
         ends_after_port(&url)?;
         (url.port() != Some(0)).then_some(url).ok_or_default()
+    })
+}
+
+/// The name that a server's certificate must be for.
+pub(super) fn server_name() -> Kind<String> {
+    Kind::of_text("a host name or an IP address", |text| {
+        let is_name = ServerName::try_from(text).is_ok();
+        is_name.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// Protocols that TLS may agree on.
+pub(super) fn alpn() -> Kind<Vec<String>> {
+    let allowed = "a list of protocol names, the most wanted first: [\"mqtt\"]";
+    Kind::new(allowed, |value| {
+        let names = super::kind::texts_of(value)?;
+        // Their length is one byte on the wire.
+        let fits = names.iter().all(|name| (1..=255).contains(&name.len()));
+        fits.then_some(names).ok_or_default()
     })
 }
 

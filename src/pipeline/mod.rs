@@ -313,10 +313,7 @@ fn start_mqtt(
     monitor: &Monitor,
     lane: Lane,
 ) -> Result<JoinHandle<()>, StartError> {
-    monitor.set_peer(
-        LinkId::Mqtt,
-        format!("mqtt://{}:{}", config.host, config.port),
-    );
+    monitor.set_peer(LinkId::Mqtt, config.url());
     let own_figures = [("sig", "signal"), ("sts", "stats")].map(|(key, default)| {
         names
             .get(key)

@@ -9,6 +9,7 @@ mod driver;
 pub mod influx;
 mod lane;
 pub mod mqtt;
+mod tls;
 
 pub use driver::{Delivery, Failure, run, spawn};
 pub use lane::{Directive, Lane, Wake};

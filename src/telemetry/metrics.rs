@@ -73,6 +73,11 @@ impl MetricTable {
     /// The sensor type of metrics that nobody described.
     pub const UNKNOWN_SENSOR_TYPE: &'static str = "other";
 
+    /// The keys on the wire that are known without any configuration.
+    pub fn built_in_keys() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(key, ..)| *key)
+    }
+
     /// Adds or replaces the metric of a key.
     pub fn set(&mut self, key: &str, info: MetricInfo) {
         if let Some(old) = self.by_key.insert(key.to_owned(), info.clone()) {

@@ -473,6 +473,9 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
 
 /// What a key asks for; `None`: nothing here.
 pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
+    if event.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
     let pressed = Key::of(event);
     let bound = bindings(context)
         .into_iter()

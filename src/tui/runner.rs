@@ -131,7 +131,7 @@ struct Runner<'a> {
     control: &'a Control,
     runtime: tokio::runtime::Handle,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-    guard: TerminalGuard,
+    _guard: TerminalGuard,
     screen: terminal::Screen,
     is_left: bool,
 }
@@ -143,8 +143,7 @@ fn run(
     runtime: tokio::runtime::Handle,
 ) -> io::Result<()> {
     let guard = TerminalGuard::take()?;
-    let mut screen = terminal::screen()?;
-    screen.clear()?;
+    let screen = terminal::screen()?;
     let Size { width, height } = screen.size()?;
     let mut runner = Runner {
         app: App::new(theme, Size::new(width, height), Timestamp::now()),
@@ -152,7 +151,7 @@ fn run(
         control,
         runtime,
         answers: mpsc::channel(),
-        guard,
+        _guard: guard,
         screen,
         is_left: false,
     };
@@ -169,7 +168,7 @@ impl Runner<'_> {
             }
             if self.control.0.was_continued.swap(false, Ordering::SeqCst) {
                 terminal::take_over()?;
-                self.screen.clear()?;
+                terminal::repaint(&mut self.screen)?;
                 self.app.is_changed = true;
             }
             let now = Instant::now();
@@ -257,7 +256,7 @@ impl Runner<'_> {
         for effect in effects {
             match effect {
                 Effect::Suspend => self.suspend()?,
-                Effect::Repaint => self.screen.clear()?,
+                Effect::Repaint => terminal::repaint(&mut self.screen)?,
                 Effect::Leave => self.is_left = true,
                 effect => self.ask(effect),
             }
@@ -292,7 +291,7 @@ impl Runner<'_> {
 
     /// Stops all that the shell started with this process, as Ctrl+Z does elsewhere.
     fn suspend(&mut self) -> io::Result<()> {
-        self.guard.suspend(|| {
+        terminal::lend(|| {
             println!("fieldgate is suspended: nothing is received until fg brings it back.");
             let own_group = Pid::from_raw(0);
             if let Err(error) = kill(own_group, Signal::SIGTSTP) {
@@ -302,7 +301,7 @@ impl Runner<'_> {
             // the process stands still.
             thread::sleep(Duration::from_millis(100));
         })?;
-        self.screen.clear()?;
+        terminal::repaint(&mut self.screen)?;
         self.app.is_changed = true;
         Ok(())
     }

@@ -15,6 +15,7 @@ use ratatui::crossterm::style::ResetColor;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use ratatui::layout::Rect;
 
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";
@@ -40,13 +41,6 @@ impl TerminalGuard {
         take_over()?;
         Ok(guard)
     }
-
-    /// Gives the terminal back for a while.
-    pub(super) fn suspend(&self, meanwhile: impl FnOnce()) -> io::Result<()> {
-        give_back();
-        meanwhile();
-        take_over()
-    }
 }
 
 impl Drop for TerminalGuard {
@@ -61,6 +55,20 @@ pub(super) fn screen() -> io::Result<Screen> {
         1 << 16,
         io::stdout(),
     )))
+}
+
+/// Has the next frame drawn in full. `Terminal::clear` would ask the terminal where its cursor is and
+/// wait for an answer, which not every terminal gives.
+pub(super) fn repaint(screen: &mut Screen) -> io::Result<()> {
+    let size = screen.size()?;
+    screen.resize(Rect::new(0, 0, size.width, size.height))
+}
+
+/// Gives the terminal back for a while.
+pub(super) fn lend(meanwhile: impl FnOnce()) -> io::Result<()> {
+    give_back();
+    meanwhile();
+    take_over()
 }
 
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.

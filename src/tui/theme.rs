@@ -94,7 +94,7 @@ impl Theme {
     }
 
     /// The style of a role.
-    pub fn style(&self, role: Role) -> Style {
+    pub fn style(self, role: Role) -> Style {
         let style = Style::new();
         match role {
             Role::Text => style,
@@ -115,14 +115,14 @@ impl Theme {
         }
     }
 
-    fn foreground(&self, shades: Shades) -> Style {
+    fn foreground(self, shades: Shades) -> Style {
         match self.depth {
             Depth::Monochrome => Style::new(),
             Depth::Ansi16 | Depth::Ansi256 => Style::new().fg(self.shade(shades)),
         }
     }
 
-    fn shade(&self, (dark, light, dark16, light16): Shades) -> Color {
+    fn shade(self, (dark, light, dark16, light16): Shades) -> Color {
         match (self.depth, self.is_light) {
             (Depth::Ansi256, false) => Color::Indexed(dark),
             (Depth::Ansi256, true) => Color::Indexed(light),
@@ -137,11 +137,9 @@ impl Theme {
             return " ";
         };
         match character {
-            '─' | '━' | '═' | '╌' | '–' | '—' => "-",
+            '─' | '━' | '═' | '╌' | '–' | '—' | '▃' | '▄' => "-",
             '│' | '┃' | '║' | '┆' => "|",
-            '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => {
-                "+"
-            }
+            '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '✓' => "+",
             '▶' | '▸' | '→' | '›' => ">",
             '◀' | '◂' | '←' | '‹' => "<",
             '▲' | '↑' => "^",
@@ -151,18 +149,13 @@ impl Theme {
             '○' | '◌' | '°' => "o",
             '↻' => "@",
             '✖' | '×' => "x",
-            '‖' => "=",
-            '■' => "#",
-            '✓' => "+",
-            '·' | '•' => ".",
+            '‖' | '▅' | '▆' => "=",
+            '■' | '▇' | '█' => "#",
+            '·' | '•' | '░' | '▏' | '▎' | '▍' => ".",
+            '▌' | '▋' | '▊' | '▉' => ":",
+            '▁' | '▂' => "_",
             'Ω' => "O",
             'µ' | 'μ' => "u",
-            '▁' | '▂' => "_",
-            '▃' | '▄' => "-",
-            '▅' | '▆' => "=",
-            '▇' | '█' => "#",
-            '░' | '▏' | '▎' | '▍' => ".",
-            '▌' | '▋' | '▊' | '▉' => ":",
             '\u{2800}'..='\u{28ff}' => match (u32::from(character) & 0xff).count_ones() {
                 0 => " ",
                 1..=3 => ".",

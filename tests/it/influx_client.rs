@@ -18,6 +18,7 @@ const LINES: &str = "temperature,node_id=node1,sensor_type=environmental value=2
 fn config(url: &str) -> Influxdb {
     Influxdb {
         url: url.parse().unwrap(),
+        ca_file: None,
         org: ContractServer::ORG.into(),
         bucket: ContractServer::BUCKET.into(),
         token: ContractServer::TOKEN.into(),

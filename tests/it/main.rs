@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod assets;
 mod bounds;
 mod commands;
 mod configuration;
@@ -14,6 +15,7 @@ mod crash;
 mod delivery;
 mod disk;
 mod documents;
+mod examples;
 mod fixtures;
 mod influx_answers;
 mod influx_client;
@@ -21,7 +23,10 @@ mod logs;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod secrets;
 mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod terminal;
+mod tls;

@@ -8,6 +8,11 @@ use influxdb2::RequestError;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use crate::sink::{Failure, tls};
+
+/// The key that says whom to trust.
+pub(super) const CA_KEY: &str = "influxdb.ca_file";
+
 /// The server's words are cut to so many characters: it may answer with a page, or quote a batch.
 const MAX_WORDS: usize = 200;
 
@@ -68,6 +73,9 @@ impl Answer {
         let words = words(body);
         match status.as_u16() {
             200..=299 => Self::Accepted,
+            400 if wants_tls(body) => Self::Refused {
+                reason: "the server wants TLS on this port, use https:// in influxdb.url".into(),
+            },
             400 | 422 => Self::BadPoints {
                 reason: words.unwrap_or_else(|| status.to_string()),
             },
@@ -91,6 +99,13 @@ impl Answer {
             },
         }
     }
+}
+
+/// A server that is spoken to in the clear on its port for TLS answers 400, as if the points were at
+/// fault: Go's `Client sent an HTTP request to an HTTPS server.`, nginx's `The plain HTTP request was
+/// sent to HTTPS port`.
+fn wants_tls(body: &str) -> bool {
+    body.contains("HTTP request") && (body.contains("HTTPS server") || body.contains("HTTPS port"))
 }
 
 fn token_rejected(words: Option<String>) -> String {
@@ -155,6 +170,18 @@ pub(super) fn failure(error: &reqwest::Error, peer: &Peer) -> String {
         // The words are the resolver's: `failed to lookup address information: …`.
         let words = root.rsplit(": ").next().unwrap_or_default();
         return format!("host {:?} not found ({words})", peer.host);
+    }
+    if let Some(Failure::Refused(fault) | Failure::Unavailable(fault)) =
+        tls::certificate_fault(&root, "server", CA_KEY)
+    {
+        return fault;
+    }
+    if root.contains("corrupt message") {
+        return "the server does not speak TLS on this port, use http:// in influxdb.url".into();
+    }
+    if root.contains("handshake eof") {
+        return "the server ended the TLS handshake; if this stays so, the port is not one for TLS"
+            .into();
     }
     match kind {
         Some(io::ErrorKind::ConnectionRefused) => "connection refused".into(),
@@ -271,6 +298,17 @@ mod tests {
             bad_points("points beyond retention policy")
         );
         assert_eq!(answer(400, " \r\n"), bad_points("400 Bad Request"));
+    }
+
+    #[test]
+    fn plain_http_on_a_port_for_tls_is_no_fault_of_the_points() {
+        let reason = "the server wants TLS on this port, use https:// in influxdb.url";
+        for body in [
+            "Client sent an HTTP request to an HTTPS server.\n",
+            "<center>The plain HTTP request was sent to HTTPS port</center>",
+        ] {
+            assert_eq!(answer(400, body), refused(reason));
+        }
     }
 
     #[test]

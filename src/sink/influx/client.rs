@@ -1,17 +1,19 @@
 //! The HTTP client that writes line protocol.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use influxdb2::{ClientBuilder, RequestError};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::redirect;
+use reqwest::{Certificate, redirect};
 use secrecy::ExposeSecret;
 
-use super::answer::{Answer, Peer, failure};
+use super::answer::{Answer, CA_KEY, Peer, failure};
 use crate::config::Influxdb;
+use crate::sink::tls;
 
 /// A server in reach is connected to much sooner; one that is not is worth saying so early.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +27,9 @@ pub enum ClientError {
          not allow; check INFLUXDB_TOKEN or influxdb.token"
     )]
     Token,
+    /// Nobody can be trusted.
+    #[error("cannot set up TLS with InfluxDB: {0}")]
+    Trust(String),
     /// The HTTP client could not be built.
     #[error("cannot set up the connection to InfluxDB")]
     Build(#[from] influxdb2::BuildError),
@@ -51,6 +56,9 @@ impl Client {
             .timeout(config.timeout)
             // A redirected POST can come back as a success that wrote nothing.
             .redirect(redirect::Policy::none());
+        if config.url.scheme() == "https" {
+            http = with_trust(http, config.ca_file.as_deref())?;
+        }
         if config.gzip {
             // All that this client ever sends is compressed.
             let encoding = (CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -69,6 +77,12 @@ impl Client {
             },
             gzip: config.gzip,
         })
+    }
+
+    /// The client beneath, for what the gateway itself does not do. With gzip it says of all that it
+    /// sends that it is compressed.
+    pub fn influxdb(&self) -> &influxdb2::Client {
+        &self.influxdb
     }
 
     /// Whether the server answers at all; the error says why not. What it says of its health is no
@@ -93,6 +107,21 @@ impl Client {
         let result = self.influxdb.write_line_protocol(org, bucket, body).await;
         Answer::new(result, &self.peer)
     }
+}
+
+/// Trusts whom this system or the configuration trusts, and nobody else.
+fn with_trust(
+    http: reqwest::ClientBuilder,
+    ca_file: Option<&Path>,
+) -> Result<reqwest::ClientBuilder, ClientError> {
+    let trusted = tls::trusted(ca_file, CA_KEY).map_err(ClientError::Trust)?;
+    let certificates = trusted
+        .iter()
+        .filter_map(|certificate| Certificate::from_der(certificate).ok());
+    Ok(certificates.fold(
+        http.tls_built_in_root_certs(false),
+        reqwest::ClientBuilder::add_root_certificate,
+    ))
 }
 
 /// Line protocol repeats itself so much that the fastest level already saves nearly all there is.

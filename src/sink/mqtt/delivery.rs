@@ -9,12 +9,12 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
     QoS,
 };
-use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use super::failure::{CLOSED, explain};
+use super::failure::{CLOSED, explain, not_accepted};
 use super::flight::Flight;
 use super::message::TopicMap;
+use super::options::options;
 use crate::config::{Mqtt, Qos};
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -73,33 +73,21 @@ impl MqttDelivery {
         }
     }
 
-    fn options(&self) -> MqttOptions {
-        let config = &self.config;
-        let mut options = MqttOptions::new(&config.client_id, &config.host, config.port);
-        options
-            .set_keep_alive(config.keep_alive)
-            .set_clean_session(true)
-            .set_inflight(config.max_inflight)
-            .set_last_will(LastWill::new(
-                self.topics.status_topic(),
-                "offline",
-                QoS::AtLeastOnce,
-                true,
-            ));
-        if let Some(username) = &config.username {
-            let password = config
-                .password
-                .as_ref()
-                .map_or("", |secret| secret.expose_secret());
-            options.set_credentials(username, password);
-        }
-        options
+    fn options(&self) -> Result<MqttOptions, Failure> {
+        let mut options = options(&self.config)?;
+        options.set_clean_session(true).set_last_will(LastWill::new(
+            self.topics.status_topic(),
+            "offline",
+            QoS::AtLeastOnce,
+            true,
+        ));
+        Ok(options)
     }
 
     /// Connects; `None`: told to leave meanwhile.
     async fn connect(&self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
         let capacity = usize::from(self.config.max_inflight);
-        let (client, mut event_loop) = AsyncClient::new(self.options(), capacity);
+        let (client, mut event_loop) = AsyncClient::new(self.options()?, capacity);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         event_loop.set_network_options(network);
@@ -111,7 +99,7 @@ impl MqttDelivery {
                 event = events.next() => match event {
                     Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(explain(&error)),
+                    Some(Err(error)) => return Err(not_accepted(explain(&error), &self.config)),
                     None => return Ok(None),
                 },
                 () = lane.leave() => return Ok(None),

@@ -8,7 +8,9 @@ mod delivery;
 mod failure;
 mod flight;
 mod message;
+mod options;
 
 pub use delivery::MqttDelivery;
-pub(crate) use failure::explain;
+pub use failure::explain;
 pub use message::TopicMap;
+pub use options::options;

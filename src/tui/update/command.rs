@@ -16,13 +16,11 @@ impl App {
             Action::Reconnect => Verb::Reconnect,
             _ => Verb::Hold,
         };
-        match (self.page, self.focus) {
-            (Page::Overview, Focus::Link(link)) => self.give(verb, Some(link)),
-            _ => {
-                self.overlay = Some(Overlay::WhichLink(verb));
-                Vec::new()
-            }
+        if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus) {
+            return self.give(verb, Some(link));
         }
+        self.overlay = Some(Overlay::WhichLink(verb));
+        Vec::new()
     }
 
     /// The link was named; `None`: all of them.

@@ -413,9 +413,10 @@ impl App {
         let page = height.saturating_sub(1).max(1);
         let last = rows.len().saturating_sub(1);
         let to = match (direction, at) {
-            (Direction::Left, _) => return self.focus = Focus::Link(LinkId::Source),
             (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
-            (Direction::Up, None | Some(0)) => return self.focus = Focus::Link(LinkId::Source),
+            (Direction::Left, _) | (Direction::Up, None | Some(0)) => {
+                return self.focus = Focus::Link(LinkId::Source);
+            }
             (_, None) => return,
             (Direction::Up, Some(at)) => at - 1,
             (Direction::Down, Some(at)) => at + 1,

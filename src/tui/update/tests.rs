@@ -1,1 +1,317 @@
+use std::sync::Arc;
 
+use ratatui::crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+
+use super::*;
+use crate::monitor::{Command, Sight};
+use crate::tui::state::Freshness;
+use crate::tui::testing::{self, NOW, ago, app};
+
+fn press(app: &mut App, keys: &str) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for key in keys.chars() {
+        let code = match key {
+            '⏎' => KeyCode::Enter,
+            '⎋' => KeyCode::Esc,
+            '↑' => KeyCode::Up,
+            '↓' => KeyCode::Down,
+            '←' => KeyCode::Left,
+            '→' => KeyCode::Right,
+            key => KeyCode::Char(key),
+        };
+        let event = KeyEvent::new(code, KeyModifiers::NONE);
+        effects.extend(app.on_event(&Event::Key(event)));
+    }
+    effects
+}
+
+fn click(app: &mut App, column: u16, row: u16) {
+    let event = MouseEvent {
+        kind: MouseEventKind::Down(MouseButton::Left),
+        column,
+        row,
+        modifiers: KeyModifiers::NONE,
+    };
+    assert!(app.on_event(&Event::Mouse(event)).is_empty());
+}
+
+fn notice(app: &App) -> &str {
+    app.notice.as_ref().map_or("", |notice| &notice.text)
+}
+
+#[test]
+fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert!(press(&mut app, "h").is_empty());
+    assert_eq!(
+        app.overlay,
+        Some(Overlay::WhichLink(super::super::state::Verb::Hold))
+    );
+    let hold = Effect::Command(Command::Hold(LinkId::Influxdb));
+    assert_eq!(press(&mut app, "i"), [hold]);
+    assert!(notice(&app).starts_with("InfluxDB is held"));
+
+    assert!(press(&mut app, "r⎋").is_empty());
+    assert_eq!(notice(&app), "Nothing was done.");
+
+    press(&mut app, "↑→");
+    assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
+    let reconnect = Effect::Command(Command::Reconnect(LinkId::Mqtt));
+    assert_eq!(press(&mut app, "r"), [reconnect]);
+    let flush = Effect::Command(Command::Flush(Some(crate::monitor::SinkId::Mqtt)));
+    assert_eq!(press(&mut app, "f"), [flush]);
+    assert_eq!(notice(&app), "Nothing waits for MQTT.");
+}
+
+#[test]
+fn all_is_asked_of_those_that_can() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let effects = press(&mut app, "fa");
+    assert_eq!(effects.len(), 2, "the source has nothing to flush");
+    let mut without = testing::healthy();
+    without.sinks[1].link.state = crate::monitor::LinkState::Disabled;
+    let mut app = testing::app(80, 24, [without]);
+    assert!(press(&mut app, "hi").is_empty());
+    assert_eq!(notice(&app), "InfluxDB is not configured.");
+}
+
+#[test]
+fn a_held_link_is_released_by_the_same_key() {
+    let mut held = testing::healthy();
+    held.sinks[0].link.state = crate::monitor::LinkState::Held;
+    let mut app = app(80, 24, [held]);
+    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    assert_eq!(press(&mut app, "hm"), [release]);
+    assert!(press(&mut app, "rm").is_empty());
+    assert!(notice(&app).contains("release it first"));
+}
+
+#[test]
+fn quitting_asks_only_while_data_waits_that_nobody_can_take() {
+    let quit = [Effect::Command(Command::Quit)];
+    assert_eq!(press(&mut app(80, 24, [testing::healthy()]), "q"), quit);
+    assert_eq!(press(&mut app(80, 24, testing::draining()), "q"), quit);
+
+    let mut app = app(80, 24, [testing::broker_away()]);
+    assert!(press(&mut app, "qn").is_empty());
+    assert_eq!(app.overlay, None);
+    assert_eq!(press(&mut app, "qy"), quit);
+
+    let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(app.on_event(&Event::Key(interrupt)), quit);
+}
+
+#[test]
+fn once_it_stops_q_asks_no_more() {
+    let mut app = app(80, 24, [testing::stopping()]);
+    assert_eq!(press(&mut app, "q"), [Effect::Command(Command::Quit)]);
+}
+
+#[test]
+fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
+    let mut app = app(80, 24, []);
+    let mut observation = testing::observation(testing::healthy());
+    observation.sight = Sight::Connected {
+        peer: "pi:8080".to_owned(),
+    };
+    app.observe(observation, NOW);
+    assert!(press(&mut app, "hm").is_empty());
+    let Some(Overlay::Confirm { question, .. }) = &app.overlay else {
+        panic!("nothing is asked");
+    };
+    assert!(question.contains("pi:8080"), "{question}");
+    let hold = Effect::Command(Command::Hold(LinkId::Mqtt));
+    assert_eq!(press(&mut app, "y"), [hold]);
+    assert_eq!(press(&mut app, "q"), [Effect::Leave]);
+}
+
+#[test]
+fn a_frozen_display_shows_what_was_until_it_goes_on() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, " ");
+    let later = NOW.plus_millis(9_000);
+    app.tick(later);
+    app.observe(testing::observation(testing::broker_away()), later);
+    assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 0);
+    assert_eq!(app.now, NOW);
+    press(&mut app, " ");
+    app.observe(testing::observation(testing::broker_away()), later);
+    assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 1_234_567);
+    assert_eq!(app.now, later);
+}
+
+#[test]
+fn only_what_is_new_is_drawn() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    app.is_changed = false;
+    let mut same = testing::observation(testing::healthy());
+    same.traffic.clear();
+    same.deliveries.clear();
+    same.log.clear();
+    let mut later = testing::healthy();
+    later.taken = NOW.plus_millis(300);
+    same.snapshot = Some(Arc::new(later));
+    app.observe(same.clone(), NOW.plus_millis(300));
+    app.tick(NOW.plus_millis(300));
+    assert!(!app.is_changed);
+    app.tick(NOW.plus_millis(1_000));
+    assert!(app.is_changed, "ages changed");
+    app.is_changed = false;
+    same.snapshot = Some(Arc::new(testing::broker_away()));
+    app.observe(same, NOW.plus_millis(1_100));
+    assert!(app.is_changed);
+}
+
+#[test]
+fn nodes_turn_stale_and_then_offline() {
+    let app = app(80, 24, [testing::healthy()]);
+    let node = "node2".into();
+    // 738 packets in two hours: one every ten seconds.
+    for (seconds, expected) in [
+        (20, Freshness::Live),
+        (40, Freshness::Stale),
+        (200, Freshness::Offline),
+    ] {
+        let now = NOW.plus_millis(1_000 * seconds);
+        assert_eq!(app.observed.freshness(&node, now), expected, "{seconds}");
+    }
+}
+
+#[test]
+fn one_outage_does_not_change_what_is_usual() {
+    let mut app = app(80, 24, []);
+    let mut at = -2_000;
+    for (number, gap) in [10, 10, 10, 900, 10, 10].into_iter().enumerate() {
+        at += gap;
+        let mut snapshot = testing::healthy();
+        snapshot
+            .latest
+            .retain(|latest| latest.metric.as_str() == "rssi");
+        snapshot.latest[0].received = ago(-at);
+        snapshot.latest[0].count = number as u64 + 1;
+        app.observe(testing::observation(snapshot), ago(-at));
+    }
+    let node = "signal".into();
+    let after = |seconds| app.observed.freshness(&node, ago(-at - seconds));
+    assert_eq!(after(25), Freshness::Live);
+    assert_eq!(after(35), Freshness::Stale);
+}
+
+#[test]
+fn rates_and_the_time_left_follow_from_two_looks() {
+    let app = app(80, 24, testing::draining());
+    let mqtt = crate::monitor::SinkId::Mqtt;
+    assert!((app.observed.flow(mqtt).outward - 20_000.0).abs() < 1.0);
+    let sink = app.snapshot().unwrap().sink(mqtt).unwrap();
+    assert_eq!(app.observed.time_left(sink).unwrap().as_secs(), 60);
+}
+
+#[test]
+fn a_metric_is_charted_out_of_the_journal() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let effects = press(&mut app, "↓c");
+    assert!(
+        effects
+            .iter()
+            .all(|effect| matches!(effect, Effect::History(..)))
+    );
+    let key: MetricKey = ("greenhouse-north-bench-7".into(), "humidity".into());
+    assert_eq!(app.charts.picked, [key]);
+    press(&mut app, "⏎");
+    assert_eq!(app.page, Page::Charts);
+    press(&mut app, "+++");
+    assert_eq!(app.charts.span(), Duration::from_hours(3));
+    press(&mut app, "h");
+    assert!(app.charts.cursor.is_some());
+    press(&mut app, "⎋⎋");
+    assert_eq!((app.page, app.charts.cursor), (Page::Overview, None));
+    press(&mut app, "c");
+    assert!(app.charts.picked.is_empty());
+}
+
+#[test]
+fn lists_are_filtered_chosen_and_opened() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, "4/REFUSED⏎");
+    assert_eq!(
+        app.log_lines().len(),
+        1 + 1,
+        "connection refused, and refused for good"
+    );
+    press(&mut app, "⎋←←←");
+    assert_eq!(app.level, LogLevel::Warn);
+    assert_eq!(app.log_lines().len(), 2);
+    press(&mut app, "↑⏎");
+    assert!(matches!(app.overlay, Some(Overlay::Detail(Detail::Log(_)))));
+    press(&mut app, "⎋3→");
+    assert_eq!(app.traffic_lines().len(), 2, "accepted frames");
+    press(&mut app, "l");
+    assert_eq!(app.traffic_lines().len(), 1, "text, line ends apart");
+    press(&mut app, "5/iiot⏎");
+    assert_eq!(app.deliveries().len(), 1);
+}
+
+#[test]
+fn a_pasted_text_is_no_command() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let paste = Event::Paste("qy\n".to_owned());
+    assert!(app.on_event(&paste).is_empty());
+    press(&mut app, "/");
+    app.on_event(&paste);
+    assert_eq!(app.table.filter, "qy");
+}
+
+#[test]
+fn the_mouse_picks_scrolls_and_switches_pages() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    click(&mut app, 40, 3);
+    assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
+    click(&mut app, 5, 16);
+    assert_eq!(app.focus, Focus::Table);
+    let row = app.selected_row(&app.rows());
+    assert_eq!(row, Some(2));
+    let wheel = Event::Mouse(MouseEvent {
+        kind: MouseEventKind::ScrollDown,
+        column: 5,
+        row: 16,
+        modifiers: KeyModifiers::NONE,
+    });
+    app.on_event(&wheel);
+    assert_eq!(app.selected_row(&app.rows()), Some(5));
+    click(&mut app, 40, 0);
+    assert_eq!(app.page, Page::Traffic);
+    click(&mut app, 5, 3);
+    assert_eq!(app.traffic.selected, Some(1));
+}
+
+#[test]
+fn a_recording_is_asked_for_and_told_of() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert_eq!(
+        press(&mut app, "3w"),
+        [Effect::Command(Command::Record(true))]
+    );
+    let mut recording = testing::healthy();
+    recording.recording = Recording::On {
+        path: "/tmp/a.raw".to_owned(),
+        bytes: 0,
+    };
+    app.observe(testing::observation(recording), NOW);
+    assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
+    assert_eq!(
+        press(&mut app, "w"),
+        [Effect::Command(Command::Record(false))]
+    );
+}
+
+#[test]
+fn a_notice_goes_after_a_while() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, " ");
+    app.tick(NOW.plus_millis(7_000));
+    assert!(app.notice.is_some());
+    app.tick(NOW.plus_millis(9_000));
+    assert!(app.notice.is_none());
+}

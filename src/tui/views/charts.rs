@@ -38,7 +38,7 @@ fn panels(app: &App) -> Vec<Panel> {
             let mut all = snapshot.latest.iter();
             all.find(|latest| latest.node == key.0 && latest.metric == key.1)
         });
-        let unit = latest.map_or("", super::overview::unit).to_owned();
+        let unit = latest.map_or("", super::table::unit).to_owned();
         match panels.iter_mut().find(|panel| panel.unit == unit) {
             Some(panel) => panel.metrics.push((number, key)),
             None => panels.push(Panel {
@@ -175,7 +175,7 @@ fn stretch(app: &App) -> (i64, i64) {
 
 /// Names, and the values at the cursor or the newest ones.
 fn draw_legend(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let mut line = Line::styled(
         format!(" {}", fitted(&panel.unit, usize::from(LABELS) - 2)),
         theme.style(Role::Title),

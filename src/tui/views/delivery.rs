@@ -50,10 +50,10 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             buffer,
             areas.list,
             row,
-            &delivery_line(&app.theme, &line.entry, usize::from(areas.list.width)),
+            &delivery_line(app.theme, &line.entry, usize::from(areas.list.width)),
         );
         if selected == Some(index) {
-            mark_row(buffer, areas.list, row, &app.theme);
+            mark_row(buffer, areas.list, row, app.theme);
         }
     }
     draw_histograms(buffer, areas.histogram, app);
@@ -68,7 +68,7 @@ pub(super) fn outcome_look(outcome: &DeliveryOutcome) -> (&'static str, &'static
     }
 }
 
-fn delivery_line<'a>(theme: &Theme, entry: &DeliveryEntry, cells: usize) -> Line<'a> {
+fn delivery_line<'a>(theme: Theme, entry: &DeliveryEntry, cells: usize) -> Line<'a> {
     let (glyph, word, role) = outcome_look(&entry.outcome);
     let what = match &entry.outcome {
         DeliveryOutcome::Delivered => escape_text(&entry.what),
@@ -121,12 +121,12 @@ fn draw_histograms(buffer: &mut Buffer, area: Rect, app: &App) {
     let cells = area.width / 2;
     for (index, sink) in (0..).zip(sinks) {
         let place = Rect::new(area.x + index * cells, area.y, cells, area.height);
-        histogram(buffer, place, &app.theme, sink);
+        histogram(buffer, place, app.theme, sink);
     }
 }
 
 /// One bar for each bucket, over their bounds.
-fn histogram(buffer: &mut Buffer, area: Rect, theme: &Theme, sink: &SinkSnapshot) {
+fn histogram(buffer: &mut Buffer, area: Rect, theme: Theme, sink: &SinkSnapshot) {
     let buckets = &sink.latency.buckets;
     let total: u64 = buckets.iter().sum();
     let mut title = vec![Span::styled(

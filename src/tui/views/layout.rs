@@ -10,7 +10,7 @@ use crate::tui::widgets::width;
 const LINK_ROWS: (u16, u16) = (12, 14);
 
 /// Cells between two boxes, for the arrow.
-const ARROW: u16 = 4;
+const ARROW: u16 = 3;
 
 /// A terminal from here on has room to spare.
 const LARGE: u16 = 36;

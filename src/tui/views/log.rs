@@ -45,10 +45,10 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             buffer,
             areas.list,
             row,
-            &log_line(&app.theme, &line.entry, usize::from(areas.list.width)),
+            &log_line(app.theme, &line.entry, usize::from(areas.list.width)),
         );
         if selected == Some(index) {
-            mark_row(buffer, areas.list, row, &app.theme);
+            mark_row(buffer, areas.list, row, app.theme);
         }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn following(is_following: bool) -> &'static str {
     }
 }
 
-fn log_line<'a>(theme: &Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
+fn log_line<'a>(theme: Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
     let target = entry
         .target
         .strip_prefix("fieldgate::")

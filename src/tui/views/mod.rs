@@ -16,6 +16,7 @@ mod log;
 mod overlay;
 mod overview;
 mod status;
+mod table;
 mod traffic;
 
 #[cfg(test)]
@@ -131,7 +132,7 @@ fn spread<'a>(mut left: Vec<Span<'a>>, right: Vec<Span<'a>>, cells: u16) -> Line
 }
 
 /// Gives a row the look of what keys act on.
-fn mark_row(buffer: &mut Buffer, area: Rect, row: u16, theme: &Theme) {
+fn mark_row(buffer: &mut Buffer, area: Rect, row: u16, theme: Theme) {
     if row < area.height {
         let row = Rect::new(area.x, area.y + row, area.width, 1);
         buffer.set_style(row, theme.style(Role::Selected));

@@ -74,7 +74,7 @@ fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
 const KEYS: usize = 18;
 
 fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let title = format!("Keys on {}", app.page.name());
     let lines: Vec<Line<'_>> = keymap::bindings(Context::Page(app.page))
         .into_iter()

@@ -14,7 +14,7 @@ use crate::tui::theme::Role;
 use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
 
 pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let mut left = vec![Span::styled(NAME, theme.style(Role::Title))];
     for page in Page::ALL {
         let style = if page == app.page {
@@ -153,7 +153,7 @@ fn journal(snapshot: &Snapshot) -> (String, Role) {
 
 /// The keys that work here, as many as fit.
 pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
-    let theme = &app.theme;
+    let theme = app.theme;
     let context = app.context();
     let mut shown: Vec<(String, &str)> = keymap::bindings(context)
         .into_iter()

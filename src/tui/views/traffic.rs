@@ -37,35 +37,37 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             buffer,
             areas.list,
             row,
-            &traffic_line(&app.theme, line, cells),
+            &traffic_line(app.theme, line, cells),
         );
         if selected == Some(index) {
-            mark_row(buffer, areas.list, row, &app.theme);
+            mark_row(buffer, areas.list, row, app.theme);
         }
     }
 }
 
 fn heading(app: &App) -> String {
-    let mut text = format!(" {}", app.kinds.word());
-    if let Some(snapshot) = app.snapshot() {
+    let counts = app.snapshot().map_or_else(String::new, |snapshot| {
         let telemetry = &snapshot.telemetry;
-        let rejected: u64 = telemetry
-            .frames_rejected
-            .iter()
-            .map(|(_, count)| count)
-            .sum();
-        text += &format!(
+        let rejected = telemetry.frames_rejected.iter().map(|(_, count)| count);
+        format!(
             "  {} accepted, {} rejected, {} ignored",
             count(telemetry.packets_processed),
-            count(rejected),
+            count(rejected.sum()),
             bytes(telemetry.ignored_bytes)
-        );
-        if let Recording::On { path, bytes: size } = &snapshot.recording {
-            text += &format!("  ● recording {} to {path}", bytes(*size));
+        )
+    });
+    let recording = match app.snapshot().map(|snapshot| &snapshot.recording) {
+        Some(Recording::On { path, bytes: size }) => {
+            format!("  ● recording {} to {path}", bytes(*size))
         }
-    }
-    text += following(app.traffic.selected.is_none());
-    text + &filter_note(&app.traffic.filter)
+        _ => String::new(),
+    };
+    format!(
+        " {}{counts}{recording}{}{}",
+        app.kinds.word(),
+        following(app.traffic.selected.is_none()),
+        filter_note(&app.traffic.filter)
+    )
 }
 
 /// Glyph, word and role of a kind.
@@ -77,7 +79,7 @@ pub(super) fn kind_look(kind: TrafficKind) -> (&'static str, &'static str, Role)
     }
 }
 
-fn traffic_line<'a>(theme: &Theme, line: &TrafficLine<'_>, cells: usize) -> Line<'a> {
+fn traffic_line<'a>(theme: Theme, line: &TrafficLine<'_>, cells: usize) -> Line<'a> {
     let entry = line.entry;
     let (glyph, word, role) = kind_look(entry.kind);
     let mut spans = vec![

@@ -188,6 +188,9 @@ impl Shared {
         if request.target.path() == "/health" {
             return Some(Response::new(200, r#"{"status":"pass"}"#));
         }
+        if request.target.path() == "/api/v2/query" {
+            return Some(self.query(request));
+        }
         let points = check(request).and_then(|()| {
             line_protocol::parse(&request.body)
                 .map_err(|message| Response::error(400, "invalid", &message))
@@ -199,6 +202,36 @@ impl Shared {
                 Some(response)
             }
         }
+    }
+
+    /// The points of the asked measurement and value, as a table in annotated CSV.
+    fn query(&self, request: &Request) -> Response {
+        let expected = format!("Token {}", ContractServer::TOKEN);
+        if request.authorization.as_deref() != Some(&expected) {
+            return Response::error(401, "unauthorized", "unauthorized access");
+        }
+        let query: serde_json::Value = serde_json::from_str(&request.body).unwrap();
+        let query = query["query"].as_str().unwrap();
+        let asked = |name: &str| {
+            let (_, rest) = query.split_once(&format!("r.{name} == "))?;
+            let end = rest.find([' ', ')'])?;
+            Some(rest[..end].trim_matches('"').to_owned())
+        };
+        let (measurement, value) = (asked("_measurement").unwrap(), asked("_value").unwrap());
+        let mut table = String::from(
+            "#datatype,string,long,double,string\r\n#group,false,false,false,true\r\n\
+             #default,_result,,,\r\n,result,table,_value,_measurement\r\n",
+        );
+        let points = self.points.lock().unwrap();
+        let value = value.parse::<f64>().unwrap();
+        let is_asked = |point: &&Point| {
+            point.measurement == measurement && point.value.total_cmp(&value).is_eq()
+        };
+        for point in points.iter().filter(is_asked) {
+            let (value, measurement) = (point.value, &point.measurement);
+            table.extend([",,0,", &value.to_string(), ",", measurement, "\r\n"]);
+        }
+        Response::new(200, &table)
     }
 
     fn play(&self, request: &Request, points: Vec<Point>) -> Option<Response> {

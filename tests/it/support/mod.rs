@@ -3,8 +3,10 @@
 //! A fixture ends what it started when it is dropped, also when its test fails, and then prints
 //! what its program had to say.
 
+mod authority;
 mod contract_server;
 mod fieldgate;
+mod front;
 mod gateway;
 mod http;
 mod line_protocol;
@@ -15,14 +17,17 @@ mod port;
 mod process;
 mod pty;
 mod sample;
+mod screen;
 mod subscriber;
 mod tcp_proxy;
 mod victoria_metrics;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use authority::{Authority, Signed};
 pub(crate) use contract_server::{ContractServer, Reply};
 pub(crate) use fieldgate::Fieldgate;
+pub(crate) use front::{Front, FrontOptions};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::request;
 pub(crate) use line_protocol::{Point, parse as parse_lines};
@@ -33,6 +38,7 @@ pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
 pub(crate) use port::Port;
 pub(crate) use pty::Pty;
 pub(crate) use sample::{Reading, Sample, by_topic};
+pub(crate) use screen::Terminal;
 pub(crate) use subscriber::{Message, Subscriber, SubscriberOptions};
 pub(crate) use tcp_proxy::TcpProxy;
 pub(crate) use victoria_metrics::VictoriaMetrics;

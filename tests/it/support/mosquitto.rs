@@ -40,9 +40,24 @@ impl Mosquitto {
 
     /// Starts a broker and waits until it answers.
     pub(crate) fn start_with(options: &MosquittoOptions) -> Self {
+        Self::start_in(|folder, port| write_config(folder, port, options))
+    }
+
+    /// Starts a broker with the configuration that is made for its port and its folder. On that
+    /// port it must take plain connections.
+    pub(crate) fn start_with_config(config: impl FnOnce(u16, &str) -> String) -> Self {
+        Self::start_in(|folder, port| {
+            let path = folder.path();
+            let config = config(port.number(), path.to_str().unwrap());
+            let config = format!("{config}\n{}", user_setting(folder));
+            std::fs::write(path.join("mosquitto.conf"), config).unwrap();
+        })
+    }
+
+    fn start_in(write_config: impl FnOnce(&TempDir, &Port)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = Port::reserve();
-        write_config(&folder, &port, options);
+        write_config(&folder, &port);
         let mut broker = Self {
             folder,
             port,
@@ -124,10 +139,7 @@ fn write_config(folder: &TempDir, port: &Port, options: &MosquittoOptions) {
         options.users.is_empty(),
         options.persistence,
     );
-    // Started by root, Mosquitto becomes a user who cannot enter this folder.
-    if path.metadata().unwrap().uid() == 0 {
-        config += "user root\n";
-    }
+    config += user_setting(folder);
     if !options.users.is_empty() {
         writeln!(config, "password_file {shown}/passwords").unwrap();
         std::fs::write(path.join("passwords"), "").unwrap();
@@ -142,6 +154,12 @@ fn write_config(folder: &TempDir, port: &Port, options: &MosquittoOptions) {
         std::fs::write(path.join("acl"), acl).unwrap();
     }
     std::fs::write(path.join("mosquitto.conf"), config).unwrap();
+}
+
+/// Started by root, Mosquitto becomes a user who cannot enter this folder.
+fn user_setting(folder: &TempDir) -> &'static str {
+    let is_of_root = folder.path().metadata().unwrap().uid() == 0;
+    if is_of_root { "user root\n" } else { "" }
 }
 
 /// Whether a broker answers a CONNECT, be it with a refusal.

@@ -1,0 +1,314 @@
+//! The terminal UI end to end: keys typed into a pseudo-terminal, the screen read as a person would.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fieldgate::monitor::{
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
+    Snapshot, TrafficEntry,
+};
+use fieldgate::tui::{Control, Depth, Ended, Screen, Theme};
+
+use crate::support::{Fieldgate, Mosquitto, PATIENCE, Signal, Subscriber, Terminal, poll};
+
+const SIZE: (u16, u16) = (100, 30);
+
+fn simulator<'a>(broker: &'a str, rate: &'a str) -> Vec<&'a str> {
+    let set = ["--set", "shutdown_timeout=2s"];
+    let mut arguments = vec![
+        "--source",
+        "simulator",
+        "--rate",
+        rate,
+        "--broker-url",
+        broker,
+    ];
+    arguments.extend(set);
+    arguments
+}
+
+#[test]
+fn keys_switch_pages_and_q_restores_the_terminal() {
+    let broker = Mosquitto::start();
+    let mut terminal = Terminal::start(SIZE, &simulator(&broker.url(), "20"));
+    terminal.wait_for("temperature");
+    assert!(terminal.look(vt100::Screen::alternate_screen));
+    for (key, shown) in [
+        ("3", "accepted,"),
+        ("4", "Starting."),
+        ("5", "half <"),
+        ("2", "times in UTC"),
+        ("\t", "w record"),
+        ("\x1b[Z", "times in UTC"),
+        ("1", "received"),
+        ("?", "Keys on Overview"),
+        ("\x1b", ""),
+        ("/pressure\r", "filter: pressure"),
+        ("\x1b", "humidity"),
+        (" ", "frozen"),
+        (" ", "goes on"),
+    ] {
+        terminal.type_keys(key);
+        if shown.is_empty() {
+            terminal.wait_until("the page", |screen| {
+                !screen.contains("Keys on") && screen.contains("q quit")
+            });
+        } else {
+            terminal.wait_for(shown);
+        }
+    }
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+    terminal.wait_for("Stopped. ");
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_is_seen_to() {
+    let mut broker = Mosquitto::start();
+    let mut terminal = Terminal::start(SIZE, &simulator(&broker.url(), "50"));
+    let is_delivering = |screen: &str| screen.contains("● up") && !screen.contains("✓ 0 ");
+    terminal.wait_until("delivery", is_delivering);
+    broker.kill();
+    terminal.wait_for("↻ backing off");
+    terminal.wait_for("next try in");
+    // Data waits and nobody can take it: q asks.
+    terminal.type_keys("q");
+    terminal.wait_for("Are you sure?");
+    terminal.wait_for("It stays in the");
+    terminal.type_keys("n");
+    terminal.wait_for("Nothing was done.");
+    broker.start_again();
+    // The focus does not say which link: it is asked for.
+    terminal.type_keys("r");
+    terminal.wait_for("Reconnect which?");
+    terminal.type_keys("m");
+    terminal.wait_for("MQTT is connected anew.");
+    terminal.wait_until("the broker's return", |screen| {
+        !screen.contains("backing off") && !screen.contains("connecting")
+    });
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+    terminal.wait_for("(0 waiting)");
+}
+
+#[test]
+fn a_held_link_is_held_until_it_is_released() {
+    let broker = Mosquitto::start();
+    let mut terminal = Terminal::start(SIZE, &simulator(&broker.url(), "20"));
+    terminal.wait_for("temperature");
+    // Chosen with the arrows, the link need not be named.
+    terminal.type_keys("\x1b[D");
+    terminal.wait_for("▸ Source");
+    terminal.type_keys("\x1b[C");
+    terminal.wait_for("▸ MQTT");
+    terminal.type_keys("h");
+    terminal.wait_for("‖ held");
+    terminal.type_keys("h");
+    terminal.wait_for("MQTT is released.");
+    terminal.wait_until("the release", |screen| !screen.contains("‖ held"));
+    terminal.type_keys("\x03");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+}
+
+#[test]
+fn the_raw_stream_is_recorded_and_can_be_replayed() {
+    let broker = Mosquitto::start();
+    let url = broker.url();
+    let mut arguments = simulator(&url, "50");
+    arguments.extend(["--journal", "journal.db"]);
+    let mut terminal = Terminal::start(SIZE, &arguments);
+    terminal.wait_for("temperature");
+    terminal.type_keys("3w");
+    terminal.wait_for("● recording");
+    terminal.wait_for("kB to");
+    terminal.type_keys("w");
+    terminal.wait_for("Recorded ");
+    let recording = std::fs::read_dir(terminal.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "raw"))
+        .expect("no recording");
+    let mut replay = Fieldgate::with_arguments(&["run", "--no-tui", "--journal", ":memory:"])
+        .arg("--file")
+        .arg(&recording)
+        .arg("--speed=max")
+        .start();
+    assert!(replay.wait_exit(PATIENCE).success());
+    let frames = std::fs::read_to_string(&recording)
+        .unwrap()
+        .matches("\"ts\"")
+        .count();
+    let packets = format!("{frames} packets received");
+    let stdout = replay.stdout().join("\n");
+    assert!(stdout.contains(&packets), "{packets}, but: {stdout}");
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_slows_nothing() {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let mut terminal = Terminal::start((200, 60), &simulator(&broker.url(), "300"));
+    terminal.wait_for("temperature");
+    terminal.set_reading(false);
+    // Long enough that the terminal's buffer is full: every frame of the traffic changes it all.
+    terminal.type_keys("3");
+    let count = subscriber.messages().len();
+    poll(PATIENCE, || {
+        (subscriber.messages().len() > count + 5_000).then_some(())
+    })
+    .expect("the gateway stands still");
+    terminal.set_reading(true);
+    terminal.wait_for("accepted,");
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+}
+
+#[test]
+fn signals_end_it_tidily() {
+    let broker = Mosquitto::start();
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let mut terminal = Terminal::start(SIZE, &simulator(&broker.url(), "20"));
+        terminal.wait_for("temperature");
+        terminal.signal(signal);
+        assert_eq!(terminal.wait_exit(), 0, "{signal}");
+        terminal.assert_restored();
+        terminal.wait_for("Stopped. ");
+    }
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
+    let broker = Mosquitto::start();
+    let mut terminal = Terminal::run(
+        SIZE,
+        Path::new("/bin/bash"),
+        &["--norc", "--noprofile", "-i"],
+        &[("PS1", "shell> ")],
+    );
+    terminal.wait_for("shell> ");
+    let program = env!("CARGO_BIN_EXE_fieldgate");
+    let arguments = simulator(&broker.url(), "20").join(" ");
+    terminal.type_keys(&format!("{program} {arguments}\r"));
+    terminal.wait_for("temperature");
+    terminal.type_keys("\x1a");
+    terminal.wait_for("Stopped");
+    assert!(!terminal.look(vt100::Screen::alternate_screen));
+    terminal.type_keys("echo still $((40 + 2))\r");
+    terminal.wait_for("still 42");
+    terminal.type_keys("fg\r");
+    terminal.wait_until("the screen", |screen| {
+        screen.contains("temperature") && screen.contains("q quit")
+    });
+    assert!(terminal.look(vt100::Screen::alternate_screen));
+    terminal.type_keys("q");
+    terminal.wait_for("packets received");
+    assert!(!terminal.look(vt100::Screen::alternate_screen));
+    terminal.type_keys("exit\r");
+    terminal.wait_exit();
+}
+
+#[test]
+fn a_terminal_may_change_its_size() {
+    let broker = Mosquitto::start();
+    let terminal = Terminal::start(SIZE, &simulator(&broker.url(), "20"));
+    terminal.wait_for("temperature");
+    terminal.resize((40, 10));
+    terminal.wait_for("needs 72");
+    terminal.resize((1, 1));
+    terminal.resize((120, 40));
+    terminal.wait_for("temperature");
+}
+
+#[test]
+fn without_a_terminal_it_runs_headless_and_says_so() {
+    let mut gateway = Fieldgate::with_arguments(&[
+        "--source",
+        "simulator",
+        "--rate=1000",
+        "--count=10",
+        "--journal",
+        ":memory:",
+    ])
+    .start();
+    gateway.wait_for_log("standard output is no terminal", PATIENCE);
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn with_a_terminal_no_tui_writes_the_log() {
+    let arguments = [
+        "--no-tui",
+        "--source",
+        "simulator",
+        "--rate=1000",
+        "--count=10",
+        "--journal",
+        ":memory:",
+    ];
+    let mut terminal = Terminal::start(SIZE, &arguments);
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.wait_for("Source opened.");
+    assert!(terminal.is_restored());
+}
+
+/// A gateway whose sight is too much for the screen.
+struct Panicking;
+
+impl Observer for Panicking {
+    fn sight(&self) -> Sight {
+        panic!("the screen has a fault")
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        None
+    }
+
+    fn traffic_since(&self, _: u64) -> Vec<Numbered<TrafficEntry>> {
+        Vec::new()
+    }
+
+    fn deliveries_since(&self, _: u64) -> Vec<Numbered<DeliveryEntry>> {
+        Vec::new()
+    }
+
+    fn log_since(&self, _: u64) -> Vec<Numbered<LogEntry>> {
+        Vec::new()
+    }
+
+    fn history(&self, _: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn command(&self, _: Command) -> Reply<()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Set where the test below runs itself in a terminal.
+const INSIDE: &str = "FIELDGATE_TEST_INSIDE";
+
+#[test]
+fn a_panic_restores_the_terminal_before_it_is_reported() {
+    if std::env::var_os(INSIDE).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let ended = runtime.block_on(async {
+            let theme = Theme::new(false, Depth::Ansi256, false);
+            let mut screen = Screen::open(Arc::new(Panicking), theme, Control::default()).unwrap();
+            screen.ended().await;
+            screen.close()
+        });
+        assert!(matches!(ended, Ended::Panicked), "{ended:?}");
+        return;
+    }
+    let own_program = std::env::current_exe().unwrap();
+    let own_name = "terminal::a_panic_restores_the_terminal_before_it_is_reported";
+    let arguments = ["--exact", own_name, "--nocapture"];
+    let mut terminal = Terminal::run(SIZE, &own_program, &arguments, &[(INSIDE, "1")]);
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+    terminal.wait_for("the screen has a fault");
+}
