@@ -16,6 +16,9 @@ use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
 
 const EXAMPLES: &str = "\
 Examples:
+  fieldgate demo                               see it all at work, without anything else
+  fieldgate init                               write a config.toml
+  fieldgate check                              try every part of it for real
   fieldgate                                    read config.toml in this folder and run
   fieldgate --source simulator --broker-url mqtt://localhost:1883
                                                try it without hardware

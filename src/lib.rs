@@ -3,7 +3,8 @@
 //! ```text
 //! source ─bytes→ framer ─frames→ decoder ─packets→ journal ─┬→ mqtt sink ──→ broker
 //!                                                           └→ influx sink → InfluxDB
-//! every stage reports to → monitor (counters, link states, latest values) → snapshot → tui | log
+//! every stage reports to → monitor (counters, link states, latest values) → snapshot → tui | HTTP API
+//!                                                                                     | log
 //! operator → command → the stage that it names
 //! ```
 //!

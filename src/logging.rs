@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogOutput, LogRotation};
 use crate::monitor::{LogEntry, LogLevel, Ring};
@@ -42,6 +42,9 @@ pub enum LoggingError {
         /// What is wrong with it.
         error: tracing_subscriber::filter::ParseError,
     },
+    /// The level cannot be changed.
+    #[error("cannot change the log level: {0}")]
+    Reload(reload::Error),
     /// Somebody else logs already.
     #[error("logging was set up before: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -52,6 +55,36 @@ pub enum LoggingError {
 #[must_use = "lines are lost when it is dropped early"]
 pub struct LoggingGuard {
     _workers: Vec<WorkerGuard>,
+    level: LevelSwitch,
+}
+
+/// Changes which lines are written.
+#[derive(Debug, Clone, Default)]
+pub struct LevelSwitch(Vec<reload::Handle<EnvFilter, Registry>>);
+
+impl LoggingGuard {
+    /// What changes which lines are written.
+    pub fn level(&self) -> LevelSwitch {
+        self.level.clone()
+    }
+}
+
+impl LevelSwitch {
+    /// From now on writes the lines of this level.
+    pub fn set(&self, config: &Log) -> Result<(), LoggingError> {
+        for filter in &self.0 {
+            filter
+                .reload(own_filter(config)?)
+                .map_err(LoggingError::Reload)?;
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, config: &Log) -> Result<reload::Layer<EnvFilter, Registry>, LoggingError> {
+        let (filter, handle) = reload::Layer::new(own_filter(config)?);
+        self.0.push(handle);
+        Ok(filter)
+    }
 }
 
 /// Begins to log; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
@@ -62,9 +95,10 @@ pub fn start(
     screen: bool,
 ) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
+    let mut level = LevelSwitch::default();
     let mut layers = Vec::new();
     if !screen {
-        layers.push(terminal(config, &mut workers)?);
+        layers.push(terminal(config, level.filter(config)?, &mut workers));
     }
     if let Some(dir) = &config.dir {
         let unwritable = |error| LoggingError::Files {
@@ -84,17 +118,27 @@ pub fn start(
             .max_log_files(config.max_files)
             .build(dir)
             .map_err(|error| unwritable(io::Error::other(error)))?;
-        layers.push(layer(config, non_blocking(files, &mut workers), false)?);
+        let filter = level.filter(config)?;
+        layers.push(layer(
+            config,
+            filter,
+            non_blocking(files, &mut workers),
+            false,
+        ));
     }
-    layers.push(RingLayer(ring).with_filter(own_filter(config)?).boxed());
+    layers.push(RingLayer(ring).with_filter(level.filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
-    Ok(LoggingGuard { _workers: workers })
+    Ok(LoggingGuard {
+        _workers: workers,
+        level,
+    })
 }
 
 fn terminal(
     config: &Log,
+    filter: reload::Layer<EnvFilter, Registry>,
     workers: &mut Vec<WorkerGuard>,
-) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LoggingError> {
+) -> Box<dyn Layer<Registry> + Send + Sync> {
     let (writer, is_terminal) = match config.output {
         LogOutput::Stdout => (
             non_blocking(std::io::stdout(), workers),
@@ -107,7 +151,7 @@ fn terminal(
     };
     let is_coloured =
         is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    layer(config, writer, is_coloured)
+    layer(config, filter, writer, is_coloured)
 }
 
 fn non_blocking(
@@ -123,19 +167,19 @@ fn non_blocking(
 
 fn layer<W>(
     config: &Log,
+    filter: reload::Layer<EnvFilter, Registry>,
     writer: W,
     is_coloured: bool,
-) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LoggingError>
+) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     Registry: for<'span> LookupSpan<'span>,
 {
-    let filter = own_filter(config)?;
     let lines = fmt::layer().with_writer(writer).with_ansi(is_coloured);
-    Ok(match config.format {
+    match config.format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
-    })
+    }
 }
 
 fn own_filter(config: &Log) -> Result<EnvFilter, LoggingError> {

@@ -14,5 +14,5 @@ pub fn demo(arguments: &DemoArguments) -> anyhow::Result<()> {
     let config = demo.config().map_err(DemoError::Config)?;
     print(format!("{}\n\n", demo.introduction()).as_bytes())?;
     let display = Display::choose(arguments.no_tui, &config);
-    run_with(&config, display).map_err(|error: RunError| error.into())
+    run_with(&config, display, None).map_err(|error: RunError| error.into())
 }

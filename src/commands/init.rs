@@ -60,7 +60,9 @@ fn ask(arguments: &InitArguments, asks: bool) -> io::Result<Answers> {
         None => Ok(default.to_owned()),
     };
     let ports = source::ports();
-    let first = ports.first().map(|port| port.path.display().to_string());
+    // The board is a USB device; the ports of the machine itself are seldom meant.
+    let board = ports.iter().find(|port| port.usb.is_some());
+    let board = board.map(|port| port.path.display().to_string());
     if asks && arguments.port.is_none() {
         let names: Vec<String> = ports
             .iter()
@@ -73,7 +75,7 @@ fn ask(arguments: &InitArguments, asks: bool) -> io::Result<Answers> {
         };
         eprintln!("Serial ports found: {found}.");
     }
-    let default_port = first.as_deref().unwrap_or("/dev/ttyACM0");
+    let default_port = board.as_deref().unwrap_or("/dev/ttyACM0");
     let port = question(&arguments.port, "Serial port, or simulator", default_port)?;
     let broker_url = question(
         &arguments.broker_url,

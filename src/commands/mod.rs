@@ -6,7 +6,9 @@ mod demo;
 mod export;
 mod init;
 mod ports;
+mod reload;
 mod run;
+mod service;
 mod shell;
 
 use std::io::{self, Write};

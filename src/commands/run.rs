@@ -8,11 +8,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::{reload, service};
 use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::journal::JournalError;
-use crate::logging::{self, LoggingError};
+use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
 use crate::source::SourceError;
@@ -58,15 +59,23 @@ pub enum RunError {
 
 /// Runs the gateway until it is told to stop or its input ends.
 pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
-    let config = config::load(&arguments.config.overrides(), &Environment::of_process())?;
+    let overrides = arguments.config.overrides();
+    let read = move || config::load(&overrides, &Environment::of_process());
+    let config = read()?;
     let display = Display::choose(arguments.no_tui, &config);
-    run_with(&config, display)
+    run_with(&config, display, Some(Box::new(read)))
 }
 
-/// Runs a gateway that is configured so, until it is told to stop or its input ends.
-pub(super) fn run_with(config: &Config, display: Display) -> Result<(), RunError> {
+/// Runs a gateway that is configured so, until it is told to stop or its input ends. Without a screen,
+/// SIGHUP has the configuration read again by `read`.
+pub(super) fn run_with(
+    config: &Config,
+    display: Display,
+    read: Option<reload::Read>,
+) -> Result<(), RunError> {
     let activity = Activity::default();
     let is_screen = display == Display::Screen;
+    let read = read.filter(|_| !is_screen);
     let logging = logging::start(&config.log, activity.log.clone(), is_screen)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
     if let Display::Headless(Some(reason)) = display {
@@ -80,7 +89,8 @@ pub(super) fn run_with(config: &Config, display: Display) -> Result<(), RunError
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let (outcome, screen) = runtime.block_on(run_pipeline(config, activity, is_screen))?;
+    let running = run_pipeline(config, activity, is_screen, read, logging.level());
+    let (outcome, screen) = runtime.block_on(running)?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
@@ -129,12 +139,14 @@ async fn run_pipeline(
     config: &Config,
     activity: Activity,
     is_screen: bool,
+    read: Option<reload::Read>,
+    level: LevelSwitch,
 ) -> Result<(Outcome, Ended), RunError> {
     let api = match &config.api {
         Some(api) => Some(Server::bind(api).await?),
         None => None,
     };
-    let signals = Signals::watch();
+    let signals = Signals::watch(is_screen);
     let mut pipeline = Pipeline::start(config, activity)?;
     if is_screen {
         pipeline = pipeline.outliving_its_input();
@@ -148,6 +160,16 @@ async fn run_pipeline(
     let control = Control::default();
     let signals = tokio::spawn(signals.forward(handle.clone(), control.clone()));
     let metrics = tokio::spawn(log_metrics(handle.clone()));
+    let reload = read.map(|read| {
+        tokio::spawn(reload::at_hangup(
+            config.clone(),
+            read,
+            level,
+            handle.clone(),
+        ))
+    });
+    let alive = tokio::spawn(service::keep_alive(handle.clone()));
+    service::ready();
     let (outcome, ended) = if is_screen {
         let theme = Theme::detect(config.tui, |name| std::env::var(name).ok());
         let screen = Screen::open(Arc::new(handle.clone()), theme, control)?;
@@ -157,6 +179,10 @@ async fn run_pipeline(
     };
     signals.abort();
     metrics.abort();
+    alive.abort();
+    if let Some(reload) = reload {
+        reload.abort();
+    }
     end_of_api.cancel();
     if let Some(api) = api
         && let Err(error) = api.await
@@ -196,8 +222,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn watch() -> Self {
-        let has_terminal = io::stdout().is_terminal();
+    fn watch(has_terminal: bool) -> Self {
         let signals = Self {
             interrupt: signal(SignalKind::interrupt()),
             terminate: signal(SignalKind::terminate()),
@@ -225,6 +250,7 @@ impl Signals {
                     continue;
                 }
             }
+            service::stopping();
             if handle.stop_further() == Stop::Now {
                 tracing::warn!("Stopping at once; what is in the journal waits there.");
             } else {

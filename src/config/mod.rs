@@ -5,6 +5,7 @@
 //! nobody knows, a value that is not allowed, and a required key that is missing are all reported,
 //! and all at once.
 
+mod changes;
 mod environment;
 mod error;
 mod file;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Stage;
 use crate::telemetry::Timestamp;
 
 /// A connection of the gateway.
@@ -55,6 +56,14 @@ impl SinkId {
     /// The sink's name in logs, metrics and the journal.
     pub fn name(self) -> &'static str {
         self.link().name()
+    }
+
+    /// The sink as a stage of the pipeline.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Mqtt => Stage::Mqtt,
+            Self::Influxdb => Stage::Influxdb,
+        }
     }
 
     /// The sink's connection.

@@ -9,6 +9,7 @@ mod latest;
 mod link;
 mod metrics;
 mod observer;
+mod pulse;
 mod ring;
 mod snapshot;
 
@@ -26,6 +27,7 @@ pub use latest::LatestValue;
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use pulse::{Pulses, Stage};
 pub use ring::{Numbered, Ring, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
@@ -39,6 +41,8 @@ pub struct Monitor {
     pub counters: Counters,
     /// The last of what happened.
     pub activity: Activity,
+    /// Whether every stage still does something.
+    pub pulses: Pulses,
     started: Timestamp,
     metrics: Arc<MetricTable>,
     links: Mutex<[LinkStatus; 3]>,
@@ -67,6 +71,7 @@ impl Monitor {
         Self {
             counters: Counters::default(),
             activity,
+            pulses: Pulses::default(),
             started: now,
             metrics,
             links: Mutex::new([status(), status(), status()]),

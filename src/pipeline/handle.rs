@@ -1,15 +1,16 @@
 //! What the outside may do with a running pipeline: look at it, and give it commands.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::Stop;
-use crate::journal::Journal;
+use super::sinks::Sinks;
+use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor, Numbered,
-    Observer, Reply, Sight, SinkId, Snapshot, TrafficEntry,
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Numbered, Observer,
+    Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
 };
 use crate::sink::Directive;
 use crate::telemetry::Timestamp;
@@ -19,10 +20,7 @@ use crate::telemetry::Timestamp;
 pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
-    pub(super) monitor: Arc<Monitor>,
-    pub(super) journal: Journal,
-    /// In the order of [`SinkId::ALL`].
-    pub(super) directives: [watch::Sender<Directive>; 2],
+    pub(super) sinks: Sinks,
     pub(super) source_reconnect: Arc<Notify>,
     pub(super) source_hold: watch::Sender<bool>,
     pub(super) record: watch::Sender<bool>,
@@ -37,7 +35,7 @@ impl Handle {
 
     /// Everything that can be observed, now.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.monitor.snapshot(self.0.journal.status())
+        self.0.sinks.monitor.snapshot(self.0.sinks.journal.status())
     }
 
     /// Gives a command. It takes effect in the stage that it names, without being waited for.
@@ -82,6 +80,7 @@ impl Handle {
     pub fn stop(&self, stop: Stop) {
         let timeout = i64::try_from(self.0.shutdown_timeout.as_millis()).unwrap_or(i64::MAX);
         self.0
+            .sinks
             .monitor
             .set_ends_by(Timestamp::now().plus_millis(timeout));
         self.0.stop.send_if_modified(|current| {
@@ -89,6 +88,31 @@ impl Handle {
             *current = stop.max(*current);
             is_further
         });
+    }
+
+    /// Gives a sink other settings. A sink that was not configured at the start cannot get any.
+    pub async fn restart_sink(&self, settings: &SinkSettings) -> Result<(), StartError> {
+        self.0.sinks.restart(settings).await
+    }
+
+    /// A stage that works and was silent for longer than `patience`. Begins to ask the journal, too,
+    /// so this is to be called now and then.
+    pub fn stuck_stage(&self, patience: Duration) -> Option<Stage> {
+        let monitor = Arc::clone(&self.0.sinks.monitor);
+        if monitor.pulses.rests(Stage::Journal) {
+            monitor.pulses.beat(Stage::Journal);
+            let journal = self.0.sinks.journal.clone();
+            tokio::spawn(async move {
+                journal.settle().await;
+                monitor.pulses.rest(Stage::Journal);
+            });
+        }
+        self.0.sinks.monitor.pulses.stuck(patience)
+    }
+
+    /// The threads of the sinks, to be waited for; from now on none is started.
+    pub(super) async fn take_sinks(&self) -> [Option<JoinHandle<()>>; 2] {
+        self.0.sinks.threads.lock().await.take().unwrap_or_default()
     }
 
     fn hold(&self, link: LinkId, held: bool) {
@@ -107,7 +131,7 @@ impl Handle {
     }
 
     fn direct(&self, sink: SinkId, change: impl FnOnce(&mut Directive)) {
-        self.0.directives[sink as usize].send_modify(change);
+        self.0.sinks.directives[sink as usize].send_modify(change);
     }
 }
 
@@ -121,19 +145,19 @@ impl Observer for Handle {
     }
 
     fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>> {
-        self.0.monitor.activity.traffic.since(number)
+        self.0.sinks.monitor.activity.traffic.since(number)
     }
 
     fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>> {
-        self.0.monitor.activity.deliveries.since(number)
+        self.0.sinks.monitor.activity.deliveries.since(number)
     }
 
     fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>> {
-        self.0.monitor.activity.log.since(number)
+        self.0.sinks.monitor.activity.log.since(number)
     }
 
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
-        let journal = self.0.journal.clone();
+        let journal = self.0.sinks.journal.clone();
         Box::pin(async move {
             let read = tokio::task::spawn_blocking(move || journal.history(&query)).await;
             match read {

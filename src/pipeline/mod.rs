@@ -9,28 +9,30 @@
 mod handle;
 mod ingest;
 mod recorder;
+mod sinks;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
 pub use handle::Handle;
 pub use ingest::Ingest;
 use recorder::RecordedChunks;
+pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, LinkId, Monitor, SinkId, Snapshot};
-use crate::sink::{self, Directive, Lane};
+use crate::monitor::{Activity, Monitor, SinkId, Snapshot, Stage};
+use crate::sink::Directive;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
+use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -92,7 +94,6 @@ pub struct Outcome {
 pub struct Pipeline {
     handle: Handle,
     journal: Journal,
-    sinks: Vec<JoinHandle<()>>,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
     end_of_source: CancellationToken,
@@ -110,23 +111,24 @@ impl Pipeline {
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = node_names(&config.telemetry);
 
-        let directives = SinkId::ALL.map(|_| watch::Sender::new(Directive::default()));
-        let mut sinks = Vec::new();
-        if let Some(mqtt) = &config.mqtt {
-            let lane = lane(
-                SinkId::Mqtt,
-                &journal,
-                &monitor,
-                &directives,
-                mqtt.max_inflight.into(),
-            )?;
-            sinks.push(start_mqtt(mqtt, &names, &monitor, lane)?);
-        }
-        if let Some(influxdb) = &config.influxdb {
-            let ahead = 2 * influxdb.max_batch_size as u64;
-            let lane = lane(SinkId::Influxdb, &journal, &monitor, &directives, ahead)?;
-            sinks.push(start_influxdb(influxdb, metrics.clone(), &monitor, lane)?);
-        }
+        let sinks = Sinks {
+            monitor: monitor.clone(),
+            journal: journal.clone(),
+            metrics: metrics.clone(),
+            names: names.clone(),
+            directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            threads: Mutex::new(None),
+        };
+        let mqtt = config.mqtt.clone().map(SinkSettings::Mqtt);
+        let influxdb = config.influxdb.clone().map(SinkSettings::Influxdb);
+        let start = |settings: Option<SinkSettings>| {
+            settings.map(|settings| sinks.start(&settings)).transpose()
+        };
+        let threads = [start(mqtt)?, start(influxdb)?];
+        let sinks = Sinks {
+            threads: Mutex::new(Some(threads)),
+            ..sinks
+        };
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let reconnect = Arc::new(Notify::new());
@@ -149,13 +151,16 @@ impl Pipeline {
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let ingest = tokio::spawn(feed_journal(ingest, chunks, journal.clone()));
+        let ingest = tokio::spawn(feed_journal(
+            ingest,
+            chunks,
+            journal.clone(),
+            monitor.clone(),
+        ));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
-            monitor,
-            journal: journal.clone(),
-            directives,
+            sinks,
             source_reconnect: reconnect,
             source_hold: hold,
             record,
@@ -166,7 +171,6 @@ impl Pipeline {
         Ok(Self {
             handle,
             journal,
-            sinks,
             source,
             ingest,
             end_of_source,
@@ -246,12 +250,12 @@ impl Pipeline {
 
     /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
     async fn end_sinks(&mut self) {
-        let threads = std::mem::take(&mut self.sinks);
+        let threads = self.handle.take_sinks().await;
         let ended = CancellationToken::new();
         let joined = task::spawn_blocking({
             let ended = ended.clone();
             move || {
-                for thread in threads {
+                for thread in threads.into_iter().flatten() {
                     if thread.join().is_err() {
                         tracing::error!("A sink failed.");
                     }
@@ -287,63 +291,6 @@ fn enabled_sinks(config: &Config) -> Vec<SinkId> {
     let mqtt = config.mqtt.as_ref().map(|_| SinkId::Mqtt);
     let influxdb = config.influxdb.as_ref().map(|_| SinkId::Influxdb);
     mqtt.into_iter().chain(influxdb).collect()
-}
-
-fn lane(
-    sink: SinkId,
-    journal: &Journal,
-    monitor: &Arc<Monitor>,
-    directives: &[watch::Sender<Directive>; 2],
-    unacknowledged: u64,
-) -> Result<Lane, StartError> {
-    let directive = directives[sink as usize].subscribe();
-    let cursor = journal.cursor(sink)?;
-    Ok(Lane::new(
-        sink,
-        cursor,
-        monitor.clone(),
-        directive,
-        unacknowledged + UNJOURNALED,
-    ))
-}
-
-fn start_mqtt(
-    config: &config::Mqtt,
-    names: &HashMap<String, Name>,
-    monitor: &Monitor,
-    lane: Lane,
-) -> Result<JoinHandle<()>, StartError> {
-    monitor.set_peer(LinkId::Mqtt, config.url());
-    let own_figures = [("sig", "signal"), ("sts", "stats")].map(|(key, default)| {
-        names
-            .get(key)
-            .or_else(|| names.get(default))
-            .cloned()
-            .unwrap_or_else(|| Name::new(default))
-    });
-    let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-    let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics);
-    sink::spawn(delivery, lane).map_err(|error| StartError::Sink {
-        sink: SinkId::Mqtt,
-        error,
-    })
-}
-
-fn start_influxdb(
-    config: &config::Influxdb,
-    metrics: Arc<MetricTable>,
-    monitor: &Monitor,
-    lane: Lane,
-) -> Result<JoinHandle<()>, StartError> {
-    let sink = SinkId::Influxdb;
-    monitor.set_peer(LinkId::Influxdb, config.url.to_string());
-    let delivery = sink::influx::InfluxDelivery::new(config, metrics).map_err(|error| {
-        StartError::SinkSetup {
-            sink,
-            reason: error.to_string(),
-        }
-    })?;
-    sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
 }
 
 /// The built-in metrics with the configured changes.
@@ -387,10 +334,17 @@ fn timeline(source: &config::Source) -> Timeline {
 }
 
 /// Turns chunks into packets until the source is gone.
-async fn feed_journal(mut ingest: Ingest, mut chunks: RecordedChunks, journal: Journal) {
+async fn feed_journal(
+    mut ingest: Ingest,
+    mut chunks: RecordedChunks,
+    journal: Journal,
+    monitor: Arc<Monitor>,
+) {
     let started = Instant::now();
     while let Some(chunk) = chunks.next().await {
+        monitor.pulses.beat(Stage::Ingest);
         append(&journal, ingest.take(&chunk)).await;
+        monitor.pulses.rest(Stage::Ingest);
     }
     let end = Received {
         wall: Timestamp::now(),

@@ -2,16 +2,20 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Lane;
 use crate::backoff::Backoff;
-use crate::monitor::{LinkState, SinkId};
+use crate::monitor::{LinkState, Monitor, SinkId, Stage};
 use crate::telemetry::Timestamp;
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
+
+/// How often the thread of a sink shows that it is not blocked.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Why a session ended that should have gone on. Both are tried again; nothing is given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +45,28 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
     std::thread::Builder::new()
         .name(format!("{}-sink", D::SINK))
         .spawn(move || {
-            runtime.block_on(run(delivery, lane));
+            runtime.block_on(async {
+                let monitor = Arc::clone(lane.shared_monitor());
+                // Before anything else, so that a thread that blocks at once is missed, too.
+                monitor.pulses.beat(D::SINK.stage());
+                let pulse = tokio::spawn(beat(Arc::clone(&monitor), D::SINK.stage()));
+                run(delivery, lane).await;
+                // Not when it panicked: then its silence is noticed.
+                pulse.abort();
+                monitor.pulses.rest(D::SINK.stage());
+            });
             // A name that is still being looked up must not hold up the end.
             runtime.shutdown_background();
         })
+}
+
+/// Shows that the thread of a sink is not blocked.
+async fn beat(monitor: Arc<Monitor>, stage: Stage) {
+    let mut ticks = tokio::time::interval(PULSE);
+    loop {
+        ticks.tick().await;
+        monitor.pulses.beat(stage);
+    }
 }
 
 /// Keeps a delivery going until it is drained or abandoned.

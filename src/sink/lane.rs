@@ -22,6 +22,8 @@ pub struct Directive {
     pub flushes: u64,
     /// Deliver up to this row, then end.
     pub drain_to: Option<u64>,
+    /// End when what is under way is acknowledged: another one with other settings takes over.
+    pub retired: bool,
     /// End now, whatever is left.
     pub abandon: bool,
 }
@@ -88,6 +90,10 @@ impl Lane {
 
     /// What everything is reported to.
     pub fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    pub(super) fn shared_monitor(&self) -> &Arc<Monitor> {
         &self.monitor
     }
 
@@ -244,7 +250,7 @@ impl Lane {
 
     fn is_finished_by(&self, directive: &Directive) -> bool {
         let is_drained = |last| self.cursor.acknowledged().sequence >= last;
-        directive.abandon || directive.drain_to.is_some_and(is_drained)
+        directive.abandon || directive.retired || directive.drain_to.is_some_and(is_drained)
     }
 
     /// Whether the sink's work is done. A link that is held delivers nothing, so a stop does not wait
@@ -285,6 +291,7 @@ impl Lane {
             now.held
                 || now.reconnects != told.reconnects
                 || now.drain_to != told.drain_to
+                || now.retired
                 || now.abandon
         };
         // Both an elapsed time and a closed channel end the wait as well.

@@ -24,6 +24,7 @@ mod operator;
 mod outage_influx;
 mod outage_mqtt;
 mod secrets;
+mod service;
 mod soak;
 mod sources;
 mod stopping;

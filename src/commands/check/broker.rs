@@ -6,13 +6,12 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
     SubscribeReasonCode,
 };
-use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::Report;
 use crate::config::Mqtt;
 use crate::sink::Failure;
-use crate::sink::mqtt::explain;
+use crate::sink::mqtt::{self, explain};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,8 +22,17 @@ const LOGIN: &str = "login accepted";
 const PUBLISH: &str = "publish allowed";
 
 pub(super) async fn check(config: &Mqtt, report: &mut Report) {
-    let (client, mut events) = AsyncClient::new(options(config), 10);
-    let broker = format!("mqtt://{}:{}", config.host, config.port);
+    let broker = config.url();
+    let options = match options(config) {
+        Ok(options) => options,
+        Err(Failure::Refused(reason) | Failure::Unavailable(reason)) => {
+            let fix = "correct the file, or the key that names it";
+            report.failed(PART, REACHED, &format!("{broker}: {reason}"), fix);
+            report.skipped(PART, LOGIN, "needs the broker");
+            return report.skipped(PART, PUBLISH, "needs the broker");
+        }
+    };
+    let (client, mut events) = AsyncClient::new(options, 10);
     match timeout(PATIENCE, connected(&mut events)).await {
         Ok(Ok(())) => {}
         Ok(Err(error @ ConnectionError::ConnectionRefused(_))) => {
@@ -76,20 +84,11 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
 }
 
 /// Not the gateway's own name: a running one must not lose its connection.
-fn options(config: &Mqtt) -> MqttOptions {
+fn options(config: &Mqtt) -> Result<MqttOptions, Failure> {
     let id = format!("{}-check-{}", config.client_id, std::process::id());
-    let mut options = MqttOptions::new(id, &config.host, config.port);
-    options
-        .set_keep_alive(Duration::from_secs(30))
-        .set_clean_session(true);
-    if let Some(username) = &config.username {
-        let password = config
-            .password
-            .as_ref()
-            .map_or("", |secret| secret.expose_secret());
-        options.set_credentials(username, password);
-    }
-    options
+    let mut options = mqtt::options(config)?;
+    options.set_client_id(id);
+    Ok(options)
 }
 
 async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {

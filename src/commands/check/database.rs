@@ -23,19 +23,18 @@ const MEASUREMENT: &str = "fieldgate_check";
 
 /// Tries the server and returns what time it has.
 pub(super) async fn check(config: &Influxdb, report: &mut Report) -> Option<SystemTime> {
-    let client = Client::builder()
+    let http = Client::builder()
         .timeout(config.timeout.min(Duration::from_secs(10)))
-        .redirect(redirect::Policy::none())
-        .build();
+        .redirect(redirect::Policy::none());
+    let client = influx::with_trust(http, config)
+        .map_err(|error| error.to_string())
+        .and_then(|http| http.build().map_err(|error| error.to_string()));
     let client = match client {
         Ok(client) => client,
-        Err(error) => {
-            report.failed(
-                PART,
-                REACHED,
-                &error.to_string(),
-                "check the system's certificates",
-            );
+        Err(reason) => {
+            let fix = "check the system's certificates, or the file that influxdb.ca_file names";
+            report.failed(PART, REACHED, &reason, fix);
+            skip_from(0, "needs the server", report);
             return None;
         }
     };

@@ -1,6 +1,7 @@
 //! The commands beside `run`, as a user calls them.
 
 mod check;
+#[cfg(feature = "demo")]
 mod demo;
 mod export;
 mod small;

@@ -135,7 +135,6 @@ fn the_manual_page_has_every_command() {
     assert!(page.stdout.contains(".TH fieldgate 1"), "{}", page.stdout);
     for command in [
         "RUN",
-        "DEMO",
         "CHECK",
         "PORTS",
         "INIT",

@@ -1,0 +1,115 @@
+//! The threads of the sinks: started, restarted with other settings, waited for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{Mutex, watch};
+use tokio::task;
+
+use super::{StartError, UNJOURNALED};
+use crate::config;
+use crate::journal::Journal;
+use crate::monitor::{LinkId, Monitor, SinkId};
+use crate::sink::{self, Directive, Lane};
+use crate::telemetry::{MetricTable, Name};
+
+/// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
+pub(super) struct Sinks {
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) journal: Journal,
+    pub(super) metrics: Arc<MetricTable>,
+    pub(super) names: HashMap<String, Name>,
+    pub(super) directives: [watch::Sender<Directive>; 2],
+    /// `None`: the gateway is stopping, and no sink is started any more.
+    pub(super) threads: Mutex<Option<[Option<JoinHandle<()>>; 2]>>,
+}
+
+/// The settings of one sink.
+#[derive(Debug, Clone)]
+pub enum SinkSettings {
+    /// Of the MQTT sink.
+    Mqtt(config::Mqtt),
+    /// Of the InfluxDB sink.
+    Influxdb(config::Influxdb),
+}
+
+impl SinkSettings {
+    fn sink(&self) -> SinkId {
+        match self {
+            Self::Mqtt(_) => SinkId::Mqtt,
+            Self::Influxdb(_) => SinkId::Influxdb,
+        }
+    }
+}
+
+impl Sinks {
+    /// Starts a sink.
+    pub(super) fn start(&self, settings: &SinkSettings) -> Result<JoinHandle<()>, StartError> {
+        match settings {
+            SinkSettings::Mqtt(mqtt) => self.start_mqtt(mqtt),
+            SinkSettings::Influxdb(influxdb) => self.start_influxdb(influxdb),
+        }
+    }
+
+    /// Ends a sink once what is under way is acknowledged, and starts it with other settings. Nothing
+    /// is lost: it goes on behind what was acknowledged.
+    pub(super) async fn restart(&self, settings: &SinkSettings) -> Result<(), StartError> {
+        let sink = settings.sink();
+        // Held all the time, so that a stop finds the new thread.
+        let mut threads = self.threads.lock().await;
+        let Some(thread) = threads.as_mut().map(|threads| &mut threads[sink as usize]) else {
+            return Ok(());
+        };
+        let directive = &self.directives[sink as usize];
+        directive.send_modify(|directive| directive.retired = true);
+        if let Some(thread) = thread.take() {
+            let joined = task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!(sink = %sink, "A sink failed.");
+            }
+        }
+        directive.send_modify(|directive| directive.retired = false);
+        *thread = Some(self.start(settings)?);
+        Ok(())
+    }
+
+    fn lane(&self, sink: SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
+        let directive = self.directives[sink as usize].subscribe();
+        let cursor = self.journal.cursor(sink)?;
+        let window = unacknowledged + UNJOURNALED;
+        Ok(Lane::new(
+            sink,
+            cursor,
+            self.monitor.clone(),
+            directive,
+            window,
+        ))
+    }
+
+    fn start_mqtt(&self, config: &config::Mqtt) -> Result<JoinHandle<()>, StartError> {
+        let sink = SinkId::Mqtt;
+        let lane = self.lane(sink, config.max_inflight.into())?;
+        self.monitor.set_peer(LinkId::Mqtt, config.url());
+        let own_figures = [("sig", "signal"), ("sts", "stats")].map(|(key, default)| {
+            let name = self.names.get(key).or_else(|| self.names.get(default));
+            name.cloned().unwrap_or_else(|| Name::new(default))
+        });
+        let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
+        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics);
+        sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
+    }
+
+    fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {
+        let sink = SinkId::Influxdb;
+        let lane = self.lane(sink, 2 * config.max_batch_size as u64)?;
+        self.monitor
+            .set_peer(LinkId::Influxdb, config.url.to_string());
+        let delivery = sink::influx::InfluxDelivery::new(config, self.metrics.clone());
+        let delivery = delivery.map_err(|error| StartError::SinkSetup {
+            sink,
+            reason: error.to_string(),
+        })?;
+        sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
+    }
+}
