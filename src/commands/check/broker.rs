@@ -6,13 +6,12 @@ use rumqttc::{
     AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
     SubscribeReasonCode,
 };
-use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::Report;
 use crate::config::Mqtt;
 use crate::sink::Failure;
-use crate::sink::mqtt::explain;
+use crate::sink::mqtt::{explain, options};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,8 +22,16 @@ const LOGIN: &str = "login accepted";
 const PUBLISH: &str = "publish allowed";
 
 pub(super) async fn check(config: &Mqtt, report: &mut Report) {
-    let (client, mut events) = AsyncClient::new(options(config), 10);
-    let broker = format!("mqtt://{}:{}", config.host, config.port);
+    let broker = config.url();
+    let options = match own_options(config) {
+        Ok(options) => options,
+        Err(Failure::Refused(reason) | Failure::Unavailable(reason)) => {
+            report.failed(PART, REACHED, &reason, "correct [mqtt] as it says");
+            report.skipped(PART, LOGIN, "needs the broker");
+            return report.skipped(PART, PUBLISH, "needs the broker");
+        }
+    };
+    let (client, mut events) = AsyncClient::new(options, 10);
     match timeout(PATIENCE, connected(&mut events)).await {
         Ok(Ok(())) => {}
         Ok(Err(error @ ConnectionError::ConnectionRefused(_))) => {
@@ -75,21 +82,13 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     farewell(&client, &mut events).await;
 }
 
-/// Not the gateway's own name: a running one must not lose its connection.
-fn options(config: &Mqtt) -> MqttOptions {
-    let id = format!("{}-check-{}", config.client_id, std::process::id());
-    let mut options = MqttOptions::new(id, &config.host, config.port);
-    options
-        .set_keep_alive(Duration::from_secs(30))
-        .set_clean_session(true);
-    if let Some(username) = &config.username {
-        let password = config
-            .password
-            .as_ref()
-            .map_or("", |secret| secret.expose_secret());
-        options.set_credentials(username, password);
-    }
-    options
+/// As the gateway's, but not under its name: a running one must not lose its connection.
+fn own_options(config: &Mqtt) -> Result<MqttOptions, Failure> {
+    let client_id = format!("{}-check-{}", config.client_id, std::process::id());
+    options(&Mqtt {
+        client_id,
+        ..config.clone()
+    })
 }
 
 async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {

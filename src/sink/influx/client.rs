@@ -110,7 +110,7 @@ impl Client {
 }
 
 /// Trusts whom this system or the configuration trusts, and nobody else.
-fn with_trust(
+pub(crate) fn with_trust(
     http: reqwest::ClientBuilder,
     ca_file: Option<&Path>,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
