@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
 use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
 use super::setting::Value;
@@ -241,7 +239,7 @@ fn api(section: &mut Section<'_, '_>) -> Option<Api> {
     let listen = section.optional("listen", &value::listen_address());
     let token = section
         .optional("token", &value::api_token())
-        .filter(|token| !token.expose_secret().is_empty());
+        .filter(security::is_some_text);
     let listen = listen?;
     let token = if listen.ip().is_loopback() {
         token

@@ -46,7 +46,7 @@ pub(super) fn secret_or_file(
     key: &SecretKey,
 ) -> Option<SecretString> {
     let own = section.optional(key.name, &secret(key.variable));
-    let own = own.filter(|secret| !secret.expose_secret().is_empty());
+    let own = own.filter(is_some_text);
     let file = section.optional(key.file, &path());
     let layers = (section.layer(key.name), section.layer(key.file));
     match file {
@@ -64,6 +64,10 @@ pub(super) fn secret_or_file(
         None if layers.0 == 0 => credential(section, key),
         _ => own,
     }
+}
+
+pub(super) fn is_some_text(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
 }
 
 fn credential(section: &mut Section<'_, '_>, key: &SecretKey) -> Option<SecretString> {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::report::Report;
 use crate::config::Mqtt;
 use crate::sink::Failure;
-use crate::sink::mqtt::{explain, options};
+use crate::sink::mqtt::{self, explain};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,10 +23,11 @@ const PUBLISH: &str = "publish allowed";
 
 pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let broker = config.url();
-    let options = match own_options(config) {
+    let options = match options(config) {
         Ok(options) => options,
         Err(Failure::Refused(reason) | Failure::Unavailable(reason)) => {
-            report.failed(PART, REACHED, &reason, "correct [mqtt] as it says");
+            let fix = "correct the file, or the key that names it";
+            report.failed(PART, REACHED, &format!("{broker}: {reason}"), fix);
             report.skipped(PART, LOGIN, "needs the broker");
             return report.skipped(PART, PUBLISH, "needs the broker");
         }
@@ -82,13 +83,12 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     farewell(&client, &mut events).await;
 }
 
-/// As the gateway's, but not under its name: a running one must not lose its connection.
-fn own_options(config: &Mqtt) -> Result<MqttOptions, Failure> {
-    let client_id = format!("{}-check-{}", config.client_id, std::process::id());
-    options(&Mqtt {
-        client_id,
-        ..config.clone()
-    })
+/// Not the gateway's own name: a running one must not lose its connection.
+fn options(config: &Mqtt) -> Result<MqttOptions, Failure> {
+    let id = format!("{}-check-{}", config.client_id, std::process::id());
+    let mut options = mqtt::options(config)?;
+    options.set_client_id(id);
+    Ok(options)
 }
 
 async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {

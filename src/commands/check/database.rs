@@ -23,10 +23,17 @@ const MEASUREMENT: &str = "fieldgate_check";
 
 /// Tries the server and returns what time it has.
 pub(super) async fn check(config: &Influxdb, report: &mut Report) -> Option<SystemTime> {
-    let client = match client(config) {
+    let http = Client::builder()
+        .timeout(config.timeout.min(Duration::from_secs(10)))
+        .redirect(redirect::Policy::none());
+    let client = influx::with_trust(http, config)
+        .map_err(|error| error.to_string())
+        .and_then(|http| http.build().map_err(|error| error.to_string()));
+    let client = match client {
         Ok(client) => client,
         Err(reason) => {
-            report.failed(PART, REACHED, &reason, "correct [influxdb] as it says");
+            let fix = "check the system's certificates, or the file that influxdb.ca_file names";
+            report.failed(PART, REACHED, &reason, fix);
             skip_from(0, "needs the server", report);
             return None;
         }
@@ -52,18 +59,6 @@ pub(super) async fn check(config: &Influxdb, report: &mut Report) -> Option<Syst
     report.passed(PART, REACHED, &server);
     write(&client, config, report).await;
     time
-}
-
-/// Trusts whom the gateway trusts.
-fn client(config: &Influxdb) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .timeout(config.timeout.min(Duration::from_secs(10)))
-        .redirect(redirect::Policy::none());
-    if config.url.scheme() == "https" {
-        let trusting = influx::with_trust(builder, config.ca_file.as_deref());
-        builder = trusting.map_err(|error| error.to_string())?;
-    }
-    builder.build().map_err(|error| error.to_string())
 }
 
 fn url(config: &Influxdb, path: &str) -> url::Url {

@@ -1,7 +1,6 @@
 //! The HTTP client that writes line protocol.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -56,9 +55,7 @@ impl Client {
             .timeout(config.timeout)
             // A redirected POST can come back as a success that wrote nothing.
             .redirect(redirect::Policy::none());
-        if config.url.scheme() == "https" {
-            http = with_trust(http, config.ca_file.as_deref())?;
-        }
+        http = with_trust(http, config)?;
         if config.gzip {
             // All that this client ever sends is compressed.
             let encoding = (CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -112,9 +109,12 @@ impl Client {
 /// Trusts whom this system or the configuration trusts, and nobody else.
 pub(crate) fn with_trust(
     http: reqwest::ClientBuilder,
-    ca_file: Option<&Path>,
+    config: &Influxdb,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
-    let trusted = tls::trusted(ca_file, CA_KEY).map_err(ClientError::Trust)?;
+    if config.url.scheme() != "https" {
+        return Ok(http);
+    }
+    let trusted = tls::trusted(config.ca_file.as_deref(), CA_KEY).map_err(ClientError::Trust)?;
     let certificates = trusted
         .iter()
         .filter_map(|certificate| Certificate::from_der(certificate).ok());

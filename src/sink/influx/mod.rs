@@ -8,6 +8,7 @@ pub mod line;
 
 pub use answer::Answer;
 pub(crate) use answer::words;
+pub(crate) use client::compress;
+pub(crate) use client::with_trust;
 pub use client::{Client, ClientError};
-pub(crate) use client::{compress, with_trust};
 pub use delivery::InfluxDelivery;
