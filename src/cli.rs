@@ -8,8 +8,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 pub use tools::{
-    CheckArguments, CompletionsArguments, DemoArguments, ExportArguments, ExportFormat,
-    InitArguments, PortsArguments,
+    AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
+    ExportFormat, InitArguments, PortsArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -56,6 +56,8 @@ pub enum Command {
     /// Show everything at work without hardware, services or configuration
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
+    /// Show a gateway that runs elsewhere, or here without a terminal, in the terminal UI
+    Attach(AttachArguments),
     /// Try every part of the configuration for real and say what to do about what fails
     Check(CheckArguments),
     /// List serial ports, each with the configuration that uses it

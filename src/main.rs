@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run(&arguments).map_err(Into::into),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo(&arguments),
+        Command::Attach(arguments) => commands::attach(&arguments),
         Command::Check(arguments) => match commands::check(&arguments) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(FAILURE),

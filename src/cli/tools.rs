@@ -8,6 +8,27 @@ use clap_complete::Shell;
 use super::ConfigArguments;
 use crate::config::Overrides;
 
+/// Flags of `attach`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "The gateway needs [api] listen in its configuration. Its token, if it has one, is \
+taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
+)]
+pub struct AttachArguments {
+    /// Address of the gateway's HTTP API
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8787")]
+    pub url: String,
+    /// File that holds the API token
+    #[arg(long, value_name = "PATH")]
+    pub token_file: Option<PathBuf>,
+    /// Colours for this background: auto, dark or light
+    #[arg(long, value_name = "THEME", value_parser = ["auto", "dark", "light"])]
+    pub theme: Option<String>,
+    /// Draw with ASCII alone
+    #[arg(long)]
+    pub ascii: bool,
+}
+
 /// Flags of `check`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CheckArguments {

@@ -1,5 +1,6 @@
 //! What the command line can ask for, one file each.
 
+mod attach;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
@@ -13,6 +14,7 @@ mod shell;
 
 use std::io::{self, Write};
 
+pub use attach::attach;
 pub use check::check;
 #[cfg(feature = "demo")]
 pub use demo::demo;

@@ -1,0 +1,81 @@
+//! `fieldgate attach`: the terminal UI of a gateway that runs without one, here or elsewhere.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::Client;
+use crate::cli::AttachArguments;
+use crate::config::{Tui, TuiGlyphs, TuiTheme};
+use crate::tui::{Control, Ended, Screen, Theme};
+
+/// Where the token is looked for when no file is named.
+const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
+
+/// Shows a gateway until the user has seen enough. It is left alone by the end of this.
+pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
+    if !std::io::stdout().is_terminal() {
+        bail!("attach needs a terminal; without one, ask the API itself: GET /api/v1/snapshot");
+    }
+    let token = token(arguments.token_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(watch(arguments, token.as_ref()));
+    runtime.shutdown_background();
+    match ended? {
+        Ended::Closed => Ok(()),
+        Ended::Failed(error) => Err(error).context("the terminal failed"),
+        Ended::Panicked => bail!("the terminal UI failed; please report the message above"),
+        Ended::Stuck => bail!("the terminal takes no output"),
+    }
+}
+
+async fn watch(arguments: &AttachArguments, token: Option<&SecretString>) -> anyhow::Result<Ended> {
+    let client = Client::start(&arguments.url, token)?;
+    let control = Control::default();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
+    let theme = Theme::detect(appearance(arguments), |name| std::env::var(name).ok());
+    let mut screen = Screen::open(Arc::new(client), theme, control.clone())?;
+    loop {
+        tokio::select! {
+            () = screen.ended() => break,
+            _ = terminate.recv() => control.close(),
+            _ = hang_up.recv() => control.close(),
+            _ = continued.recv() => control.process_continued(),
+        }
+    }
+    Ok(screen.close())
+}
+
+fn appearance(arguments: &AttachArguments) -> Tui {
+    let glyphs = if arguments.ascii {
+        TuiGlyphs::Ascii
+    } else {
+        TuiGlyphs::Auto
+    };
+    let theme = match arguments.theme.as_deref() {
+        Some("dark") => TuiTheme::Dark,
+        Some("light") => TuiTheme::Light,
+        _ => TuiTheme::Auto,
+    };
+    Tui { theme, glyphs }
+}
+
+/// Never from the command line itself: everybody on the machine could read it there.
+fn token(file: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the token file {}", path.display()))?,
+        None => std::env::var(TOKEN_VARIABLE).unwrap_or_default(),
+    };
+    let token = text.trim();
+    Ok((!token.is_empty()).then(|| token.to_owned().into()))
+}
