@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::Client;
 use crate::cli::AttachArguments;
 use crate::config::{Tui, TuiGlyphs, TuiTheme};
-use crate::tui::{Control, Ended, Screen, Theme};
+use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// Where the token is looked for when no file is named.
 const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
@@ -43,7 +43,7 @@ async fn watch(arguments: &AttachArguments, token: Option<&SecretString>) -> any
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let theme = Theme::detect(appearance(arguments), |name| std::env::var(name).ok());
-    let mut screen = Screen::open(Arc::new(client), theme, control.clone())?;
+    let mut screen = Screen::open(Arc::new(client), theme, control.clone(), Guide::Off)?;
     loop {
         tokio::select! {
             () = screen.ended() => break,

@@ -17,7 +17,7 @@ use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
 use crate::source::SourceError;
-use crate::tui::{Control, Ended, Screen, Theme};
+use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
@@ -62,7 +62,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), RunError> {
     let overrides = arguments.config.overrides();
     let read = move || config::load(&overrides, &Environment::of_process());
     let config = read()?;
-    let display = Display::choose(arguments.no_tui, &config);
+    let display = Display::choose(arguments.no_tui, &config, Guide::Off);
     run_with(&config, display, Some(Box::new(read)))
 }
 
@@ -74,7 +74,11 @@ pub(super) fn run_with(
     read: Option<reload::Read>,
 ) -> Result<(), RunError> {
     let activity = Activity::default();
-    let is_screen = display == Display::Screen;
+    let guide = match display {
+        Display::Screen(guide) => Some(guide),
+        Display::Headless(_) => None,
+    };
+    let is_screen = guide.is_some();
     let read = read.filter(|_| !is_screen);
     let logging = logging::start(&config.log, activity.log.clone(), is_screen)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
@@ -89,7 +93,7 @@ pub(super) fn run_with(
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let running = run_pipeline(config, activity, is_screen, read, logging.level());
+    let running = run_pipeline(config, activity, guide, read, logging.level());
     let (outcome, screen) = runtime.block_on(running)?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
@@ -113,13 +117,13 @@ pub(super) fn run_with(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Display {
     /// In the terminal UI.
-    Screen,
+    Screen(Guide),
     /// In the log; with the reason, unless that was asked for.
     Headless(Option<&'static str>),
 }
 
 impl Display {
-    pub(super) fn choose(no_tui: bool, config: &Config) -> Self {
+    pub(super) fn choose(no_tui: bool, config: &Config, guide: Guide) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
         if no_tui {
             Self::Headless(None)
@@ -130,7 +134,7 @@ impl Display {
         } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
             Self::Headless(Some("the source is what is typed into the terminal"))
         } else {
-            Self::Screen
+            Self::Screen(guide)
         }
     }
 }
@@ -138,7 +142,7 @@ impl Display {
 async fn run_pipeline(
     config: &Config,
     activity: Activity,
-    is_screen: bool,
+    guide: Option<Guide>,
     read: Option<reload::Read>,
     level: LevelSwitch,
 ) -> Result<(Outcome, Ended), RunError> {
@@ -146,9 +150,9 @@ async fn run_pipeline(
         Some(api) => Some(Server::bind(api).await?),
         None => None,
     };
-    let signals = Signals::watch(is_screen);
+    let signals = Signals::watch(guide.is_some());
     let mut pipeline = Pipeline::start(config, activity)?;
-    if is_screen {
+    if guide.is_some() {
         pipeline = pipeline.outliving_its_input();
     }
     let handle = pipeline.handle();
@@ -170,9 +174,9 @@ async fn run_pipeline(
     });
     let alive = tokio::spawn(service::keep_alive(handle.clone()));
     service::ready();
-    let (outcome, ended) = if is_screen {
+    let (outcome, ended) = if let Some(guide) = guide {
         let theme = Theme::detect(config.tui, |name| std::env::var(name).ok());
-        let screen = Screen::open(Arc::new(handle.clone()), theme, control)?;
+        let screen = Screen::open(Arc::new(handle.clone()), theme, control, guide)?;
         run_with_screen(pipeline, &handle, screen).await
     } else {
         (pipeline.run().await, Ended::Closed)

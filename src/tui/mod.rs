@@ -23,4 +23,5 @@ mod views;
 mod widgets;
 
 pub use runner::{Control, Ended, Screen};
+pub use state::Guide;
 pub use theme::{Depth, Theme};

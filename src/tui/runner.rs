@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Size;
 
 use super::action::Effect;
-use super::state::{App, MetricKey, Observation, Page};
+use super::state::{App, Guide, MetricKey, Observation, Page};
 use super::terminal::{self, TerminalGuard};
 use super::theme::Theme;
 use super::update::Purpose;
@@ -77,7 +77,12 @@ pub struct Screen {
 
 impl Screen {
     /// Opens the screen. Must be called within a tokio runtime, which answers its questions.
-    pub fn open(observer: Arc<dyn Observer>, theme: Theme, control: Control) -> io::Result<Self> {
+    pub fn open(
+        observer: Arc<dyn Observer>,
+        theme: Theme,
+        control: Control,
+        guide: Guide,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let (done_sender, done) = tokio::sync::oneshot::channel();
         let flags = control.clone();
@@ -86,7 +91,7 @@ impl Screen {
             .spawn(move || {
                 // Dropped at the end, also by a panic.
                 let _done_sender = done_sender;
-                run(observer, theme, &flags, runtime)
+                run(observer, theme, &flags, runtime, guide)
             })?;
         Ok(Self {
             control,
@@ -141,12 +146,15 @@ fn run(
     theme: Theme,
     control: &Control,
     runtime: tokio::runtime::Handle,
+    guide: Guide,
 ) -> io::Result<()> {
     let guard = TerminalGuard::take()?;
     let screen = terminal::screen()?;
     let Size { width, height } = screen.size()?;
+    let mut app = App::new(theme, Size::new(width, height), Timestamp::now());
+    app.guide = guide;
     let mut runner = Runner {
-        app: App::new(theme, Size::new(width, height), Timestamp::now()),
+        app,
         observer,
         control,
         runtime,

@@ -7,7 +7,7 @@ use fieldgate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
     Snapshot, TrafficEntry,
 };
-use fieldgate::tui::{Control, Depth, Ended, Screen, Theme};
+use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
 
 use crate::support::{Fieldgate, Mosquitto, PATIENCE, Signal, Subscriber, Terminal, poll};
 
@@ -297,7 +297,8 @@ fn a_panic_restores_the_terminal_before_it_is_reported() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let ended = runtime.block_on(async {
             let theme = Theme::new(false, Depth::Ansi256, false);
-            let mut screen = Screen::open(Arc::new(Panicking), theme, Control::default()).unwrap();
+            let mut screen =
+                Screen::open(Arc::new(Panicking), theme, Control::default(), Guide::Off).unwrap();
             screen.ended().await;
             screen.close()
         });
@@ -311,4 +312,25 @@ fn a_panic_restores_the_terminal_before_it_is_reported() {
     assert_eq!(terminal.wait_exit(), 0);
     terminal.assert_restored();
     terminal.wait_for("the screen has a fault");
+}
+
+#[cfg(feature = "demo")]
+#[test]
+fn the_demonstration_says_what_to_try_and_leaves_nothing_behind() {
+    let mut terminal = Terminal::start((110, 30), &["demo"]);
+    terminal.wait_for("Press h, then m, to drop the broker.");
+    terminal.type_keys("hm");
+    terminal.wait_for("MQTT is down: its queue grows");
+    terminal.type_keys("hm");
+    terminal.wait_for("Press h, then m, to drop the broker.");
+    terminal.type_keys("q");
+    let asked = terminal.wait_until("the end or a question", |screen| {
+        screen.contains("y yes") || screen.contains("Stopped.")
+    });
+    if asked.contains("y yes") {
+        terminal.type_keys("y");
+    }
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+    assert_eq!(std::fs::read_dir(terminal.folder()).unwrap().count(), 0);
 }

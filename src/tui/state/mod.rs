@@ -151,9 +151,21 @@ pub(crate) struct TrafficLine<'a> {
     pub(crate) line_end: &'a [u8],
 }
 
+/// Who looks at the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Guide {
+    /// Somebody who knows what it shows.
+    #[default]
+    Off,
+    /// Somebody who sees the demonstration for the first time, and is told what to try.
+    Demonstration,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
+    /// What is said where there is nothing else to say.
+    pub(crate) guide: Guide,
     pub(crate) theme: Theme,
     pub(crate) size: Size,
     /// The time that everything shown refers to.
@@ -190,6 +202,7 @@ pub(crate) struct TableView {
 impl App {
     pub(crate) fn new(theme: Theme, size: Size, now: Timestamp) -> Self {
         Self {
+            guide: Guide::Off,
             theme,
             size,
             now,

@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 
 use super::layout::{Areas, NAME, tab_text};
 use super::{put, spread};
-use crate::monitor::{JournalState, Recording, Sight, Snapshot};
+use crate::monitor::{JournalState, LinkState, Recording, Sight, SinkId, Snapshot};
 use crate::tui::keymap::{self, Context};
-use crate::tui::state::{App, Overlay, Page, Verb};
+use crate::tui::state::{App, Guide, Overlay, Page, Verb};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
 
@@ -123,7 +123,24 @@ fn condition(app: &App) -> (String, Role) {
     }
     match app.snapshot() {
         None => ("Waiting for the gateway.".to_owned(), Role::Dim),
+        Some(snapshot) if app.guide == Guide::Demonstration => {
+            (next_step(snapshot).to_owned(), Role::Accent)
+        }
         Some(snapshot) => journal(snapshot),
+    }
+}
+
+/// What to try next in the demonstration, by what was tried already.
+fn next_step(snapshot: &Snapshot) -> &'static str {
+    let mqtt = snapshot.sink(SinkId::Mqtt);
+    let is_held = mqtt.is_some_and(|mqtt| mqtt.link.state == LinkState::Held);
+    let is_draining = mqtt.is_some_and(|mqtt| mqtt.queue_depth > 100);
+    if is_held {
+        "MQTT is down: its queue grows, InfluxDB goes on. Press h and m again to release it."
+    } else if is_draining {
+        "Released: the queue drains in its order, and nothing is lost."
+    } else {
+        "Demo: made-up nodes, embedded broker and database. Press h, then m, to drop the broker."
     }
 }
 
