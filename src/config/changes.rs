@@ -31,6 +31,7 @@ impl Config {
                 differs(&self.api, &other.api) || api_token(self) != api_token(other),
             ),
             ("log", differs(&self.log, &other.log)),
+            ("tui", differs(&self.tui, &other.tui)),
             (
                 "shutdown_timeout",
                 self.shutdown_timeout != other.shutdown_timeout,

@@ -8,6 +8,7 @@
 
 mod api;
 mod assets;
+mod attach;
 mod bounds;
 mod commands;
 mod configuration;

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::ended;
 use crate::support::{
-    ContractServer, Fieldgate, Mosquitto, MosquittoOptions, Pty, Reply, VictoriaMetrics,
+    Authority, ContractServer, Fieldgate, Front, FrontOptions, Mosquitto, MosquittoOptions, Pty,
+    Reply, VictoriaMetrics,
 };
 
 /// The result of a check with this configuration.
@@ -217,4 +218,34 @@ fn a_wrong_configuration_is_a_failed_check() {
     let result = ended(gateway.start());
     assert_eq!(result.code, Some(2));
     assert!(result.stderr.contains("mqtt.qos"), "{}", result.stderr);
+}
+
+#[test]
+fn encrypted_servers_are_tried_as_the_gateway_would() {
+    let (broker, database) = (Mosquitto::start(), ContractServer::start());
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "authority");
+    let stranger = Authority::new(folder.path(), "stranger");
+    let signed = authority.server("good", &["localhost"]);
+    let front = |port: u16, websocket| {
+        let tls = Some(&signed);
+        Front::start(port, &FrontOptions { tls, websocket })
+    };
+    let broker_front = front(broker.port(), Some("/mqtt"));
+    let database_front = front(database.port(), None);
+    let with_trust_in = |authority: &Authority| {
+        let ca = format!("ca_file = \"{}\"\n", authority.ca_file().display());
+        let url = format!("https://localhost:{}", database_front.port());
+        check(&format!(
+            "{STDIN}[mqtt]\nbroker_url = \"wss://localhost:{}/mqtt\"\n{ca}{}{ca}",
+            broker_front.port(),
+            influxdb(&url, ContractServer::TOKEN)
+        ))
+    };
+    let (code, report) = with_trust_in(&authority);
+    assert_eq!(code, Some(0), "{report:#}");
+    let (code, report) = with_trust_in(&stranger);
+    assert_eq!(code, Some(1));
+    assert_failed(&report, "mqtt", "broker reached", &["certificate"]);
+    assert_failed(&report, "influxdb", "server reached", &["ertificate"]);
 }
