@@ -52,13 +52,13 @@ fn arrives_with(qos: u8) {
     let metrics = gateway.wait_for_metrics(PATIENCE);
 
     let messages = subscriber.wait_for_count(count + 2, PATIENCE);
+    // A message of QoS 2 is there only after its second handshake, so that one of QoS 1 overtakes it:
+    // where `offline` stands among the readings says nothing.
     assert_eq!(messages.first(), Some(&status("online")));
-    assert_eq!(messages.last(), Some(&status("offline")));
+    let (arrived, told): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(is_reading);
+    assert_eq!(told, ["online", "offline"].map(status));
     let expected = readings.iter().map(|reading| reading.message("iiot", qos));
-    assert_eq!(
-        by_topic(messages.into_iter().filter(is_reading)),
-        by_topic(expected)
-    );
+    assert_eq!(by_topic(arrived), by_topic(expected));
     assert_eq!(
         gateway.stdout().last().unwrap(),
         &format!(
