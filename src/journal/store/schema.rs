@@ -70,22 +70,34 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault
 pub(in crate::journal) fn check_identity(connection: &Connection) -> Result<(), Fault> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
-    let version = number("PRAGMA user_version")?;
+    let stamp = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
-    if (application, version, tables) == (0, 0, 0) {
+    if (application, stamp, tables) == (0, 0, 0) {
         return create_schema(connection);
     }
     let own_tables = number(
         "SELECT count(*) FROM sqlite_schema WHERE name IN ('packets', 'cursors', 'rejected')",
     )?;
-    match (application == APPLICATION_ID, version) {
-        (true, SCHEMA_VERSION) if own_tables == 3 => Ok(()),
-        (true, version) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
+    match (application == APPLICATION_ID, version_of(stamp)) {
+        (true, Some(SCHEMA_VERSION)) if own_tables == 3 => Ok(()),
+        (true, Some(version)) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
         (false, _) if own_tables < 3 => Err(Fault::Foreign),
         _ => Err(Fault::Damaged(
             "its header or schema is not ours".to_owned(),
         )),
     }
+}
+
+/// A version stands twice in its stamp, once in each half: a flipped bit must not be taken for a newer
+/// fieldgate's journal, which is left alone where a damaged one is replaced.
+const fn stamp_of(version: i64) -> i64 {
+    version << 16 | version
+}
+
+/// The version in a stamp; `None`: this is no stamp.
+fn version_of(stamp: i64) -> Option<i64> {
+    let version = stamp & 0xffff;
+    (stamp == stamp_of(version)).then_some(version)
 }
 
 fn create_schema(connection: &Connection) -> Result<(), Fault> {
@@ -94,7 +106,7 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.pragma_update(None, "user_version", stamp_of(SCHEMA_VERSION))?;
     Ok(transaction.commit()?)
 }
 

@@ -286,7 +286,7 @@ fn databases_of_others_and_of_later_versions_are_left_alone() {
     Bench::open(&config).close().unwrap();
     Connection::open(&path)
         .unwrap()
-        .execute_batch("PRAGMA user_version = 2")
+        .execute_batch("PRAGMA user_version = 131074")
         .unwrap();
     let newer = Bench::try_open(&config).err().unwrap();
     assert!(matches!(
