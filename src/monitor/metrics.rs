@@ -98,6 +98,25 @@ pub fn log_line(snapshot: &Snapshot) -> String {
     line
 }
 
+impl MetricFamily {
+    fn new(kind: MetricKind, name: &'static str, help: &'static str, samples: Vec<Sample>) -> Self {
+        Self {
+            name,
+            kind,
+            help,
+            samples,
+        }
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, samples: Vec<Sample>) -> MetricFamily {
+    MetricFamily::new(MetricKind::Counter, name, help, samples)
+}
+
+fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> MetricFamily {
+    MetricFamily::new(MetricKind::Gauge, name, help, samples)
+}
+
 fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let by_status =
         |sink: SinkId, success: fn(&SinkSnapshot) -> u64, failure: fn(&SinkSnapshot) -> u64| {
@@ -107,12 +126,6 @@ fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
                 Sample::new(&[("status", "failure")], sink.map_or(0, failure)),
             ]
         };
-    let counter = |name, help, samples| MetricFamily {
-        name,
-        kind: MetricKind::Counter,
-        help,
-        samples,
-    };
     vec![
         counter(
             "mqtt_publishes_total",
@@ -141,12 +154,6 @@ fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let rejected = telemetry.frames_rejected.iter();
     let rejected =
         rejected.map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count));
-    let counter = |name, help, samples| MetricFamily {
-        name,
-        kind: MetricKind::Counter,
-        help,
-        samples,
-    };
     vec![
         counter(
             "telemetry_packets_processed_total",
@@ -184,29 +191,20 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
-    let family = |name, kind, help, samples| MetricFamily {
-        name,
-        kind,
-        help,
-        samples,
-    };
     vec![
-        family(
+        gauge(
             "queue_depth",
-            MetricKind::Gauge,
             "Messages in the journal that a sink has not delivered.",
             by_sink(|sink| sink.queue_depth),
         ),
-        family(
+        counter(
             "queue_dropped_total",
-            MetricKind::Counter,
             "Messages that had to leave the full journal before a sink could deliver them.",
             by_sink(|sink| sink.dropped),
         ),
-        family("link_up", MetricKind::Gauge, "Whether a link is up.", up),
-        family(
+        gauge("link_up", "Whether a link is up.", up),
+        counter(
             "reconnects_total",
-            MetricKind::Counter,
             "How often a link came up again.",
             reconnects,
         ),
