@@ -1,7 +1,7 @@
-//! The gateway as a process, and what `/proc` knows of it.
+//! The gateway as a process, and what `/proc` and its journal know of it.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,44 +34,61 @@ pub struct Targets {
     pub influxdb: Option<u16>,
 }
 
+/// The command line of a gateway that delivers there, its journal in `folder`.
+pub fn arguments(folder: &Path, input: &Input<'_>, targets: Targets) -> Vec<String> {
+    let journal = folder.join("journal.db");
+    let mut arguments = vec!["run".to_owned(), "--log-level=warn".to_owned()];
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["--journal", &journal.display().to_string()]);
+    match input {
+        Input::File(_) | Input::Pipe => add(&["--source", "-"]),
+        Input::Simulator { rate } => {
+            let rate = rate.to_string();
+            add(&["--source", "simulator", "--seed", "1", "--rate", &rate]);
+        }
+    }
+    if let Some(port) = targets.mqtt {
+        add(&["--broker-url", &format!("mqtt://127.0.0.1:{port}")]);
+    }
+    if let Some(port) = targets.influxdb {
+        add(&["--influxdb-url", &format!("http://127.0.0.1:{port}")]);
+        add(&[
+            "--set",
+            "influxdb.org=bench",
+            "--set",
+            "influxdb.bucket=bench",
+        ]);
+    }
+    arguments
+}
+
 impl Gateway {
-    pub fn start(folder: &Path, input: &Input<'_>, targets: Targets) -> Self {
+    /// Starts it without a screen, with further `settings` on its command line.
+    pub fn start(folder: &Path, input: &Input<'_>, targets: Targets, settings: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
-        let journal = folder.join("journal.db");
         command
             .current_dir(folder)
-            .args(["run", "--no-tui", "--log-level", "warn"]);
-        command.arg("--journal").arg(journal).stdout(Stdio::null());
+            .args(arguments(folder, input, targets))
+            .arg("--no-tui")
+            .args(settings)
+            .stdout(Stdio::null());
         match input {
-            Input::File(path) => {
-                command
-                    .args(["--source", "-"])
-                    .stdin(File::open(path).unwrap());
-            }
-            Input::Pipe => {
-                command.args(["--source", "-"]).stdin(Stdio::piped());
-            }
-            Input::Simulator { rate } => {
-                let rate = rate.to_string();
-                command.args(["--source", "simulator", "--seed", "1", "--rate", &rate]);
-            }
-        }
-        if let Some(port) = targets.mqtt {
-            command.args(["--broker-url", &format!("mqtt://127.0.0.1:{port}")]);
-        }
-        if let Some(port) = targets.influxdb {
-            command.args(["--influxdb-url", &format!("http://127.0.0.1:{port}")]);
-            command.args([
-                "--set",
-                "influxdb.org=bench",
-                "--set",
-                "influxdb.bucket=bench",
-            ]);
-        }
+            Input::File(path) => command.stdin(File::open(path).unwrap()),
+            Input::Pipe => command.stdin(Stdio::piped()),
+            Input::Simulator { .. } => command.stdin(Stdio::null()),
+        };
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{BINARY}: {error}"));
         Self { child }
+    }
+
+    pub fn usage(&self) -> Usage {
+        Usage(self.child.id())
+    }
+
+    pub fn memory(&self, field: &str) -> Option<f64> {
+        self.usage().memory(field)
     }
 
     /// Waits for the end; returns the most memory it had by then, in MiB.
@@ -87,9 +104,21 @@ impl Gateway {
         }
     }
 
+    pub fn stop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.wait();
+    }
+}
+
+/// What `/proc` knows of a process.
+#[derive(Clone, Copy)]
+pub struct Usage(pub u32);
+
+impl Usage {
     /// A line of `/proc/PID/status`, in MiB.
     pub fn memory(&self, field: &str) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let line = status.lines().find(|line| line.starts_with(field))?;
         let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kibibytes / 1024.0)
@@ -98,7 +127,7 @@ impl Gateway {
     /// The share of a core that it takes, in percent, over some time.
     pub fn cpu_percent(&self, time: Duration) -> f64 {
         let ticks = || -> f64 {
-            let stat = format!("/proc/{}/stat", self.child.id());
+            let stat = format!("/proc/{}/stat", self.0);
             let stat = std::fs::read_to_string(stat).unwrap();
             // Behind the name, which may hold spaces: utime and stime are fields 14 and 15.
             let fields: Vec<&str> = stat
@@ -114,23 +143,33 @@ impl Gateway {
         // Linux counts in hundredths of a second on every machine that this runs on.
         (ticks() - before) / since.elapsed().as_secs_f64()
     }
-
-    pub fn stop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.wait();
-    }
 }
 
 /// Messages that a sink has acknowledged, by the journal itself.
-pub fn acknowledged(journal: &PathBuf, sink: &str) -> u64 {
+pub fn acknowledged(journal: &Path, sink: &str) -> u64 {
+    let query = format!("SELECT total FROM cursors WHERE sink = '{sink}'");
+    number(journal, &query)
+}
+
+/// Messages that were ever stored.
+pub fn stored(journal: &Path) -> u64 {
+    let query = "SELECT total FROM packets ORDER BY sequence DESC LIMIT 1";
+    number(journal, query)
+}
+
+/// The oldest row that is still stored.
+pub fn first_stored(journal: &Path) -> u64 {
+    number(journal, "SELECT min(sequence) FROM packets")
+}
+
+/// 0 while there is no journal, or it cannot be read.
+fn number(journal: &Path, query: &str) -> u64 {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let Ok(connection) = rusqlite::Connection::open_with_flags(journal, flags) else {
         return 0;
     };
-    let query = "SELECT total FROM cursors WHERE sink = ?";
     connection
-        .query_row(query, [sink], |row| row.get::<_, i64>(0))
+        .query_row(query, [], |row| row.get::<_, i64>(0))
         .unwrap_or(0)
         .unsigned_abs()
 }

@@ -10,15 +10,24 @@
     reason = "a measurement that fails has nothing better to do"
 )]
 
+mod backlog;
 mod ceilings;
 mod gateway;
-mod measurements;
+mod idle;
+mod latency;
+mod recording;
 mod report;
+mod screen;
 mod servers;
+mod start;
+mod throughput;
 
 use std::path::PathBuf;
 
-use report::Report;
+use report::{Budget, Report};
+
+/// Publishes that may wait for their acknowledgement, here and in the bare loop beside it.
+const IN_FLIGHT: u16 = 100;
 
 fn main() {
     // `cargo bench` passes `--bench`; the only argument of our own is where the JSON goes.
@@ -27,7 +36,13 @@ fn main() {
         .find(|argument| !argument.starts_with("--"));
     let output = output.map_or_else(|| PathBuf::from("target/bench.json"), PathBuf::from);
     let mut report = Report::default();
-    measurements::all(&mut report);
+    throughput::measure(&mut report);
+    latency::measure(&mut report);
+    backlog::measure(&mut report);
+    idle::measure(&mut report);
+    start::measure(&mut report);
+    let size = std::fs::metadata(gateway::BINARY).unwrap().len() as f64 / f64::from(1 << 20);
+    report.add("binary", size, "MiB", Budget::AtMost(15.0));
     print!("{report}");
     report.write(&output);
     println!("\nFigures in {}.", output.display());
