@@ -117,7 +117,7 @@ pub struct Usage(pub u32);
 
 impl Usage {
     /// A line of `/proc/PID/status`, in MiB.
-    pub fn memory(&self, field: &str) -> Option<f64> {
+    pub fn memory(self, field: &str) -> Option<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let line = status.lines().find(|line| line.starts_with(field))?;
         let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -125,7 +125,7 @@ impl Usage {
     }
 
     /// The share of a core that it takes, in percent, over some time.
-    pub fn cpu_percent(&self, time: Duration) -> f64 {
+    pub fn cpu_percent(self, time: Duration) -> f64 {
         let ticks = || -> f64 {
             let stat = format!("/proc/{}/stat", self.0);
             let stat = std::fs::read_to_string(stat).unwrap();
