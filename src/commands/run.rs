@@ -12,11 +12,9 @@ use super::{reload, service};
 use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
-use crate::journal::JournalError;
 use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
-use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
-use crate::source::SourceError;
+use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
@@ -40,9 +38,9 @@ pub enum RunError {
     /// The system lacks something.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
-    /// The source failed for good.
-    #[error("{0}")]
-    Source(SourceError),
+    /// It did not end as asked.
+    #[error(transparent)]
+    Failed(#[from] RunFailure),
     /// The terminal went while the terminal UI was open.
     #[error("the terminal was lost, the gateway stopped: {0}")]
     Terminal(io::Error),
@@ -52,9 +50,6 @@ pub enum RunError {
     /// The terminal UI panicked.
     #[error("the terminal UI failed, the gateway stopped; please report the message above")]
     Screen,
-    /// The journal could not be closed.
-    #[error("the journal could not be closed: {0}")]
-    Journal(JournalError),
 }
 
 /// Runs the gateway until it is told to stop or its input ends.
@@ -285,13 +280,12 @@ async fn log_metrics(handle: Handle) {
 }
 
 fn finish(outcome: Outcome, screen: Ended) -> Result<(), RunError> {
-    match (outcome.source_error, outcome.journal_error, screen) {
-        (Some(error), _, _) => Err(RunError::Source(error)),
-        (None, Some(error), _) => Err(RunError::Journal(error)),
-        (None, None, Ended::Closed) => Ok(()),
-        (None, None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
-        (None, None, Ended::Panicked) => Err(RunError::Screen),
-        (None, None, Ended::Stuck) => Err(RunError::TerminalStuck),
+    match (outcome.failure, screen) {
+        (Some(failure), _) => Err(failure.into()),
+        (None, Ended::Closed) => Ok(()),
+        (None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
+        (None, Ended::Panicked) => Err(RunError::Screen),
+        (None, Ended::Stuck) => Err(RunError::TerminalStuck),
     }
 }
 

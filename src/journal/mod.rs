@@ -156,6 +156,15 @@ impl Journal {
         settled.unwrap_or_default()
     }
 
+    /// Resolves when the writer has panicked: nothing is kept any more. Cancel safe.
+    pub async fn broken(&self) {
+        let mut progress = self.0.shared.progress.subscribe();
+        if progress.wait_for(|progress| progress.broken).await.is_err() {
+            // Cannot happen while `self` lives.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// A sink's cursor, at the position that it has acknowledged. There is one at a time.
     pub fn cursor(&self, sink: SinkId) -> Result<Cursor, JournalError> {
         Cursor::open(Arc::clone(&self.0.shared), sink)

@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) generation: u64,
     /// The writer has ended.
     pub(super) ended: bool,
+    /// It ended by a panic.
+    pub(super) broken: bool,
 }
 
 /// Where rows are. Those in memory come behind those in the file; while a reader holds this, none
