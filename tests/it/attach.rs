@@ -1,10 +1,12 @@
 //! Two terminals attached to one gateway, through its restart.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
-use nix::pty::{Winsize, openpty};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::support::{Fieldgate, Mosquitto, PATIENCE, Port, Signal, Terminal, poll};
 
@@ -47,27 +49,28 @@ fn two_terminals_see_a_gateway_through_its_restart_and_leave_it_running() {
 
 #[test]
 fn it_ends_with_its_terminal() {
-    let size = Winsize {
-        ws_row: 30,
-        ws_col: 110,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let pair = openpty(Some(&size), None).unwrap();
+    let mut window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&window).unwrap();
+    unlockpt(&window).unwrap();
+    let path = ptsname_r(&window).unwrap();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(OFlag::O_NOCTTY.bits());
+    let terminal = options.open(path).unwrap();
     let mut attached = {
         let url = format!("http://127.0.0.1:{}", Port::reserve().number());
-        let terminal = || File::from(pair.slave.try_clone().unwrap());
+        let script = "stty rows 30 cols 110; exec \"$0\" attach \"$1\"";
         let mut command = Command::new("setsid");
         command
-            .args(["--ctty", env!("CARGO_BIN_EXE_fieldgate"), "attach", &url])
+            .args(["--ctty", "sh", "-c", script])
+            .args([env!("CARGO_BIN_EXE_fieldgate"), &url])
             .env("TERM", "xterm-256color")
-            .stdin(terminal())
-            .stdout(terminal())
-            .stderr(terminal());
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal);
         command.spawn().unwrap()
     };
-    drop(pair.slave);
-    let (mut window, mut drawn) = (File::from(pair.master), Vec::new());
+    let mut drawn = Vec::new();
     while !drawn.windows(8).any(|bytes| bytes == b"Overview") {
         let mut bytes = [0; 4096];
         let count = window.read(&mut bytes).unwrap();
@@ -79,5 +82,6 @@ fn it_ends_with_its_terminal() {
     if ended.is_none() {
         drop(attached.kill());
     }
-    assert!(ended.is_some(), "it goes on without a terminal");
+    let status = ended.expect("it goes on without a terminal");
+    assert_eq!(status.code(), Some(1), "{status}");
 }
