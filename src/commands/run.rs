@@ -1,7 +1,8 @@
 //! `fieldgate run`: the gateway itself.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +20,9 @@ use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long somebody who reads nothing is waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +106,23 @@ pub(super) fn run_with(
     // Writes out what is left, so that the summary is the last line also where both go to one place.
     drop(logging);
     if !is_stuck {
-        // Nobody may be there to read it: a closed pipe is no failure of the gateway.
-        let _closed = writeln!(io::stdout(), "{summary}");
+        print_last(summary);
     }
     finish(outcome, screen)
+}
+
+/// Prints the last line. Nobody may be there to read it: a pipe that is closed is no failure of the
+/// gateway, and one that is full does not hold up its end.
+fn print_last(line: String) {
+    let (done, is_done) = mpsc::channel::<()>();
+    let printing = thread::Builder::new().spawn(move || {
+        let _closed = writeln!(io::stdout(), "{line}");
+        drop(done);
+    });
+    if printing.is_ok() {
+        // Nothing is ever sent: it comes back when the line is written, or too late.
+        let _written = is_done.recv_timeout(LAST_WORDS);
+    }
 }
 
 /// Where the gateway shows itself.

@@ -1,5 +1,8 @@
 //! How the gateway says that it is there, and how it goes.
 
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -161,4 +164,39 @@ fn a_disk_that_hangs_does_not_hold_up_a_second_signal() {
     gateway.start_again();
     gateway.close_stdin();
     gateway.wait_for_metrics(PATIENCE);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_does_not_hold_up_a_stop() {
+    let broker = Mosquitto::start();
+    let script = format!(
+        "exec {} run --no-tui --config config.toml > pipe",
+        env!("CARGO_BIN_EXE_fieldgate")
+    );
+    let gateway = Fieldgate::with_program("bash", &["-c", &script]);
+    let config = format!(
+        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n",
+        broker.url()
+    );
+    gateway.write_file("config.toml", &config);
+    let path = gateway.folder().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut pipe = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(&path)
+        .unwrap();
+    let full = loop {
+        if let Err(error) = pipe.write(&[b'x'; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    let subscriber = Subscriber::start(broker.port(), STATUS);
+    let mut gateway = gateway.start();
+    subscriber.wait_for_count(1, PATIENCE);
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.wait_exit(PATIENCE).success());
+    assert_eq!(status(&broker), ("offline".into(), true));
 }
