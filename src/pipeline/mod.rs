@@ -110,16 +110,7 @@ impl Pipeline {
             directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
             threads: Mutex::new(None),
         };
-        let mqtt = config.mqtt.clone().map(SinkSettings::Mqtt);
-        let influxdb = config.influxdb.clone().map(SinkSettings::Influxdb);
-        let start = |settings: Option<SinkSettings>| {
-            settings.map(|settings| sinks.start(&settings)).transpose()
-        };
-        let threads = [start(mqtt)?, start(influxdb)?];
-        let sinks = Sinks {
-            threads: Mutex::new(Some(threads)),
-            ..sinks
-        };
+        let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let reconnect = Arc::new(Notify::new());
