@@ -185,11 +185,19 @@ pub struct ConfigArguments {
     )]
     count: Option<String>,
 
-    /// MQTT broker, for example `mqtt://localhost:1883`
-    #[arg(long, value_name = "URL", help_heading = "Delivery")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help_heading = "Delivery",
+        help = "MQTT broker, for example mqtt://localhost:1883"
+    )]
     broker_url: Option<String>,
-    /// InfluxDB server, for example `http://localhost:8086`
-    #[arg(long, value_name = "URL", help_heading = "Delivery")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help_heading = "Delivery",
+        help = "InfluxDB server, for example http://localhost:8086"
+    )]
     influxdb_url: Option<String>,
     /// Journal file, or :memory: to keep it in memory alone
     #[arg(long, value_name = "PATH", help_heading = "Delivery")]

@@ -128,10 +128,20 @@ pub fn start(
     }
     layers.push(RingLayer(ring).with_filter(level.filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
+    log_panics();
     Ok(LoggingGuard {
         _workers: workers,
         level,
     })
+}
+
+/// A panic stands in the log as well, where somebody finds it who does not see standard error.
+fn log_panics() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(error = %info, "A part of the gateway failed.");
+        report(info);
+    }));
 }
 
 fn terminal(

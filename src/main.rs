@@ -1,6 +1,8 @@
 //! The fieldgate command: reads the command line, calls one command, turns its error into an exit
 //! code.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,9 +46,14 @@ fn report(error: &anyhow::Error) -> ExitCode {
     });
     let of_config = error.downcast_ref::<ConfigErrors>().or(of_run);
     if let Some(errors) = of_config {
-        eprintln!("{errors}");
+        say(format_args!("{errors}"));
         return ExitCode::from(WRONG_USAGE);
     }
-    eprintln!("fieldgate: {error:#}");
+    say(format_args!("fieldgate: {error:#}"));
     ExitCode::from(FAILURE)
+}
+
+/// Whoever started it may be gone; there is nobody else to tell.
+fn say(words: fmt::Arguments<'_>) {
+    let _gone = writeln!(io::stderr(), "{words}");
 }

@@ -31,6 +31,18 @@ pub struct AttachArguments {
 
 /// Flags of `check`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  fieldgate check                                    what config.toml says
+  fieldgate check --config /etc/fieldgate/config.toml
+  fieldgate check --broker-url mqtt://broker --source simulator
+  fieldgate check --json | jq '.checks[] | select(.result == \"failed\")'
+
+It sends a message to TOPIC_PREFIX/gateway/check and writes a point of fieldgate_check.
+
+Exit codes:
+  0  all holds
+  1  something failed; the table says what to do
+  2  wrong usage, or no configuration at all")]
 pub struct CheckArguments {
     /// Configuration.
     #[command(flatten)]
@@ -42,6 +54,10 @@ pub struct CheckArguments {
 
 /// Flags of `ports`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(
+    after_help = "Each [source] that it prints is ready for config.toml. A port with a USB id is best \
+chosen by\nthat: its name under /dev can change when it is plugged in again."
+)]
 pub struct PortsArguments {
     /// Print the ports as JSON
     #[arg(long)]
@@ -50,6 +66,14 @@ pub struct PortsArguments {
 
 /// Flags of `init`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(
+    after_help = "On a terminal it asks for what no flag gives; elsewhere it takes the defaults.
+
+Examples:
+  fieldgate init
+  fieldgate init --port simulator --broker-url mqtt://localhost:1883 --influxdb-url none
+  fieldgate check                                    try out what was written"
+)]
 pub struct InitArguments {
     /// File to write
     #[arg(long, value_name = "PATH", default_value = "config.toml")]
@@ -60,19 +84,28 @@ pub struct InitArguments {
     /// Take the defaults for what is not given instead of asking
     #[arg(long)]
     pub no_input: bool,
-    /// Serial port by its path, or simulator
+    /// Serial port by its path, or simulator [default: one on USB, or /dev/ttyACM0]
     #[arg(long, value_name = "PATH")]
     pub port: Option<String>,
-    /// MQTT broker as `mqtt://localhost:1883`, or none
-    #[arg(long, value_name = "URL")]
+    /// MQTT broker, or none
+    // Rustdoc wants marks around addresses, and --help would show them.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "MQTT broker, or none [default: mqtt://localhost:1883]"
+    )]
     pub broker_url: Option<String>,
-    /// InfluxDB server as `http://localhost:8086`, or none
-    #[arg(long, value_name = "URL")]
+    /// InfluxDB server, or none
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "InfluxDB server, or none [default: http://localhost:8086]"
+    )]
     pub influxdb_url: Option<String>,
-    /// Organisation of the InfluxDB bucket
+    /// Organisation of the InfluxDB bucket [default: iiot]
     #[arg(long, value_name = "NAME")]
     pub influxdb_org: Option<String>,
-    /// InfluxDB bucket
+    /// InfluxDB bucket [default: telemetry]
     #[arg(long, value_name = "NAME")]
     pub influxdb_bucket: Option<String>,
 }
@@ -85,12 +118,18 @@ pub enum ExportFormat {
     Csv,
     /// One JSON object a line
     Jsonl,
-    /// `InfluxDB` line protocol
+    /// Line protocol, as InfluxDB takes it
     Line,
 }
 
 /// Flags of `export`.
 #[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  fieldgate export > history.csv
+  fieldgate export --node node1 --metric temperature --from 2026-03-01T00:00:00Z -o march.csv
+  fieldgate export --format line --journal /var/lib/fieldgate/journal.db | gzip > points.gz
+
+Delivered readings stay in the journal for as long as journal.history says, 24 hours unless set.")]
 pub struct ExportArguments {
     /// Read this file instead of config.toml
     #[arg(long, value_name = "PATH")]

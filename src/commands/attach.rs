@@ -47,8 +47,9 @@ async fn watch(arguments: &AttachArguments, token: Option<&SecretString>) -> any
     loop {
         tokio::select! {
             () = screen.ended() => break,
-            _ = terminate.recv() => control.close(),
-            _ = hang_up.recv() => control.close(),
+            // Closing gives up on a terminal that is gone; waiting for the screen would not.
+            _ = terminate.recv() => break,
+            _ = hang_up.recv() => break,
             _ = continued.recv() => control.process_continued(),
         }
     }

@@ -76,9 +76,14 @@ impl Filter {
             }
         };
         let names = |texts: &[String]| texts.iter().map(|text| Name::new(text)).collect();
+        let from = time("--from", &arguments.from, i64::MIN)?;
+        let to = time("--to", &arguments.to, i64::MAX)?;
+        if from >= to {
+            bail!("--from must be before --to");
+        }
         Ok(Self {
-            from: time("--from", &arguments.from, i64::MIN)?,
-            to: time("--to", &arguments.to, i64::MAX)?,
+            from,
+            to,
             nodes: names(&arguments.node),
             metrics: names(&arguments.metric),
         })

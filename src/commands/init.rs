@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use crate::cli::InitArguments;
-use crate::config::{self, Environment, Overrides};
+use crate::config::{self, ConfigErrors, Environment, Overrides};
 use crate::source;
 
 /// What is written, but for what is asked.
@@ -18,7 +18,69 @@ const NONE: &str = "none";
 /// Says that there is no hardware.
 const SIMULATOR: &str = "simulator";
 
-/// What is asked.
+/// What can be asked, or said by a flag.
+struct Question {
+    words: &'static str,
+    flag: &'static str,
+    key: &'static str,
+    /// An answer that is no value of the key.
+    other: &'static str,
+}
+
+const PORT: Question = Question {
+    words: "Serial port, or simulator",
+    flag: "--port",
+    key: "source.port",
+    other: SIMULATOR,
+};
+
+const BROKER: Question = Question {
+    words: "MQTT broker, or none",
+    flag: "--broker-url",
+    key: "mqtt.broker_url",
+    other: NONE,
+};
+
+const DATABASE: Question = Question {
+    words: "InfluxDB server, or none",
+    flag: "--influxdb-url",
+    key: "influxdb.url",
+    other: NONE,
+};
+
+const ORG: Question = Question {
+    words: "Organisation in InfluxDB",
+    flag: "--influxdb-org",
+    key: "influxdb.org",
+    other: "",
+};
+
+const BUCKET: Question = Question {
+    words: "Bucket in InfluxDB",
+    flag: "--influxdb-bucket",
+    key: "influxdb.bucket",
+    other: "",
+};
+
+impl Question {
+    /// Whether this is an answer: what it says of its key is a configuration.
+    fn check(&self, answer: &str) -> Result<(), ConfigErrors> {
+        if answer == self.other && !answer.is_empty() {
+            return Ok(());
+        }
+        let mut overrides = Overrides::default();
+        // Nothing else, whatever there is in this folder.
+        overrides.file = Some("/dev/null".into());
+        if self.key != PORT.key {
+            overrides.assign("source.kind=stdin");
+        }
+        overrides.flag(self.flag, self.key, answer);
+        let environment = [("HOME", "/")].into_iter().collect();
+        config::load(&overrides, &environment).map(drop)
+    }
+}
+
+/// What is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answers {
     port: String,
@@ -53,10 +115,13 @@ pub fn init(arguments: &InitArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ask(arguments: &InitArguments, asks: bool) -> io::Result<Answers> {
-    let question = |given: &Option<String>, words: &str, default: &str| match given {
-        Some(given) => Ok(given.clone()),
-        None if asks => prompt(words, default),
+fn ask(arguments: &InitArguments, asks: bool) -> anyhow::Result<Answers> {
+    let answer = |question: &Question, given: &Option<String>, default: &str| match given {
+        Some(given) => {
+            question.check(given)?;
+            Ok(given.clone())
+        }
+        None if asks => prompt(question, default),
         None => Ok(default.to_owned()),
     };
     let ports = source::ports();
@@ -76,38 +141,44 @@ fn ask(arguments: &InitArguments, asks: bool) -> io::Result<Answers> {
         eprintln!("Serial ports found: {found}.");
     }
     let default_port = board.as_deref().unwrap_or("/dev/ttyACM0");
-    let port = question(&arguments.port, "Serial port, or simulator", default_port)?;
-    let broker_url = question(
-        &arguments.broker_url,
-        "MQTT broker, or none",
-        "mqtt://localhost:1883",
-    )?;
-    let url = question(
-        &arguments.influxdb_url,
-        "InfluxDB server, or none",
-        "http://localhost:8086",
-    )?;
+    let port = answer(&PORT, &arguments.port, default_port)?;
+    let broker_url = answer(&BROKER, &arguments.broker_url, "mqtt://localhost:1883")?;
+    let influxdb_url = answer(&DATABASE, &arguments.influxdb_url, "http://localhost:8086")?;
     let (mut org, mut bucket) = ("iiot".to_owned(), "telemetry".to_owned());
-    if url != NONE {
-        org = question(&arguments.influxdb_org, "Organisation in InfluxDB", &org)?;
-        bucket = question(&arguments.influxdb_bucket, "Bucket in InfluxDB", &bucket)?;
+    if influxdb_url != NONE {
+        org = answer(&ORG, &arguments.influxdb_org, &org)?;
+        bucket = answer(&BUCKET, &arguments.influxdb_bucket, &bucket)?;
     }
     Ok(Answers {
         port,
         broker_url,
-        influxdb_url: url,
+        influxdb_url,
         influxdb_org: org,
         influxdb_bucket: bucket,
     })
 }
 
-fn prompt(words: &str, default: &str) -> io::Result<String> {
-    eprint!("{words} [{default}]: ");
-    io::stderr().flush()?;
-    let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
-    let answer = line.trim();
-    Ok(if answer.is_empty() { default } else { answer }.to_owned())
+/// Asks until the answer is one.
+fn prompt(question: &Question, default: &str) -> anyhow::Result<String> {
+    loop {
+        eprint!("{} [{default}]: ", question.words);
+        io::stderr().flush()?;
+        let mut line = String::new();
+        io::stdin().read_line(&mut line)?;
+        let answer = match line.trim() {
+            "" => default,
+            answer => answer,
+        };
+        match question.check(answer) {
+            Ok(()) => return Ok(answer.to_owned()),
+            // Its first line names the flag that was not given.
+            Err(errors) => {
+                for line in errors.to_string().lines().skip(1) {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    }
 }
 
 /// The example with the answers in it.
@@ -193,6 +264,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
         .prefix("config")
         .suffix(".toml")
         .tempfile_in(folder)
+        // Without the name of a file that nobody has heard of.
+        .map_err(|error| io::Error::from(error.kind()))
         .with_context(failed)?;
     file.write_all(text.as_bytes()).with_context(failed)?;
     let mut overrides = Overrides::default();

@@ -1,7 +1,8 @@
 //! `fieldgate run`: the gateway itself.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,15 +13,16 @@ use super::{reload, service};
 use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
-use crate::journal::JournalError;
 use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
-use crate::pipeline::{Handle, Outcome, Pipeline, StartError, Stop, describe_journal};
-use crate::source::SourceError;
+use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long somebody who reads nothing is waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +42,9 @@ pub enum RunError {
     /// The system lacks something.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
-    /// The source failed for good.
-    #[error("{0}")]
-    Source(SourceError),
+    /// It did not end as asked.
+    #[error(transparent)]
+    Failed(#[from] RunFailure),
     /// The terminal went while the terminal UI was open.
     #[error("the terminal was lost, the gateway stopped: {0}")]
     Terminal(io::Error),
@@ -52,9 +54,6 @@ pub enum RunError {
     /// The terminal UI panicked.
     #[error("the terminal UI failed, the gateway stopped; please report the message above")]
     Screen,
-    /// The journal could not be closed.
-    #[error("the journal could not be closed: {0}")]
-    Journal(JournalError),
 }
 
 /// Runs the gateway until it is told to stop or its input ends.
@@ -107,10 +106,23 @@ pub(super) fn run_with(
     // Writes out what is left, so that the summary is the last line also where both go to one place.
     drop(logging);
     if !is_stuck {
-        // Nobody may be there to read it: a closed pipe is no failure of the gateway.
-        let _closed = writeln!(io::stdout(), "{summary}");
+        print_last(summary);
     }
     finish(outcome, screen)
+}
+
+/// Prints the last line. Nobody may be there to read it: a pipe that is closed is no failure of the
+/// gateway, and one that is full does not hold up its end.
+fn print_last(line: String) {
+    let (done, is_done) = mpsc::channel::<()>();
+    let printing = thread::Builder::new().spawn(move || {
+        let _closed = writeln!(io::stdout(), "{line}");
+        drop(done);
+    });
+    if printing.is_ok() {
+        // Nothing is ever sent: it comes back when the line is written, or too late.
+        let _written = is_done.recv_timeout(LAST_WORDS);
+    }
 }
 
 /// Where the gateway shows itself.
@@ -285,13 +297,12 @@ async fn log_metrics(handle: Handle) {
 }
 
 fn finish(outcome: Outcome, screen: Ended) -> Result<(), RunError> {
-    match (outcome.source_error, outcome.journal_error, screen) {
-        (Some(error), _, _) => Err(RunError::Source(error)),
-        (None, Some(error), _) => Err(RunError::Journal(error)),
-        (None, None, Ended::Closed) => Ok(()),
-        (None, None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
-        (None, None, Ended::Panicked) => Err(RunError::Screen),
-        (None, None, Ended::Stuck) => Err(RunError::TerminalStuck),
+    match (outcome.failure, screen) {
+        (Some(failure), _) => Err(failure.into()),
+        (None, Ended::Closed) => Ok(()),
+        (None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
+        (None, Ended::Panicked) => Err(RunError::Screen),
+        (None, Ended::Stuck) => Err(RunError::TerminalStuck),
     }
 }
 

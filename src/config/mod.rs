@@ -119,7 +119,7 @@ fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {
         problem: "the file cannot be read".into(),
         found: error.to_string(),
         allowed: "a TOML file, named by --config or FIELDGATE_CONFIG".into(),
-        advice: Some("config.toml.example is one to start from".into()),
+        advice: Some("`fieldgate init` writes one to start from".into()),
     }
 }
 
@@ -132,7 +132,8 @@ fn nothing_configured() -> ConfigError {
         found: "no config.toml in this folder, no flags, no FIELDGATE_ variables".into(),
         allowed: "any of them".into(),
         advice: Some(
-            "copy config.toml.example to config.toml and edit it, or try it without hardware:\n           \
+            "`fieldgate init` writes a config.toml, `fieldgate demo` shows all without one, and this \
+             needs\n           no hardware: \
              fieldgate run --source simulator --broker-url mqtt://localhost:1883"
                 .into(),
         ),

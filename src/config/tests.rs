@@ -61,7 +61,7 @@ fn nothing_at_all_is_answered_with_how_to_begin() {
         .unwrap_err();
     assert_eq!(errors.iter().count(), 1);
     let text = errors.to_string();
-    assert!(text.contains("config.toml.example"), "{text}");
+    assert!(text.contains("fieldgate init"), "{text}");
     assert!(
         text.contains("fieldgate run --source simulator --broker-url mqtt://localhost:1883"),
         "{text}"

@@ -1,5 +1,6 @@
 //! A sink's way through the journal.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::encoding::Names;
 use super::error::Fault;
+use super::marks::Mark;
 use super::shared::{Progress, Shared, Tiers, lock_store};
 use super::store::{check_gap, open_reader, read_rows};
 use super::{JournalError, Position, Rejection, Row};
@@ -33,7 +35,21 @@ pub struct Cursor {
     names: Names,
     progress: watch::Receiver<Progress>,
     committed: watch::Receiver<Position>,
+    /// Rows read and not acknowledged, as the marks that they will be.
+    unmarked: VecDeque<Mark>,
+    /// What was refused before is not committed.
+    refused: Option<Refused>,
     failure: Option<Failure>,
+}
+
+/// Up to where acknowledgements pass what the server refused, so that they must not be known before
+/// that is committed.
+#[derive(Debug, Clone, Copy)]
+enum Refused {
+    /// To the next acknowledgement.
+    BeforeNext,
+    /// To this row.
+    UpTo(u64),
 }
 
 /// Reads fail at present.
@@ -64,6 +80,8 @@ impl Cursor {
             reader: None,
             generation: 0,
             names: Names::default(),
+            unmarked: VecDeque::new(),
+            refused: None,
             failure: None,
         })
     }
@@ -89,7 +107,10 @@ impl Cursor {
             }
         }
         match &found {
-            Ok(_) => self.failure = None,
+            Ok(rows) => {
+                self.unmarked.extend(rows.iter().map(Mark::of));
+                self.failure = None;
+            }
             Err(fault) => self.fail(fault),
         }
         found.map_err(|fault| fault.into_error("read", self.shared.name.clone()))
@@ -143,22 +164,56 @@ impl Cursor {
             account.acknowledge(up_to)
         };
         if moved {
+            self.mark(up_to);
             self.shared.inbox.acknowledge(self.sink, up_to);
         }
+    }
+
+    /// Has an acknowledgement outlive this process, whenever it ends.
+    fn mark(&mut self, up_to: Position) {
+        let mut last = None;
+        while let Some(mark) = self
+            .unmarked
+            .pop_front_if(|mark| mark.end.sequence <= up_to.sequence)
+        {
+            last = Some(mark);
+        }
+        if self.passes_refused(up_to) {
+            return;
+        }
+        if let (Some(marks), Some(mark)) = (&self.shared.marks, last)
+            && let Err(error) = marks.set(self.sink, mark)
+        {
+            // It is committed all the same, a moment later.
+            tracing::debug!(sink = %self.sink, error = %error, "Cannot note an acknowledgement.");
+        }
+    }
+
+    fn passes_refused(&mut self, up_to: Position) -> bool {
+        let limit = match self.refused {
+            None => return false,
+            Some(Refused::BeforeNext) => up_to.sequence,
+            Some(Refused::UpTo(sequence)) => sequence,
+        };
+        let is_committed = self.committed.borrow().sequence >= limit;
+        self.refused = (!is_committed).then_some(Refused::UpTo(limit));
+        !is_committed
     }
 
     /// Keeps readings that the server refused for good, with its words. To be called before the
     /// acknowledgement that passes them; both are then committed in this order or at once.
     pub fn reject(&mut self, rejections: Vec<Rejection>) {
+        self.refused = Some(Refused::BeforeNext);
         self.shared.inbox.reject(rejections);
     }
 
     /// Takes the read position back to the acknowledged one.
     pub fn rewind(&mut self) {
+        self.unmarked.clear();
         self.shared.ledger().accounts[self.sink as usize].rewind();
     }
 
-    /// Messages read whose acknowledgement is not committed: what a crash now could repeat.
+    /// Messages read whose acknowledgement is not committed: what a power cut now could repeat.
     pub fn unjournaled(&self) -> u64 {
         let committed = *self.committed.borrow();
         self.shared.ledger().accounts[self.sink as usize].unjournaled(committed)

@@ -154,7 +154,10 @@ impl<'a> Buckets<'a> {
             .map(|bucket| HistoryPoint {
                 time: Timestamp(bucket.first + (bucket.last - bucket.first) / 2),
                 min: bucket.min,
-                mean: bucket.sum / bucket.count as f64,
+                // A sum is rounded, and a mean beyond what it is the mean of would be drawn as such.
+                mean: (bucket.sum / bucket.count as f64)
+                    .max(bucket.min)
+                    .min(bucket.max),
                 max: bucket.max,
                 count: bucket.count,
             });

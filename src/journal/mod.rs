@@ -12,7 +12,9 @@
 //! 3. For each sink `acknowledged + dropped + depth + in flight when removed == appended`, to the
 //!    message: what is missing before a row follows from its total, nothing is estimated.
 //! 4. A committed cursor is never ahead of the rows: both are in one file, in the order of commits.
-//!    After a crash a sink repeats at most [`Cursor::unjournaled`] messages.
+//!    What was acknowledged after the last commit is in the sink's mark, so that a killed process
+//!    repeats only what was read and not acknowledged. After a power cut the marks may be gone: then
+//!    a sink repeats at most [`Cursor::unjournaled`] messages.
 //! 5. Memory and file stay within their bounds: the oldest rows leave in the transaction that
 //!    brings the new ones, at a cost that grows with these alone.
 //! 6. A file that is damaged is moved aside, never changed or deleted, and what no sink has
@@ -28,6 +30,7 @@ mod fallback;
 mod history;
 mod inbox;
 mod ledger;
+mod marks;
 mod opening;
 mod recovery;
 mod shared;
@@ -154,6 +157,15 @@ impl Journal {
             .await
             .map(|progress| progress.end);
         settled.unwrap_or_default()
+    }
+
+    /// Resolves when the writer has panicked: nothing is kept any more. Cancel safe.
+    pub async fn broken(&self) {
+        let mut progress = self.0.shared.progress.subscribe();
+        if progress.wait_for(|progress| progress.broken).await.is_err() {
+            // Cannot happen while `self` lives.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// A sink's cursor, at the position that it has acknowledged. There is one at a time.

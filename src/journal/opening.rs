@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::drops::Drops;
 use super::error::Fault;
 use super::ledger::{Account, Missing};
+use super::marks::Marks;
 use super::recovery::{self, Claim};
 use super::shared::{Ledger, Shared, Tiers};
 use super::store::{Store, StoredCursor};
@@ -35,6 +36,7 @@ impl Writer {
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
             opened.open_file(claim, sinks, source).map_err(failed)?;
+            opened.marks = claim.marks();
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
             memory = Some(Mutex::new(store));
@@ -63,7 +65,13 @@ impl Writer {
         };
         let drops = Drops::new(ledger.dropped());
         let mut writer = Self {
-            shared: Arc::new(Shared::new(name, config.max_messages, tiers, ledger)),
+            shared: Arc::new(Shared::new(
+                name,
+                config.max_messages,
+                opened.marks,
+                tiers,
+                ledger,
+            )),
             source: source.to_owned(),
             durable: config.durability == Durability::Full,
             claim,
@@ -104,6 +112,7 @@ struct Opened {
     store: Option<Store>,
     cursors: Vec<StoredCursor>,
     missing: Missing,
+    marks: Option<Marks>,
     notice: Option<String>,
 }
 
@@ -191,7 +200,9 @@ impl Opened {
                 || stored.position.sequence >= first.sequence
                 || !sinks.contains(&sink)
             {
-                return stored.position;
+                return self
+                    .marked(sink, stored.position)
+                    .unwrap_or(stored.position);
             }
             info!(
                 sink = sink.name(),
@@ -200,5 +211,12 @@ impl Opened {
             );
             first
         })
+    }
+
+    /// How far a sink acknowledged beyond its entry in the file before the process was killed.
+    fn marked(&self, sink: SinkId, stored: Position) -> Option<Position> {
+        let mark = self.marks.as_ref()?.get(sink)?;
+        let is_further = mark.end.sequence > stored.sequence;
+        (is_further && self.store.as_ref()?.holds(mark)).then_some(mark.end)
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::encoding::Names;
 use super::error::Fault;
 use super::ledger::Missing;
+use super::marks::Marks;
 use super::store::{
     SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
 };
@@ -21,6 +22,7 @@ pub(super) struct Claim {
     pub(super) path: PathBuf,
     /// There was none, though one had been here.
     is_gone: bool,
+    lock_path: PathBuf,
     _lock: File,
 }
 
@@ -33,6 +35,12 @@ impl Claim {
             tracing::warn!(journal = %path, "Journal was empty or gone; a new one is begun.");
             notice
         })
+    }
+
+    /// How far the sinks are. `None`: they cannot be kept.
+    pub(super) fn marks(&self) -> Option<Marks> {
+        // Opened for itself: what is shared with the lock would keep it when the claim has gone.
+        create_file(&self.lock_path).ok().map(Marks::new)
     }
 }
 
@@ -69,6 +77,7 @@ pub(super) fn claim(configured: &Path) -> Result<Claim, JournalError> {
         Ok(()) => Ok(Claim {
             is_gone: was_used && length(&path) == 0,
             path,
+            lock_path,
             _lock: lock,
         }),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse {

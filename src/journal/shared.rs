@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::inbox::Inbox;
 use super::ledger::{Account, Missing};
+use super::marks::Marks;
 use super::store::Store;
 use super::{JournalState, JournalStatus, Position, SinkBacklog};
 use crate::monitor::SinkId;
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) progress: watch::Sender<Progress>,
     /// The acknowledgements that are committed.
     pub(super) committed: [watch::Sender<Position>; SinkId::ALL.len()],
+    /// What is acknowledged, committed or not. `None`: the journal is in memory.
+    pub(super) marks: Option<Marks>,
     tiers: RwLock<Tiers>,
     ledger: Mutex<Ledger>,
 }
@@ -37,6 +40,8 @@ pub(super) struct Progress {
     pub(super) generation: u64,
     /// The writer has ended.
     pub(super) ended: bool,
+    /// It ended by a panic.
+    pub(super) broken: bool,
 }
 
 /// Where rows are. Those in memory come behind those in the file; while a reader holds this, none
@@ -63,7 +68,13 @@ pub(super) struct Ledger {
 }
 
 impl Shared {
-    pub(super) fn new(name: PathBuf, max_messages: u64, tiers: Tiers, ledger: Ledger) -> Self {
+    pub(super) fn new(
+        name: PathBuf,
+        max_messages: u64,
+        marks: Option<Marks>,
+        tiers: Tiers,
+        ledger: Ledger,
+    ) -> Self {
         let progress = Progress {
             end: ledger.end,
             generation: tiers.generation,
@@ -77,6 +88,7 @@ impl Shared {
             inbox: Inbox::new(),
             progress: watch::Sender::new(progress),
             committed,
+            marks,
             tiers: RwLock::new(tiers),
             ledger: Mutex::new(ledger),
         }

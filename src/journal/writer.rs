@@ -254,10 +254,44 @@ struct EndGuard(Arc<Shared>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
+        let broken = std::thread::panicking();
         self.0.inbox.close();
-        self.0.ledger().set_state(JournalState::Closed);
-        self.0
-            .progress
-            .send_modify(|progress| progress.ended = true);
+        {
+            let mut ledger = self.0.ledger();
+            ledger.set_state(JournalState::Closed);
+            if broken {
+                ledger.notice = Some("the writer failed, nothing is kept any more".to_owned());
+            }
+        }
+        self.0.progress.send_modify(|progress| {
+            progress.ended = true;
+            progress.broken = broken;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::JournalPath;
+    use crate::journal::tests::{Bench, config, packet};
+
+    #[test]
+    fn a_writer_that_panics_keeps_nobody_waiting() {
+        let bench = Bench::open(&config(JournalPath::Memory, 1_000));
+        let shared = Arc::clone(bench.writer.shared());
+        bench.give(vec![packet(1, 1)]);
+        let guard = EndGuard(Arc::clone(&shared));
+        let thread = std::thread::spawn(move || {
+            let _end = guard;
+            panic!("on purpose");
+        });
+        assert!(thread.join().is_err());
+        let progress = *shared.progress.borrow();
+        assert!(progress.ended && progress.broken);
+        assert_eq!(shared.status().state, JournalState::Closed);
+        assert!(shared.status().notice.unwrap().contains("failed"));
+        let refused = bench.try_give(vec![packet(2, 1)]);
+        assert!(matches!(refused, Err(JournalError::Closed)));
     }
 }

@@ -27,7 +27,7 @@ pub use latest::LatestValue;
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
-pub use pulse::{Pulses, Stage};
+pub use pulse::{Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 

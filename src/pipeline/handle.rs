@@ -9,8 +9,8 @@ use tokio::sync::{Notify, watch};
 use super::sinks::Sinks;
 use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Numbered, Observer,
-    Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor, Numbered,
+    Observer, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
 };
 use crate::sink::Directive;
 use crate::telemetry::Timestamp;
@@ -31,6 +31,10 @@ pub(super) struct Parts {
 impl Handle {
     pub(super) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    pub(super) fn monitor(&self) -> &Arc<Monitor> {
+        &self.0.sinks.monitor
     }
 
     /// Everything that can be observed, now.

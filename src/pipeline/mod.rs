@@ -6,6 +6,7 @@
 //!    └───────────── Handle ← commands ───────────────┘
 //! ```
 
+mod ending;
 mod handle;
 mod ingest;
 mod recorder;
@@ -21,6 +22,7 @@ use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
+pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
 pub use ingest::Ingest;
 use recorder::RecordedChunks;
@@ -28,7 +30,7 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Monitor, SinkId, Snapshot, Stage};
+use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
 use crate::sink::Directive;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
@@ -38,9 +40,9 @@ use sinks::Sinks;
 /// this as packets, in the journal's own queue.
 const CHUNKS: usize = 32;
 
-/// Messages a sink may read ahead of its acknowledgements in the journal, beside those that the server
-/// has not acknowledged: bounds what a crash can send twice, and is large enough that a commit of
-/// some milliseconds holds nothing up.
+/// Messages a sink may read ahead of its committed acknowledgements, beside those that the server has
+/// not acknowledged: bounds what is kept of them, and is large enough that a commit of some
+/// milliseconds holds nothing up.
 const UNJOURNALED: u64 = 1_000;
 
 /// How far the gateway is told to stop.
@@ -79,17 +81,6 @@ pub enum StartError {
     },
 }
 
-/// How a run ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Everything, at its end.
-    pub snapshot: Snapshot,
-    /// Why the source ended on its own, if it failed.
-    pub source_error: Option<SourceError>,
-    /// Why the journal could not be closed properly.
-    pub journal_error: Option<JournalError>,
-}
-
 /// A gateway that runs.
 pub struct Pipeline {
     handle: Handle,
@@ -119,16 +110,7 @@ impl Pipeline {
             directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
             threads: Mutex::new(None),
         };
-        let mqtt = config.mqtt.clone().map(SinkSettings::Mqtt);
-        let influxdb = config.influxdb.clone().map(SinkSettings::Influxdb);
-        let start = |settings: Option<SinkSettings>| {
-            settings.map(|settings| sinks.start(&settings)).transpose()
-        };
-        let threads = [start(mqtt)?, start(influxdb)?];
-        let sinks = Sinks {
-            threads: Mutex::new(Some(threads)),
-            ..sinks
-        };
+        let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let reconnect = Arc::new(Notify::new());
@@ -138,7 +120,10 @@ impl Pipeline {
             let (source, monitor) = (config.source.clone(), monitor.clone());
             let (reconnect, held) = (reconnect.clone(), hold.subscribe());
             let shutdown = end_of_source.clone();
-            async move { source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await }
+            async move {
+                let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+                source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await
+            }
         });
         let decoder = Decoder::new(MetricTable::clone(&metrics), names);
         let tolerance = config.telemetry.clock_tolerance;
@@ -190,100 +175,6 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
-    }
-
-    /// Runs until it is told to stop, or until its source has no more input and everything of it is
-    /// delivered.
-    pub async fn run(mut self) -> Outcome {
-        let source_error = self.end_source().await;
-        // Ends by itself once the source is gone and its last chunk is in the journal.
-        if let Err(error) = (&mut self.ingest).await {
-            tracing::error!(error = %error, "The telemetry stage failed.");
-        }
-        let last = self.journal.settle().await;
-        self.handle
-            .direct_sinks(|directive| directive.drain_to = Some(last.sequence));
-        self.end_sinks().await;
-        let snapshot = self.handle.snapshot();
-        let Self {
-            handle, journal, ..
-        } = self;
-        drop(handle);
-        let journal_error = journal.close().await.err();
-        Outcome {
-            snapshot,
-            source_error,
-            journal_error,
-        }
-    }
-
-    /// Waits for the end of the source, or ends it when told to stop.
-    async fn end_source(&mut self) -> Option<SourceError> {
-        let stopped = self.stop.wait_for(|stop| *stop > Stop::No);
-        let result = tokio::select! {
-            result = &mut self.source => result,
-            _ = stopped => {
-                self.end_of_source.cancel();
-                (&mut self.source).await
-            }
-        };
-        match result {
-            Ok(Ok(End::InputEnded)) => {
-                tracing::info!("The input ended; delivering what there is.");
-                if self.outlives_input {
-                    // The channel closes with the handle, which lives longer.
-                    let _told = self.stop.wait_for(|stop| *stop > Stop::No).await;
-                }
-                None
-            }
-            Ok(Ok(End::Cancelled)) => None,
-            Ok(Err(error)) => {
-                tracing::error!(error = %error, "The source failed; delivering what there is.");
-                Some(error)
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "The source failed; delivering what there is.");
-                None
-            }
-        }
-    }
-
-    /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
-    async fn end_sinks(&mut self) {
-        let threads = self.handle.take_sinks().await;
-        let ended = CancellationToken::new();
-        let joined = task::spawn_blocking({
-            let ended = ended.clone();
-            move || {
-                for thread in threads.into_iter().flatten() {
-                    if thread.join().is_err() {
-                        tracing::error!("A sink failed.");
-                    }
-                }
-                ended.cancel();
-            }
-        });
-        let mut stop = self.stop.clone();
-        let patience = async {
-            // A closed channel cannot happen while the handle lives; it would mean to stop.
-            let asked = stop
-                .wait_for(|stop| *stop > Stop::No)
-                .await
-                .map(|stop| *stop);
-            if matches!(asked, Ok(Stop::Drain)) {
-                let now = stop.wait_for(|stop| *stop == Stop::Now);
-                let _elapsed = tokio::time::timeout(self.shutdown_timeout, now).await;
-            }
-        };
-        tokio::select! {
-            () = ended.cancelled() => return,
-            () = patience => {}
-        }
-        self.handle
-            .direct_sinks(|directive| directive.abandon = true);
-        if let Err(error) = joined.await {
-            tracing::error!(error = %error, "The sinks could not be waited for.");
-        }
     }
 }
 
@@ -340,6 +231,7 @@ async fn feed_journal(
     journal: Journal,
     monitor: Arc<Monitor>,
 ) {
+    let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
     let started = Instant::now();
     while let Some(chunk) = chunks.next().await {
         monitor.pulses.beat(Stage::Ingest);

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task;
 
 use super::{StartError, UNJOURNALED};
-use crate::config;
+use crate::config::{self, Config};
 use crate::journal::Journal;
 use crate::monitor::{LinkId, Monitor, SinkId};
 use crate::sink::{self, Directive, Lane};
@@ -44,8 +44,20 @@ impl SinkSettings {
 }
 
 impl Sinks {
+    /// Starts the sinks that are configured.
+    pub(super) fn start_all(mut self, config: &Config) -> Result<Self, StartError> {
+        let mqtt = config.mqtt.clone().map(SinkSettings::Mqtt);
+        let influxdb = config.influxdb.clone().map(SinkSettings::Influxdb);
+        let start = |settings: Option<SinkSettings>| {
+            settings.map(|settings| self.start(&settings)).transpose()
+        };
+        let threads = [start(mqtt)?, start(influxdb)?];
+        self.threads = Mutex::new(Some(threads));
+        Ok(self)
+    }
+
     /// Starts a sink.
-    pub(super) fn start(&self, settings: &SinkSettings) -> Result<JoinHandle<()>, StartError> {
+    fn start(&self, settings: &SinkSettings) -> Result<JoinHandle<()>, StartError> {
         match settings {
             SinkSettings::Mqtt(mqtt) => self.start_mqtt(mqtt),
             SinkSettings::Influxdb(influxdb) => self.start_influxdb(influxdb),

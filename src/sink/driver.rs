@@ -1,14 +1,18 @@
 //! What both sinks do alike: connect, retry, hold, stop.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::Lane;
 use crate::backoff::Backoff;
-use crate::monitor::{LinkState, Monitor, SinkId, Stage};
+use crate::monitor::{LinkState, Monitor, SinkId, Stage, StageGuard};
 use crate::telemetry::Timestamp;
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
@@ -33,7 +37,8 @@ pub trait Delivery: Send + 'static {
 
     /// Connects and delivers until the connection ends or [`Lane::wake`] says to leave.
     ///
-    /// Whatever was read and not acknowledged when it returns is read again by the next session.
+    /// Whatever was read and not acknowledged when it returns is read again by the next session. A
+    /// panic is a session that failed: what is kept from one session to the next has to survive it.
     fn session(&mut self, lane: &mut Lane) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
@@ -47,11 +52,11 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
         .spawn(move || {
             runtime.block_on(async {
                 let monitor = Arc::clone(lane.shared_monitor());
+                let _guard = StageGuard::new(Arc::clone(&monitor), D::SINK.stage());
                 // Before anything else, so that a thread that blocks at once is missed, too.
                 monitor.pulses.beat(D::SINK.stage());
                 let pulse = tokio::spawn(beat(Arc::clone(&monitor), D::SINK.stage()));
                 run(delivery, lane).await;
-                // Not when it panicked: then its silence is noticed.
                 pulse.abort();
                 monitor.pulses.rest(D::SINK.stage());
             });
@@ -84,7 +89,12 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
         }
         lane.monitor().set_link(link, LinkState::Connecting);
         lane.begin_session();
-        if let Err(failure) = delivery.session(&mut lane).await {
+        // A session leaves nothing half-done behind: the next one begins at the cursor.
+        let session = AssertUnwindSafe(delivery.session(&mut lane)).catch_unwind();
+        let result = session
+            .await
+            .unwrap_or_else(|panic| Err(broken(panic.as_ref())));
+        if let Err(failure) = result {
             let (held, acknowledged) = lane.session_result();
             backoff.connection_ended(held, acknowledged);
             let delay = announce(&lane, failure, &mut backoff);
@@ -92,6 +102,16 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
         }
     }
     lane.monitor().set_link(link, LinkState::Ended);
+}
+
+/// What a session that panicked comes to: as if its connection had ended.
+fn broken(panic: &(dyn Any + Send)) -> Failure {
+    let words = panic.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+    Failure::Unavailable(format!(
+        "a fault in fieldgate itself, please report it: {}",
+        words.unwrap_or("it has no words")
+    ))
 }
 
 /// Says what failed and when it is tried again.

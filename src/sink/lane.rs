@@ -45,8 +45,7 @@ pub struct Lane {
     cursor: Cursor,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
-    /// The most messages that may be read without their acknowledgement being in the journal: what a
-    /// crash can send twice.
+    /// The most messages that may be read without their acknowledgement being committed.
     window: u64,
     flushes_seen: u64,
     /// What had been told when the present session began.
@@ -59,8 +58,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// A lane for a sink that reads at most `window` messages ahead of its acknowledgements in the
-    /// journal.
+    /// A lane for a sink that reads at most `window` messages ahead of its committed acknowledgements.
     pub fn new(
         sink: SinkId,
         cursor: Cursor,

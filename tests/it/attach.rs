@@ -1,6 +1,14 @@
 //! Two terminals attached to one gateway, through its restart.
 
-use crate::support::{Fieldgate, Mosquitto, PATIENCE, Port, Signal, Terminal};
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+
+use crate::support::{Fieldgate, Mosquitto, PATIENCE, Port, Signal, Terminal, poll};
 
 const SIZE: (u16, u16) = (110, 30);
 
@@ -37,4 +45,43 @@ fn two_terminals_see_a_gateway_through_its_restart_and_leave_it_running() {
     }
     gateway.signal(Signal::SIGTERM);
     assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn it_ends_with_its_terminal() {
+    let mut window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&window).unwrap();
+    unlockpt(&window).unwrap();
+    let path = ptsname_r(&window).unwrap();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options.custom_flags(OFlag::O_NOCTTY.bits());
+    let terminal = options.open(path).unwrap();
+    let mut attached = {
+        let url = format!("http://127.0.0.1:{}", Port::reserve().number());
+        let script = "stty rows 30 cols 110; exec \"$0\" attach \"$1\"";
+        let mut command = Command::new("setsid");
+        command
+            .args(["--ctty", "sh", "-c", script])
+            .args([env!("CARGO_BIN_EXE_fieldgate"), &url])
+            .env("TERM", "xterm-256color")
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal);
+        command.spawn().unwrap()
+    };
+    let mut drawn = Vec::new();
+    while !drawn.windows(8).any(|bytes| bytes == b"Overview") {
+        let mut bytes = [0; 4096];
+        let count = window.read(&mut bytes).unwrap();
+        drawn.extend_from_slice(&bytes[..count]);
+    }
+    // As when its window is closed.
+    drop(window);
+    let ended = poll(PATIENCE, || attached.try_wait().unwrap());
+    if ended.is_none() {
+        drop(attached.kill());
+    }
+    let status = ended.expect("it goes on without a terminal");
+    assert_eq!(status.code(), Some(1), "{status}");
 }

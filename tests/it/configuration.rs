@@ -91,7 +91,7 @@ config.toml:4: [soruce] is not a known section
 fn what_cannot_be_used_is_answered_with_what_can() {
     let nothing = refusal(Fieldgate::with_arguments(&["run", "--no-tui"]));
     assert!(nothing.contains("nothing is configured"), "{nothing}");
-    assert!(nothing.contains("config.toml.example"), "{nothing}");
+    assert!(nothing.contains("fieldgate init"), "{nothing}");
     let missing = refusal(Fieldgate::with_arguments(&["--config", "other.toml"]));
     assert!(missing.contains("other.toml"), "{missing}");
     let flag = refusal(Fieldgate::with_arguments(&["--sorce", "stdin"]));

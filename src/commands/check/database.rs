@@ -100,6 +100,8 @@ async fn describe(client: &Client, config: &Influxdb, health: Response) -> Strin
         return format!("InfluxDB {}", version.trim_start_matches('v'));
     }
     match victoria_metrics(client, config).await {
+        // Some distributions build it without one.
+        Some(version) if version.is_empty() => "VictoriaMetrics of unknown version".into(),
         Some(version) => format!("VictoriaMetrics {version}"),
         None => "a server that does not say what it is".into(),
     }

@@ -18,6 +18,7 @@ pub(super) use schema::{SCHEMA_VERSION, check_identity, open_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
+use super::marks::Mark;
 use super::{Position, Rejection, Row};
 use crate::telemetry::{Packet, Timestamp};
 use cursors::{INSERT_REJECTED, read_cursors, write_cursors, write_rejections};
@@ -120,6 +121,22 @@ impl Store {
     pub(super) fn newest(&self) -> Result<Position, Fault> {
         let newest = last_row(&self.connection)?;
         Ok(newest.map_or(self.extent.first, |row| row.end()))
+    }
+
+    /// Whether the row that a mark names is here.
+    pub(super) fn holds(&self, mark: Mark) -> bool {
+        let Mark { end, received } = mark;
+        let (Ok(sequence), Ok(total)) = (i64::try_from(end.sequence), i64::try_from(end.total))
+        else {
+            return false;
+        };
+        let found = self.connection.query_row(
+            "SELECT total = ?2 AND received = ?3 FROM packets WHERE sequence = ?1",
+            [sequence, total, received.0],
+            |columns| columns.get(0),
+        );
+        // A file that cannot be read says so when a sink reads it; until then its entry counts.
+        found.unwrap_or(false)
     }
 
     /// Says where the first row of an empty database goes.

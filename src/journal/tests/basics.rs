@@ -60,16 +60,17 @@ fn acknowledgements_survive_a_crash_and_a_close() {
     assert_eq!(cursor.unjournaled(), 10);
     bench.step();
     assert_eq!(cursor.unjournaled(), 6);
-    // Given to the writer, and never written.
-    cursor.acknowledge(rows[7].end());
+    // Given to the writer, and never committed.
+    cursor.acknowledge(rows[5].end());
+    cursor.acknowledge(rows[6].end());
     drop((bench, cursor));
 
     let bench = Bench::open(&config);
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (6, 10));
+    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (3, 10));
     let mut cursor = bench.cursor(Mqtt);
     let rows = cursor.read(100).unwrap();
-    assert_eq!(ids(&rows), [5, 6, 7, 8, 9, 10]);
-    cursor.acknowledge(rows[1].end());
+    assert_eq!(ids(&rows), [8, 9, 10]);
+    cursor.acknowledge(rows[0].end());
     drop(cursor);
     bench.give(vec![packet(11, 1)]);
     bench.close().unwrap();
@@ -77,8 +78,57 @@ fn acknowledgements_survive_a_crash_and_a_close() {
 
     let mut bench = Bench::open(&config);
     let mut cursor = bench.cursor(Mqtt);
-    assert_eq!(drain(&mut bench, &mut cursor), [7, 8, 9, 10, 11]);
+    assert_eq!(drain(&mut bench, &mut cursor), [9, 10, 11]);
     assert_eq!(bench.dropped(Mqtt), 0);
+}
+
+#[test]
+fn an_acknowledgement_is_not_known_before_what_was_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_config(folder.path(), 1000);
+    let mut bench = Bench::open(&config);
+    bench.append_ids(1..11);
+    let mut cursor = bench.cursor(Influxdb);
+    let rows = cursor.read(100).unwrap();
+    let refuse = |cursor: &mut Cursor, row: &Row| {
+        cursor.reject(vec![Rejection {
+            sink: Influxdb,
+            sequence: row.sequence,
+            event_time: row.event_time,
+            reading: row.readings[0].clone(),
+            reason: "no".to_owned(),
+        }]);
+        cursor.acknowledge(row.end());
+    };
+    refuse(&mut cursor, &rows[0]);
+    bench.step();
+    cursor.acknowledge(rows[1].end());
+    refuse(&mut cursor, &rows[2]);
+    cursor.acknowledge(rows[3].end());
+    drop((bench, cursor));
+
+    // The first refusal was committed, the second one is to be made again.
+    let bench = Bench::open(&config);
+    let mut cursor = bench.cursor(Influxdb);
+    assert_eq!(ids(&cursor.read(2).unwrap()), [3, 4]);
+}
+
+#[test]
+fn marks_of_another_journal_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, other) = (folder.path().join("one"), folder.path().join("two"));
+    let mut locks = Vec::new();
+    for (folder, first, acknowledged) in [(&config, 1, 2), (&other, 101, 8)] {
+        let mut bench = Bench::open(&file_config(folder, 1000));
+        bench.append_ids(first..first + 10);
+        let mut cursor = bench.cursor(Mqtt);
+        let rows = cursor.read(100).unwrap();
+        cursor.acknowledge(rows[acknowledged - 1].end());
+        locks.push(folder.join("journal.db.lock"));
+    }
+    std::fs::copy(&locks[1], &locks[0]).unwrap();
+    let bench = Bench::open(&file_config(&config, 1000));
+    assert_eq!(ids(&bench.cursor(Mqtt).read(100).unwrap()).len(), 10);
 }
 
 #[test]

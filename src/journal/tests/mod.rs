@@ -101,8 +101,13 @@ impl Bench {
 
     /// Gives packets to the writer.
     pub(super) fn give(&self, packets: Vec<Packet>) {
+        self.try_give(packets).unwrap();
+    }
+
+    /// Gives packets to a writer that perhaps takes none any more.
+    pub(super) fn try_give(&self, packets: Vec<Packet>) -> Result<(), JournalError> {
         let append = self.writer.shared().inbox.append(packets);
-        append.now_or_never().unwrap().unwrap();
+        append.now_or_never().unwrap()
     }
 
     /// Lets the writer deal with what waits.

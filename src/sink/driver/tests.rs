@@ -20,6 +20,8 @@ enum Course {
     Acknowledged,
     /// Looks up a name for ever, then is told to leave.
     LookUp,
+    /// Comes upon a fault of its own.
+    Panics,
 }
 
 struct Scripted {
@@ -56,6 +58,7 @@ impl Delivery for Scripted {
                 lane.leave().await;
                 return Ok(());
             }
+            Some(Course::Panics) => panic!("on purpose"),
         }
         Err(Failure::Unavailable("away".to_owned()))
     }
@@ -186,6 +189,30 @@ async fn a_hold_and_a_reconnect_end_a_pause() {
     running.await.unwrap();
     assert_eq!(begun.elapsed().as_secs(), 303);
     assert_eq!(monitor.link(SinkId::Mqtt.link()).state, LinkState::Ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_panics_is_tried_again_and_says_so() {
+    let courses = [Course::Panics, Course::Panics, Course::Acknowledged];
+    assert_eq!(pauses(&courses, 3).await, [1, 2, 1]);
+    let Fixture {
+        directive,
+        monitor,
+        delivery,
+        lane,
+        ..
+    } = fixture(&[Course::Panics]);
+    let running = tokio::spawn(run(delivery, lane));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let LinkState::BackingOff { reason, .. } = monitor.link(SinkId::Mqtt.link()).state else {
+        panic!("{:?}", monitor.link(SinkId::Mqtt.link()));
+    };
+    assert_eq!(
+        reason,
+        "a fault in fieldgate itself, please report it: on purpose"
+    );
+    directive.send_modify(|directive| directive.abandon = true);
+    running.await.unwrap();
 }
 
 #[test]

@@ -116,6 +116,21 @@ fn time_node_and_metric_narrow_it_down() {
 }
 
 #[test]
+fn a_time_that_ends_before_it_begins_is_said() {
+    let gateway = gateway(1);
+    wait_for_rows(&gateway, 3);
+    let backwards = [
+        "--from",
+        "2026-03-02T00:00:00Z",
+        "--to",
+        "2026-03-01T00:00:00Z",
+    ];
+    let printed = export(&gateway, &backwards);
+    assert_eq!((printed.code, printed.stdout.as_str()), (Some(1), ""));
+    assert!(printed.stderr.contains("before"), "{}", printed.stderr);
+}
+
+#[test]
 fn what_is_no_journal_is_said() {
     let nowhere = Fieldgate::with_arguments(&["export", "--journal", "nowhere.db"]);
     let nowhere = ended(nowhere.start());

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::ended;
-use crate::support::Fieldgate;
+use crate::support::{Fieldgate, Terminal};
 
 fn fieldgate(arguments: &[&str]) -> Fieldgate {
     Fieldgate::with_arguments(arguments)
@@ -101,6 +101,22 @@ fn init_writes_nothing_that_would_not_be_read() {
         "{error}"
     );
     assert_eq!(std::fs::read_dir(process.folder()).unwrap().count(), 0);
+}
+
+#[test]
+fn init_asks_again_for_what_cannot_be() {
+    let mut terminal = Terminal::start((100, 40), &["init"]);
+    terminal.wait_for("Serial port, or simulator [");
+    terminal.type_keys("simulator\r");
+    terminal.wait_for("MQTT broker, or none [mqtt://localhost:1883]:");
+    terminal.type_keys("http://broker\r");
+    terminal.wait_for("allowed: mqtt://HOST");
+    terminal.type_keys("mqtt://broker\r");
+    terminal.wait_for("InfluxDB server, or none [http://localhost:8086]:");
+    terminal.type_keys("none\r");
+    assert_eq!(terminal.wait_exit(), 0);
+    let text = std::fs::read_to_string(terminal.folder().join("config.toml")).unwrap();
+    assert!(text.contains("broker_url = \"mqtt://broker\""), "{text}");
 }
 
 #[test]
