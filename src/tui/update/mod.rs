@@ -1,6 +1,7 @@
 //! How the state changes: by what was seen, by the time, and by what the operator does.
 
 mod command;
+mod movement;
 mod pointer;
 
 #[cfg(test)]
@@ -14,8 +15,7 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Choice, Direction, Effect};
 use super::keymap;
 use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
-use super::views::Areas;
-use crate::monitor::{HistoryPoint, HistoryQuery, LinkId, LogLevel, Recording};
+use crate::monitor::{HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
 /// How long the screen says what an action did.
@@ -29,14 +29,6 @@ const TREND_POINTS: usize = 40;
 
 /// Metrics whose past is asked for; reading it takes the journal's time.
 const MAX_TRENDS: usize = 64;
-
-const LEVELS: [LogLevel; 5] = [
-    LogLevel::Error,
-    LogLevel::Warn,
-    LogLevel::Info,
-    LogLevel::Debug,
-    LogLevel::Trace,
-];
 
 /// What a history was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,7 +232,7 @@ impl App {
 
     fn change_span(&mut self, action: Action) -> Vec<Effect> {
         self.charts.change_span(action == Action::Longer);
-        let span = super::widgets::duration(self.charts.span());
+        let span = super::widgets::span(self.charts.span());
         self.say(format!("The charts show the last {span}."));
         self.ask_charts()
     }
@@ -315,129 +307,6 @@ impl App {
             Page::Charts => {}
             Page::Traffic | Page::Log | Page::Delivery => edit(&mut self.list().filter),
         }
-    }
-
-    /// The list of the page; the pages without one share that of the deliveries.
-    fn list(&mut self) -> &mut super::state::ListView {
-        match self.page {
-            Page::Traffic => &mut self.traffic,
-            Page::Log => &mut self.log,
-            _ => &mut self.delivery,
-        }
-    }
-
-    /// The numbers of the entries that the page shows.
-    fn numbers(&self) -> Vec<u64> {
-        match self.page {
-            Page::Traffic => self
-                .traffic_lines()
-                .iter()
-                .map(|line| line.number)
-                .collect(),
-            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
-            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
-            Page::Overview | Page::Charts => Vec::new(),
-        }
-    }
-
-    fn go(&mut self, direction: Direction) {
-        if let Some(Overlay::Help { scroll }) = &mut self.overlay {
-            *scroll = match direction {
-                Direction::Up => scroll.saturating_sub(1),
-                _ => *scroll + 1,
-            };
-            return;
-        }
-        let is_sideways = matches!(direction, Direction::Left | Direction::Right);
-        match self.page {
-            Page::Overview => self.go_overview(direction),
-            Page::Charts => self.go_charts(direction),
-            Page::Traffic if is_sideways => {
-                self.kinds = self.kinds.turned(direction == Direction::Right);
-                self.traffic.follow();
-                self.say(format!("Shown: {}.", self.kinds.word()));
-            }
-            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
-            Page::Traffic | Page::Log | Page::Delivery => {
-                let height = Areas::of(self).rows();
-                let numbers = self.numbers();
-                self.list().go(direction, &numbers, height);
-            }
-        }
-    }
-
-    fn change_level(&mut self, less_grave: bool) {
-        let at = self.level as usize;
-        let to = if less_grave {
-            (at + 1).min(LEVELS.len() - 1)
-        } else {
-            at.saturating_sub(1)
-        };
-        self.level = LEVELS[to];
-        self.log.follow();
-        self.say(format!("Shown: {}.", super::views::levels(self.level)));
-    }
-
-    fn go_charts(&mut self, direction: Direction) {
-        let charts = &mut self.charts;
-        match direction {
-            Direction::Left => charts.move_cursor(true, self.now),
-            Direction::Right => charts.move_cursor(false, self.now),
-            Direction::First => {
-                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.span())));
-            }
-            Direction::Last => charts.cursor = None,
-            Direction::Up | Direction::PageUp => {
-                charts.first_panel = charts.first_panel.saturating_sub(1);
-            }
-            Direction::Down | Direction::PageDown => charts.first_panel += 1,
-        }
-        let panels = super::views::panel_count(self);
-        self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
-    }
-
-    fn go_overview(&mut self, direction: Direction) {
-        if let Focus::Link(link) = self.focus {
-            let at = link as usize;
-            self.focus = match direction {
-                Direction::Left => Focus::Link(LinkId::ALL[at.saturating_sub(1)]),
-                Direction::Right => Focus::Link(LinkId::ALL[(at + 1).min(2)]),
-                Direction::Down | Direction::PageDown | Direction::Last => Focus::Table,
-                _ => self.focus,
-            };
-            return;
-        }
-        let rows = self.rows();
-        let at = self.selected_row(&rows);
-        let height = Areas::of(self).rows();
-        let page = height.saturating_sub(1).max(1);
-        let last = rows.len().saturating_sub(1);
-        let to = match (direction, at) {
-            (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
-            (Direction::Left, _) | (Direction::Up, None | Some(0)) => {
-                return self.focus = Focus::Link(LinkId::Source);
-            }
-            (_, None) => return,
-            (Direction::Up, Some(at)) => at - 1,
-            (Direction::Down, Some(at)) => at + 1,
-            (Direction::PageUp, Some(at)) => at.saturating_sub(page),
-            (Direction::PageDown, Some(at)) => at + page,
-            (Direction::First, _) => 0,
-            (Direction::Last, _) => last,
-        };
-        self.select_row(to.min(last));
-    }
-
-    fn select_row(&mut self, to: usize) {
-        let height = Areas::of(self).rows().max(1);
-        let rows = self.rows();
-        let Some(row) = rows.get(to) else {
-            return;
-        };
-        let key = (row.node.clone(), row.metric.clone());
-        self.table.top = self.table.top.clamp((to + 1).saturating_sub(height), to);
-        self.table.selected = Some(key);
-        self.focus = Focus::Table;
     }
 
     fn ask_charts(&mut self) -> Vec<Effect> {

@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{
 };
 
 use super::*;
-use crate::monitor::{Command, Sight};
+use crate::monitor::{Command, LinkId, LogLevel, Sight};
 use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
