@@ -15,7 +15,7 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Size;
 
 use super::action::Effect;
-use super::state::{App, Guide, MetricKey, Observation, Page};
+use super::state::{App, Guide, MetricKey, Observation};
 use super::terminal::{self, TerminalGuard};
 use super::theme::Theme;
 use super::update::Purpose;
@@ -231,23 +231,24 @@ impl Runner<'_> {
             }
         }
         let observed = &self.app.observed;
-        // A page that is not shown reads what it missed once it is.
-        let of = |page: Page| self.app.page == page && self.app.frozen.is_none();
+        // A frozen display reads what it missed once it goes on. All pages are read, so that each
+        // has what there was when it was frozen.
+        let is_read = self.app.frozen.is_none();
         let observer = &self.observer;
         let observation = Observation {
             sight: observer.sight(),
             snapshot: observer.snapshot(),
-            traffic: if of(Page::Traffic) {
+            traffic: if is_read {
                 observer.traffic_since(observed.traffic.next())
             } else {
                 Vec::new()
             },
-            deliveries: if of(Page::Delivery) {
+            deliveries: if is_read {
                 observer.deliveries_since(observed.deliveries.next())
             } else {
                 Vec::new()
             },
-            log: if of(Page::Log) {
+            log: if is_read {
                 observer.log_since(observed.log.next())
             } else {
                 Vec::new()
@@ -299,8 +300,13 @@ impl Runner<'_> {
 
     /// Stops all that the shell started with this process, as Ctrl+Z does elsewhere.
     fn suspend(&mut self) -> io::Result<()> {
+        let consequence = if self.app.is_local() {
+            "nothing is received until fg brings it back"
+        } else {
+            "the gateway elsewhere goes on; fg brings this back"
+        };
         terminal::lend(|| {
-            println!("fieldgate is suspended: nothing is received until fg brings it back.");
+            println!("fieldgate is suspended: {consequence}.");
             let own_group = Pid::from_raw(0);
             if let Err(error) = kill(own_group, Signal::SIGTSTP) {
                 tracing::warn!(error = %error, "Cannot suspend.");

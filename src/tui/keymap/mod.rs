@@ -8,7 +8,7 @@ use super::action::Action;
 use super::state::Page;
 use tables::{
     CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
-    WHICH_LINK,
+    WHICH_LINK, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -17,6 +17,7 @@ pub(crate) enum Context {
     Page(Page),
     Filter,
     WhichLink,
+    WhichSink,
     Confirm,
     Detail,
     Help,
@@ -81,6 +82,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Page(Page::Delivery) => DELIVERY,
         Context::Filter => FILTER,
         Context::WhichLink => WHICH_LINK,
+        Context::WhichSink => WHICH_SINK,
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
         Context::Help => HELP,
@@ -114,7 +116,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 10] = [
+    const CONTEXTS: [Context; 11] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
@@ -122,6 +124,7 @@ mod tests {
         Context::Page(Page::Delivery),
         Context::Filter,
         Context::WhichLink,
+        Context::WhichSink,
         Context::Confirm,
         Context::Detail,
         Context::Help,

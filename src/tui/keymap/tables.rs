@@ -48,13 +48,13 @@ pub(super) static EVERYWHERE: &[Binding] = &[
         &[control('c')],
         Action::Interrupt,
         "",
-        "stop the gateway without a question; again: at once",
+        "stop without a question; again: at once",
     ),
     bind(
         &[control('z')],
         Action::Suspend,
         "",
-        "suspend the gateway; fg brings it back",
+        "suspend this program; fg brings it back",
     ),
     bind(&[control('l')], Action::Repaint, "", "draw the screen anew"),
 ];
@@ -97,14 +97,14 @@ pub(super) static PAGES: &[Binding] = &[
         &[char('q')],
         Action::Quit,
         "quit",
-        "stop the gateway; again: at once",
+        "stop; again: at once. A gateway elsewhere goes on",
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
     bind(
         &[char(' ')],
         Action::Freeze,
         "freeze",
-        "freeze the display, or go on; the gateway goes on",
+        "freeze the display, not the gateway; again: go on",
     ),
     bind(
         &[char('f')],
@@ -267,13 +267,13 @@ pub(super) static TRAFFIC: &[Binding] = &[
         &[key(KeyCode::Left)],
         Action::Move(Direction::Left),
         "",
-        "show the kind before: all, accepted, text, rejected",
+        "the kind before: all, accepted, text, rejected",
     ),
     bind(
         &[key(KeyCode::Right), char('l')],
         Action::Move(Direction::Right),
         "kind",
-        "show the next kind: all, accepted, text, rejected",
+        "the next kind: all, accepted, text, rejected",
     ),
 ];
 
@@ -356,6 +356,29 @@ pub(super) static WHICH_LINK: &[Binding] = &[
     bind(&[ESCAPE], Action::Back, "none", "none of them"),
 ];
 
+/// The source has nothing to flush.
+pub(super) static WHICH_SINK: &[Binding] = &[
+    bind(
+        &[char('m')],
+        Action::Choose(Choice::Link(LinkId::Mqtt)),
+        "MQTT",
+        "the MQTT broker",
+    ),
+    bind(
+        &[char('i')],
+        Action::Choose(Choice::Link(LinkId::Influxdb)),
+        "InfluxDB",
+        "InfluxDB",
+    ),
+    bind(
+        &[char('a')],
+        Action::Choose(Choice::All),
+        "all",
+        "all of them",
+    ),
+    bind(&[ESCAPE], Action::Back, "none", "none of them"),
+];
+
 pub(super) static CONFIRM: &[Binding] = &[
     bind(&[char('y')], Action::Confirm(true), "yes", "yes"),
     bind(&[char('n'), ESCAPE], Action::Confirm(false), "no", "no"),
@@ -389,5 +412,17 @@ pub(super) static HELP: &[Binding] = &[
         Action::Move(Direction::Down),
         "scroll",
         "down",
+    ),
+    bind(
+        &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
+        Action::Move(Direction::First),
+        "",
+        "to the first key",
+    ),
+    bind(
+        &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
+        Action::Move(Direction::Last),
+        "",
+        "to the last key",
     ),
 ];

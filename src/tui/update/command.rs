@@ -36,9 +36,9 @@ impl App {
         let mut commands = Vec::new();
         let mut said = Vec::new();
         for id in links {
-            let state = self.snapshot().and_then(|snapshot| snapshot.link(id));
+            let state = self.live().and_then(|snapshot| snapshot.link(id));
             let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
-            let outcome = order(verb, id, &state, self.snapshot());
+            let outcome = order(verb, id, &state, self.live());
             match outcome {
                 Ok((command, text)) => {
                     commands.push(command);
@@ -89,7 +89,7 @@ impl App {
     }
 
     pub(super) fn record(&mut self) -> Vec<Effect> {
-        let recording = self.snapshot().map(|snapshot| &snapshot.recording);
+        let recording = self.live().map(|snapshot| &snapshot.recording);
         let is_on = matches!(recording, Some(Recording::On { .. }));
         // What became of it is said when the gateway says so: it knows the file.
         self.say(if is_on {
@@ -113,7 +113,7 @@ impl App {
         let is_stopping = self
             .snapshot()
             .is_some_and(|snapshot| snapshot.ends_by.is_some());
-        let worry = self.snapshot().and_then(worry);
+        let worry = self.live().and_then(worry);
         match worry {
             Some(question) if !without_question && !is_stopping => {
                 let commands = vec![Command::Quit];

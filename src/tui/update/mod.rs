@@ -7,6 +7,7 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
@@ -30,6 +31,9 @@ const TREND_POINTS: usize = 40;
 /// Metrics whose past is asked for; reading it takes the journal's time.
 const MAX_TRENDS: usize = 64;
 
+/// Clocks of two machines that differ by less are set by their freshest snapshot.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
 /// What a history was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -41,26 +45,61 @@ impl App {
     /// Takes in what was seen of the gateway.
     pub(crate) fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Effect> {
         self.clock = now;
-        if self.frozen.is_some() {
-            return Vec::new();
-        }
-        // The time of the gateway counts, which need not be that of this machine.
-        self.now = match &observation.snapshot {
-            Some(snapshot) if observation.sight == crate::monitor::Sight::Local => {
-                now.max(snapshot.taken)
-            }
-            _ => now,
-        };
-        let mut newcomers = Vec::new();
-        if self.observed.take(observation, &mut newcomers) {
-            self.is_changed = true;
-        }
+        self.learn(&observation);
         self.announce_recording();
+        let mut newcomers = Vec::new();
+        if self.frozen.is_none() {
+            self.now = self.gateway_time();
+            if self.observed.take(observation, self.now, &mut newcomers) {
+                self.is_changed = true;
+            }
+        }
         let mut effects = self.ask_trends(newcomers);
         if self.page == Page::Charts {
             effects.extend(self.ask_charts());
         }
         effects
+    }
+
+    /// What is to be known even while the display is frozen.
+    fn learn(&mut self, observation: &Observation) {
+        if self.observed.sight != observation.sight {
+            self.observed.sight = observation.sight.clone();
+            self.is_changed = true;
+        }
+        let Some(snapshot) = &observation.snapshot else {
+            return;
+        };
+        let is_new = self
+            .live
+            .as_ref()
+            .is_none_or(|before| before.taken != snapshot.taken);
+        if is_new {
+            self.learn_time(snapshot.taken);
+        }
+        // The end must not pass unseen.
+        if snapshot.ends_by.is_some() {
+            self.frozen = None;
+        }
+        self.live = Some(Arc::clone(snapshot));
+    }
+
+    /// The time of the gateway counts, which need not be that of this machine. A snapshot is seen
+    /// some time after it was taken, so the freshest one tells best how far the clocks differ.
+    fn learn_time(&mut self, taken: Timestamp) {
+        if self.is_local() {
+            return;
+        }
+        let ahead = taken.0 - self.clock.0;
+        self.ahead = Some(match self.ahead {
+            Some(known) if (ahead - known).abs() <= nanos(CLOCK_TOLERANCE) => known.max(ahead),
+            // One of the clocks was set.
+            _ => ahead,
+        });
+    }
+
+    fn gateway_time(&self) -> Timestamp {
+        Timestamp(self.clock.0 + self.ahead.unwrap_or(0))
     }
 
     /// Lets time pass: ages, countdowns and notices change once a second.
@@ -71,7 +110,7 @@ impl App {
         }
         self.clock = now;
         if self.frozen.is_none() {
-            self.now = now;
+            self.now = self.gateway_time();
         }
         if self
             .notice
@@ -197,7 +236,7 @@ impl App {
 
     fn freeze(&mut self) {
         if self.frozen.take().is_some() {
-            self.now = self.clock;
+            self.now = self.gateway_time();
             self.say("The display goes on.");
         } else {
             self.frozen = Some(self.clock);
@@ -310,9 +349,6 @@ impl App {
     }
 
     fn ask_charts(&mut self) -> Vec<Effect> {
-        if self.frozen.is_some() {
-            return Vec::new();
-        }
         let charted = self.charted();
         let due = self.charts.due(&charted, self.now);
         due.into_iter()
@@ -336,7 +372,7 @@ impl App {
 
     /// Says what became of a recording when that changed.
     fn announce_recording(&mut self) {
-        let Some(recording) = self.snapshot().map(|snapshot| snapshot.recording.clone()) else {
+        let Some(recording) = self.live().map(|snapshot| snapshot.recording.clone()) else {
             return;
         };
         let before = std::mem::replace(&mut self.recording_seen, recording.clone());

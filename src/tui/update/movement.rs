@@ -39,11 +39,15 @@ impl App {
     }
 
     pub(super) fn go(&mut self, direction: Direction) {
+        let last = views::last_scroll_of_help(self);
         if let Some(Overlay::Help { scroll }) = &mut self.overlay {
-            *scroll = match direction {
+            let to = match direction {
                 Direction::Up => scroll.saturating_sub(1),
+                Direction::PageUp | Direction::First => 0,
+                Direction::PageDown | Direction::Last => last,
                 _ => *scroll + 1,
             };
+            *scroll = to.min(last);
             return;
         }
         let is_sideways = matches!(direction, Direction::Left | Direction::Right);

@@ -93,6 +93,7 @@ fn what_lies_over_a_page() {
     assert_frames("frozen", |width, height| {
         let mut app = app(width, height, [testing::healthy()]);
         app.apply(Action::Freeze);
+        app.notice = None;
         app.tick(testing::NOW.plus_millis(65_000));
         app
     });
@@ -173,6 +174,19 @@ fn a_small_terminal_is_told_what_is_needed() {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("tiny_30x5", text(&app));
     });
+}
+
+#[test]
+fn a_small_terminal_asks_what_keys_ask_elsewhere() {
+    let mut app = app(30, 5, [testing::broker_away()]);
+    app.apply(Action::Quit);
+    let asked = text(&app);
+    assert!(asked.contains("1,234,567 waiting for MQTT"), "{asked}");
+    assert!(asked.contains("y yes, n no"), "{asked}");
+    app.apply(Action::Confirm(false));
+    app.apply(Action::Hold);
+    let asked = text(&app);
+    assert!(asked.contains("Hold or release which?"), "{asked}");
 }
 
 /// Whatever has a colour has a word or a glyph too: without colours, nothing is lost.
