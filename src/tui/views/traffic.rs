@@ -59,7 +59,7 @@ fn heading(app: &App) -> String {
     });
     let recording = match app.snapshot().map(|snapshot| &snapshot.recording) {
         Some(Recording::On { path, bytes: size }) => {
-            format!("  ● {} to {path}", bytes(*size))
+            format!("  ● recording {} to {path}", bytes(*size))
         }
         _ => String::new(),
     };

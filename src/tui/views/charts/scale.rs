@@ -125,10 +125,8 @@ pub(super) fn time_ticks((from, to): (i64, i64), most: u16) -> Vec<i64> {
         .find(|step| (to - from) / step <= most)
         .unwrap_or(24 * 60 * MINUTE);
     let first = from.div_euclid(step) + 1;
-    (first..)
-        .map(|index| index * step)
-        .take_while(|tick| *tick <= to)
-        .collect()
+    let last = to.div_euclid(step);
+    (first..=last).map(|index| index * step).collect()
 }
 
 #[cfg(test)]
