@@ -146,10 +146,7 @@ impl<F: Front> Session<F> {
         while let Ok(answer) = self.answers.1.try_recv() {
             match answer {
                 Answer::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
-                Answer::Command(command, error) => {
-                    let name = format!("{command:?}");
-                    self.app.complain(format!("{name} failed: {error}"));
-                }
+                Answer::Command(command, error) => self.app.refuse(command, &error),
             }
         }
         let observation = self.observation();

@@ -86,6 +86,8 @@ pub(crate) enum Overlay {
     Confirm {
         question: String,
         commands: Vec<Command>,
+        /// What yes does, in words.
+        done: String,
     },
     Detail(Detail),
     Help {

@@ -16,7 +16,7 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Choice, Direction, Effect};
 use super::keymap;
 use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
-use crate::monitor::{HistoryPoint, HistoryQuery, Recording};
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
 /// How long the screen says what an action did.
@@ -136,6 +136,11 @@ impl App {
             (Purpose::Trend, Err(_)) => {}
         }
         self.is_changed = true;
+    }
+
+    /// A command was not taken.
+    pub(crate) fn refuse(&mut self, command: Command, error: &str) {
+        self.complain(format!("Cannot {}: {error}", command::attempt(command)));
     }
 
     /// Says what an action did.

@@ -124,6 +124,9 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
     assert!(question.contains("pi:8080"), "{question}");
     let hold = Effect::Command(Command::Hold(LinkId::Mqtt));
     assert_eq!(press(&mut app, "y"), [hold]);
+    assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
+    app.refuse(Command::Hold(LinkId::Mqtt), "no answer for 5s");
+    assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
 }
 

@@ -152,6 +152,7 @@ fn no_terminal_is_too_small_to_be_drawn_on() {
     with_overlays.overlay = Some(crate::tui::state::Overlay::Confirm {
         question: "sure? ".repeat(99),
         commands: vec![Command::Quit],
+        done: String::new(),
     });
     apps.push(with_overlays);
     let sizes = (1..=30).flat_map(|height| (1..=100).step_by(3).map(move |width| (width, height)));
