@@ -110,10 +110,9 @@ impl Pipeline {
 
     /// Waits for the end of the source, or ends it when told to stop.
     async fn end_source(&mut self) -> Option<SourceError> {
-        let stopped = self.stop.wait_for(|stop| *stop > Stop::No);
         let result = tokio::select! {
             result = &mut self.source => result,
-            _ = stopped => {
+            () = stop_asked(&mut self.stop) => {
                 self.end_of_source.cancel();
                 (&mut self.source).await
             }
@@ -122,8 +121,7 @@ impl Pipeline {
             Ok(Ok(End::InputEnded)) => {
                 tracing::info!("The input ended; delivering what there is.");
                 if self.outlives_input {
-                    // The channel closes with the handle, which lives longer.
-                    let _told = self.stop.wait_for(|stop| *stop > Stop::No).await;
+                    stop_asked(&mut self.stop).await;
                 }
                 None
             }
@@ -156,12 +154,9 @@ impl Pipeline {
         });
         let mut stop = self.stop.clone();
         let patience = async {
-            // A closed channel cannot happen while the handle lives; it would mean to stop.
-            let asked = stop
-                .wait_for(|stop| *stop > Stop::No)
-                .await
-                .map(|stop| *stop);
-            if matches!(asked, Ok(Stop::Drain)) {
+            stop_asked(&mut stop).await;
+            let is_patient = *stop.borrow() == Stop::Drain;
+            if is_patient {
                 let now = stop.wait_for(|stop| *stop == Stop::Now);
                 let _elapsed = tokio::time::timeout(self.shutdown_timeout, now).await;
             }
@@ -176,6 +171,13 @@ impl Pipeline {
             tracing::error!(error = %error, "The sinks could not be waited for.");
         }
     }
+}
+
+/// Waits until a stop is asked for. Nothing of what was seen is handed out: as long as a guard of it
+/// lived, whoever tells to stop further would wait.
+async fn stop_asked(stop: &mut watch::Receiver<Stop>) {
+    // A closed channel cannot happen while the handle lives; it would mean to stop.
+    let _seen = stop.wait_for(|stop| *stop > Stop::No).await;
 }
 
 /// Resolves when a stage has panicked.

@@ -12,6 +12,9 @@ mod ingest;
 mod recorder;
 mod sinks;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -5,17 +5,25 @@ use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::style::ResetColor;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
-use ratatui::layout::Rect;
+use ratatui::layout::{Rect, Size};
+
+use super::runner::Front;
+use super::state::App;
+use super::views;
+use crate::telemetry::Timestamp;
 
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";
@@ -27,52 +35,94 @@ const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 /// Whether the terminal is taken.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// One frame is written in one piece.
-pub(super) type Screen = Terminal<CrosstermBackend<BufWriter<Stdout>>>;
-
-/// Gives the terminal back when it is dropped.
-pub(super) struct TerminalGuard(());
-
-impl TerminalGuard {
-    /// Takes the terminal. From before that on, a panic gives it back.
-    pub(super) fn take() -> io::Result<Self> {
-        install_panic_hook();
-        let guard = Self(());
-        take_over()?;
-        Ok(guard)
-    }
+/// The terminal of this process, taken until this is dropped.
+pub(super) struct Taken {
+    /// One frame is written in one piece.
+    screen: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    _guard: Guard,
 }
 
-impl Drop for TerminalGuard {
+/// Gives the terminal back when it is dropped.
+struct Guard;
+
+impl Drop for Guard {
     fn drop(&mut self) {
         give_back();
     }
 }
 
-/// A screen on the terminal.
-pub(super) fn screen() -> io::Result<Screen> {
-    Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(
-        1 << 16,
-        io::stdout(),
-    )))
+impl Taken {
+    /// Takes the terminal. From before that on, a panic gives it back.
+    pub(super) fn take() -> io::Result<Self> {
+        install_panic_hook();
+        let guard = Guard;
+        take_over()?;
+        let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        Ok(Self {
+            screen: Terminal::new(CrosstermBackend::new(stdout))?,
+            _guard: guard,
+        })
+    }
+
+    pub(super) fn size(&self) -> io::Result<Size> {
+        self.screen.size()
+    }
 }
 
-/// Has the next frame drawn in full. `Terminal::clear` would ask the terminal where its cursor is and
-/// wait for an answer, which not every terminal gives.
-pub(super) fn repaint(screen: &mut Screen) -> io::Result<()> {
-    let size = screen.size()?;
-    screen.resize(Rect::new(0, 0, size.width, size.height))
-}
+impl Front for Taken {
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 
-/// Gives the terminal back for a while.
-pub(super) fn lend(meanwhile: impl FnOnce()) -> io::Result<()> {
-    give_back();
-    meanwhile();
-    take_over()
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn event(&mut self, within: Duration) -> io::Result<Option<Event>> {
+        if !event::poll(within)? {
+            return Ok(None);
+        }
+        let event = event::read()?;
+        if matches!(event, Event::Resize(..)) {
+            self.screen.autoresize()?;
+        }
+        Ok(Some(event))
+    }
+
+    fn draw(&mut self, app: &App) -> io::Result<()> {
+        self.screen.draw(|frame| views::draw(frame, app))?;
+        Ok(())
+    }
+
+    /// `Terminal::clear` would ask the terminal where its cursor is and wait for an answer, which not
+    /// every terminal gives.
+    fn repaint(&mut self) -> io::Result<()> {
+        let size = self.screen.size()?;
+        self.screen.resize(Rect::new(0, 0, size.width, size.height))
+    }
+
+    fn retake(&mut self) -> io::Result<()> {
+        take_over()?;
+        self.repaint()
+    }
+
+    /// Stops all that the shell started with this process, as Ctrl+Z does elsewhere.
+    fn suspend(&mut self, words: &str) -> io::Result<()> {
+        give_back();
+        println!("{words}");
+        let own_group = Pid::from_raw(0);
+        if let Err(error) = kill(own_group, Signal::SIGTSTP) {
+            tracing::warn!(error = %error, "Cannot suspend.");
+        }
+        // The signal may reach another thread first; this one must not take the terminal before the
+        // process stands still.
+        thread::sleep(Duration::from_millis(100));
+        self.retake()
+    }
 }
 
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.
-pub(super) fn take_over() -> io::Result<()> {
+fn take_over() -> io::Result<()> {
     IS_TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     let mut stdout = io::stdout();

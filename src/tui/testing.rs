@@ -347,16 +347,21 @@ pub(super) fn app(width: u16, height: u16, seen: impl IntoIterator<Item = Snapsh
 /// The same on another page, its charts filled.
 pub(super) fn on_page(mut app: App, page: Page) -> App {
     app.show(page);
-    let wave = |index: i64| HistoryPoint {
-        time: ago(300 - index * 3),
-        min: 20.0 + (index as f64 / 8.0).sin() * 5.0,
-        mean: 20.5 + (index as f64 / 8.0).sin() * 5.0,
-        max: 21.0 + (index as f64 / 8.0).sin() * 5.0,
-        count: 1,
+    let wave = |line: usize, index: i64| {
+        let mean = 20.5 + (index as f64 / 8.0 + line as f64).sin() * 5.0;
+        HistoryPoint {
+            time: ago(300 - index * 3),
+            min: mean - 0.5,
+            mean,
+            max: mean + 0.5,
+            count: 1,
+        }
     };
-    for key in app.charted() {
+    for (line, key) in app.charted().into_iter().enumerate() {
         // A node that was silent for a while leaves a gap.
-        let points = (0..100).filter(|index| !(40..55).contains(index)).map(wave);
+        let points = (0..100)
+            .filter(|index| !(40..55).contains(index))
+            .map(|index| wave(line, index));
         app.answer(Purpose::Chart, &key, Ok(points.collect()));
     }
     app

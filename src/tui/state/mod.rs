@@ -5,6 +5,9 @@ mod charts;
 mod list;
 mod observed;
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use ratatui::layout::Size;
 
 pub(crate) use charts::{Charts, nanos};
@@ -15,8 +18,8 @@ use super::keymap::Context;
 use super::theme::Theme;
 use super::widgets::escape;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Numbered, Sight, Snapshot,
-    TrafficEntry, TrafficKind,
+    Command, DeliveryEntry, DeliveryOutcome, LatestValue, LinkId, LogEntry, LogLevel, Numbered,
+    Sight, Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -83,6 +86,8 @@ pub(crate) enum Overlay {
     Confirm {
         question: String,
         commands: Vec<Command>,
+        /// What yes does, in words.
+        done: String,
     },
     Detail(Detail),
     Help {
@@ -174,7 +179,12 @@ pub(crate) struct App {
     pub(crate) frozen: Option<Timestamp>,
     /// The time, though the display be frozen.
     pub(crate) clock: Timestamp,
+    /// How far the clock of a gateway elsewhere is ahead of this machine's, in nanoseconds.
+    pub(super) ahead: Option<i64>,
     pub(crate) observed: Observed,
+    /// The newest snapshot, though the display be frozen: what is asked of the gateway is asked of
+    /// it as it is.
+    pub(super) live: Option<Arc<Snapshot>>,
     pub(crate) page: Page,
     pub(crate) overlay: Option<Overlay>,
     pub(crate) notice: Option<Notice>,
@@ -208,7 +218,9 @@ impl App {
             now,
             frozen: None,
             clock: now,
+            ahead: None,
             observed: Observed::default(),
+            live: None,
             page: Page::Overview,
             overlay: None,
             notice: None,
@@ -230,6 +242,7 @@ impl App {
         match &self.overlay {
             None => Context::Page(self.page),
             Some(Overlay::Filter) => Context::Filter,
+            Some(Overlay::WhichLink(Verb::Flush)) => Context::WhichSink,
             Some(Overlay::WhichLink(_)) => Context::WhichLink,
             Some(Overlay::Confirm { .. }) => Context::Confirm,
             Some(Overlay::Detail(_)) => Context::Detail,
@@ -241,6 +254,11 @@ impl App {
         self.observed.snapshot.as_deref()
     }
 
+    /// The gateway as it is, whatever is shown.
+    pub(crate) fn live(&self) -> Option<&Snapshot> {
+        self.live.as_deref()
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.observed.sight == Sight::Local
     }
@@ -249,7 +267,7 @@ impl App {
     pub(crate) fn rows(&self) -> Vec<&LatestValue> {
         let filter = self.table.filter.to_lowercase();
         let latest = self.snapshot().map_or(&[][..], |snapshot| &snapshot.latest);
-        latest
+        let mut rows: Vec<&LatestValue> = latest
             .iter()
             .filter(|value| {
                 filter.is_empty()
@@ -257,7 +275,11 @@ impl App {
                         .to_lowercase()
                         .contains(&filter)
             })
-            .collect()
+            .collect();
+        rows.sort_by(|one, other| {
+            natural_order(&one.node, &other.node).then_with(|| one.metric.cmp(&other.metric))
+        });
+        rows
     }
 
     /// Which of [`rows`](Self::rows) is chosen: the first one unless another was.
@@ -302,6 +324,7 @@ impl App {
             filter.is_empty()
                 || entry.what.to_lowercase().contains(&filter)
                 || entry.sink.name().contains(&filter)
+                || reason(&entry.outcome).to_lowercase().contains(&filter)
         };
         self.observed.deliveries.iter().filter(is_shown).collect()
     }
@@ -332,6 +355,30 @@ impl App {
             }
         }
         lines
+    }
+}
+
+/// Names in the order in which people count: `node2` before `node10`.
+fn natural_order(one: &Name, other: &Name) -> Ordering {
+    let (one_text, one_number) = split_number(one.as_str());
+    let (other_text, other_number) = split_number(other.as_str());
+    one_text
+        .cmp(other_text)
+        .then(one_number.cmp(&other_number))
+        .then_with(|| one.cmp(other))
+}
+
+/// A name and the number at its end.
+fn split_number(name: &str) -> (&str, Option<u64>) {
+    let text = name.trim_end_matches(|character: char| character.is_ascii_digit());
+    (text, name[text.len()..].parse().ok())
+}
+
+/// Why a delivery did not come to pass; empty when it did.
+fn reason(outcome: &DeliveryOutcome) -> &str {
+    match outcome {
+        DeliveryOutcome::Delivered => "",
+        DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => reason,
     }
 }
 

@@ -138,19 +138,25 @@ impl Observed {
     pub(crate) fn take(
         &mut self,
         observation: Observation,
+        now: Timestamp,
         newcomers: &mut Vec<MetricKey>,
     ) -> bool {
         let mut is_new = self.sight != observation.sight;
         self.sight = observation.sight;
         if let Some(snapshot) = observation.snapshot {
-            is_new |= self.take_snapshot(snapshot, newcomers);
+            is_new |= self.take_snapshot(snapshot, now, newcomers);
         }
         is_new |= self.traffic.extend(observation.traffic);
         is_new |= self.deliveries.extend(observation.deliveries);
         is_new | self.log.extend(observation.log)
     }
 
-    fn take_snapshot(&mut self, snapshot: Arc<Snapshot>, newcomers: &mut Vec<MetricKey>) -> bool {
+    fn take_snapshot(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        now: Timestamp,
+        newcomers: &mut Vec<MetricKey>,
+    ) -> bool {
         let before = self.snapshot.take();
         if before
             .as_ref()
@@ -163,7 +169,7 @@ impl Observed {
                 ..Self::default()
             };
         }
-        self.sample(&snapshot);
+        self.sample(&snapshot, now);
         for latest in &snapshot.latest {
             self.hear(latest, snapshot.started);
             if self.follow_trend(latest) {
@@ -175,18 +181,19 @@ impl Observed {
         is_new
     }
 
-    fn sample(&mut self, snapshot: &Snapshot) {
+    /// A gateway elsewhere sends no snapshot while nothing changes: then its counts stand still.
+    fn sample(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let acknowledged = SinkId::ALL.map(|sink| {
             let backlog = snapshot.journal.sink(sink);
             backlog.map(|backlog| backlog.acknowledged.total)
         });
         self.samples.push_back(Sample {
-            at: snapshot.taken,
+            at: now,
             packets: snapshot.telemetry.packets_processed,
             messages: snapshot.journal.end.total,
             acknowledged,
         });
-        while self.samples.len() > 2 && snapshot.taken.since(self.samples[1].at) >= RATE_WINDOW {
+        while self.samples.len() > 2 && now.since(self.samples[1].at) >= RATE_WINDOW {
             self.samples.pop_front();
         }
     }
@@ -280,19 +287,30 @@ impl Observed {
 
     /// Packets per second.
     pub(crate) fn packet_rate(&self) -> f64 {
-        self.mean(|sample| Some(sample.packets))
+        self.mean(Timestamp::default(), |sample| Some(sample.packets))
     }
 
-    /// Messages per second through a sink's queue.
+    /// Messages per second through a sink's queue. What came before an outage says nothing about
+    /// what goes out now.
     pub(crate) fn flow(&self, sink: SinkId) -> Flow {
+        let snapshot = self.snapshot.as_ref();
+        let link = snapshot.and_then(|snapshot| Some(&snapshot.sink(sink)?.link));
+        let outward = match link {
+            Some(link) if link.state == LinkState::Up => {
+                self.mean(link.since, |sample| sample.acknowledged[sink as usize])
+            }
+            _ => 0.0,
+        };
         Flow {
-            inward: self.mean(|sample| Some(sample.messages)),
-            outward: self.mean(|sample| sample.acknowledged[sink as usize]),
+            inward: self.mean(Timestamp::default(), |sample| Some(sample.messages)),
+            outward,
         }
     }
 
-    fn mean(&self, count: impl Fn(&Sample) -> Option<u64>) -> f64 {
-        let (Some(first), Some(last)) = (self.samples.front(), self.samples.back()) else {
+    /// The mean of what is counted per second, since a time at the earliest.
+    fn mean(&self, since: Timestamp, count: impl Fn(&Sample) -> Option<u64>) -> f64 {
+        let first = self.samples.iter().find(|sample| sample.at >= since);
+        let (Some(first), Some(last)) = (first, self.samples.back()) else {
             return 0.0;
         };
         let (Some(from), Some(to)) = (count(first), count(last)) else {

@@ -36,9 +36,9 @@ impl App {
         let mut commands = Vec::new();
         let mut said = Vec::new();
         for id in links {
-            let state = self.snapshot().and_then(|snapshot| snapshot.link(id));
+            let state = self.live().and_then(|snapshot| snapshot.link(id));
             let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
-            let outcome = order(verb, id, &state, self.snapshot());
+            let outcome = order(verb, id, &state, self.live());
             match outcome {
                 Ok((command, text)) => {
                     commands.push(command);
@@ -61,20 +61,20 @@ impl App {
         if self.is_local() || commands.is_empty() {
             return commands.into_iter().map(Effect::Command).collect();
         }
-        let question = format!(
-            "{} Do that to {}?",
-            self.notice
-                .take()
-                .map(|notice| notice.text)
-                .unwrap_or_default(),
-            self.peer()
-        );
-        self.overlay = Some(Overlay::Confirm { question, commands });
+        let done = self
+            .notice
+            .take()
+            .map_or_else(String::new, |notice| notice.text);
+        self.overlay = Some(Overlay::Confirm {
+            question: format!("{done} Do that to {}?", self.peer()),
+            commands,
+            done,
+        });
         Vec::new()
     }
 
     pub(super) fn confirm(&mut self, yes: bool) -> Vec<Effect> {
-        let Some(Overlay::Confirm { commands, .. }) = self.overlay.take() else {
+        let Some(Overlay::Confirm { commands, done, .. }) = self.overlay.take() else {
             return Vec::new();
         };
         if !yes {
@@ -84,12 +84,12 @@ impl App {
         if commands == [Command::Quit] {
             return self.stop();
         }
-        self.say("Asked.");
+        self.say(done);
         commands.into_iter().map(Effect::Command).collect()
     }
 
     pub(super) fn record(&mut self) -> Vec<Effect> {
-        let recording = self.snapshot().map(|snapshot| &snapshot.recording);
+        let recording = self.live().map(|snapshot| &snapshot.recording);
         let is_on = matches!(recording, Some(Recording::On { .. }));
         // What became of it is said when the gateway says so: it knows the file.
         self.say(if is_on {
@@ -113,11 +113,15 @@ impl App {
         let is_stopping = self
             .snapshot()
             .is_some_and(|snapshot| snapshot.ends_by.is_some());
-        let worry = self.snapshot().and_then(worry);
+        let worry = self.live().and_then(worry);
         match worry {
             Some(question) if !without_question && !is_stopping => {
                 let commands = vec![Command::Quit];
-                self.overlay = Some(Overlay::Confirm { question, commands });
+                self.overlay = Some(Overlay::Confirm {
+                    question,
+                    commands,
+                    done: String::new(),
+                });
                 Vec::new()
             }
             _ => self.stop(),
@@ -137,6 +141,21 @@ impl App {
             crate::monitor::Sight::Connected { peer }
             | crate::monitor::Sight::Lost { peer, .. } => peer.clone(),
         }
+    }
+}
+
+/// What did not come to pass, for people.
+pub(in crate::tui) fn attempt(command: Command) -> String {
+    let link = |verb: &str, link: LinkId| format!("{verb} {}", link_title(link));
+    match command {
+        Command::Flush(None) => "flush".to_owned(),
+        Command::Flush(Some(sink)) => link("flush", sink.link()),
+        Command::Reconnect(id) => link("reconnect", id),
+        Command::Hold(id) => link("hold", id),
+        Command::Release(id) => link("release", id),
+        Command::StartRecording => "begin to record".to_owned(),
+        Command::StopRecording => "end the recording".to_owned(),
+        Command::Quit => "stop the gateway".to_owned(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! How the state changes: by what was seen, by the time, and by what the operator does.
 
 mod command;
+mod movement;
 mod pointer;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
@@ -14,8 +16,7 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Choice, Direction, Effect};
 use super::keymap;
 use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
-use super::views::Areas;
-use crate::monitor::{HistoryPoint, HistoryQuery, LinkId, LogLevel, Recording};
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
 /// How long the screen says what an action did.
@@ -30,13 +31,8 @@ const TREND_POINTS: usize = 40;
 /// Metrics whose past is asked for; reading it takes the journal's time.
 const MAX_TRENDS: usize = 64;
 
-const LEVELS: [LogLevel; 5] = [
-    LogLevel::Error,
-    LogLevel::Warn,
-    LogLevel::Info,
-    LogLevel::Debug,
-    LogLevel::Trace,
-];
+/// Clocks of two machines that differ by less are set by their freshest snapshot.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// What a history was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,26 +45,61 @@ impl App {
     /// Takes in what was seen of the gateway.
     pub(crate) fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Effect> {
         self.clock = now;
-        if self.frozen.is_some() {
-            return Vec::new();
-        }
-        // The time of the gateway counts, which need not be that of this machine.
-        self.now = match &observation.snapshot {
-            Some(snapshot) if observation.sight == crate::monitor::Sight::Local => {
-                now.max(snapshot.taken)
-            }
-            _ => now,
-        };
-        let mut newcomers = Vec::new();
-        if self.observed.take(observation, &mut newcomers) {
-            self.is_changed = true;
-        }
+        self.learn(&observation);
         self.announce_recording();
+        let mut newcomers = Vec::new();
+        if self.frozen.is_none() {
+            self.now = self.gateway_time();
+            if self.observed.take(observation, self.now, &mut newcomers) {
+                self.is_changed = true;
+            }
+        }
         let mut effects = self.ask_trends(newcomers);
         if self.page == Page::Charts {
             effects.extend(self.ask_charts());
         }
         effects
+    }
+
+    /// What is to be known even while the display is frozen.
+    fn learn(&mut self, observation: &Observation) {
+        if self.observed.sight != observation.sight {
+            self.observed.sight = observation.sight.clone();
+            self.is_changed = true;
+        }
+        let Some(snapshot) = &observation.snapshot else {
+            return;
+        };
+        let is_new = self
+            .live
+            .as_ref()
+            .is_none_or(|before| before.taken != snapshot.taken);
+        if is_new {
+            self.learn_time(snapshot.taken);
+        }
+        // The end must not pass unseen.
+        if snapshot.ends_by.is_some() {
+            self.frozen = None;
+        }
+        self.live = Some(Arc::clone(snapshot));
+    }
+
+    /// The time of the gateway counts, which need not be that of this machine. A snapshot is seen
+    /// some time after it was taken, so the freshest one tells best how far the clocks differ.
+    fn learn_time(&mut self, taken: Timestamp) {
+        if self.is_local() {
+            return;
+        }
+        let ahead = taken.0 - self.clock.0;
+        self.ahead = Some(match self.ahead {
+            Some(known) if (ahead - known).abs() <= nanos(CLOCK_TOLERANCE) => known.max(ahead),
+            // One of the clocks was set.
+            _ => ahead,
+        });
+    }
+
+    fn gateway_time(&self) -> Timestamp {
+        Timestamp(self.clock.0 + self.ahead.unwrap_or(0))
     }
 
     /// Lets time pass: ages, countdowns and notices change once a second.
@@ -79,7 +110,7 @@ impl App {
         }
         self.clock = now;
         if self.frozen.is_none() {
-            self.now = now;
+            self.now = self.gateway_time();
         }
         if self
             .notice
@@ -105,6 +136,11 @@ impl App {
             (Purpose::Trend, Err(_)) => {}
         }
         self.is_changed = true;
+    }
+
+    /// A command was not taken.
+    pub(crate) fn refuse(&mut self, command: Command, error: &str) {
+        self.complain(format!("Cannot {}: {error}", command::attempt(command)));
     }
 
     /// Says what an action did.
@@ -205,7 +241,7 @@ impl App {
 
     fn freeze(&mut self) {
         if self.frozen.take().is_some() {
-            self.now = self.clock;
+            self.now = self.gateway_time();
             self.say("The display goes on.");
         } else {
             self.frozen = Some(self.clock);
@@ -240,7 +276,7 @@ impl App {
 
     fn change_span(&mut self, action: Action) -> Vec<Effect> {
         self.charts.change_span(action == Action::Longer);
-        let span = super::widgets::duration(self.charts.span());
+        let span = super::widgets::span(self.charts.span());
         self.say(format!("The charts show the last {span}."));
         self.ask_charts()
     }
@@ -317,133 +353,7 @@ impl App {
         }
     }
 
-    /// The list of the page; the pages without one share that of the deliveries.
-    fn list(&mut self) -> &mut super::state::ListView {
-        match self.page {
-            Page::Traffic => &mut self.traffic,
-            Page::Log => &mut self.log,
-            _ => &mut self.delivery,
-        }
-    }
-
-    /// The numbers of the entries that the page shows.
-    fn numbers(&self) -> Vec<u64> {
-        match self.page {
-            Page::Traffic => self
-                .traffic_lines()
-                .iter()
-                .map(|line| line.number)
-                .collect(),
-            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
-            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
-            Page::Overview | Page::Charts => Vec::new(),
-        }
-    }
-
-    fn go(&mut self, direction: Direction) {
-        if let Some(Overlay::Help { scroll }) = &mut self.overlay {
-            *scroll = match direction {
-                Direction::Up => scroll.saturating_sub(1),
-                _ => *scroll + 1,
-            };
-            return;
-        }
-        let is_sideways = matches!(direction, Direction::Left | Direction::Right);
-        match self.page {
-            Page::Overview => self.go_overview(direction),
-            Page::Charts => self.go_charts(direction),
-            Page::Traffic if is_sideways => {
-                self.kinds = self.kinds.turned(direction == Direction::Right);
-                self.traffic.follow();
-                self.say(format!("Shown: {}.", self.kinds.word()));
-            }
-            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
-            Page::Traffic | Page::Log | Page::Delivery => {
-                let height = Areas::of(self).rows();
-                let numbers = self.numbers();
-                self.list().go(direction, &numbers, height);
-            }
-        }
-    }
-
-    fn change_level(&mut self, less_grave: bool) {
-        let at = self.level as usize;
-        let to = if less_grave {
-            (at + 1).min(LEVELS.len() - 1)
-        } else {
-            at.saturating_sub(1)
-        };
-        self.level = LEVELS[to];
-        self.log.follow();
-        self.say(format!("Shown: {}.", super::views::levels(self.level)));
-    }
-
-    fn go_charts(&mut self, direction: Direction) {
-        let charts = &mut self.charts;
-        match direction {
-            Direction::Left => charts.move_cursor(true, self.now),
-            Direction::Right => charts.move_cursor(false, self.now),
-            Direction::First => {
-                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.span())));
-            }
-            Direction::Last => charts.cursor = None,
-            Direction::Up | Direction::PageUp => {
-                charts.first_panel = charts.first_panel.saturating_sub(1);
-            }
-            Direction::Down | Direction::PageDown => charts.first_panel += 1,
-        }
-        let panels = super::views::panel_count(self);
-        self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
-    }
-
-    fn go_overview(&mut self, direction: Direction) {
-        if let Focus::Link(link) = self.focus {
-            let at = link as usize;
-            self.focus = match direction {
-                Direction::Left => Focus::Link(LinkId::ALL[at.saturating_sub(1)]),
-                Direction::Right => Focus::Link(LinkId::ALL[(at + 1).min(2)]),
-                Direction::Down | Direction::PageDown | Direction::Last => Focus::Table,
-                _ => self.focus,
-            };
-            return;
-        }
-        let rows = self.rows();
-        let at = self.selected_row(&rows);
-        let height = Areas::of(self).rows();
-        let page = height.saturating_sub(1).max(1);
-        let last = rows.len().saturating_sub(1);
-        let to = match (direction, at) {
-            (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
-            (Direction::Left, _) | (Direction::Up, None | Some(0)) => {
-                return self.focus = Focus::Link(LinkId::Source);
-            }
-            (_, None) => return,
-            (Direction::Up, Some(at)) => at - 1,
-            (Direction::Down, Some(at)) => at + 1,
-            (Direction::PageUp, Some(at)) => at.saturating_sub(page),
-            (Direction::PageDown, Some(at)) => at + page,
-            (Direction::First, _) => 0,
-            (Direction::Last, _) => last,
-        };
-        self.select_row(to.min(last));
-    }
-
-    fn select_row(&mut self, to: usize) {
-        let height = Areas::of(self).rows().max(1);
-        let rows = self.rows();
-        let Some(row) = rows.get(to) else {
-            return;
-        };
-        let key = (row.node.clone(), row.metric.clone());
-        self.table.top = self.table.top.clamp((to + 1).saturating_sub(height), to);
-        self.table.selected = Some(key);
-        self.focus = Focus::Table;
-    }
-
     fn ask_charts(&mut self) -> Vec<Effect> {
-        if self.frozen.is_some() {
-            return Vec::new();
-        }
         let charted = self.charted();
         let due = self.charts.due(&charted, self.now);
         due.into_iter()
@@ -467,7 +377,7 @@ impl App {
 
     /// Says what became of a recording when that changed.
     fn announce_recording(&mut self) {
-        let Some(recording) = self.snapshot().map(|snapshot| snapshot.recording.clone()) else {
+        let Some(recording) = self.live().map(|snapshot| snapshot.recording.clone()) else {
             return;
         };
         let before = std::mem::replace(&mut self.recording_seen, recording.clone());

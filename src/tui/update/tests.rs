@@ -5,7 +5,7 @@ use ratatui::crossterm::event::{
 };
 
 use super::*;
-use crate::monitor::{Command, Sight};
+use crate::monitor::{Command, LinkId, LogLevel, Sight};
 use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
@@ -124,6 +124,9 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
     assert!(question.contains("pi:8080"), "{question}");
     let hold = Effect::Command(Command::Hold(LinkId::Mqtt));
     assert_eq!(press(&mut app, "y"), [hold]);
+    assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
+    app.refuse(Command::Hold(LinkId::Mqtt), "no answer for 5s");
+    assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
 }
 
@@ -251,6 +254,12 @@ fn lists_are_filtered_chosen_and_opened() {
     assert_eq!(app.traffic_lines().len(), 1, "text, line ends apart");
     press(&mut app, "5/iiot⏎");
     assert_eq!(app.deliveries().len(), 1);
+    press(&mut app, "⎋/timed out⏎");
+    assert_eq!(
+        app.deliveries().len(),
+        1,
+        "the reason is shown, so it is searched"
+    );
 }
 
 #[test]
@@ -314,4 +323,121 @@ fn a_notice_goes_after_a_while() {
     assert!(app.notice.is_some());
     app.tick(NOW.plus_millis(9_000));
     assert!(app.notice.is_none());
+}
+
+#[test]
+fn what_is_asked_while_the_display_is_frozen_is_asked_of_the_gateway_as_it_is() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, " ");
+    let later = NOW.plus_millis(9_000);
+    app.observe(testing::observation(testing::broker_away()), later);
+    assert!(press(&mut app, "q").is_empty(), "data waits by now");
+    press(&mut app, "n");
+    let mut held = testing::broker_away();
+    held.sinks[0].link.state = crate::monitor::LinkState::Held;
+    held.recording = Recording::On {
+        path: "/tmp/a.raw".to_owned(),
+        bytes: 0,
+    };
+    app.observe(testing::observation(held), later);
+    assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
+    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    assert_eq!(press(&mut app, "hm"), [release]);
+    assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 0);
+
+    app.observe(testing::observation(testing::stopping()), later);
+    assert_eq!(app.frozen, None, "the end must not pass unseen");
+}
+
+#[test]
+fn a_frozen_display_reads_the_history_of_what_it_shows() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, " ");
+    let effects = press(&mut app, "2");
+    let [Effect::History(Purpose::Chart, _, query)] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(NOW.since(query.from), Duration::from_mins(5));
+}
+
+fn connected(snapshot: crate::monitor::Snapshot) -> Observation {
+    Observation {
+        sight: Sight::Connected {
+            peer: "pi:8787".to_owned(),
+        },
+        ..testing::observation(snapshot)
+    }
+}
+
+#[test]
+fn ages_are_told_by_the_clock_of_a_gateway_elsewhere() {
+    for behind in [-3_600_000, -500, 0, 700, 3_600_000] {
+        let mut app = app(80, 24, []);
+        let here = NOW.plus_millis(behind);
+        app.observe(connected(testing::healthy()), here.plus_millis(80));
+        let mut next = testing::healthy();
+        next.taken = NOW.plus_millis(1_000);
+        app.observe(connected(next), here.plus_millis(1_020));
+        app.tick(here.plus_millis(2_000));
+        let late = NOW.plus_millis(2_000).since(app.now);
+        assert_eq!(late, Duration::from_millis(20), "{behind}");
+        let node = "node2".into();
+        assert_eq!(app.observed.freshness(&node, app.now), Freshness::Live);
+    }
+}
+
+#[test]
+fn rates_of_a_gateway_elsewhere_fall_to_nothing_when_it_sends_nothing_new() {
+    let mut app = app(80, 24, []);
+    let [before, now] = testing::draining();
+    let mqtt = crate::monitor::SinkId::Mqtt;
+    app.observe(connected(before), ago(1));
+    app.observe(connected(now.clone()), NOW);
+    assert!(app.observed.flow(mqtt).outward > 1_000.0);
+    for second in 1..=30 {
+        app.observe(connected(now.clone()), NOW.plus_millis(second * 1_000));
+    }
+    assert!(app.observed.flow(mqtt).outward < 1.0);
+}
+
+#[test]
+fn nothing_goes_out_over_a_link_that_is_down() {
+    let [before, mut now] = testing::draining();
+    now.sinks[0].link = testing::link(crate::monitor::LinkState::Held, "mqtt://x", 0);
+    let app = app(80, 24, [before, now]);
+    let flow = app.observed.flow(crate::monitor::SinkId::Mqtt);
+    assert!(flow.outward.abs() < f64::EPSILON, "{flow:?}");
+}
+
+#[test]
+fn nodes_stand_in_the_order_in_which_people_count() {
+    let mut snapshot = testing::healthy();
+    for (latest, node) in snapshot
+        .latest
+        .iter_mut()
+        .zip(["node10", "node9", "b", "a2b"])
+    {
+        latest.node = node.into();
+    }
+    snapshot.latest.truncate(4);
+    let app = app(80, 24, [snapshot]);
+    let nodes: Vec<&str> = app.rows().iter().map(|row| row.node.as_str()).collect();
+    assert_eq!(nodes, ["a2b", "b", "node9", "node10"]);
+}
+
+#[test]
+fn the_help_ends_where_its_keys_end() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, "?");
+    press(&mut app, &"↓".repeat(200));
+    let Some(Overlay::Help { scroll: last }) = app.overlay else {
+        panic!("no help");
+    };
+    assert!(last > 0 && last < 60, "{last}");
+    press(&mut app, "↑");
+    assert_eq!(app.overlay, Some(Overlay::Help { scroll: last - 1 }));
+    press(&mut app, "g");
+    assert_eq!(app.overlay, Some(Overlay::Help { scroll: 0 }));
+    press(&mut app, "G");
+    assert_eq!(app.overlay, Some(Overlay::Help { scroll: last }));
 }

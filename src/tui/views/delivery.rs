@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::layout::Areas;
 use super::log::following;
+use super::overview::short_count;
 use super::{filter_note, link_title, mark_row, put};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
 use crate::tui::state::App;
@@ -16,6 +17,9 @@ use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
 
 /// Cells before what was delivered.
 const WHAT: usize = 50;
+
+/// Cells for the number of the longest bar, and the axis.
+const AXIS: usize = 8;
 
 const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 
@@ -145,7 +149,7 @@ fn histogram(buffer: &mut Buffer, area: Rect, theme: Theme, sink: &SinkSnapshot)
     };
     title.push(Span::styled(facts, theme.style(Role::Dim)));
     put(buffer, area, 0, &Line::from(title));
-    let cells = usize::from(area.width.saturating_sub(3)) / BUCKETS;
+    let cells = usize::from(area.width).saturating_sub(AXIS + 2) / BUCKETS;
     let (cells, rows) = (cells.max(1), area.height.saturating_sub(3));
     let most = buckets.iter().copied().max().unwrap_or(0);
     for row in 0..rows {
@@ -153,10 +157,17 @@ fn histogram(buffer: &mut Buffer, area: Rect, theme: Theme, sink: &SinkSnapshot)
             .iter()
             .map(|count| bar(*count, most, rows, rows - 1 - row, cells))
             .collect();
-        let line = Line::styled(format!(" {line}"), theme.style(Role::Series(0)));
+        let axis = match (row, most) {
+            (0, 1..) => format!("{:>6} ┤", short_count(most)),
+            _ => format!("{:>6} │", ""),
+        };
+        let line = Line::from(vec![
+            Span::styled(axis, theme.style(Role::Dim)),
+            Span::styled(line, theme.style(Role::Series(0))),
+        ]);
         put(buffer, area, row + 1, &line);
     }
-    let axis = format!(" {}", "─".repeat(cells * BUCKETS));
+    let axis = format!("{:>6} ┼{}", 0, "─".repeat(cells * BUCKETS));
     put(
         buffer,
         area,
@@ -191,7 +202,7 @@ fn bar(value: u64, most: u64, rows: u16, row: u16, cells: usize) -> String {
 
 /// The bounds of some buckets, each below the end of its bar.
 fn bounds(cells: usize) -> String {
-    let mut line = String::from(" ");
+    let mut line = " ".repeat(AXIS);
     for (index, bound) in LATENCY_BUCKETS.iter().enumerate() {
         let label = match *bound {
             bound if bound < 1.0 => format!("{}ms", bound * 1_000.0),
@@ -199,7 +210,7 @@ fn bounds(cells: usize) -> String {
             bound if bound < 3600.0 => format!("{}m", bound / 60.0),
             bound => format!("{}h", bound / 3600.0),
         };
-        let end = 1 + (index + 1) * cells;
+        let end = AXIS + (index + 1) * cells;
         // Only whole labels with a space before them.
         if crate::tui::widgets::width(&line) + label.len() < end {
             line = format!("{line:<width$}{label}", width = end - label.len());

@@ -31,8 +31,9 @@ pub(crate) use charts::panel_count;
 pub(crate) use layout::Areas;
 use log::level_word;
 pub(crate) use log::levels;
+pub(crate) use overlay::last_scroll_of_help;
 
-use super::state::{App, Page};
+use super::state::{App, Overlay, Page};
 use super::theme::{Role, Theme};
 use super::widgets::{cut, width};
 use crate::monitor::{LinkId, LinkState};
@@ -45,7 +46,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        too_small(buffer, area);
+        too_small(buffer, area, app);
     } else {
         let areas = Areas::new(area, app.page);
         status::header(buffer, &areas, app);
@@ -65,16 +66,27 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
     }
 }
 
-fn too_small(buffer: &mut Buffer, area: Rect) {
-    let lines = [
-        "fieldgate".to_owned(),
-        format!("needs {}×{}", SMALLEST.0, SMALLEST.1),
-        format!("has {}×{}", area.width, area.height),
-        "q: quit".to_owned(),
-    ];
-    let shown = lines.iter().take(usize::from(area.height));
-    for (row, line) in (area.y..).zip(shown) {
-        let line = cut(line, usize::from(area.width));
+/// Keys work here too, so what they ask is asked.
+fn too_small(buffer: &mut Buffer, area: Rect, app: &App) {
+    let (cells, rows) = (usize::from(area.width), usize::from(area.height));
+    let is_stopping = app.live().is_some_and(|live| live.ends_by.is_some());
+    let lines = match &app.overlay {
+        Some(Overlay::Confirm { question, .. }) => {
+            let mut lines = overview::wrap(question, cells, rows.saturating_sub(1));
+            lines.push("y yes, n no".to_owned());
+            lines
+        }
+        Some(Overlay::WhichLink(verb)) => overview::wrap(status::which(*verb), cells, rows),
+        _ if is_stopping => vec!["stopping".to_owned(), "q: at once".to_owned()],
+        _ => vec![
+            "fieldgate".to_owned(),
+            format!("needs {}×{}", SMALLEST.0, SMALLEST.1),
+            format!("has {}×{}", area.width, area.height),
+            "q: quit".to_owned(),
+        ],
+    };
+    for (row, line) in (area.y..).zip(lines.iter().take(rows)) {
+        let line = cut(line, cells);
         buffer.set_string(area.x, row, line, ratatui::style::Style::new());
     }
 }

@@ -8,16 +8,16 @@ use ratatui::widgets::{Block, Clear, Widget};
 use super::delivery::{latency, outcome_look};
 use super::layout::Areas;
 use super::overview::wrap;
-use super::traffic::kind_look;
+use super::traffic::{PLACE, around_place, kind_look};
 use super::{level_word, link_title, put, state_look};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
     TrafficEntry, TrafficKind,
 };
-use crate::tui::keymap::{self, Context};
-use crate::tui::state::{App, Detail, Overlay};
+use crate::tui::keymap::{self, Binding, Context};
+use crate::tui::state::{App, Detail, Overlay, Page};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{count, duration, escape, escape_text, fitted, width};
+use crate::tui::widgets::{count, duration, escape_text, fitted, width};
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     match &app.overlay {
@@ -73,12 +73,21 @@ fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
 /// Cells for the keys of a binding.
 const KEYS: usize = 18;
 
+/// The keys of a page.
+fn help_of(page: Page) -> impl Iterator<Item = &'static Binding> {
+    keymap::bindings(Context::Page(page)).into_iter().flatten()
+}
+
+/// How far the help can be scrolled.
+pub(crate) fn last_scroll_of_help(app: &App) -> usize {
+    let rows = usize::from(Areas::of(app).body.height).saturating_sub(2);
+    help_of(app.page).count().saturating_sub(rows)
+}
+
 fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
     let theme = app.theme;
     let title = format!("Keys on {}", app.page.name());
-    let lines: Vec<Line<'_>> = keymap::bindings(Context::Page(app.page))
-        .into_iter()
-        .flatten()
+    let lines: Vec<Line<'_>> = help_of(app.page)
         .map(|binding| {
             let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
             Line::from(vec![
@@ -218,7 +227,10 @@ fn traffic_detail(entry: &TrafficEntry) -> Described {
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
-    let mut text = escape(&entry.bytes);
+    let (mut text, after) = around_place(entry);
+    if let Some(after) = after {
+        text = format!("{text}{PLACE}{after}");
+    }
     if let TrafficKind::Rejected {
         reason,
         broke_at_end,
@@ -298,5 +310,21 @@ fn draw_stopping(buffer: &mut Buffer, body: Rect, app: &App, snapshot: &Snapshot
     let inner = popup(buffer, body, app, "Stopping: delivering what waits", size);
     for (row, line) in (0..).zip(lines) {
         put(buffer, inner, row, &Line::raw(line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_help_fits_into_its_frame() {
+        for page in Page::ALL {
+            for binding in help_of(page) {
+                let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+                assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
+                assert!(KEYS + width(binding.help) <= 68, "{}", binding.help);
+            }
+        }
     }
 }

@@ -213,11 +213,11 @@ fn sink_lines<'a>(
         spread(
             vec![
                 Span::styled("in ", theme.style(Role::Dim)),
-                Span::raw(rate(inward)),
+                Span::raw(steady(inward, cells)),
             ],
             vec![
                 Span::styled("out ", theme.style(Role::Dim)),
-                Span::raw(rate(outward)),
+                Span::raw(steady(outward, cells)),
             ],
             cells,
         ),
@@ -233,6 +233,16 @@ fn sink_lines<'a>(
         ));
     }
     lines
+}
+
+/// A rate that does not move its label as it changes, where there is room for that.
+fn steady(per_second: f64, cells: u16) -> String {
+    let rate = rate(per_second);
+    if cells < 20 {
+        rate
+    } else {
+        format!("{rate:>6}")
+    }
 }
 
 fn outcome_line<'a>(theme: Theme, sink: &SinkSnapshot, cells: u16) -> Line<'a> {
@@ -307,7 +317,7 @@ fn percent(share: f64) -> String {
 }
 
 /// A count that stays short: `98,765`, `123k`, `10M`.
-fn short_count(number: u64) -> String {
+pub(super) fn short_count(number: u64) -> String {
     match number {
         0..100_000 => count(number),
         100_000..1_000_000 => format!("{}k", count(number / 1_000)),

@@ -29,7 +29,7 @@ pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let mut right = Vec::new();
     let mut left_over = room;
     // The first ones matter most, and stand at the right.
-    for (text, role) in standing(app) {
+    for (text, role) in standing(app, room.saturating_sub(2)) {
         let cells = width(&text) + 2;
         if cells > left_over {
             break;
@@ -46,19 +46,22 @@ pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     );
 }
 
-/// What holds on every page, what matters most first.
-fn standing(app: &App) -> Vec<(String, Role)> {
+/// What holds on every page, what matters most first; each in at most so many cells.
+fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let mut notes = Vec::new();
-    if let Some(since) = app.frozen {
-        let ago = duration(app.clock.since(since));
-        notes.push((format!("‖ frozen {ago}"), Role::Warn));
+    if app.frozen.is_some() {
+        notes.push(("‖ frozen".to_owned(), Role::Warn));
     }
     match &app.observed.sight {
         Sight::Local => {}
-        Sight::Connected { peer } => notes.push((format!("● {peer}"), Role::Good)),
-        Sight::Lost { peer, .. } => notes.push((format!("✖ {peer} lost"), Role::Bad)),
+        Sight::Connected { peer } => {
+            notes.push((cut(&format!("● {peer}"), cells), Role::Good));
+        }
+        Sight::Lost { peer, .. } => {
+            notes.push((cut(&format!("✖ lost {peer}"), cells), Role::Bad));
+        }
     }
-    if let Some(snapshot) = app.snapshot() {
+    if let Some(snapshot) = app.live() {
         if snapshot.ends_by.is_some() {
             notes.push(("■ stopping".to_owned(), Role::Warn));
         }
@@ -76,20 +79,24 @@ fn standing(app: &App) -> Vec<(String, Role)> {
 
 /// The question that is asked, what an action did, or how the gateway does.
 pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
-    let (text, role) = match (&app.overlay, &app.notice) {
+    let (text, role) = said(app);
+    let text = cut(&text, usize::from(area.width).saturating_sub(2));
+    let line = Line::styled(format!(" {text}"), app.theme.style(role));
+    put(buffer, area, 0, &line);
+}
+
+fn said(app: &App) -> (String, Role) {
+    match (&app.overlay, &app.notice) {
         (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", filter(app)), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),
         (_, None) => condition(app),
-    };
-    let text = cut(&text, usize::from(area.width).saturating_sub(2));
-    let line = Line::styled(format!(" {text}"), app.theme.style(role));
-    put(buffer, area, 0, &line);
+    }
 }
 
-fn which(verb: Verb) -> &'static str {
+pub(super) fn which(verb: Verb) -> &'static str {
     match verb {
         Verb::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
         Verb::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
@@ -115,10 +122,15 @@ fn condition(app: &App) -> (String, Role) {
     {
         let left = duration(next_try.since(app.clock));
         return (
-            format!(
-                "✖ {peer} is out of reach: {reason}. Next try in {left}; what is shown is old."
-            ),
+            format!("✖ Old: {peer} is out of reach, next try in {left}: {reason}"),
             Role::Bad,
+        );
+    }
+    if let Some(since) = app.frozen {
+        let ago = duration(app.clock.since(since));
+        return (
+            format!("‖ Frozen {ago} ago; the gateway goes on. Space: show it as it is"),
+            Role::Warn,
         );
     }
     match app.snapshot() {

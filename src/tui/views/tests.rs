@@ -54,10 +54,12 @@ fn every_other_page() {
         let name = page.name().to_lowercase();
         assert_frames(&name, |width, height| {
             let mut app = app(width, height, [testing::healthy()]);
-            app.apply(Action::Pick);
-            app.apply(Action::Move(Direction::Down));
-            app.apply(Action::Move(Direction::Down));
-            app.apply(Action::Pick);
+            for steps in [0, 2, 2] {
+                for _ in 0..steps {
+                    app.apply(Action::Move(Direction::Down));
+                }
+                app.apply(Action::Pick);
+            }
             app.notice = None;
             on_page(app, *page)
         });
@@ -91,6 +93,7 @@ fn what_lies_over_a_page() {
     assert_frames("frozen", |width, height| {
         let mut app = app(width, height, [testing::healthy()]);
         app.apply(Action::Freeze);
+        app.notice = None;
         app.tick(testing::NOW.plus_millis(65_000));
         app
     });
@@ -149,6 +152,7 @@ fn no_terminal_is_too_small_to_be_drawn_on() {
     with_overlays.overlay = Some(crate::tui::state::Overlay::Confirm {
         question: "sure? ".repeat(99),
         commands: vec![Command::Quit],
+        done: String::new(),
     });
     apps.push(with_overlays);
     let sizes = (1..=30).flat_map(|height| (1..=100).step_by(3).map(move |width| (width, height)));
@@ -171,6 +175,19 @@ fn a_small_terminal_is_told_what_is_needed() {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("tiny_30x5", text(&app));
     });
+}
+
+#[test]
+fn a_small_terminal_asks_what_keys_ask_elsewhere() {
+    let mut app = app(30, 5, [testing::broker_away()]);
+    app.apply(Action::Quit);
+    let asked = text(&app);
+    assert!(asked.contains("1,234,567 waiting for MQTT"), "{asked}");
+    assert!(asked.contains("y yes, n no"), "{asked}");
+    app.apply(Action::Confirm(false));
+    app.apply(Action::Hold);
+    let asked = text(&app);
+    assert!(asked.contains("Hold or release which?"), "{asked}");
 }
 
 /// Whatever has a colour has a word or a glyph too: without colours, nothing is lost.

@@ -6,7 +6,8 @@ use ratatui::text::{Line, Span};
 use super::layout::Areas;
 use super::log::following;
 use super::{filter_note, mark_row, put};
-use crate::monitor::{Recording, TrafficKind};
+use crate::monitor::{Recording, TrafficEntry, TrafficKind};
+use crate::telemetry::RejectReason;
 use crate::tui::state::{App, TrafficLine};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
@@ -24,7 +25,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
         let text = if app.observed.traffic.iter().next().is_none() {
             " Nothing has arrived yet."
         } else {
-            " Nothing of the last traffic is of this kind; ← →: others."
+            " Nothing of the last traffic is shown; ← →: other kinds, Esc: no filter."
         };
         put(buffer, areas.list, 0, &Line::styled(text, style));
         return;
@@ -63,7 +64,7 @@ fn heading(app: &App) -> String {
         _ => String::new(),
     };
     format!(
-        " {}{counts}{recording}{}{}",
+        " {}{}{}{recording}{counts}",
         app.kinds.word(),
         following(app.traffic.selected.is_none()),
         filter_note(&app.traffic.filter)
@@ -89,13 +90,9 @@ fn traffic_line<'a>(theme: Theme, line: &TrafficLine<'_>, cells: usize) -> Line<
         ),
         Span::styled(format!("{glyph} {word:<8} "), theme.style(role)),
     ];
-    let content = escape(&entry.bytes);
     let room = cells.saturating_sub(PREFIX);
-    let TrafficKind::Rejected {
-        reason,
-        broke_at_end,
-    } = entry.kind
-    else {
+    let TrafficKind::Rejected { reason, .. } = entry.kind else {
+        let content = escape(&entry.bytes);
         let style = match entry.kind {
             TrafficKind::Text => theme.style(Role::Dim),
             _ => theme.style(Role::Text),
@@ -108,17 +105,57 @@ fn traffic_line<'a>(theme: Theme, line: &TrafficLine<'_>, cells: usize) -> Line<
         spans.push(Span::styled(line_end, theme.style(Role::Dim)));
         return Line::from(spans);
     };
-    // The place is what matters: the end of a frame that broke off there.
-    let mark = format!("◀ {}", reason.explanation());
-    let room = room.saturating_sub(width(&mark) + 1);
-    let content = if broke_at_end {
-        cut_front(&content, room)
-    } else {
-        cut(&content, room)
-    };
-    spans.push(Span::raw(content));
-    spans.push(Span::styled(mark, theme.style(Role::Bad)));
+    let note = format!("◀ {}", reason.explanation());
+    let room = room.saturating_sub(width(&note) + 1);
+    let (before, after) = around_place(entry);
+    match after {
+        // The place is what matters: a frame that broke off is shown from its end.
+        None if broke_off(entry) => spans.push(Span::raw(cut_front(&before, room))),
+        None => spans.push(Span::raw(cut(&before, room))),
+        Some(after) => {
+            let behind = width(&after).min(room / 2);
+            let before = cut_front(&before, room.saturating_sub(behind + 1));
+            let behind = room.saturating_sub(width(&before) + 1);
+            spans.push(Span::raw(before));
+            spans.push(Span::styled(PLACE, theme.style(Role::Bad)));
+            spans.push(Span::raw(cut(&after, behind)));
+        }
+    }
+    spans.push(Span::styled(note, theme.style(Role::Bad)));
     Line::from(spans)
+}
+
+/// Stands before what is wrong within a piece.
+pub(super) const PLACE: &str = "▶";
+
+fn broke_off(entry: &TrafficEntry) -> bool {
+    let kind = entry.kind;
+    matches!(kind, TrafficKind::Rejected { broke_at_end, .. } if broke_at_end)
+}
+
+/// A piece up to the place at which something within it is wrong, and from there on where there is
+/// such a place.
+pub(super) fn around_place(entry: &TrafficEntry) -> (String, Option<String>) {
+    let place = match entry.kind {
+        TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
+        _ => None,
+    };
+    let (before, after) = entry.bytes.split_at(place.unwrap_or(entry.bytes.len()));
+    (escape(before), place.map(|_| escape(after)))
+}
+
+/// Where a whole frame is wrong, by what is known of its fault.
+fn place(reason: RejectReason, bytes: &[u8]) -> Option<usize> {
+    match reason {
+        RejectReason::InvalidUtf8 => Some(std::str::from_utf8(bytes).err()?.valid_up_to()),
+        RejectReason::InvalidTime => {
+            let key = b"\"ts\"";
+            let at = bytes.windows(key.len()).position(|window| window == key)? + key.len();
+            let is_value = |byte: &u8| !byte.is_ascii_whitespace() && *byte != b':';
+            Some(at + bytes[at..].iter().position(is_value)?)
+        }
+        _ => None,
+    }
 }
 
 /// The end of a text in at most so many cells, cut with `…` at its front.
@@ -136,4 +173,56 @@ fn cut_front(text: &str, cells: usize) -> String {
         skipped += width(character.encode_utf8(&mut [0; 4]));
     }
     format!("…{}", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Timestamp;
+    use crate::tui::theme::Depth;
+
+    fn rejected(reason: RejectReason, broke_at_end: bool, bytes: &[u8], cells: usize) -> String {
+        let entry = TrafficEntry {
+            at: Timestamp(0),
+            kind: TrafficKind::Rejected {
+                reason,
+                broke_at_end,
+            },
+            bytes: bytes.into(),
+        };
+        let line = TrafficLine {
+            number: 0,
+            entry: &entry,
+            line_end: &[],
+        };
+        let theme = Theme::new(false, Depth::Ansi256, false);
+        let text = traffic_line(theme, &line, cells).to_string();
+        assert!(width(&text) <= cells, "{text}");
+        text.chars().skip(PREFIX).collect()
+    }
+
+    #[test]
+    fn the_place_of_a_fault_is_marked() {
+        use RejectReason::{InvalidTime, InvalidUtf8, NotTelemetry, Syntax};
+        let long = [b"{\"id\":\"", &[b'x'; 90][..], b"\", \"ts\": -1,\"n1\":{}}"].concat();
+        for (reason, broke_at_end, bytes, shown) in [
+            (Syntax, true, &b"{\"ts\":1,}"[..], "{\"ts\":1,}◀ "),
+            (InvalidTime, false, b"{\"ts\": -1}", "{\"ts\": ▶-1}◀ "),
+            (InvalidTime, false, &long, "xx\", \"ts\": ▶-1,\"n1\":{}}◀ "),
+            (
+                InvalidUtf8,
+                false,
+                b"{\"id\":\"a\xff\"}",
+                "{\"id\":\"a▶\\xff\"}◀ ",
+            ),
+            (NotTelemetry, false, b"{\"a\":1}", "{\"a\":1}◀ "),
+        ] {
+            let text = rejected(reason, broke_at_end, bytes, 110);
+            assert!(text.contains(shown), "{text}");
+        }
+        // However little room there is, nothing panics and nothing sticks out.
+        for cells in 80..200 {
+            rejected(InvalidTime, false, &long, cells);
+        }
+    }
 }

@@ -6,6 +6,6 @@ mod sparkline;
 mod text;
 
 pub(super) use gauge::gauge;
-pub(super) use number::{aligned, bytes, count, duration, rate, time_of_day};
+pub(super) use number::{aligned, bytes, count, duration, rate, span, time_of_day, time_of_minute};
 pub(super) use sparkline::sparkline;
 pub(super) use text::{cut, escape, escape_text, fitted, width};

@@ -65,13 +65,14 @@ pub(crate) fn bytes(bytes: u64) -> String {
     String::new()
 }
 
-/// A rate per second, or per minute where that reads better.
+/// A rate per second, or per minute where that reads better; at most six characters up to a
+/// million.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if rate <= 0.0 => "0/s".to_owned(),
         rate if rate < 0.95 => format!("{:.0}/min", (rate * 60.0).max(1.0)),
         rate if rate < 9.95 => format!("{rate:.1}/s"),
-        rate if rate < 99_999.5 => format!("{rate:.0}/s"),
+        rate if rate < 9_999.5 => format!("{rate:.0}/s"),
         rate => format!("{:.0}k/s", rate / 1000.0),
     }
 }
@@ -86,6 +87,23 @@ pub(crate) fn duration(duration: Duration) -> String {
         3600..86_400 => format!("{hours}h {:02}m", minutes % 60),
         _ => format!("{days}d {:02}h", hours % 24),
     }
+}
+
+/// A round stretch of time: `5 min`, `24 h`.
+pub(crate) fn span(span: Duration) -> String {
+    let minutes = span.as_secs() / 60;
+    if minutes.is_multiple_of(60) {
+        format!("{} h", minutes / 60)
+    } else {
+        format!("{minutes} min")
+    }
+}
+
+/// `12:34` in UTC.
+pub(crate) fn time_of_minute(time: Timestamp) -> String {
+    let mut text = time_of_day(time);
+    text.truncate(5);
+    text
 }
 
 /// `12:34:56` in UTC.
@@ -159,7 +177,10 @@ mod tests {
         assert_eq!(rate(0.1), "6/min");
         assert_eq!(rate(3.04), "3.0/s");
         assert_eq!(rate(4_812.3), "4812/s");
+        assert_eq!(rate(20_000.0), "20k/s");
         assert_eq!(rate(312_345.0), "312k/s");
+        assert_eq!(span(Duration::from_mins(5)), "5 min");
+        assert_eq!(span(Duration::from_hours(24)), "24 h");
     }
 
     #[test]

@@ -1,28 +1,11 @@
-//! Which key asks for what, where. The help and the footer are drawn from these tables.
+//! The bindings themselves, table by table.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::crossterm::event::KeyCode;
 
-use super::action::{Action, Choice, Direction};
-use super::state::Page;
+use super::{Binding, Key};
 use crate::monitor::LinkId;
-
-/// Where keys are pressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Context {
-    Page(Page),
-    Filter,
-    WhichLink,
-    Confirm,
-    Detail,
-    Help,
-}
-
-/// A key with its modifiers; Shift is part of the character.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key {
-    code: KeyCode,
-    control: bool,
-}
+use crate::tui::action::{Action, Choice, Direction};
+use crate::tui::state::Page;
 
 const fn char(character: char) -> Key {
     key(KeyCode::Char(character))
@@ -40,48 +23,6 @@ const fn control(character: char) -> Key {
         code: KeyCode::Char(character),
         control: true,
     }
-}
-
-impl Key {
-    fn of(event: KeyEvent) -> Self {
-        // Terminals differ in whether they report Shift beside a capital letter or Shift+Tab.
-        Self {
-            code: event.code,
-            control: event.modifiers.contains(KeyModifiers::CONTROL),
-        }
-    }
-
-    /// As it stands on the keyboard.
-    pub(crate) fn name(self) -> String {
-        let name = match self.code {
-            KeyCode::Char(' ') => "Space".to_owned(),
-            KeyCode::Char(character) => character.to_string(),
-            KeyCode::Up => "↑".to_owned(),
-            KeyCode::Down => "↓".to_owned(),
-            KeyCode::Left => "←".to_owned(),
-            KeyCode::Right => "→".to_owned(),
-            KeyCode::PageUp => "PgUp".to_owned(),
-            KeyCode::PageDown => "PgDn".to_owned(),
-            KeyCode::BackTab => "Shift+Tab".to_owned(),
-            code => format!("{code:?}"),
-        };
-        if self.control {
-            format!("Ctrl+{}", name.to_uppercase())
-        } else {
-            name
-        }
-    }
-}
-
-/// Some keys that ask for the same.
-#[derive(Debug)]
-pub(crate) struct Binding {
-    pub(crate) keys: &'static [Key],
-    pub(crate) action: Action,
-    /// For the help.
-    pub(crate) help: &'static str,
-    /// For the footer; empty: not shown there.
-    pub(crate) short: &'static str,
 }
 
 const fn bind(
@@ -102,24 +43,24 @@ const ENTER: Key = key(KeyCode::Enter);
 const ESCAPE: Key = key(KeyCode::Esc);
 
 /// Wherever keys are pressed.
-static EVERYWHERE: &[Binding] = &[
+pub(super) static EVERYWHERE: &[Binding] = &[
     bind(
         &[control('c')],
         Action::Interrupt,
         "",
-        "stop the gateway without a question; again: at once",
+        "stop without a question; again: at once",
     ),
     bind(
         &[control('z')],
         Action::Suspend,
         "",
-        "suspend the gateway; fg brings it back",
+        "suspend this program; fg brings it back",
     ),
     bind(&[control('l')], Action::Repaint, "", "draw the screen anew"),
 ];
 
 /// On every page.
-static PAGES: &[Binding] = &[
+pub(super) static PAGES: &[Binding] = &[
     bind(
         &[char('1')],
         Action::Show(Page::Overview),
@@ -156,14 +97,14 @@ static PAGES: &[Binding] = &[
         &[char('q')],
         Action::Quit,
         "quit",
-        "stop the gateway; again: at once",
+        "stop; again: at once. A gateway elsewhere goes on",
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
     bind(
         &[char(' ')],
         Action::Freeze,
         "freeze",
-        "freeze the display, or go on; the gateway goes on",
+        "freeze the display, not the gateway; again: go on",
     ),
     bind(
         &[char('f')],
@@ -235,7 +176,7 @@ const HOLD: Binding = bind(
     "take a link down on purpose, or release it",
 );
 
-static OVERVIEW: &[Binding] = &[
+pub(super) static OVERVIEW: &[Binding] = &[
     HOLD,
     bind(
         &[char('c')],
@@ -269,7 +210,7 @@ static OVERVIEW: &[Binding] = &[
     ),
 ];
 
-static CHARTS: &[Binding] = &[
+pub(super) static CHARTS: &[Binding] = &[
     bind(
         &[char('+'), char('=')],
         Action::Longer,
@@ -302,7 +243,7 @@ static CHARTS: &[Binding] = &[
     ),
 ];
 
-static TRAFFIC: &[Binding] = &[
+pub(super) static TRAFFIC: &[Binding] = &[
     HOLD,
     bind(
         &[char('w')],
@@ -326,17 +267,17 @@ static TRAFFIC: &[Binding] = &[
         &[key(KeyCode::Left)],
         Action::Move(Direction::Left),
         "",
-        "show the kind before: all, accepted, text, rejected",
+        "the kind before: all, accepted, text, rejected",
     ),
     bind(
         &[key(KeyCode::Right), char('l')],
         Action::Move(Direction::Right),
         "kind",
-        "show the next kind: all, accepted, text, rejected",
+        "the next kind: all, accepted, text, rejected",
     ),
 ];
 
-static LOG: &[Binding] = &[
+pub(super) static LOG: &[Binding] = &[
     HOLD,
     bind(&[ENTER], Action::Open, "open", "show the whole line"),
     bind(
@@ -359,7 +300,7 @@ static LOG: &[Binding] = &[
     ),
 ];
 
-static DELIVERY: &[Binding] = &[
+pub(super) static DELIVERY: &[Binding] = &[
     HOLD,
     bind(&[ENTER], Action::Open, "open", "show the whole delivery"),
     bind(
@@ -370,7 +311,7 @@ static DELIVERY: &[Binding] = &[
     ),
 ];
 
-static FILTER: &[Binding] = &[
+pub(super) static FILTER: &[Binding] = &[
     bind(&[ENTER], Action::Submit, "keep", "keep the filter"),
     bind(&[ESCAPE], Action::Back, "clear", "end without a filter"),
     bind(
@@ -387,7 +328,7 @@ static FILTER: &[Binding] = &[
     ),
 ];
 
-static WHICH_LINK: &[Binding] = &[
+pub(super) static WHICH_LINK: &[Binding] = &[
     bind(
         &[char('s')],
         Action::Choose(Choice::Link(LinkId::Source)),
@@ -415,12 +356,35 @@ static WHICH_LINK: &[Binding] = &[
     bind(&[ESCAPE], Action::Back, "none", "none of them"),
 ];
 
-static CONFIRM: &[Binding] = &[
+/// The source has nothing to flush.
+pub(super) static WHICH_SINK: &[Binding] = &[
+    bind(
+        &[char('m')],
+        Action::Choose(Choice::Link(LinkId::Mqtt)),
+        "MQTT",
+        "the MQTT broker",
+    ),
+    bind(
+        &[char('i')],
+        Action::Choose(Choice::Link(LinkId::Influxdb)),
+        "InfluxDB",
+        "InfluxDB",
+    ),
+    bind(
+        &[char('a')],
+        Action::Choose(Choice::All),
+        "all",
+        "all of them",
+    ),
+    bind(&[ESCAPE], Action::Back, "none", "none of them"),
+];
+
+pub(super) static CONFIRM: &[Binding] = &[
     bind(&[char('y')], Action::Confirm(true), "yes", "yes"),
     bind(&[char('n'), ESCAPE], Action::Confirm(false), "no", "no"),
 ];
 
-static DETAIL: &[Binding] = &[
+pub(super) static DETAIL: &[Binding] = &[
     bind(
         &[ESCAPE, ENTER, char('q')],
         Action::Back,
@@ -430,7 +394,7 @@ static DETAIL: &[Binding] = &[
     bind(&[char('?')], Action::Help, "help", "this help"),
 ];
 
-static HELP: &[Binding] = &[
+pub(super) static HELP: &[Binding] = &[
     bind(
         &[ESCAPE, ENTER, char('q'), char('?')],
         Action::Back,
@@ -449,100 +413,16 @@ static HELP: &[Binding] = &[
         "scroll",
         "down",
     ),
+    bind(
+        &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
+        Action::Move(Direction::First),
+        "",
+        "to the first key",
+    ),
+    bind(
+        &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
+        Action::Move(Direction::Last),
+        "",
+        "to the last key",
+    ),
 ];
-
-/// The tables that hold in a context, the closest first.
-pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
-    let own = match context {
-        Context::Page(Page::Overview) => OVERVIEW,
-        Context::Page(Page::Charts) => CHARTS,
-        Context::Page(Page::Traffic) => TRAFFIC,
-        Context::Page(Page::Log) => LOG,
-        Context::Page(Page::Delivery) => DELIVERY,
-        Context::Filter => FILTER,
-        Context::WhichLink => WHICH_LINK,
-        Context::Confirm => CONFIRM,
-        Context::Detail => DETAIL,
-        Context::Help => HELP,
-    };
-    match context {
-        Context::Page(_) => vec![own, PAGES, EVERYWHERE],
-        _ => vec![own, EVERYWHERE],
-    }
-}
-
-/// What a key asks for; `None`: nothing here.
-pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
-    if event.modifiers.contains(KeyModifiers::ALT) {
-        return None;
-    }
-    let pressed = Key::of(event);
-    let bound = bindings(context)
-        .into_iter()
-        .flatten()
-        .find(|binding| binding.keys.contains(&pressed));
-    match (bound, pressed.code, context) {
-        (Some(binding), ..) => Some(binding.action),
-        (None, KeyCode::Char(character), Context::Filter) if !pressed.control => {
-            Some(Action::Type(character))
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONTEXTS: [Context; 10] = [
-        Context::Page(Page::Overview),
-        Context::Page(Page::Charts),
-        Context::Page(Page::Traffic),
-        Context::Page(Page::Log),
-        Context::Page(Page::Delivery),
-        Context::Filter,
-        Context::WhichLink,
-        Context::Confirm,
-        Context::Detail,
-        Context::Help,
-    ];
-
-    #[test]
-    fn no_key_means_two_things_at_once() {
-        for context in CONTEXTS {
-            let mut keys: Vec<Key> = Vec::new();
-            for binding in bindings(context).into_iter().flatten() {
-                assert!(!binding.help.is_empty() && !binding.keys.is_empty());
-                for key in binding.keys {
-                    assert!(!keys.contains(key), "{} in {context:?}", key.name());
-                    keys.push(*key);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_does_what_its_table_says() {
-        for context in CONTEXTS {
-            for binding in bindings(context).into_iter().flatten() {
-                for key in binding.keys {
-                    let modifiers = if key.control {
-                        KeyModifiers::CONTROL
-                    } else {
-                        KeyModifiers::NONE
-                    };
-                    let event = KeyEvent::new(key.code, modifiers);
-                    assert_eq!(action(context, event), Some(binding.action));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_filter_takes_what_would_be_a_command_elsewhere() {
-        let press = |context| action(context, KeyEvent::from(KeyCode::Char('q')));
-        assert_eq!(press(Context::Filter), Some(Action::Type('q')));
-        assert_eq!(press(Context::Page(Page::Log)), Some(Action::Quit));
-        assert_eq!(press(Context::Confirm), None);
-    }
-}

@@ -1,0 +1,171 @@
+//! Which key asks for what, where. The help and the footer are drawn from these tables.
+
+mod tables;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::action::Action;
+use super::state::Page;
+use tables::{
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
+    WHICH_LINK, WHICH_SINK,
+};
+
+/// Where keys are pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    Page(Page),
+    Filter,
+    WhichLink,
+    WhichSink,
+    Confirm,
+    Detail,
+    Help,
+}
+
+/// A key with its modifiers; Shift is part of the character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    code: KeyCode,
+    control: bool,
+}
+
+impl Key {
+    fn of(event: KeyEvent) -> Self {
+        // Terminals differ in whether they report Shift beside a capital letter or Shift+Tab.
+        Self {
+            code: event.code,
+            control: event.modifiers.contains(KeyModifiers::CONTROL),
+        }
+    }
+
+    /// As it stands on the keyboard.
+    pub(crate) fn name(self) -> String {
+        let name = match self.code {
+            KeyCode::Char(' ') => "Space".to_owned(),
+            KeyCode::Char(character) => character.to_string(),
+            KeyCode::Up => "↑".to_owned(),
+            KeyCode::Down => "↓".to_owned(),
+            KeyCode::Left => "←".to_owned(),
+            KeyCode::Right => "→".to_owned(),
+            KeyCode::PageUp => "PgUp".to_owned(),
+            KeyCode::PageDown => "PgDn".to_owned(),
+            KeyCode::BackTab => "Shift+Tab".to_owned(),
+            code => format!("{code:?}"),
+        };
+        if self.control {
+            format!("Ctrl+{}", name.to_uppercase())
+        } else {
+            name
+        }
+    }
+}
+
+/// Some keys that ask for the same.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) keys: &'static [Key],
+    pub(crate) action: Action,
+    /// For the help.
+    pub(crate) help: &'static str,
+    /// For the footer; empty: not shown there.
+    pub(crate) short: &'static str,
+}
+
+/// The tables that hold in a context, the closest first.
+pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
+    let own = match context {
+        Context::Page(Page::Overview) => OVERVIEW,
+        Context::Page(Page::Charts) => CHARTS,
+        Context::Page(Page::Traffic) => TRAFFIC,
+        Context::Page(Page::Log) => LOG,
+        Context::Page(Page::Delivery) => DELIVERY,
+        Context::Filter => FILTER,
+        Context::WhichLink => WHICH_LINK,
+        Context::WhichSink => WHICH_SINK,
+        Context::Confirm => CONFIRM,
+        Context::Detail => DETAIL,
+        Context::Help => HELP,
+    };
+    match context {
+        Context::Page(_) => vec![own, PAGES, EVERYWHERE],
+        _ => vec![own, EVERYWHERE],
+    }
+}
+
+/// What a key asks for; `None`: nothing here.
+pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
+    if event.modifiers.contains(KeyModifiers::ALT) {
+        return None;
+    }
+    let pressed = Key::of(event);
+    let bound = bindings(context)
+        .into_iter()
+        .flatten()
+        .find(|binding| binding.keys.contains(&pressed));
+    match (bound, pressed.code, context) {
+        (Some(binding), ..) => Some(binding.action),
+        (None, KeyCode::Char(character), Context::Filter) if !pressed.control => {
+            Some(Action::Type(character))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTEXTS: [Context; 11] = [
+        Context::Page(Page::Overview),
+        Context::Page(Page::Charts),
+        Context::Page(Page::Traffic),
+        Context::Page(Page::Log),
+        Context::Page(Page::Delivery),
+        Context::Filter,
+        Context::WhichLink,
+        Context::WhichSink,
+        Context::Confirm,
+        Context::Detail,
+        Context::Help,
+    ];
+
+    #[test]
+    fn no_key_means_two_things_at_once() {
+        for context in CONTEXTS {
+            let mut keys: Vec<Key> = Vec::new();
+            for binding in bindings(context).into_iter().flatten() {
+                assert!(!binding.help.is_empty() && !binding.keys.is_empty());
+                for key in binding.keys {
+                    assert!(!keys.contains(key), "{} in {context:?}", key.name());
+                    keys.push(*key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_does_what_its_table_says() {
+        for context in CONTEXTS {
+            for binding in bindings(context).into_iter().flatten() {
+                for key in binding.keys {
+                    let modifiers = if key.control {
+                        KeyModifiers::CONTROL
+                    } else {
+                        KeyModifiers::NONE
+                    };
+                    let event = KeyEvent::new(key.code, modifiers);
+                    assert_eq!(action(context, event), Some(binding.action));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_filter_takes_what_would_be_a_command_elsewhere() {
+        let press = |context| action(context, KeyEvent::from(KeyCode::Char('q')));
+        assert_eq!(press(Context::Filter), Some(Action::Type('q')));
+        assert_eq!(press(Context::Page(Page::Log)), Some(Action::Quit));
+        assert_eq!(press(Context::Confirm), None);
+    }
+}

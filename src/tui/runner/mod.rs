@@ -1,0 +1,129 @@
+//! The screen's own thread: reads the terminal, looks at the gateway, draws.
+//!
+//! A terminal that is slow or stopped holds up this thread and nothing else.
+
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::state::{App, Guide};
+use super::terminal;
+use super::theme::Theme;
+use crate::monitor::Observer;
+
+pub(super) use session::Front;
+use session::Session;
+
+/// How long the screen is waited for at its end; a terminal that takes nothing cannot be restored.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How the screen is told what happens to the process.
+#[derive(Debug, Clone, Default)]
+pub struct Control(Arc<Flags>);
+
+#[derive(Debug, Default)]
+struct Flags {
+    is_closing: AtomicBool,
+    was_continued: AtomicBool,
+}
+
+impl Control {
+    /// Closes the screen.
+    pub fn close(&self) {
+        self.0.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that the process was stopped and goes on: the terminal may have changed.
+    pub fn process_continued(&self) {
+        self.0.was_continued.store(true, Ordering::SeqCst);
+    }
+}
+
+/// How a screen ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The terminal is as it was.
+    Closed,
+    /// The terminal failed.
+    Failed(io::Error),
+    /// The screen panicked; the terminal is as it was.
+    Panicked,
+    /// The terminal takes nothing, so that it cannot be restored.
+    Stuck,
+}
+
+/// A screen that runs.
+#[derive(Debug)]
+pub struct Screen {
+    control: Control,
+    thread: JoinHandle<io::Result<()>>,
+    done: tokio::sync::oneshot::Receiver<()>,
+}
+
+impl Screen {
+    /// Opens the screen. Must be called within a tokio runtime, which answers its questions.
+    pub fn open(
+        observer: Arc<dyn Observer>,
+        theme: Theme,
+        control: Control,
+        guide: Guide,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        let (done_sender, done) = tokio::sync::oneshot::channel();
+        let flags = control.clone();
+        let thread = thread::Builder::new()
+            .name(terminal::THREAD.to_owned())
+            .spawn(move || {
+                // Dropped at the end, also by a panic.
+                let _done_sender = done_sender;
+                run(observer, theme, &flags, runtime, guide)
+            })?;
+        Ok(Self {
+            control,
+            thread,
+            done,
+        })
+    }
+
+    /// Waits until the screen ends by itself.
+    pub async fn ended(&mut self) {
+        // The sender is dropped at the end and never sends.
+        let _dropped = (&mut self.done).await;
+    }
+
+    /// Closes the screen and waits until the terminal is restored.
+    pub fn close(self) -> Ended {
+        self.control.close();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return Ended::Stuck;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        match self.thread.join() {
+            Ok(Ok(())) => Ended::Closed,
+            Ok(Err(error)) => Ended::Failed(error),
+            Err(_) => Ended::Panicked,
+        }
+    }
+}
+
+fn run(
+    observer: Arc<dyn Observer>,
+    theme: Theme,
+    control: &Control,
+    runtime: tokio::runtime::Handle,
+    guide: Guide,
+) -> io::Result<()> {
+    let front = terminal::Taken::take()?;
+    let mut app = App::new(theme, front.size()?, front.now());
+    app.guide = guide;
+    Session::new(front, app, observer, runtime).run(control)
+}

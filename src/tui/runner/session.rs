@@ -1,0 +1,222 @@
+//! One sitting at a terminal: what the operator does is answered at once, what the gateway does is
+//! drawn in its turn.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::Event;
+
+use super::Control;
+use crate::monitor::{Command, HistoryPoint, Observer};
+use crate::telemetry::Timestamp;
+use crate::tui::action::Effect;
+use crate::tui::state::{App, MetricKey, Observation};
+use crate::tui::update::Purpose;
+
+/// How often the gateway is looked at, and at most drawn.
+pub(super) const REFRESH: Duration = Duration::from_millis(100);
+
+/// Events handled before the next frame: a flood of them must not stop the display.
+const MAX_EVENTS: usize = 256;
+
+/// A terminal with somebody before it, and the time there.
+pub(in crate::tui) trait Front {
+    /// A clock that only goes on.
+    fn instant(&self) -> Instant;
+
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// What the operator does within some time, if anything.
+    fn event(&mut self, within: Duration) -> io::Result<Option<Event>>;
+
+    /// Shows the state.
+    fn draw(&mut self, app: &App) -> io::Result<()>;
+
+    /// Has the next frame drawn in full.
+    fn repaint(&mut self) -> io::Result<()>;
+
+    /// Takes the terminal anew after the process was stopped.
+    fn retake(&mut self) -> io::Result<()>;
+
+    /// Gives the terminal back with some last words, stops the process, and takes it again.
+    fn suspend(&mut self, words: &str) -> io::Result<()>;
+}
+
+/// What comes back from questions that take a while.
+enum Answer {
+    History(Purpose, MetricKey, Result<Vec<HistoryPoint>, String>),
+    Command(Command, String),
+}
+
+/// See the module.
+pub(super) struct Session<F> {
+    pub(super) front: F,
+    app: App,
+    observer: Arc<dyn Observer>,
+    runtime: tokio::runtime::Handle,
+    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    next_look: Instant,
+    /// When what was only seen may be drawn.
+    next_frame: Instant,
+    is_left: bool,
+}
+
+impl<F: Front> Session<F> {
+    pub(super) fn new(
+        front: F,
+        app: App,
+        observer: Arc<dyn Observer>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let start = front.instant();
+        Self {
+            front,
+            app,
+            observer,
+            runtime,
+            answers: mpsc::channel(),
+            next_look: start,
+            next_frame: start,
+            is_left: false,
+        }
+    }
+
+    /// Until the operator leaves or the process closes the screen.
+    pub(super) fn run(mut self, control: &Control) -> io::Result<()> {
+        while !self.is_left && !control.0.is_closing.load(Ordering::SeqCst) {
+            if control.0.was_continued.swap(false, Ordering::SeqCst) {
+                self.front.retake()?;
+                self.app.is_changed = true;
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the gateway when it is time, waits for the operator until it is time again, and
+    /// draws what changed.
+    pub(super) fn turn(&mut self) -> io::Result<()> {
+        let now = self.front.instant();
+        if now >= self.next_look {
+            self.next_look = now + REFRESH;
+            self.look();
+        }
+        let wake = if self.app.is_changed {
+            self.next_look.min(self.next_frame)
+        } else {
+            self.next_look
+        };
+        let is_answered = self.read_terminal(wake.saturating_duration_since(now))?;
+        // What was seen waits for its turn; what the operator did is answered at once.
+        let now = self.front.instant();
+        if self.app.is_changed && (is_answered || now >= self.next_frame) {
+            self.app.is_changed = false;
+            self.next_frame = now + REFRESH;
+            self.front.draw(&self.app)?;
+        }
+        Ok(())
+    }
+
+    /// Says whether the operator did anything.
+    fn read_terminal(&mut self, mut patience: Duration) -> io::Result<bool> {
+        let mut is_answered = false;
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.front.event(patience)? else {
+                break;
+            };
+            patience = Duration::ZERO;
+            is_answered = true;
+            let effects = self.app.on_event(&event);
+            self.perform(effects)?;
+            if self.is_left {
+                break;
+            }
+        }
+        if is_answered {
+            // What was just asked for is seen in the same frame.
+            self.look();
+        }
+        Ok(is_answered)
+    }
+
+    fn look(&mut self) {
+        while let Ok(answer) = self.answers.1.try_recv() {
+            match answer {
+                Answer::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
+                Answer::Command(command, error) => self.app.refuse(command, &error),
+            }
+        }
+        let observation = self.observation();
+        let now = self.front.now();
+        self.app.tick(now);
+        for effect in self.app.observe(observation, now) {
+            self.ask(effect);
+        }
+    }
+
+    /// A frozen display reads what it missed once it goes on. All pages are read, so that each has
+    /// what there was when it was frozen.
+    fn observation(&self) -> Observation {
+        let (observer, observed) = (&self.observer, &self.app.observed);
+        let mut observation = Observation {
+            sight: observer.sight(),
+            snapshot: observer.snapshot(),
+            traffic: Vec::new(),
+            deliveries: Vec::new(),
+            log: Vec::new(),
+        };
+        if self.app.frozen.is_none() {
+            observation.traffic = observer.traffic_since(observed.traffic.next());
+            observation.deliveries = observer.deliveries_since(observed.deliveries.next());
+            observation.log = observer.log_since(observed.log.next());
+        }
+        observation
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> io::Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Suspend => {
+                    let consequence = if self.app.is_local() {
+                        "nothing is received until fg brings it back"
+                    } else {
+                        "the gateway elsewhere goes on; fg brings this back"
+                    };
+                    self.front
+                        .suspend(&format!("fieldgate is suspended: {consequence}."))?;
+                    self.app.is_changed = true;
+                }
+                Effect::Repaint => self.front.repaint()?,
+                Effect::Leave => self.is_left = true,
+                effect => self.ask(effect),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the gateway; the answer comes back through the channel.
+    fn ask(&self, effect: Effect) {
+        let answers = self.answers.0.clone();
+        match effect {
+            Effect::History(purpose, key, query) => {
+                let reply = self.observer.history(query);
+                self.runtime.spawn(async move {
+                    // Nobody waits for the answer once the screen is closed.
+                    drop(answers.send(Answer::History(purpose, key, reply.await)));
+                });
+            }
+            Effect::Command(command) => {
+                let reply = self.observer.command(command);
+                self.runtime.spawn(async move {
+                    if let Err(error) = reply.await {
+                        drop(answers.send(Answer::Command(command, error)));
+                    }
+                });
+            }
+            Effect::Suspend | Effect::Repaint | Effect::Leave => {}
+        }
+    }
+}

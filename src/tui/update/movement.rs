@@ -1,0 +1,144 @@
+//! Where the arrows, the wheel and the mouse move to.
+
+use crate::monitor::{LinkId, LogLevel};
+use crate::telemetry::Timestamp;
+use crate::tui::action::Direction;
+use crate::tui::state::{App, Focus, ListView, Overlay, Page, nanos};
+use crate::tui::views::{self, Areas};
+
+const LEVELS: [LogLevel; 5] = [
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Debug,
+    LogLevel::Trace,
+];
+
+impl App {
+    /// The list of the page; the pages without one share that of the deliveries.
+    pub(super) fn list(&mut self) -> &mut ListView {
+        match self.page {
+            Page::Traffic => &mut self.traffic,
+            Page::Log => &mut self.log,
+            _ => &mut self.delivery,
+        }
+    }
+
+    /// The numbers of the entries that the page shows.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        match self.page {
+            Page::Traffic => self
+                .traffic_lines()
+                .iter()
+                .map(|line| line.number)
+                .collect(),
+            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
+            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
+            Page::Overview | Page::Charts => Vec::new(),
+        }
+    }
+
+    pub(super) fn go(&mut self, direction: Direction) {
+        let last = views::last_scroll_of_help(self);
+        if let Some(Overlay::Help { scroll }) = &mut self.overlay {
+            let to = match direction {
+                Direction::Up => scroll.saturating_sub(1),
+                Direction::PageUp | Direction::First => 0,
+                Direction::PageDown | Direction::Last => last,
+                _ => *scroll + 1,
+            };
+            *scroll = to.min(last);
+            return;
+        }
+        let is_sideways = matches!(direction, Direction::Left | Direction::Right);
+        match self.page {
+            Page::Overview => self.go_overview(direction),
+            Page::Charts => self.go_charts(direction),
+            Page::Traffic if is_sideways => {
+                self.kinds = self.kinds.turned(direction == Direction::Right);
+                self.traffic.follow();
+                self.say(format!("Shown: {}.", self.kinds.word()));
+            }
+            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
+            Page::Traffic | Page::Log | Page::Delivery => {
+                let height = Areas::of(self).rows();
+                let numbers = self.numbers();
+                self.list().go(direction, &numbers, height);
+            }
+        }
+    }
+
+    fn change_level(&mut self, less_grave: bool) {
+        let at = self.level as usize;
+        let to = if less_grave {
+            (at + 1).min(LEVELS.len() - 1)
+        } else {
+            at.saturating_sub(1)
+        };
+        self.level = LEVELS[to];
+        self.log.follow();
+        self.say(format!("Shown: {}.", views::levels(self.level)));
+    }
+
+    fn go_charts(&mut self, direction: Direction) {
+        let charts = &mut self.charts;
+        match direction {
+            Direction::Left => charts.move_cursor(true, self.now),
+            Direction::Right => charts.move_cursor(false, self.now),
+            Direction::First => {
+                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.span())));
+            }
+            Direction::Last => charts.cursor = None,
+            Direction::Up | Direction::PageUp => {
+                charts.first_panel = charts.first_panel.saturating_sub(1);
+            }
+            Direction::Down | Direction::PageDown => charts.first_panel += 1,
+        }
+        let panels = views::panel_count(self);
+        self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
+    }
+
+    fn go_overview(&mut self, direction: Direction) {
+        if let Focus::Link(link) = self.focus {
+            let at = link as usize;
+            self.focus = match direction {
+                Direction::Left => Focus::Link(LinkId::ALL[at.saturating_sub(1)]),
+                Direction::Right => Focus::Link(LinkId::ALL[(at + 1).min(2)]),
+                Direction::Down | Direction::PageDown | Direction::Last => Focus::Table,
+                _ => self.focus,
+            };
+            return;
+        }
+        let rows = self.rows();
+        let at = self.selected_row(&rows);
+        let height = Areas::of(self).rows();
+        let page = height.saturating_sub(1).max(1);
+        let last = rows.len().saturating_sub(1);
+        let to = match (direction, at) {
+            (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
+            (Direction::Left, _) | (Direction::Up, None | Some(0)) => {
+                return self.focus = Focus::Link(LinkId::Source);
+            }
+            (_, None) => return,
+            (Direction::Up, Some(at)) => at - 1,
+            (Direction::Down, Some(at)) => at + 1,
+            (Direction::PageUp, Some(at)) => at.saturating_sub(page),
+            (Direction::PageDown, Some(at)) => at + page,
+            (Direction::First, _) => 0,
+            (Direction::Last, _) => last,
+        };
+        self.select_row(to.min(last));
+    }
+
+    pub(super) fn select_row(&mut self, to: usize) {
+        let height = Areas::of(self).rows().max(1);
+        let rows = self.rows();
+        let Some(row) = rows.get(to) else {
+            return;
+        };
+        let key = (row.node.clone(), row.metric.clone());
+        self.table.top = self.table.top.clamp((to + 1).saturating_sub(height), to);
+        self.table.selected = Some(key);
+        self.focus = Focus::Table;
+    }
+}
