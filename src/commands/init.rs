@@ -87,7 +87,7 @@ fn ask(arguments: &InitArguments, asks: bool) -> io::Result<Answers> {
         "InfluxDB server, or none",
         "http://localhost:8086",
     )?;
-    let (mut org, mut bucket) = ("iiot".to_owned(), "telemetry".to_owned());
+    let (mut org, mut bucket) = ("my-org".to_owned(), "telemetry".to_owned());
     if url != NONE {
         org = question(&arguments.influxdb_org, "Organisation in InfluxDB", &org)?;
         bucket = question(&arguments.influxdb_bucket, "Bucket in InfluxDB", &bucket)?;

@@ -1,5 +1,11 @@
 //! What the documentation promises.
 
+mod blocks;
+mod error_texts;
+mod markdown;
+mod page;
+mod shell;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -62,4 +68,71 @@ fn every_dependency_is_explained() {
             needed.map(String::as_str).collect::<Vec<_>>()
         );
     }
+}
+
+#[test]
+fn every_error_text_can_be_looked_up() {
+    let known = error_texts::plain(&document("docs/troubleshooting.md"));
+    let missing: Vec<String> = error_texts::error_texts()
+        .into_iter()
+        .filter(|error| !error.is_in(&known))
+        .map(|error| format!("{}: {}", error.place, error.text))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/troubleshooting.md does not have these texts. Add a row with cause and fix for each, its \
+         placeholders as capitals; one that is no error goes into a list at the top of \
+         tests/it/documents/error_texts.rs:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn everything_in_the_documentation_works() {
+    let documents = markdown::documents();
+    let faults: Vec<String> = std::thread::scope(|scope| {
+        let checks: Vec<_> = documents
+            .iter()
+            .map(|document| scope.spawn(|| blocks::faults(document)))
+            .collect();
+        checks
+            .into_iter()
+            .flat_map(|check| check.join().unwrap())
+            .collect()
+    });
+    assert!(faults.is_empty(), "\n{}", faults.join("\n\n"));
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let documents = markdown::documents();
+    let mut dead = Vec::new();
+    for document in &documents {
+        let folder = document.path.parent().unwrap();
+        for (line, link) in &document.links {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                document.path.clone()
+            } else {
+                folder.join(file)
+            };
+            let found = target.canonicalize();
+            let has_anchor = anchor.is_empty()
+                || documents.iter().any(|other| {
+                    other.path.canonicalize().ok() == found.as_ref().ok().cloned()
+                        && other.anchors.iter().any(|known| known == anchor)
+                });
+            if found.is_err() || !has_anchor {
+                dead.push(format!("{}:{line}: {link}", document.path.display()));
+            }
+        }
+    }
+    assert!(
+        dead.is_empty(),
+        "links that lead nowhere:\n{}",
+        dead.join("\n")
+    );
 }
