@@ -7,13 +7,11 @@ use std::path::Path;
 use clap::Parser;
 use fieldgate::cli::{Cli, Command};
 use fieldgate::config::{self, Environment, Overrides};
-use regex::Regex;
 use serde_json::Value;
 
 use super::markdown::{Block, Document};
 use super::page::Page;
 use super::shell::{self, Line};
-use crate::support::Mosquitto;
 
 pub(super) type Checked = Result<(), String>;
 type CheckText = fn(&mut Page, &str) -> Checked;
@@ -43,6 +41,7 @@ const PROGRAMS: &[(&str, CheckLine)] = &[
     ("fieldgate", Page::fieldgate),
     ("mosquitto_pub", Page::mosquitto_client),
     ("mosquitto_sub", Page::mosquitto_client),
+    ("mosquitto_passwd", Page::run),
     ("openssl", Page::run),
     ("scripts/", script),
     ("sqlite3", sqlite),
@@ -60,7 +59,6 @@ const PROGRAMS: &[(&str, CheckLine)] = &[
     ("ls", names_files),
     ("lsusb", names_files),
     ("mkdir", names_files),
-    ("mosquitto_passwd", names_files),
     ("pkill", names_files),
     ("printf", names_files),
     ("rm", names_files),
@@ -80,7 +78,12 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
             faults.push(format!("{}: {fault}", block.place));
         }
     }
+    let known = config::known_keys();
     for (line, code) in &document.code {
+        if is_key(code) && !known.iter().any(|key| key.path.starts_with(code.as_str())) {
+            let path = document.path.display();
+            faults.push(format!("{path}:{line}: there is no key `{code}`"));
+        }
         if code.starts_with("fieldgate ")
             && let Some(command) = shell::lines(code).first()
             && let Err(fault) = parse(&command.words)
@@ -90,6 +93,24 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Whether this is written as a key of the configuration, as `mqtt.qos`.
+fn is_key(code: &str) -> bool {
+    let sections = [
+        "api",
+        "influxdb",
+        "journal",
+        "log",
+        "mqtt",
+        "source",
+        "telemetry",
+        "tui",
+    ];
+    let is_of_key = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+    code.split_once('.').is_some_and(|(section, name)| {
+        sections.contains(&section) && !["db", "md"].contains(&name) && name.chars().all(is_of_key)
+    })
 }
 
 fn check(page: &mut Page, block: &Block) -> Checked {
@@ -121,9 +142,7 @@ fn shell_commands(page: &mut Page, text: &str) -> Checked {
 
 fn command(page: &mut Page, line: &Line) -> Checked {
     let mut line = line.clone();
-    for (name, value) in std::mem::take(&mut line.variables) {
-        page.set_variable(&name, &value)?;
-    }
+    let variables = std::mem::take(&mut line.variables);
     if line.words.first().is_some_and(|word| word == "sudo") {
         line.words.remove(0);
         if line.words.first().is_some_and(|word| word == "-u") {
@@ -131,7 +150,7 @@ fn command(page: &mut Page, line: &Line) -> Checked {
         }
     }
     let Some(program) = line.words.first() else {
-        return Ok(());
+        return Err("write export before a variable that holds for what follows".to_owned());
     };
     let found = PROGRAMS
         .iter()
@@ -139,7 +158,7 @@ fn command(page: &mut Page, line: &Line) -> Checked {
     let (_, check) = found.ok_or_else(|| {
         format!("nobody checks {program:?}; add a line to PROGRAMS in tests/it/documents/blocks.rs")
     })?;
-    check(page, &line)
+    page.with_variables(&variables, |page| check(page, &line))
 }
 
 /// Whether the real definition of the command line takes this.
@@ -415,28 +434,18 @@ fn systemd_unit(_: &mut Page, text: &str) -> Checked {
     Ok(())
 }
 
-/// A real Mosquitto starts with it, with files of the test's own in the place of those it names.
+/// A real Mosquitto starts with it, with files of the test's own in the place of those it names, and
+/// stays for the commands that follow.
 fn broker_configuration(page: &mut Page, text: &str) -> Checked {
-    let files = page.broker_files();
-    let text = text.replace("/etc/mosquitto/", &format!("{}/", files.display()));
-    let listener = Regex::new(r"(?m)^listener \d+.*$").unwrap();
-    drop(Mosquitto::start_with_config(|port, folder| {
-        let text = text.replace("/var/lib/mosquitto/", &format!("{folder}/"));
-        let other = crate::support::Port::reserve().number();
-        let text = listener.replace_all(&text, format!("listener {other} 127.0.0.1"));
-        format!("listener {port} 127.0.0.1\n{text}")
-    }));
+    page.start_broker(text);
     Ok(())
 }
 
-/// A real Mosquitto takes it.
+/// A real Mosquitto takes it, and so does the next one of the page.
 fn access_rules(page: &mut Page, text: &str) -> Checked {
-    let path = page.broker_files().join("acl");
-    fs::write(&path, text).unwrap();
-    broker_configuration(
-        page,
-        "listener 1883\nallow_anonymous true\nacl_file /etc/mosquitto/acl\n",
-    )
+    fs::write(page.broker_files().join("acl"), text).unwrap();
+    page.start_broker("allow_anonymous true\nacl_file /etc/mosquitto/acl\nlistener 1\n");
+    Ok(())
 }
 
 fn no_commands(_: &mut Page, text: &str) -> Checked {

@@ -136,3 +136,36 @@ fn every_link_leads_somewhere() {
         dead.join("\n")
     );
 }
+
+#[test]
+fn the_readme_tells_of_keys_as_they_are() {
+    let known = fieldgate::config::known_keys();
+    let mut rows = 0;
+    for line in document("README.md").lines() {
+        let Some((key, rest)) = line
+            .strip_prefix("| `")
+            .and_then(|row| row.split_once("` | "))
+        else {
+            continue;
+        };
+        let Some(known) = known.iter().find(|known| known.path == key) else {
+            panic!("there is no key {key}");
+        };
+        let default = known
+            .default
+            .as_ref()
+            .map_or("none".to_owned(), |text| format!("`{text}`"));
+        assert!(
+            rest.starts_with(&format!("{default} | ")),
+            "{line}: the default is {default}"
+        );
+        rows += 1;
+    }
+    assert!(rows > 10, "{rows}");
+}
+
+#[test]
+fn the_changelog_tells_of_this_version() {
+    let heading = format!("## [{}]", env!("CARGO_PKG_VERSION"));
+    assert!(document("CHANGELOG.md").contains(&heading), "{heading}");
+}

@@ -7,33 +7,47 @@ use std::time::Duration;
 
 use fieldgate::cli::Command as Wanted;
 use fieldgate::config::{self, Environment, Source};
+use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::blocks::{self, Checked};
 use super::shell::Line;
-use crate::support::{Authority, Mosquitto, Process, VictoriaMetrics, program, request};
+use crate::support::{Authority, Mosquitto, Port, Process, VictoriaMetrics, program, request};
 
 /// A page takes as long as all its commands; one of them ends within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where the documentation says that the servers are.
-const BROKER: &str = "localhost:1883";
+/// Where the documentation says that the usual broker is.
+const USUAL_PORT: u16 = 1883;
+
+/// Where the documentation says that the database is.
 const DATABASE: &str = "localhost:8086";
+
+/// Where a broker's files are.
+const BROKER_FOLDER: &str = "/etc/mosquitto/";
 
 /// Servers are started when they are first needed.
 pub(super) struct Page {
     folder: TempDir,
-    broker: Option<Mosquitto>,
+    brokers: Vec<Broker>,
     database: Option<VictoriaMetrics>,
     variables: Vec<(String, String)>,
+}
+
+/// A broker that a page tells of.
+struct Broker {
+    /// The port that the page names.
+    named: u16,
+    port: u16,
+    _server: Mosquitto,
 }
 
 impl Page {
     pub(super) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
-            broker: None,
+            brokers: Vec::new(),
             database: None,
             variables: Vec::new(),
         }
@@ -81,19 +95,84 @@ impl Page {
         Ok(())
     }
 
+    /// What holds for a single command: afterwards the variables are as they were.
+    pub(super) fn with_variables(
+        &mut self,
+        variables: &[(String, String)],
+        command: impl FnOnce(&mut Self) -> Checked,
+    ) -> Checked {
+        let before = self.variables.clone();
+        for (name, value) in variables {
+            self.set_variable(name, value)?;
+        }
+        let checked = command(self);
+        self.variables = before;
+        checked
+    }
+
     fn with_addresses(&mut self, text: &str) -> String {
         let mut text = text.to_owned();
-        if text.contains(BROKER) {
-            text = text.replace(BROKER, &format!("127.0.0.1:{}", self.broker_port()));
+        if text.contains(&format!("localhost:{USUAL_PORT}")) {
+            self.usual_broker();
+        }
+        for Broker { named, port, .. } in &self.brokers {
+            text = text.replace(&format!("localhost:{named}"), &format!("localhost:{port}"));
         }
         if text.contains(DATABASE) {
-            text = text.replace(DATABASE, &format!("127.0.0.1:{}", self.database_port()));
+            text = text.replace(DATABASE, &format!("localhost:{}", self.database_port()));
+        }
+        if text.contains(BROKER_FOLDER) {
+            let folder = format!("{}/", self.broker_files().display());
+            text = text.replace(BROKER_FOLDER, &folder);
         }
         text
     }
 
-    fn broker_port(&mut self) -> u16 {
-        self.broker.get_or_insert_with(Mosquitto::start).port()
+    fn usual_broker(&mut self) -> u16 {
+        self.broker_at(USUAL_PORT).unwrap_or_else(|| {
+            let server = Mosquitto::start();
+            let port = server.port();
+            self.brokers.push(Broker {
+                named: USUAL_PORT,
+                port,
+                _server: server,
+            });
+            port
+        })
+    }
+
+    fn broker_at(&self, named: u16) -> Option<u16> {
+        let found = self.brokers.iter().find(|broker| broker.named == named);
+        found.map(|broker| broker.port)
+    }
+
+    /// Starts a broker with a configuration, instead of those that the page told of before. Its files
+    /// and its port are the test's own.
+    pub(super) fn start_broker(&mut self, config: &str) {
+        let config = self.with_addresses(config);
+        let listener = Regex::new(r"(?m)^listener (\d+).*$").unwrap();
+        let named = listener
+            .captures(&config)
+            .map(|found| found[1].parse().unwrap());
+        let other = Port::reserve();
+        let port = other.number();
+        let server = Mosquitto::start_with_config(|first, folder| {
+            let text = config.replace("/var/lib/mosquitto/", &format!("{folder}/"));
+            // The fixture waits for an answer in the clear; the rest holds for the last listener.
+            let own = format!("listener {port} 127.0.0.1");
+            format!(
+                "listener {first} 127.0.0.1\n{}",
+                listener.replace_all(&text, own)
+            )
+        });
+        drop(other);
+        let named = named.unwrap_or(USUAL_PORT);
+        self.brokers.retain(|broker| broker.named != named);
+        self.brokers.push(Broker {
+            named,
+            port,
+            _server: server,
+        });
     }
 
     fn database_port(&mut self) -> u16 {
@@ -114,8 +193,12 @@ impl Page {
 
     /// Runs a command that must succeed.
     pub(super) fn run(&mut self, line: &Line) -> Checked {
-        let (status, said) = self.output(&line.words[0], &line.words[1..]);
-        status.success().then_some(()).ok_or(said)
+        let words: Vec<String> = line
+            .words
+            .iter()
+            .map(|word| self.with_addresses(word))
+            .collect();
+        self.succeed(&words)
     }
 
     /// Runs a program to its end in the page's folder.
@@ -277,33 +360,45 @@ impl Page {
             .ok_or(format!("{path}: {} {}", answer.status, answer.body))
     }
 
-    /// Runs `mosquitto_sub` and `mosquitto_pub` at the page's broker; for another broker only their
-    /// options are tried.
+    /// Runs `mosquitto_sub` and `mosquitto_pub` at the broker of the page that they name; of one that
+    /// the page does not have only their options are tried.
     pub(super) fn mosquitto_client(&mut self, line: &Line) -> Checked {
-        let mut words: Vec<String> = Vec::new();
-        for word in &line.words {
-            words.push(self.with_addresses(word));
-        }
-        let at = |names: &[&str]| words.iter().position(|word| names.contains(&word.as_str()));
-        let has = |names: &[&str]| at(names).is_some();
-        let host = at(&["-h", "--host"]).and_then(|at| words.get(at + 1));
-        let is_here = host.is_none_or(|host| host == "localhost") && !has(&["-p", "--port"]);
-        let is_address = has(&["-L", "--url"]);
-        let ends = has(&["-C", "-W"]) || words[0] == "mosquitto_pub";
-        let options_alone = !is_here && !is_address;
-        if !ends {
+        let mut words: Vec<String> = line
+            .words
+            .iter()
+            .map(|word| self.with_addresses(word))
+            .collect();
+        let value = |names: [&str; 2]| {
+            let at = words
+                .iter()
+                .position(|word| names.contains(&word.as_str()))?;
+            words.get(at + 1).cloned()
+        };
+        let host = value(["-h", "--host"]);
+        let port = value(["-p", "--port"]).and_then(|port| port.parse().ok());
+        let is_address = value(["-L", "--url"]).is_some();
+        // What waits for messages that a running gateway would bring gets a second for it. Who says
+        // how many and how long must get them.
+        let given = |flag: &str| words.iter().any(|word| word == flag);
+        let (counts, waits) = (given("-C"), given("-W"));
+        let may_time_out = !(counts && waits);
+        let is_here = host.is_none_or(|host| host == "localhost");
+        let port = match port.unwrap_or(USUAL_PORT) {
+            USUAL_PORT if is_here => Some(self.usual_broker()),
+            named => self.broker_at(named).filter(|_| is_here),
+        };
+        if words[0] == "mosquitto_sub" && !waits {
             words.extend(["-W", "1"].map(str::to_owned));
         }
-        if options_alone {
-            // Nobody listens there.
-            words.extend(["-h", "127.0.0.1", "-p", "1"].map(str::to_owned));
-        } else if !is_address {
-            let port = self.broker_port().to_string();
-            words.extend(["-h", "127.0.0.1", "-p", &port].map(str::to_owned));
+        if !is_address {
+            // Nobody listens at port 1.
+            let port = port.unwrap_or(1).to_string();
+            words.extend(["-h", "localhost", "-p", &port].map(str::to_owned));
         }
         let (status, said) = self.output(&words[0], &words[1..]);
         // mosquitto_sub ends with 27 when its time is up.
-        let good = status.success() || status.code() == Some(27);
+        let good = status.success() || (may_time_out && status.code() == Some(27));
+        let options_alone = port.is_none() && !is_address;
         if good || (options_alone && !said.contains("to see usage")) {
             Ok(())
         } else {
@@ -311,15 +406,22 @@ impl Page {
         }
     }
 
-    /// Files that a broker's configuration names: certificates, passwords, access rules.
+    /// Files that a broker's configuration names: certificates, passwords, access rules. Certificates
+    /// that the page has made are taken.
     pub(super) fn broker_files(&mut self) -> PathBuf {
         let folder = self.folder.path().join("mosquitto");
+        let certificates = folder.join("certs");
         if !folder.exists() {
-            fs::create_dir_all(folder.join("certs")).unwrap();
-            let authority = Authority::new(&folder.join("certs"), "ca");
-            authority.server("server", &["localhost"]);
+            fs::create_dir_all(&certificates).unwrap();
+            Authority::new(&certificates, "ca").server("server", &["localhost"]);
             fs::write(folder.join("acl"), "topic readwrite #\n").unwrap();
             fs::write(folder.join("passwords"), "").unwrap();
+        }
+        for name in ["ca.pem", "server.pem", "server.key"] {
+            let made = self.folder.path().join(name);
+            if made.exists() {
+                fs::copy(made, certificates.join(name)).unwrap();
+            }
         }
         folder
     }
