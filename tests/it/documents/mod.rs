@@ -4,6 +4,7 @@ mod blocks;
 mod error_texts;
 mod markdown;
 mod page;
+mod programs;
 mod shell;
 
 use std::collections::BTreeSet;
@@ -93,12 +94,16 @@ fn everything_in_the_documentation_works() {
     let faults: Vec<String> = std::thread::scope(|scope| {
         let checks: Vec<_> = documents
             .iter()
-            .map(|document| scope.spawn(|| blocks::faults(document)))
+            .map(|document| (document, scope.spawn(|| blocks::faults(document))))
             .collect();
-        checks
-            .into_iter()
-            .flat_map(|check| check.join().unwrap())
-            .collect()
+        let faults = checks.into_iter().flat_map(|(document, check)| {
+            let path = document.path.display();
+            // Its server did not start, or its program did not end; both have said why.
+            check
+                .join()
+                .unwrap_or_else(|_| vec![format!("{path}: see the panic above")])
+        });
+        faults.collect()
     });
     assert!(faults.is_empty(), "\n{}", faults.join("\n\n"));
 }
