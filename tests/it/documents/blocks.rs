@@ -1,6 +1,7 @@
 //! What is done with each kind of block.
 
 use std::fs;
+use std::path::Path;
 
 use fieldgate::config::{self, Overrides};
 use serde_json::Value;
@@ -42,15 +43,34 @@ pub(super) fn faults(document: &Document) -> Vec<String> {
             let path = document.path.display();
             faults.push(format!("{path}:{line}: there is no key `{code}`"));
         }
-        if code.starts_with("fieldgate ")
-            && let Some(command) = shell::lines(code).first()
-            && let Err(fault) = parse(&command.words)
-        {
+        if let Some(Err(fault)) = in_running_text(&mut page, code) {
             let path = document.path.display();
             faults.push(format!("{path}:{line}: `{code}`: {fault}"));
         }
     }
     faults
+}
+
+/// Checks code in running text, as far as that is possible without running it; `None`: it is none
+/// that can be checked.
+fn in_running_text(page: &mut Page, code: &str) -> Option<Checked> {
+    let line = shell::lines(code).into_iter().next()?;
+    let program = line.words.first()?.as_str();
+    let ours = [
+        "assets", "benches", "docs", "examples", "scripts", "src", "tests",
+    ];
+    let folder = program.split_once('/').map(|(folder, _)| folder);
+    match program {
+        "fieldgate" if line.words.len() > 1 => Some(parse(&line.words).map(drop)),
+        "cargo" | "docker" if line.words.len() > 1 => Some(programs::command(page, &line)),
+        path if folder.is_some_and(|folder| ours.contains(&folder))
+            && !path.contains(['{', '*']) =>
+        {
+            let is_there = Path::new(path).exists();
+            Some(is_there.then_some(()).ok_or(format!("there is no {path}")))
+        }
+        _ => None,
+    }
 }
 
 /// Whether this is written as a key of the configuration, as `mqtt.qos`.
