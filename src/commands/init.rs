@@ -144,7 +144,7 @@ fn ask(arguments: &InitArguments, asks: bool) -> anyhow::Result<Answers> {
     let port = answer(&PORT, &arguments.port, default_port)?;
     let broker_url = answer(&BROKER, &arguments.broker_url, "mqtt://localhost:1883")?;
     let influxdb_url = answer(&DATABASE, &arguments.influxdb_url, "http://localhost:8086")?;
-    let (mut org, mut bucket) = ("iiot".to_owned(), "telemetry".to_owned());
+    let (mut org, mut bucket) = ("my-org".to_owned(), "telemetry".to_owned());
     if influxdb_url != NONE {
         org = answer(&ORG, &arguments.influxdb_org, &org)?;
         bucket = answer(&BUCKET, &arguments.influxdb_bucket, &bucket)?;

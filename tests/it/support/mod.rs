@@ -36,6 +36,7 @@ pub(crate) use mqtt::{Conduct, ContractBroker, Publish, Session, Tap};
 pub(crate) use nix::sys::signal::Signal;
 pub(crate) use numbered::{Leg, Load, MESSAGES, TOPICS, Tally, legs, packets};
 pub(crate) use port::Port;
+pub(crate) use process::{Process, program};
 pub(crate) use pty::Pty;
 pub(crate) use sample::{Reading, Sample, by_topic};
 pub(crate) use screen::Terminal;
