@@ -8,10 +8,12 @@ use super::types::{
 };
 
 impl Config {
-    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`.
+    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
+    /// the first, if it has one.
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
-        vec![
+        let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
+        let sections = [
             format!("source: {}", source(&self.source)),
             format!("mqtt: {}", self.mqtt.as_ref().map_or_else(disabled, mqtt)),
             format!(
@@ -26,7 +28,8 @@ impl Config {
                 "shutdown: within {}",
                 humantime::format_duration(self.shutdown_timeout)
             ),
-        ]
+        ];
+        gateway.chain(sections).collect()
     }
 }
 

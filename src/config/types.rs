@@ -10,6 +10,9 @@ use secrecy::SecretString;
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The gateway's name among others: top-level key `gateway`. It stands in
+    /// [`Mqtt::topic_prefix`] and [`Influxdb::gateway`] already.
+    pub gateway: Option<String>,
     /// `[source]`: where bytes come from.
     pub source: Source,
     /// `[mqtt]`; `None`: the sink is disabled.
@@ -183,7 +186,7 @@ pub struct Mqtt {
     pub transport: Transport,
     /// MQTT client identifier.
     pub client_id: String,
-    /// First level or levels of every topic; no `/` at its ends.
+    /// First level or levels of every topic; no `/` at its ends, the gateway's name filled in.
     pub topic_prefix: String,
     /// Of every publish.
     pub qos: Qos,
@@ -213,6 +216,8 @@ impl Mqtt {
 /// `[influxdb]`.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
+    /// The tag `gateway` of every point: top-level key `gateway`.
+    pub gateway: Option<String>,
     /// `http://host:port` or `https://host:port`; validated, without a path.
     pub url: url::Url,
     /// Certificates of the authorities that are trusted; `None`: those that this system trusts.

@@ -158,12 +158,39 @@ fn ends_after_port(url: &Url) -> Result<(), Refusal> {
         .ok_or_else(|| "leave out what follows host and port".into())
 }
 
-/// The first levels of every topic.
-pub(super) fn topic_prefix() -> Kind<String> {
-    let allowed = "one or more topic levels as \"iiot\" or \"plant/hall1\": no + or #, no $ in front, \
-                   no / at either end, at most 256 bytes";
+/// What stands for the gateway's name in a topic prefix.
+pub(super) const GATEWAY_PLACEHOLDER: &str = "{gateway}";
+
+/// Bytes of a topic prefix.
+pub(super) const MAX_TOPIC_PREFIX: usize = 256;
+
+/// The name of a gateway among others: one level of a topic.
+pub(super) fn gateway() -> Kind<String> {
+    let allowed = format!(
+        "1 to {} bytes of text without /, +, #, \\ and control characters, no $ in front",
+        Name::MAX_CHARS
+    );
     Kind::of_text(allowed, |text| {
-        let fits = (1..=256).contains(&text.len())
+        let fits = is_safe(text) && !text.starts_with('$');
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// The first levels of every topic, the gateway's name not filled in yet.
+pub(super) fn topic_prefix() -> Kind<String> {
+    let allowed = format!(
+        "one or more topic levels as \"iiot\", \"plant/hall1\" or \"iiot/{GATEWAY_PLACEHOLDER}\": \
+         no + or #, no $ in front, no / at either end, at most {MAX_TOPIC_PREFIX} bytes"
+    );
+    Kind::of_text(allowed, |text| {
+        if text.replace(GATEWAY_PLACEHOLDER, "").contains(['{', '}']) {
+            return Err(format!(
+                "only {GATEWAY_PLACEHOLDER} may stand in braces: the name that the top-level key \
+                 gateway gives"
+            )
+            .into());
+        }
+        let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
             && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
             && !text.starts_with(['$', '/'])
             && !text.ends_with('/');

@@ -18,6 +18,7 @@ mod disk;
 mod documents;
 mod examples;
 mod fixtures;
+mod gateways;
 mod influx_answers;
 mod influx_client;
 mod logs;

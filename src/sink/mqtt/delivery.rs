@@ -141,8 +141,9 @@ impl MqttDelivery {
         };
         Failure::Refused(format!(
             "the broker accepts the connection and soon closes it: is another client connected as \
-             \"{}\"? Give each gateway its own mqtt.client_id{too_many}",
-            self.config.client_id
+             \"{}\"? Give each gateway its own mqtt.client_id; or may it not publish below {}/? Give \
+             it the right to{too_many}",
+            self.config.client_id, self.config.topic_prefix
         ))
     }
 }
