@@ -7,7 +7,7 @@ use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
-    LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
+    LogRotation, Metric, Mqtt, Payload, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
 use super::{security, source, value};
 
@@ -70,6 +70,8 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     );
     let topic_prefix = section.or("topic_prefix", "iiot", &value::topic_prefix());
     let topic_prefix = topic_prefix.and_then(|prefix| fill_in(section, prefix, gateway));
+    let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
+    let payload = section.or("payload", "plain", &one_of(payloads));
     let qos = section.or("qos", 1, &value::qos());
     let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
     let username = section.optional("username", &text());
@@ -103,6 +105,7 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         port: broker.port,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
+        payload: payload?,
         qos: qos?,
         keep_alive: keep_alive?,
         username,

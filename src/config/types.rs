@@ -122,6 +122,15 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+/// How a reading is written into a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Its value alone.
+    Plain,
+    /// Value, unit and event time as a JSON object.
+    Json,
+}
+
 /// How the broker is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -188,6 +197,8 @@ pub struct Mqtt {
     pub client_id: String,
     /// First level or levels of every topic; no `/` at its ends, the gateway's name filled in.
     pub topic_prefix: String,
+    /// How readings are written into messages.
+    pub payload: Payload,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task;
 
 use super::{StartError, UNJOURNALED};
-use crate::config;
+use crate::config::{self, Payload};
 use crate::journal::Journal;
 use crate::monitor::{LinkId, Monitor, SinkId};
 use crate::sink::{self, Directive, Lane};
@@ -96,6 +96,10 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
+        let topics = match config.payload {
+            Payload::Plain => topics,
+            Payload::Json => topics.with_json(self.metrics.clone()),
+        };
         let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics);
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }

@@ -127,7 +127,11 @@ fn a_name_reaches_both_servers_and_can_change_while_the_gateway_runs() {
     assert!(gateway.wait_exit(PATIENCE).success());
 
     for point in server.wait_for_points(2 * TOPICS.len(), PATIENCE) {
-        let expected = if point.value < 1.5 { "hall 1" } else { "hall 2" };
+        let expected = if point.value < 1.5 {
+            "hall 1"
+        } else {
+            "hall 2"
+        };
         assert_eq!(point.tags["gateway"], expected, "{point:?}");
     }
     let messages = by_topic(subscriber.messages());

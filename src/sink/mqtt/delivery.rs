@@ -253,7 +253,7 @@ impl Connection<'_> {
             };
             while let Some(reading) = row.readings.get(*handed_over) {
                 let topic = self.topics.topic(reading);
-                let payload = TopicMap::payload(reading);
+                let payload = self.topics.payload(reading, row.event_time);
                 let retained = self.topics.is_retained(reading);
                 // Topics are valid by their making, so an error means that there is no room.
                 if self
@@ -298,7 +298,7 @@ impl Connection<'_> {
         Some(format!(
             "{} {}",
             self.topics.topic(reading),
-            TopicMap::payload(reading)
+            self.topics.payload(reading, row.event_time)
         ))
     }
 
