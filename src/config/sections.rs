@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::home_assistant::home_assistant;
 use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
 use super::setting::Value;
@@ -88,6 +89,8 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         "100, with QoS 2 20",
         &whole(1..=u16::MAX.into()),
     );
+    let home_assistant =
+        section.section("home_assistant", |section| home_assistant(section, gateway));
     if !section.is_present() {
         return None;
     }
@@ -106,6 +109,7 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         payload: payload?,
+        home_assistant,
         qos: qos?,
         keep_alive: keep_alive?,
         username,

@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use super::types::{
-    Api, Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos, Source, Speed,
-    Telemetry,
+    Api, Config, HomeAssistant, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos,
+    Source, Speed, Telemetry,
 };
 
 impl Config {
@@ -74,8 +74,13 @@ fn mqtt(mqtt: &Mqtt) -> String {
         Some(name) => format!("user {name}"),
         None => "no user".into(),
     };
+    let home_assistant = match &mqtt.home_assistant {
+        None => "",
+        Some(HomeAssistant { enabled: true, .. }) => ", announced to Home Assistant",
+        Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
+    };
     format!(
-        "{}, topics {}/#, QoS {qos}, client {}, {user}",
+        "{}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
         mqtt.url(),
         mqtt.topic_prefix,
         mqtt.client_id

@@ -184,6 +184,19 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+/// `[mqtt.home_assistant]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Whether readings are announced; false: what was announced before is removed.
+    pub enabled: bool,
+    /// First level or levels of the topics that Home Assistant listens to.
+    pub discovery_prefix: String,
+    /// After so much silence a value is not known any more. In whole seconds; zero: never.
+    pub expire_after: Duration,
+    /// The gateway's name among others: top-level key `gateway`.
+    pub gateway: Option<String>,
+}
+
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
@@ -199,6 +212,8 @@ pub struct Mqtt {
     pub topic_prefix: String,
     /// How readings are written into messages.
     pub payload: Payload,
+    /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
+    pub home_assistant: Option<HomeAssistant>,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task;
 
 use super::{StartError, UNJOURNALED};
-use crate::config::{self, Payload};
+use crate::config;
 use crate::journal::Journal;
 use crate::monitor::{LinkId, Monitor, SinkId};
 use crate::sink::{self, Directive, Lane};
@@ -96,11 +96,7 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let topics = match config.payload {
-            Payload::Plain => topics,
-            Payload::Json => topics.with_json(self.metrics.clone()),
-        };
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics);
+        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, self.metrics.clone());
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 

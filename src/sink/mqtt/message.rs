@@ -37,9 +37,19 @@ impl TopicMap {
         }
     }
 
+    /// The first level or levels of all topics.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The topic of a reading.
     pub fn topic(&self, reading: &Reading) -> String {
-        let (node, metric) = (reading.node.as_str(), reading.metric.as_str());
+        self.topic_of(&reading.node, &reading.metric)
+    }
+
+    /// The topic of a node's metric.
+    pub fn topic_of(&self, node: &Name, metric: &Name) -> String {
+        let (node, metric) = (node.as_str(), metric.as_str());
         let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
         for part in [&self.prefix, "/", node, "/", metric] {
             topic.push_str(part);
@@ -70,7 +80,12 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.not_retained.contains(&reading.node)
+        !self.is_of_board(&reading.node)
+    }
+
+    /// Whether a node stands for the board's own figures.
+    pub fn is_of_board(&self, node: &Name) -> bool {
+        self.not_retained.contains(node)
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
