@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use fieldgate::config::{self, Durability, JournalPath};
 use fieldgate::journal::{Journal, Row};
 use fieldgate::monitor::SinkId;
-use fieldgate::sink::influx::line;
+use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
 use fieldgate::telemetry::{
     Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timestamp,
@@ -87,16 +87,17 @@ fn mapping(criterion: &mut Criterion) {
         bencher.iter(|| {
             let messages = row.readings.iter();
             messages
-                .map(|it| topics.topic(it).len() + TopicMap::payload(it).len())
+                .map(|it| topics.topic(it).len() + topics.payload(it, row.event_time).len())
                 .sum::<usize>()
         });
     });
     group.bench_function("line protocol", |bencher| {
         let metrics = MetricTable::default();
+        let format = LineFormat::default();
         let mut lines = String::new();
         bencher.iter(|| {
             lines.clear();
-            line::push_row(&mut lines, black_box(&row), |metric| {
+            format.push_row(&mut lines, black_box(&row), |metric| {
                 metrics.sensor_type(metric)
             });
             lines.len()

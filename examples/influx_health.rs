@@ -17,7 +17,8 @@ use std::time::Duration;
 use clap::Parser;
 use fieldgate::cli::ConfigArguments;
 use fieldgate::config::{self, Config, Environment, Influxdb};
-use fieldgate::sink::influx::{Answer, Client, line};
+use fieldgate::sink::influx::line::LineFormat;
+use fieldgate::sink::influx::{Answer, Client};
 use fieldgate::telemetry::{Reading, Timestamp};
 use influxdb2::models::Query;
 
@@ -104,7 +105,7 @@ async fn check(config: Influxdb) -> Result<(), Failed> {
     }
     println!("token: may write to bucket {:?}.", config.bucket);
 
-    let value = write(&client).await?;
+    let value = write(&client, &config).await?;
     println!("write: a point of fieldgate_health with value {value} was taken.");
     read_back(&client, &config.bucket, value).await?;
     println!("read: the same point came back.");
@@ -112,7 +113,7 @@ async fn check(config: Influxdb) -> Result<(), Failed> {
 }
 
 /// Writes a point whose value nobody else writes.
-async fn write(client: &Client) -> Result<f64, Failed> {
+async fn write(client: &Client, config: &Influxdb) -> Result<f64, Failed> {
     let now = Timestamp::now();
     // Milliseconds of the day: exact as f64.
     let value = (now.0 / 1_000_000 % 86_400_000) as f64;
@@ -122,7 +123,8 @@ async fn write(client: &Client) -> Result<f64, Failed> {
         value,
     };
     let mut lines = String::new();
-    line::push_reading(&mut lines, &reading, now, "test");
+    let format = LineFormat::new(config.gateway.as_deref());
+    format.push_reading(&mut lines, &reading, now, "test");
     match client.write(&lines).await {
         Answer::Accepted => Ok(value),
         Answer::Refused { reason }

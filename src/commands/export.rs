@@ -16,7 +16,7 @@ use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::{self, Environment, JournalPath};
 use crate::journal::{Archive, Row};
 use crate::pipeline;
-use crate::sink::influx::line;
+use crate::sink::influx::line::LineFormat;
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
 /// Writes what is asked for.
@@ -31,6 +31,7 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let writer = Writer {
         format: arguments.format,
         metrics: &metrics,
+        lines: LineFormat::new(config.gateway.as_deref()),
         text: String::new(),
     };
     let mut output: Box<dyn Write> = match &arguments.output {
@@ -147,6 +148,7 @@ fn progress_bar(length: u64, is_shown: bool) -> ProgressBar {
 struct Writer<'a> {
     format: ExportFormat,
     metrics: &'a MetricTable,
+    lines: LineFormat,
     text: String,
 }
 
@@ -175,7 +177,8 @@ impl Writer<'_> {
         } = reading;
         if self.format == ExportFormat::Line {
             let sensor_type = self.metrics.sensor_type(metric);
-            line::push_reading(&mut self.text, reading, row.event_time, sensor_type);
+            self.lines
+                .push_reading(&mut self.text, reading, row.event_time, sensor_type);
             return Ok(());
         }
         let (time, received) = (rfc3339(row.event_time)?, rfc3339(row.received)?);

@@ -5,7 +5,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::types::Config;
 
 impl Config {
-    /// The sections that differ, by their names; top-level keys by their own.
+    /// The sections that differ, by their names; top-level keys by their own. Another name of the
+    /// gateway is a difference of the sections that it reaches.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
         fn differs<T: std::fmt::Debug>(one: &T, other: &T) -> bool {
             format!("{one:?}") != format!("{other:?}")

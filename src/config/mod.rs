@@ -9,6 +9,7 @@ mod changes;
 mod environment;
 mod error;
 mod file;
+mod home_assistant;
 mod kind;
 mod overrides;
 mod reader;

@@ -249,7 +249,22 @@ impl<'e> Section<'_, 'e> {
                 (self.file(), Table::new())
             }
         };
-        self::read(self.reader, path, has_variables, place, settings, read)
+        let mut is_present = false;
+        let value = self::read(
+            self.reader,
+            path,
+            has_variables,
+            place,
+            settings,
+            |section| {
+                let value = read(section);
+                is_present = section.present;
+                value
+            },
+        );
+        // A section inside another one is a part of it.
+        self.present |= is_present;
+        value
     }
 
     /// Whether the section stands in the file or any key of it is set, secrets apart.

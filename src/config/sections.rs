@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::home_assistant::home_assistant;
 use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
-    LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
+    LogRotation, Metric, Mqtt, Payload, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
 use super::{security, source, value};
 
@@ -30,15 +31,22 @@ pub const LOG_FORMATS: [(&str, LogFormat); 2] =
 /// Reads everything; `None` when something that cannot do without is missing or wrong.
 pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     let shutdown_timeout = root.or("shutdown_timeout", "5s", &duration(Duration::ZERO..=HOUR));
+    let gateway = root.optional("gateway", &value::gateway());
+    // A wrong one has been reported. It must not be missed as well.
+    let name = match &gateway {
+        None if root.has_error("gateway") => Some("gateway"),
+        name => name.as_deref(),
+    };
     let source = root.section("source", source::source);
-    let mqtt = root.section("mqtt", mqtt);
-    let influxdb = root.section("influxdb", influxdb);
+    let mqtt = root.section("mqtt", |section| mqtt(section, name));
+    let influxdb = root.section("influxdb", |section| influxdb(section, name));
     let journal = root.section("journal", journal);
     let telemetry = root.section("telemetry", telemetry);
     let api = root.section("api", api);
     let log = root.section("log", log);
     let tui = root.section("tui", tui);
     Some(Config {
+        gateway,
         source: source?,
         mqtt,
         influxdb,
@@ -51,16 +59,20 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     })
 }
 
-fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
-    let client_id = Value::Text(format!("fieldgate-{}", section.environment().host()));
+fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
+    let name = gateway.unwrap_or_else(|| section.environment().host());
+    let client_id = Value::Text(format!("fieldgate-{name}"));
     let broker = section.or("broker_url", "mqtt://localhost:1883", &value::broker_url());
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
-        "\"fieldgate-HOSTNAME\"",
+        "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"",
         &text(),
     );
     let topic_prefix = section.or("topic_prefix", "iiot", &value::topic_prefix());
+    let topic_prefix = topic_prefix.and_then(|prefix| fill_in(section, prefix, gateway));
+    let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
+    let payload = section.or("payload", "plain", &one_of(payloads));
     let qos = section.or("qos", 1, &value::qos());
     let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
     let username = section.optional("username", &text());
@@ -77,6 +89,8 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
         "100, with QoS 2 20",
         &whole(1..=u16::MAX.into()),
     );
+    let home_assistant =
+        section.section("home_assistant", |section| home_assistant(section, gateway));
     if !section.is_present() {
         return None;
     }
@@ -94,6 +108,8 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
         port: broker.port,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
+        payload: payload?,
+        home_assistant,
         qos: qos?,
         keep_alive: keep_alive?,
         username,
@@ -102,7 +118,32 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
     })
 }
 
-fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
+/// Puts the gateway's name where a topic prefix wants it.
+fn fill_in(section: &mut Section<'_, '_>, prefix: String, gateway: Option<&str>) -> Option<String> {
+    use value::{GATEWAY_PLACEHOLDER, MAX_TOPIC_PREFIX};
+    if !prefix.contains(GATEWAY_PLACEHOLDER) {
+        return Some(prefix);
+    }
+    let Some(gateway) = gateway else {
+        let problem = format!("asks for {GATEWAY_PLACEHOLDER}, which has no name");
+        let allowed = format!(
+            "a name by gateway = \"…\" above all sections or by FIELDGATE_GATEWAY, or no \
+             {GATEWAY_PLACEHOLDER}"
+        );
+        section.refuse("topic_prefix", &problem, allowed);
+        return None;
+    };
+    let filled_in = prefix.replace(GATEWAY_PLACEHOLDER, gateway);
+    if filled_in.len() > MAX_TOPIC_PREFIX {
+        let problem = format!("is too long with the name for {GATEWAY_PLACEHOLDER}");
+        let allowed = format!("at most {MAX_TOPIC_PREFIX} bytes with the name of the gateway");
+        section.refuse("topic_prefix", &problem, allowed);
+        return None;
+    }
+    Some(filled_in)
+}
+
+fn influxdb(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
     let url = section.or("url", "http://localhost:8086", &value::http_url());
     let org = section.or("org", "my-org", &text());
@@ -132,6 +173,7 @@ fn influxdb(section: &mut Section<'_, '_>) -> Option<Influxdb> {
         refuse_batch_sizes(section, usual, most);
     }
     Some(Influxdb {
+        gateway: gateway.map(str::to_owned),
         url: url?,
         ca_file,
         org: org?,

@@ -3,15 +3,17 @@
 use secrecy::ExposeSecret;
 
 use super::types::{
-    Api, Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos, Source, Speed,
-    Telemetry,
+    Api, Config, HomeAssistant, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos,
+    Source, Speed, Telemetry,
 };
 
 impl Config {
-    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`.
+    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
+    /// the first, if it has one.
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
-        vec![
+        let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
+        let sections = [
             format!("source: {}", source(&self.source)),
             format!("mqtt: {}", self.mqtt.as_ref().map_or_else(disabled, mqtt)),
             format!(
@@ -26,7 +28,8 @@ impl Config {
                 "shutdown: within {}",
                 humantime::format_duration(self.shutdown_timeout)
             ),
-        ]
+        ];
+        gateway.chain(sections).collect()
     }
 }
 
@@ -71,8 +74,13 @@ fn mqtt(mqtt: &Mqtt) -> String {
         Some(name) => format!("user {name}"),
         None => "no user".into(),
     };
+    let home_assistant = match &mqtt.home_assistant {
+        None => "",
+        Some(HomeAssistant { enabled: true, .. }) => ", announced to Home Assistant",
+        Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
+    };
     format!(
-        "{}, topics {}/#, QoS {qos}, client {}, {user}",
+        "{}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
         mqtt.url(),
         mqtt.topic_prefix,
         mqtt.client_id

@@ -10,6 +10,9 @@ use secrecy::SecretString;
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The gateway's name among others: top-level key `gateway`. It stands in
+    /// [`Mqtt::topic_prefix`] and [`Influxdb::gateway`] already.
+    pub gateway: Option<String>,
     /// `[source]`: where bytes come from.
     pub source: Source,
     /// `[mqtt]`; `None`: the sink is disabled.
@@ -119,6 +122,15 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+/// How a reading is written into a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Its value alone.
+    Plain,
+    /// Value, unit and event time as a JSON object.
+    Json,
+}
+
 /// How the broker is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -172,6 +184,19 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+/// `[mqtt.home_assistant]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Whether readings are announced; false: what was announced before is removed.
+    pub enabled: bool,
+    /// First level or levels of the topics that Home Assistant listens to.
+    pub discovery_prefix: String,
+    /// After so much silence a value is not known any more. In whole seconds; zero: never.
+    pub expire_after: Duration,
+    /// The gateway's name among others: top-level key `gateway`.
+    pub gateway: Option<String>,
+}
+
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
@@ -183,8 +208,12 @@ pub struct Mqtt {
     pub transport: Transport,
     /// MQTT client identifier.
     pub client_id: String,
-    /// First level or levels of every topic; no `/` at its ends.
+    /// First level or levels of every topic; no `/` at its ends, the gateway's name filled in.
     pub topic_prefix: String,
+    /// How readings are written into messages.
+    pub payload: Payload,
+    /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
+    pub home_assistant: Option<HomeAssistant>,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.
@@ -213,6 +242,8 @@ impl Mqtt {
 /// `[influxdb]`.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
+    /// The tag `gateway` of every point: top-level key `gateway`.
+    pub gateway: Option<String>,
     /// `http://host:port` or `https://host:port`; validated, without a path.
     pub url: url::Url,
     /// Certificates of the authorities that are trusted; `None`: those that this system trusts.

@@ -1,6 +1,7 @@
 //! Kinds of values that mean something to one section alone.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,17 +159,57 @@ fn ends_after_port(url: &Url) -> Result<(), Refusal> {
         .ok_or_else(|| "leave out what follows host and port".into())
 }
 
-/// The first levels of every topic.
-pub(super) fn topic_prefix() -> Kind<String> {
-    let allowed = "one or more topic levels as \"iiot\" or \"plant/hall1\": no + or #, no $ in front, \
-                   no / at either end, at most 256 bytes";
+/// What stands for the gateway's name in a topic prefix.
+pub(super) const GATEWAY_PLACEHOLDER: &str = "{gateway}";
+
+/// Bytes of a topic prefix.
+pub(super) const MAX_TOPIC_PREFIX: usize = 256;
+
+/// The name of a gateway among others: one level of a topic.
+pub(super) fn gateway() -> Kind<String> {
+    let allowed = format!(
+        "1 to {} bytes of text without /, +, #, \\ and control characters, no $ in front",
+        Name::MAX_CHARS
+    );
     Kind::of_text(allowed, |text| {
-        let fits = (1..=256).contains(&text.len())
-            && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
-            && !text.starts_with(['$', '/'])
-            && !text.ends_with('/');
+        let fits = is_safe(text) && !text.starts_with('$');
         fits.then(|| text.to_owned()).ok_or_default()
     })
+}
+
+/// The first levels of every topic, the gateway's name not filled in yet.
+pub(super) fn topic_prefix() -> Kind<String> {
+    let allowed = format!(
+        "one or more topic levels as \"iiot\", \"plant/hall1\" or \"iiot/{GATEWAY_PLACEHOLDER}\": \
+         no + or #, no $ in front, no / at either end, at most {MAX_TOPIC_PREFIX} bytes"
+    );
+    Kind::of_text(allowed, |text| {
+        if text.replace(GATEWAY_PLACEHOLDER, "").contains(['{', '}']) {
+            return Err(format!(
+                "only {GATEWAY_PLACEHOLDER} may stand in braces: the name that the top-level key \
+                 gateway gives"
+            )
+            .into());
+        }
+        topic_levels(text)
+    })
+}
+
+/// The first levels of every topic that Home Assistant listens to.
+pub(super) fn discovery_prefix() -> Kind<String> {
+    let allowed = format!(
+        "one or more topic levels as \"homeassistant\": no + or #, no $ in front, no / at either \
+         end, at most {MAX_TOPIC_PREFIX} bytes"
+    );
+    Kind::of_text(allowed, topic_levels)
+}
+
+fn topic_levels(text: &str) -> Result<String, Refusal> {
+    let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
+        && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+        && !text.starts_with(['$', '/'])
+        && !text.ends_with('/');
+    fits.then(|| text.to_owned()).ok_or_default()
 }
 
 /// Quality of service by its number.
@@ -188,8 +229,19 @@ pub(super) fn qos() -> Kind<Qos> {
 
 /// Whole seconds, as MQTT sends them.
 pub(super) fn keep_alive() -> Kind<Duration> {
-    let duration = super::kind::duration(Duration::from_secs(1)..=Duration::from_secs(65_535));
     let allowed = "whole seconds from 1 to 65535, as \"30s\", \"1m 30s\" or 30";
+    whole_seconds(allowed, 1..=65_535)
+}
+
+/// Whole seconds, as Home Assistant counts them.
+pub(super) fn expire_after() -> Kind<Duration> {
+    let allowed = "whole seconds from 0 to 31536000, as \"5m\", \"1day\" or 300; 0 is never";
+    whole_seconds(allowed, 0..=31_536_000)
+}
+
+fn whole_seconds(allowed: &'static str, range: RangeInclusive<u64>) -> Kind<Duration> {
+    let (least, most) = range.into_inner();
+    let duration = super::kind::duration(Duration::from_secs(least)..=Duration::from_secs(most));
     Kind::new(allowed, move |value| {
         let duration = duration.parse(value)?;
         (duration.subsec_nanos() == 0)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fieldgate::config::{self, Config, Environment, Overrides, Source};
-use fieldgate::sink::influx::line;
+use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::telemetry::{MetricTable, Name, Reading, Timestamp};
 use regex::Regex;
 use serde_json::Value;
@@ -265,7 +265,7 @@ fn written() -> Vec<Point> {
             value: 1.0,
         };
         let sensor_type = metrics.sensor_type(&reading.metric);
-        line::push_reading(&mut lines, &reading, Timestamp(1), sensor_type);
+        LineFormat::default().push_reading(&mut lines, &reading, Timestamp(1), sensor_type);
     }
     parse_lines(&lines).unwrap()
 }

@@ -1,11 +1,11 @@
 //! Every reading of a recording arrives at the broker and in the database as it should.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{
-    Fieldgate, Message, Mosquitto, MosquittoOptions, PATIENCE, Reading, Sample, Subscriber,
-    SubscriberOptions, VictoriaMetrics, by_topic, poll,
+    ContractServer, Fieldgate, Message, Mosquitto, MosquittoOptions, PATIENCE, Reading, Sample,
+    Subscriber, SubscriberOptions, VictoriaMetrics, by_topic, poll,
 };
 
 const STATUS: &str = "iiot/gateway/status";
@@ -267,4 +267,56 @@ fn journaled(gateway: &Fieldgate) -> Values {
     let mut values: Values = rows.unwrap().map(Result::unwrap).collect();
     values.sort();
     values
+}
+
+#[test]
+fn a_message_of_json_has_the_unit_and_the_time_of_its_point() {
+    let broker = Mosquitto::start();
+    let server = ContractServer::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"file\"\npath = '{}'\nspeed = \"max\"\n\
+         [mqtt]\nbroker_url = \"{}\"\npayload = \"json\"\n\
+         [influxdb]\nurl = \"{}\"\norg = \"{}\"\nbucket = \"{}\"\ntoken = \"{}\"\n",
+        Sample::Clean.path().display(),
+        broker.url(),
+        server.url(),
+        ContractServer::ORG,
+        ContractServer::BUCKET,
+        ContractServer::TOKEN,
+    ))
+    .start();
+    gateway.wait_for_metrics(PATIENCE);
+    let points = server.points();
+    assert_eq!(points.len(), Sample::Clean.readings().len());
+    let messages = subscriber.wait_for_count(points.len() + 2, PATIENCE);
+    let (messages, told): (Vec<Message>, Vec<Message>) = messages.into_iter().partition(is_reading);
+    assert!(
+        told.iter()
+            .all(|it| ["online", "offline"].contains(&&*it.payload))
+    );
+
+    let mut arrived = BTreeMap::<String, Vec<String>>::new();
+    for Message { topic, payload, .. } in messages {
+        arrived.entry(topic).or_default().push(payload);
+    }
+    let mut expected = BTreeMap::<String, Vec<String>>::new();
+    for point in points {
+        let unit = match point.measurement.as_str() {
+            "temperature" => "°C",
+            "humidity" => "%",
+            "gas_resistance" => "Ω",
+            "pressure" => "hPa",
+            "rssi" => "dBm",
+            "snr" => "dB",
+            _ => "1",
+        };
+        let time = UNIX_EPOCH + Duration::from_nanos(point.timestamp_ns.try_into().unwrap());
+        let time = humantime::format_rfc3339_millis(time);
+        let value = point.value;
+        let payload = format!(r#"{{"value":{value},"unit":"{unit}","time":"{time}"}}"#);
+        let topic = format!("iiot/{}/{}", point.tags["node_id"], point.measurement);
+        expected.entry(topic).or_default().push(payload);
+    }
+    assert_eq!(arrived, expected);
 }

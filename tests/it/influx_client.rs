@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fieldgate::config::Influxdb;
-use fieldgate::sink::influx::{Answer, Client, ClientError, line};
+use fieldgate::sink::influx::line::LineFormat;
+use fieldgate::sink::influx::{Answer, Client, ClientError};
 use fieldgate::telemetry::{Name, Reading, Timestamp};
 use proptest::prelude::*;
 
@@ -17,6 +18,7 @@ const LINES: &str = "temperature,node_id=node1,sensor_type=environmental value=2
 
 fn config(url: &str) -> Influxdb {
     Influxdb {
+        gateway: None,
         url: url.parse().unwrap(),
         ca_file: None,
         org: ContractServer::ORG.into(),
@@ -227,6 +229,7 @@ proptest! {
     /// Whatever a board or a configuration names things, the server reads back the same names.
     #[test]
     fn every_reading_is_read_back_as_it_was(
+        gateway in proptest::option::of("[ -~äß€]{1,12}|[,= ]{1,4}"),
         node in "[ -~äß€]{1,12}|[,= \\\\]{1,4}",
         metric in "[ -~äß€]{1,12}|[,= \\\\]{1,4}",
         sensor_type in "[ -~äß€\\n\\\\]{0,12}",
@@ -235,9 +238,13 @@ proptest! {
     ) {
         let reading = Reading { node: Name::new(&node), metric: Name::new(&metric), value };
         let mut lines = String::new();
-        line::push_reading(&mut lines, &reading, Timestamp(time), &sensor_type);
-        line::push_reading(&mut lines, &reading, Timestamp(time), &sensor_type);
+        let format = LineFormat::new(gateway.as_deref());
+        format.push_reading(&mut lines, &reading, Timestamp(time), &sensor_type);
+        format.push_reading(&mut lines, &reading, Timestamp(time), &sensor_type);
         let mut tags = BTreeMap::from([("node_id".into(), reading.node.to_string())]);
+        if let Some(gateway) = gateway {
+            tags.insert("gateway".into(), gateway.replace('\\', "_"));
+        }
         if !sensor_type.is_empty() {
             tags.insert("sensor_type".into(), sensor_type.replace(['\n', '\\'], "_"));
         }

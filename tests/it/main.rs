@@ -18,6 +18,8 @@ mod disk;
 mod documents;
 mod examples;
 mod fixtures;
+mod gateways;
+mod home_assistant;
 mod influx_answers;
 mod influx_client;
 mod logs;

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::report::Report;
 use crate::config::Influxdb;
-use crate::sink::influx;
-use crate::telemetry::Timestamp;
+use crate::sink::influx::{self, line::LineFormat};
+use crate::telemetry::{Reading, Timestamp};
 
 const PART: &str = "influxdb";
 const REACHED: &str = "server reached";
@@ -119,9 +119,17 @@ async fn victoria_metrics(client: &Client, config: &Influxdb) -> Option<String> 
 
 /// One point, as the gateway would write it: the one proof that counts.
 async fn write(client: &Client, config: &Influxdb, report: &mut Report) {
-    let line = format!(
-        "{MEASUREMENT},node_id=fieldgate value=1 {}\n",
-        Timestamp::now().0
+    let point = Reading {
+        node: "fieldgate".into(),
+        metric: MEASUREMENT.into(),
+        value: 1.0,
+    };
+    let mut line = String::new();
+    LineFormat::new(config.gateway.as_deref()).push_reading(
+        &mut line,
+        &point,
+        Timestamp::now(),
+        "",
     );
     let mut url = url(config, "/api/v2/write");
     url.query_pairs_mut()

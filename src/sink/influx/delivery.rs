@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::client::{Client, ClientError};
-use super::line;
+use super::line::LineFormat;
 use crate::config::Influxdb;
 use crate::journal::{Rejection, Row};
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -19,6 +19,7 @@ use crate::telemetry::{MetricTable, Timestamp};
 pub struct InfluxDelivery {
     client: Client,
     metrics: Arc<MetricTable>,
+    format: LineFormat,
     batch_size: usize,
     flush_interval: Duration,
     max_batch_size: usize,
@@ -47,6 +48,7 @@ impl InfluxDelivery {
         Ok(Self {
             client: Client::new(config)?,
             metrics,
+            format: LineFormat::new(config.gateway.as_deref()),
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
             max_batch_size: config.max_batch_size,
@@ -149,7 +151,7 @@ impl Session<'_> {
     /// Writes all that was read, in parts where the server asks for it, and acknowledges it.
     async fn write_batch(&mut self, lane: &mut Lane) -> Result<Written, Failure> {
         let batch = std::mem::take(&mut self.batch);
-        let points = Points::new(&batch, &self.delivery.metrics);
+        let points = Points::new(&batch, &self.delivery.format, &self.delivery.metrics);
         let mut rejected: Vec<(usize, String)> = Vec::new();
         // The parts still to be written, the next one last.
         let whole = 0..points.len();
@@ -266,7 +268,7 @@ struct Points {
 }
 
 impl Points {
-    fn new(batch: &Batch, metrics: &MetricTable) -> Self {
+    fn new(batch: &Batch, format: &LineFormat, metrics: &MetricTable) -> Self {
         let mut points = Self {
             text: String::with_capacity(batch.points * 96),
             ends: Vec::with_capacity(batch.points),
@@ -276,7 +278,7 @@ impl Points {
             points.first_of_row.push(points.ends.len());
             for reading in &row.readings {
                 let sensor_type = metrics.sensor_type(&reading.metric);
-                line::push_reading(&mut points.text, reading, row.event_time, sensor_type);
+                format.push_reading(&mut points.text, reading, row.event_time, sensor_type);
                 points.ends.push(points.text.len());
             }
         }

@@ -1,5 +1,5 @@
 //! Readings as line protocol: `<metric>,node_id=<node>,sensor_type=<type> value=<value> <ns>`,
-//! escaped as its [specification][spec] says.
+//! escaped as its [specification][spec] says. A gateway with a name has a tag for it.
 //!
 //! [spec]: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
 
@@ -8,24 +8,56 @@ use std::fmt::Write;
 use crate::journal::Row;
 use crate::telemetry::{Name, Reading, ShortestValue, Timestamp};
 
-/// Appends one line for each reading of a row.
-pub fn push_row<'a>(lines: &mut String, row: &Row, sensor_type: impl Fn(&Name) -> &'a str) {
-    for reading in &row.readings {
-        push_reading(lines, reading, row.event_time, sensor_type(&reading.metric));
-    }
+/// How readings become lines.
+#[derive(Debug, Clone, Default)]
+pub struct LineFormat {
+    /// `,gateway=<name>`, or nothing.
+    gateway: String,
 }
 
-/// Appends the line of one reading. A tag must not be empty: an empty sensor type is left out.
-pub fn push_reading(lines: &mut String, reading: &Reading, time: Timestamp, sensor_type: &str) {
-    push_escaped(lines, reading.metric.as_str(), ", ");
-    lines.push_str(",node_id=");
-    push_escaped(lines, reading.node.as_str(), ",= ");
-    if !sensor_type.is_empty() {
-        lines.push_str(",sensor_type=");
-        push_escaped(lines, sensor_type, ",= ");
+impl LineFormat {
+    /// Lines of a gateway of this name; `None`: without a tag for it.
+    pub fn new(gateway: Option<&str>) -> Self {
+        let mut tag = String::new();
+        if let Some(name) = gateway.filter(|name| !name.is_empty()) {
+            tag.push_str(",gateway=");
+            push_escaped(&mut tag, name, ",= ");
+        }
+        Self { gateway: tag }
     }
-    let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+
+    /// Appends one line for each reading of a row.
+    pub fn push_row<'a>(
+        &self,
+        lines: &mut String,
+        row: &Row,
+        sensor_type: impl Fn(&Name) -> &'a str,
+    ) {
+        for reading in &row.readings {
+            self.push_reading(lines, reading, row.event_time, sensor_type(&reading.metric));
+        }
+    }
+
+    /// Appends the line of one reading, its tags sorted as the server likes them best. A tag must not
+    /// be empty: an empty sensor type is left out.
+    pub fn push_reading(
+        &self,
+        lines: &mut String,
+        reading: &Reading,
+        time: Timestamp,
+        sensor_type: &str,
+    ) {
+        push_escaped(lines, reading.metric.as_str(), ", ");
+        lines.push_str(&self.gateway);
+        lines.push_str(",node_id=");
+        push_escaped(lines, reading.node.as_str(), ",= ");
+        if !sensor_type.is_empty() {
+            lines.push_str(",sensor_type=");
+            push_escaped(lines, sensor_type, ",= ");
+        }
+        let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
+        debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
 }
 
 /// Puts a backslash before each special character. Line protocol has no way to write a line end or
@@ -49,6 +81,16 @@ mod tests {
     use super::*;
 
     fn line(node: &str, metric: &str, value: f64, sensor_type: &str) -> String {
+        line_of(None, node, metric, value, sensor_type)
+    }
+
+    fn line_of(
+        gateway: Option<&str>,
+        node: &str,
+        metric: &str,
+        value: f64,
+        sensor_type: &str,
+    ) -> String {
         let reading = Reading {
             node: node.into(),
             metric: metric.into(),
@@ -56,7 +98,7 @@ mod tests {
         };
         let mut lines = String::new();
         let time = Timestamp(1_703_174_400_000_000_000);
-        push_reading(&mut lines, &reading, time, sensor_type);
+        LineFormat::new(gateway).push_reading(&mut lines, &reading, time, sensor_type);
         lines
     }
 
@@ -94,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_with_a_name_is_the_first_tag() {
+        assert_eq!(
+            line_of(Some("hall 1,b=c"), "node1", "lux", 120.0, "other"),
+            "lux,gateway=hall\\ 1\\,b\\=c,node_id=node1,sensor_type=other \
+             value=120 1703174400000000000\n"
+        );
+    }
+
+    #[test]
     fn a_row_is_appended_in_the_order_of_its_readings() {
         let reading = |metric: &str, value| Reading {
             node: "node1".into(),
@@ -108,7 +159,7 @@ mod tests {
             readings: vec![reading("t", 1.0), reading("h", 2.0)],
         };
         let mut lines = String::from("before\n");
-        push_row(&mut lines, &row, |metric| {
+        LineFormat::default().push_row(&mut lines, &row, |metric| {
             if metric.as_str() == "t" { "a" } else { "b" }
         });
         assert_eq!(

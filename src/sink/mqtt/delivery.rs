@@ -2,23 +2,27 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use rumqttc::{
     AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
-    QoS,
+    QoS, SubscribeReasonCode,
 };
 use tokio::time::Instant;
 
+use super::announcement::Announcement;
+use super::discovery::Discovery;
 use super::failure::{CLOSED, explain, not_accepted};
 use super::flight::Flight;
 use super::message::TopicMap;
 use super::options::options;
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Payload, Qos};
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
 use crate::sink::{Delivery, Failure, Lane, Wake};
+use crate::telemetry::MetricTable;
 
 /// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -36,6 +40,7 @@ const READ_AHEAD: usize = 256;
 pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
+    discovery: Discovery,
     /// Connections in a row that the broker took and soon closed without a word.
     closed_early: u32,
 }
@@ -48,6 +53,7 @@ struct Connection<'a> {
     client: AsyncClient,
     events: Events,
     topics: &'a TopicMap,
+    discovery: &'a mut Discovery,
     qos: QoS,
     flight: Flight,
     /// Publishes that the client takes before it sends any.
@@ -65,8 +71,13 @@ struct Connection<'a> {
 
 impl MqttDelivery {
     /// A delivery that is not connected yet.
-    pub fn new(config: Mqtt, topics: TopicMap) -> Self {
+    pub fn new(config: Mqtt, topics: TopicMap, metrics: Arc<MetricTable>) -> Self {
+        let topics = match config.payload {
+            Payload::Plain => topics,
+            Payload::Json => topics.with_json(metrics.clone()),
+        };
         Self {
+            discovery: Discovery::new(&config, &topics, metrics),
             config,
             topics,
             closed_early: 0,
@@ -85,7 +96,7 @@ impl MqttDelivery {
     }
 
     /// Connects; `None`: told to leave meanwhile.
-    async fn connect(&self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
+    async fn connect(&mut self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
         let capacity = usize::from(self.config.max_inflight);
         let (client, mut event_loop) = AsyncClient::new(self.options()?, capacity);
         let mut network = NetworkOptions::new();
@@ -105,11 +116,13 @@ impl MqttDelivery {
                 () = lane.leave() => return Ok(None),
             }
         }
+        self.discovery.begin();
         let now = Instant::now();
         Ok(Some(Connection {
             client,
             events,
             topics: &self.topics,
+            discovery: &mut self.discovery,
             qos: quality_of_service(self.config.qos),
             flight: Flight::default(),
             capacity,
@@ -141,8 +154,9 @@ impl MqttDelivery {
         };
         Failure::Refused(format!(
             "the broker accepts the connection and soon closes it: is another client connected as \
-             \"{}\"? Give each gateway its own mqtt.client_id{too_many}",
-            self.config.client_id
+             \"{}\"? Give each gateway its own mqtt.client_id; or may it not publish below {}/? Give \
+             it the right to{too_many}",
+            self.config.client_id, self.config.topic_prefix
         ))
     }
 }
@@ -189,6 +203,7 @@ impl Connection<'_> {
                         break Err(failure);
                     }
                 }
+                () = self.discovery.settle() => {}
                 wake = lane.wake(wants_rows) => if wake == Wake::Leave {
                     break Ok(());
                 },
@@ -201,10 +216,15 @@ impl Connection<'_> {
                 }
             }
         };
+        self.discovery.report();
         let lost = self.flight.outstanding() as u64;
         match &result {
             Ok(()) => self.farewell(lane).await,
-            Err(failure) => lane.failed(failure, lost),
+            Err(failure) => {
+                // The first of them is `online`.
+                self.discovery.broke_off(self.flight.statuses_arrived() > 1);
+                lane.failed(failure, lost);
+            }
         }
         result
     }
@@ -246,13 +266,23 @@ impl Connection<'_> {
         if self.flight.outstanding() == 0 {
             self.last_progress = Instant::now();
         }
+        if !self.hand_over_discovery() {
+            return Ok(());
+        }
         while self.has_row(lane)? {
+            if let Some((row, handed_over)) = &self.current {
+                let readings = row.readings.iter().skip(*handed_over);
+                readings.for_each(|reading| self.discovery.notice(reading));
+            }
+            if !self.hand_over_discovery() {
+                return Ok(());
+            }
             let Some((row, handed_over)) = &mut self.current else {
                 break;
             };
             while let Some(reading) = row.readings.get(*handed_over) {
                 let topic = self.topics.topic(reading);
-                let payload = TopicMap::payload(reading);
+                let payload = self.topics.payload(reading, row.event_time);
                 let retained = self.topics.is_retained(reading);
                 // Topics are valid by their making, so an error means that there is no room.
                 if self
@@ -268,6 +298,23 @@ impl Connection<'_> {
             self.current = None;
         }
         Ok(())
+    }
+
+    /// Hands over what is to be said to Home Assistant; false: there was no room for all of it.
+    fn hand_over_discovery(&mut self) -> bool {
+        if let Some(filter) = self.discovery.subscription() {
+            if self.client.try_subscribe(filter, QoS::AtMostOnce).is_err() {
+                return false;
+            }
+            self.discovery.subscription_handed_over();
+        }
+        while let Some(Announcement { topic, payload }) = self.discovery.next() {
+            if !self.publish_retained(topic, payload) {
+                return false;
+            }
+            self.discovery.handed_over();
+        }
+        true
     }
 
     /// Makes sure that there is a row to hand over, if there is one to read.
@@ -297,15 +344,19 @@ impl Connection<'_> {
         Some(format!(
             "{} {}",
             self.topics.topic(reading),
-            TopicMap::payload(reading)
+            self.topics.payload(reading, row.event_time)
         ))
     }
 
     fn publish_status(&mut self, status: &str) -> bool {
-        let topic = self.topics.status_topic();
+        self.publish_retained(self.topics.status_topic(), status.to_owned())
+    }
+
+    /// Publishes what the gateway says of itself.
+    fn publish_retained(&mut self, topic: String, payload: String) -> bool {
         let sent = self
             .client
-            .try_publish(topic, QoS::AtLeastOnce, true, status)
+            .try_publish(topic, QoS::AtLeastOnce, true, payload)
             .is_ok();
         if sent {
             self.flight.status_handed_over();
@@ -331,6 +382,16 @@ impl Connection<'_> {
                     Packet::PubAck(ack) => self.flight.acknowledged(ack.pkid),
                     Packet::PubComp(complete) => self.flight.acknowledged(complete.pkid),
                     Packet::PubRec(_) => {}
+                    Packet::SubAck(answer) => {
+                        let refused = answer.return_codes.contains(&SubscribeReasonCode::Failure);
+                        self.discovery.subscribed(!refused);
+                        return Ok(());
+                    }
+                    Packet::Publish(message) => {
+                        let (topic, retained) = (&message.topic, message.retain);
+                        self.discovery.received(topic, retained, &message.payload);
+                        return Ok(());
+                    }
                     _ => return Ok(()),
                 }
                 self.last_progress = self.last_heard;

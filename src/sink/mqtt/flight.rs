@@ -30,7 +30,7 @@ pub(super) struct ArrivedRow {
 enum Publish {
     /// A message of the row with this number, counted from the beginning of the connection.
     Message { row: u64 },
-    /// `online` or `offline`.
+    /// What the gateway says of itself: `online`, `offline`, or what it has.
     Status,
 }
 
@@ -48,6 +48,8 @@ pub(super) struct Flight {
     /// By packet identifier.
     unacknowledged: Vec<Option<Publish>>,
     outstanding: usize,
+    /// Messages of the gateway about itself that have arrived.
+    statuses: usize,
 }
 
 impl Flight {
@@ -76,7 +78,7 @@ impl Flight {
         self.hand_over(Publish::Message { row });
     }
 
-    /// A status was handed to the client.
+    /// A message of the gateway about itself was handed to the client.
     pub(super) fn status_handed_over(&mut self) {
         self.hand_over(Publish::Status);
     }
@@ -115,6 +117,7 @@ impl Flight {
 
     fn arrived(&mut self, publish: Publish) {
         self.outstanding -= 1;
+        self.statuses += usize::from(publish == Publish::Status);
         if let Publish::Message { row } = publish
             && let Some(row) = usize::try_from(row - self.first_row)
                 .ok()
@@ -146,6 +149,11 @@ impl Flight {
     /// Publishes that were handed over and that the client has not sent.
     pub(super) fn unsent(&self) -> usize {
         self.handed_over.len()
+    }
+
+    /// Messages of the gateway about itself that have arrived.
+    pub(super) fn statuses_arrived(&self) -> usize {
+        self.statuses
     }
 
     /// Publishes that were handed over and have not arrived.
@@ -188,8 +196,10 @@ mod tests {
         flight.acknowledged(3);
         assert_eq!(arrived(&mut flight), [1, 2]);
         assert_eq!(flight.outstanding(), 1);
+        assert_eq!(flight.statuses_arrived(), 0);
         flight.acknowledged(1);
         assert_eq!(flight.outstanding(), 0);
+        assert_eq!(flight.statuses_arrived(), 1);
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Which topic a reading goes to. Pure.
+//! Which topic a reading goes to, and what the message says. Pure.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use crate::telemetry::{Name, Reading, ShortestValue};
+use serde_json::Value;
 
-/// The topics of a gateway: `<prefix>/<node>/<metric>`.
+use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
+
+/// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
     prefix: String,
     /// Nodes whose last value is of no use to a later subscriber.
     not_retained: HashSet<Name>,
+    /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
+    units: Option<Arc<MetricTable>>,
 }
 
 impl TopicMap {
@@ -19,12 +24,32 @@ impl TopicMap {
         Self {
             prefix: prefix.into(),
             not_retained: not_retained.into_iter().collect(),
+            units: None,
         }
+    }
+
+    /// The same topics with payloads of JSON.
+    #[must_use]
+    pub fn with_json(self, units: Arc<MetricTable>) -> Self {
+        Self {
+            units: Some(units),
+            ..self
+        }
+    }
+
+    /// The first level or levels of all topics.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The topic of a reading.
     pub fn topic(&self, reading: &Reading) -> String {
-        let (node, metric) = (reading.node.as_str(), reading.metric.as_str());
+        self.topic_of(&reading.node, &reading.metric)
+    }
+
+    /// The topic of a node's metric.
+    pub fn topic_of(&self, node: &Name, metric: &Name) -> String {
+        let (node, metric) = (node.as_str(), metric.as_str());
         let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
         for part in [&self.prefix, "/", node, "/", metric] {
             topic.push_str(part);
@@ -32,17 +57,35 @@ impl TopicMap {
         topic
     }
 
-    /// The payload of a reading: a plain number in its shortest exact form.
-    pub fn payload(reading: &Reading) -> String {
-        let mut payload = String::with_capacity(16);
-        // Writing to a `String` cannot fail.
-        let _infallible = write!(payload, "{}", ShortestValue(reading.value));
+    /// The payload of a reading that was measured at `time`: a plain number in its shortest exact form,
+    /// or `{"value":27.6,"unit":"°C","time":"2023-12-21T16:00:00.000Z"}`. There is no unit where nobody
+    /// knows it.
+    pub fn payload(&self, reading: &Reading, time: Timestamp) -> String {
+        let value = ShortestValue(reading.value);
+        let Some(metrics) = &self.units else {
+            let mut payload = String::with_capacity(16);
+            // Writing to a `String` cannot fail.
+            let _infallible = write!(payload, "{value}");
+            return payload;
+        };
+        let mut payload = String::with_capacity(80);
+        let _infallible = write!(payload, "{{\"value\":{value}");
+        let unit = metrics.by_name(&reading.metric).map(|info| &*info.unit);
+        if let Some(unit) = unit.filter(|unit| !unit.is_empty()) {
+            let _infallible = write!(payload, ",\"unit\":{}", Value::from(unit));
+        }
+        let _infallible = write!(payload, ",\"time\":\"{time}\"}}");
         payload
     }
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.not_retained.contains(&reading.node)
+        !self.is_of_board(&reading.node)
+    }
+
+    /// Whether a node stands for the board's own figures.
+    pub fn is_of_board(&self, node: &Name) -> bool {
+        self.not_retained.contains(node)
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
@@ -54,6 +97,7 @@ impl TopicMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::MetricInfo;
 
     #[test]
     fn topics_payloads_and_retain_flags() {
@@ -82,10 +126,39 @@ mod tests {
                 metric: Name::new(metric),
                 value,
             };
-            let message = format!("{} {}", topics.topic(&reading), TopicMap::payload(&reading));
+            let payload = topics.payload(&reading, Timestamp(0));
+            let message = format!("{} {payload}", topics.topic(&reading));
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
         assert_eq!(topics.status_topic(), "iiot/gateway/status");
+    }
+
+    #[test]
+    fn a_payload_of_json_has_value_unit_and_time() {
+        let mut metrics = MetricTable::default();
+        let mut strange = MetricInfo::unknown("x");
+        strange.unit = "\"\\".to_owned();
+        metrics.set("x", strange);
+        let topics = TopicMap::new("iiot", []).with_json(Arc::new(metrics));
+        let time = Timestamp(1_703_174_400_000_999_999);
+        for (metric, value, expected) in [
+            ("temperature", 27.6, r#"{"value":27.6,"unit":"°C","#),
+            ("gas_resistance", 84190.0, r#"{"value":84190,"unit":"Ω","#),
+            ("crc_errors", 1.0, r#"{"value":1,"unit":"1","#),
+            ("lux", 1e300, r#"{"value":1e300,"#),
+            ("x", -0.5, r#"{"value":-0.5,"unit":"\"\\","#),
+        ] {
+            let reading = Reading {
+                node: Name::new("node1"),
+                metric: Name::new(metric),
+                value,
+            };
+            let payload = topics.payload(&reading, time);
+            let expected = format!("{expected}\"time\":\"2023-12-21T16:00:00.000Z\"}}");
+            assert_eq!(payload, expected);
+            let parsed: Value = serde_json::from_str(&payload).unwrap();
+            assert_eq!(parsed["value"].as_f64(), Some(value));
+        }
     }
 }

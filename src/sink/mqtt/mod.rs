@@ -4,7 +4,9 @@
 //! begins at the journal's cursor: rumqttc 0.25 empties its queue of unacknowledged publishes when a
 //! broker has no session for it, so its own resending cannot be trusted with data.
 
+mod announcement;
 mod delivery;
+mod discovery;
 mod failure;
 mod flight;
 mod message;

@@ -7,7 +7,7 @@ use crate::support::{Fieldgate, PATIENCE, parse_lines};
 
 /// A gateway without sinks whose journal holds these packets: two nodes, one a minute.
 fn gateway(packets: u64) -> Fieldgate {
-    let config = "[source]\nkind = \"stdin\"\n[telemetry.nodes]\nn1 = \"green, \\\"house\\\"\"\n";
+    let config = "gateway = \"hall\"\n[source]\nkind = \"stdin\"\n[telemetry.nodes]\nn1 = \"green, \\\"house\\\"\"\n";
     let mut gateway = Fieldgate::new(config).start();
     for number in 0..packets {
         let time = number * 60_000;
@@ -72,6 +72,7 @@ fn every_format_holds_every_reading_while_the_gateway_runs_and_after() {
     let points = export(&gateway, &["--format", "line"]).stdout;
     let points = parse_lines(&points).unwrap();
     assert_eq!(points.len(), 9);
+    assert!(points.iter().all(|point| point.tags["gateway"] == "hall"));
     for (line, point) in lines[1..].iter().zip(&json) {
         assert!(line.starts_with(point["time"].as_str().unwrap()), "{line}");
     }

@@ -1,0 +1,404 @@
+//! What is to be said to Home Assistant on one connection, and in which order.
+//!
+//! An announcement is a message beside the readings: it moves no cursor, and it waits here until the
+//! client has room for it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::announcement::{Announcement, Announcer};
+use super::message::TopicMap;
+use crate::config::Mqtt;
+use crate::telemetry::{MetricTable, Name, Reading};
+
+/// Sensors of one gateway. Names that damage makes up must not fill anybody's memory.
+const MAX_SENSORS: usize = 1_000;
+
+/// A broker sends what it retains when somebody subscribes. So long after the last of it, that was all.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What is said on the present connection, and what outlives it.
+pub(super) struct Discovery {
+    task: Task,
+    /// Whether the client took something on this connection.
+    has_begun: bool,
+    /// Whether the last connection broke off before the first of it had arrived: a broker may close
+    /// connections over what it does not allow.
+    is_doubted: bool,
+    /// Whether this connection does without.
+    is_suspended: bool,
+}
+
+enum Task {
+    /// Nothing: it is not configured.
+    Rest,
+    /// Everything is announced.
+    Announce {
+        announcer: Announcer,
+        /// A broker that was restarted may have forgotten what it retained.
+        known: KnownSensors,
+        waiting: VecDeque<Subject>,
+    },
+    /// Everything that was ever announced is removed.
+    Remove {
+        announcer: Announcer,
+        removal: Removal,
+    },
+}
+
+/// The metrics of nodes that Home Assistant knows of.
+#[derive(Default)]
+struct KnownSensors {
+    metrics: HashMap<Name, HashSet<Name>>,
+    count: usize,
+}
+
+enum Subject {
+    Gateway,
+    Reading(Name, Name),
+}
+
+#[derive(Default)]
+struct Removal {
+    is_subscribed: bool,
+    /// Topics to be given up.
+    waiting: VecDeque<String>,
+    removed: u64,
+    /// When there will have been nothing for long enough.
+    quiet_at: Option<Instant>,
+}
+
+impl KnownSensors {
+    /// Whether the reading is of a sensor that is to be announced now.
+    fn insert(&mut self, reading: &Reading) -> bool {
+        let of_node = self.metrics.get(&reading.node);
+        let is_known = of_node.is_some_and(|metrics| metrics.contains(&reading.metric));
+        if is_known || self.count > MAX_SENSORS {
+            return false;
+        }
+        self.count += 1;
+        if self.count > MAX_SENSORS {
+            tracing::warn!(
+                limit = MAX_SENSORS,
+                "Home Assistant is told of no more nodes and metrics."
+            );
+            return false;
+        }
+        let of_node = self.metrics.entry(reading.node.clone()).or_default();
+        of_node.insert(reading.metric.clone())
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = Subject> {
+        self.metrics.iter().flat_map(|(node, metrics)| {
+            let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
+            metrics.iter().map(subject)
+        })
+    }
+}
+
+impl Discovery {
+    /// What the configuration asks for, of readings that go to these topics.
+    pub(super) fn new(config: &Mqtt, topics: &TopicMap, metrics: Arc<MetricTable>) -> Self {
+        let Some(home_assistant) = &config.home_assistant else {
+            return Self::of(Task::Rest);
+        };
+        let announcer = Announcer::new(home_assistant, topics.clone(), config.payload, metrics);
+        Self::of(Self::task(home_assistant.enabled, announcer))
+    }
+
+    fn task(is_enabled: bool, announcer: Announcer) -> Task {
+        if is_enabled {
+            Task::Announce {
+                announcer,
+                known: KnownSensors::default(),
+                waiting: VecDeque::new(),
+            }
+        } else {
+            Task::Remove {
+                announcer,
+                removal: Removal::default(),
+            }
+        }
+    }
+
+    fn of(task: Task) -> Self {
+        Self {
+            task,
+            has_begun: false,
+            is_doubted: false,
+            is_suspended: false,
+        }
+    }
+
+    /// A connection begins: all that is known is announced again, or removed again. After one that may
+    /// have been closed over that, this one does without, so that readings go on.
+    pub(super) fn begin(&mut self) {
+        self.has_begun = false;
+        self.is_suspended = std::mem::take(&mut self.is_doubted);
+        if self.is_suspended
+            && let Task::Announce { announcer, .. } | Task::Remove { announcer, .. } = &self.task
+        {
+            tracing::warn!(
+                topics = announcer.filter(),
+                "The broker closed the connection over what Home Assistant is told, or just then: this \
+                 connection does without. Allow the gateway to write these topics."
+            );
+        }
+        match &mut self.task {
+            Task::Rest => {}
+            Task::Announce { known, waiting, .. } => {
+                *waiting = [Subject::Gateway]
+                    .into_iter()
+                    .chain(known.subjects())
+                    .collect();
+            }
+            Task::Remove { removal, .. } => *removal = Removal::default(),
+        }
+    }
+
+    /// The connection broke off. Something of this may have arrived before.
+    pub(super) fn broke_off(&mut self, has_arrived: bool) {
+        self.is_doubted = self.has_begun && !has_arrived;
+    }
+
+    /// A reading is about to be published.
+    pub(super) fn notice(&mut self, reading: &Reading) {
+        if let Task::Announce { known, waiting, .. } = &mut self.task
+            && known.insert(reading)
+        {
+            let (node, metric) = (reading.node.clone(), reading.metric.clone());
+            waiting.push_back(Subject::Reading(node, metric));
+        }
+    }
+
+    /// What is to be subscribed to, until that is [done](Self::subscription_handed_over).
+    pub(super) fn subscription(&self) -> Option<String> {
+        match &self.task {
+            Task::Remove { announcer, removal } if !removal.is_subscribed && !self.is_suspended => {
+                Some(announcer.filter())
+            }
+            _ => None,
+        }
+    }
+
+    /// The client took the subscription.
+    pub(super) fn subscription_handed_over(&mut self) {
+        if let Task::Remove { removal, .. } = &mut self.task {
+            removal.is_subscribed = true;
+            self.has_begun = true;
+        }
+    }
+
+    /// The broker answered the subscription.
+    pub(super) fn subscribed(&mut self, is_granted: bool) {
+        let Task::Remove { announcer, removal } = &mut self.task else {
+            return;
+        };
+        if is_granted {
+            removal.quiet_at = Some(Instant::now() + QUIET);
+        } else {
+            let filter = announcer.filter();
+            tracing::warn!(
+                filter,
+                "The broker does not say what Home Assistant was told: allow the gateway to read it."
+            );
+        }
+    }
+
+    /// A message came.
+    pub(super) fn received(&mut self, topic: &str, is_retained: bool, payload: &[u8]) {
+        // What is given up comes back as a message without the flag.
+        if let Task::Remove { announcer, removal } = &mut self.task
+            && is_retained
+            && !payload.is_empty()
+            && announcer.owns(topic)
+        {
+            removal.waiting.push_back(topic.to_owned());
+        }
+    }
+
+    /// The next message, until it is [done](Self::handed_over). It is retained, at `QoS` 1.
+    pub(super) fn next(&mut self) -> Option<Announcement> {
+        if self.is_suspended {
+            return None;
+        }
+        match &mut self.task {
+            Task::Rest => None,
+            Task::Remove { removal, .. } => Some(Announcement {
+                topic: removal.waiting.front()?.clone(),
+                payload: String::new(),
+            }),
+            Task::Announce {
+                announcer, waiting, ..
+            } => loop {
+                let announcement = match waiting.front()? {
+                    Subject::Gateway => announcer.gateway(),
+                    Subject::Reading(node, metric) => announcer.reading(node, metric),
+                };
+                if announcement.is_some() {
+                    return announcement;
+                }
+                if let Some(Subject::Reading(node, metric)) = waiting.pop_front() {
+                    tracing::warn!(%node, %metric, "Names are too long for Home Assistant.");
+                }
+            },
+        }
+    }
+
+    /// The client took the message.
+    pub(super) fn handed_over(&mut self) {
+        self.has_begun = true;
+        match &mut self.task {
+            Task::Rest => {}
+            Task::Announce { waiting, .. } => {
+                waiting.pop_front();
+            }
+            Task::Remove { removal, .. } => {
+                removal.waiting.pop_front();
+                removal.removed += 1;
+                removal.quiet_at = Some(Instant::now() + QUIET);
+            }
+        }
+    }
+
+    /// Waits until everything is removed, and says how much that was.
+    ///
+    /// Cancel safe.
+    pub(super) async fn settle(&mut self) {
+        let quiet_at = match &self.task {
+            Task::Remove { removal, .. } => removal.quiet_at,
+            Task::Rest | Task::Announce { .. } => None,
+        };
+        match quiet_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        self.report();
+    }
+
+    /// Says how much was removed, if that has not been said.
+    pub(super) fn report(&mut self) {
+        if let Task::Remove { removal, .. } = &mut self.task
+            && removal.quiet_at.take().is_some()
+        {
+            let removed = std::mem::take(&mut removal.removed);
+            tracing::info!(removed, "Removed sensors from Home Assistant.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HomeAssistant, Payload};
+
+    fn discovery(enabled: bool) -> Discovery {
+        let home_assistant = HomeAssistant {
+            enabled,
+            discovery_prefix: "homeassistant".to_owned(),
+            expire_after: Duration::ZERO,
+            gateway: Some("hall".to_owned()),
+        };
+        let announcer = Announcer::new(
+            &home_assistant,
+            TopicMap::new("iiot", []),
+            Payload::Plain,
+            Arc::new(MetricTable::default()),
+        );
+        Discovery::of(Discovery::task(enabled, announcer))
+    }
+
+    fn reading(metric: &str) -> Reading {
+        Reading {
+            node: "node1".into(),
+            metric: metric.into(),
+            value: 1.0,
+        }
+    }
+
+    /// Hands over all that waits, and returns the objects that it was about.
+    fn objects(discovery: &mut Discovery) -> Vec<String> {
+        let mut objects = Vec::new();
+        while let Some(Announcement { topic, .. }) = discovery.next() {
+            objects.push(topic.split('/').nth(3).unwrap().to_owned());
+            discovery.handed_over();
+        }
+        objects
+    }
+
+    #[test]
+    fn a_sensor_is_announced_once_on_every_connection() {
+        let mut discovery = discovery(true);
+        for metrics in [["lux", "lux"], ["lux", "noise"]] {
+            discovery.begin();
+            for metric in metrics {
+                discovery.notice(&reading(metric));
+            }
+            // Without room it is the same again.
+            assert_eq!(discovery.next(), discovery.next());
+            let mut objects = objects(&mut discovery);
+            assert_eq!(objects.remove(0), "status");
+            let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
+            expected.dedup();
+            assert_eq!(objects, expected);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_broke_off_over_it_is_followed_by_one_without() {
+        for enabled in [true, false] {
+            let mut discovery = discovery(enabled);
+            for round in 0..6 {
+                discovery.begin();
+                let is_silent = discovery.subscription().is_none() && discovery.next().is_none();
+                assert_eq!(is_silent, round % 2 == 1, "round {round}");
+                if discovery.subscription().is_some() {
+                    discovery.subscription_handed_over();
+                }
+                objects(&mut discovery);
+                discovery.broke_off(false);
+            }
+            discovery.begin();
+            objects(&mut discovery);
+            discovery.broke_off(true);
+            discovery.begin();
+            assert!(discovery.subscription().is_some() || discovery.next().is_some());
+        }
+    }
+
+    #[test]
+    fn made_up_names_do_not_grow_without_end() {
+        let mut discovery = discovery(true);
+        discovery.begin();
+        for number in 0..2 * MAX_SENSORS {
+            discovery.notice(&reading(&format!("m{number}")));
+        }
+        assert_eq!(objects(&mut discovery).len(), 1 + MAX_SENSORS);
+        discovery.notice(&reading("m0"));
+        assert_eq!(discovery.next(), None);
+    }
+
+    #[test]
+    fn what_is_retained_is_given_up_once() {
+        let mut discovery = discovery(false);
+        discovery.begin();
+        let filter = discovery.subscription();
+        assert_eq!(
+            filter.as_deref(),
+            Some("homeassistant/sensor/hall/+/config")
+        );
+        discovery.subscription_handed_over();
+        assert_eq!(discovery.subscription(), None);
+        discovery.subscribed(true);
+        let topic = "homeassistant/sensor/hall/node1_lux/config";
+        discovery.received(topic, true, b"{}");
+        discovery.received(topic, false, b"");
+        discovery.received("homeassistant/sensor/other/node1_lux/config", true, b"{}");
+        let announcement = discovery.next().unwrap();
+        assert_eq!((&*announcement.topic, &*announcement.payload), (topic, ""));
+        assert_eq!(objects(&mut discovery), ["node1_lux"]);
+    }
+}

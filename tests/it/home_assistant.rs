@@ -1,0 +1,324 @@
+//! What Home Assistant is told, as a broker retains it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{
+    Fieldgate, Message, Mosquitto, MosquittoOptions, PATIENCE, Signal, Subscriber, TOPICS, Tally,
+    Tap, packets,
+};
+
+const FIRST: &str = r#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
+const NEW_NODE: &str = r#"{"ts":13000,"id":"N2","n3":{"t":20.5,"co2":417}}"#;
+
+const OF_FIRST: [&str; 9] = [
+    "status",
+    "node1_temperature",
+    "node1_humidity",
+    "node1_gas_resistance",
+    "node2_pressure",
+    "signal_rssi",
+    "signal_snr",
+    "stats_packets_received",
+    "stats_crc_errors",
+];
+
+fn config(broker_url: &str, gateway: &str, home_assistant: &str) -> String {
+    format!(
+        "gateway = \"{gateway}\"\n[source]\nkind = \"stdin\"\n\
+         [mqtt]\nbroker_url = \"{broker_url}\"\ntopic_prefix = \"iiot/{{gateway}}\"\n\
+         {home_assistant}\n[telemetry]\nclock_tolerance = \"1h\"\nnodes.n3 = \"n_1\"\n"
+    )
+}
+
+/// What the broker tells somebody who comes when so many topics are there; it is all that there is.
+fn retained(broker: &Mosquitto, filter: &str, count: usize) -> Vec<Message> {
+    const MARKER: &str = "homeassistant/end";
+    let now = Subscriber::start(broker.port(), filter);
+    now.wait_until(&format!("{count} topics"), PATIENCE, |messages| {
+        let topics: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+        topics.len() >= count
+    });
+    let late = Subscriber::start(broker.port(), filter);
+    // It comes behind everything that was retained when the subscription was confirmed.
+    let published = Command::new("mosquitto_pub")
+        .args(["-h", "127.0.0.1", "-p", &broker.port().to_string()])
+        .args(["-t", MARKER, "-n", "-q", "1"])
+        .status();
+    assert!(published.unwrap().success());
+    let mut messages = late.wait_until("end", PATIENCE, |messages| {
+        messages.iter().any(|message| message.topic == MARKER)
+    });
+    messages.retain(|message| message.retained);
+    messages
+}
+
+fn topics(gateway: &str, objects: &[&str]) -> BTreeSet<String> {
+    let topic = |object| format!("homeassistant/sensor/{gateway}/{object}/config");
+    objects.iter().map(topic).collect()
+}
+
+/// Everything that is retained for Home Assistant, by topic, once it is there.
+fn announced(broker: &Mosquitto, expected: &BTreeSet<String>) -> BTreeMap<String, Value> {
+    let messages = retained(broker, "homeassistant/#", expected.len());
+    let sensors: BTreeMap<String, Value> = messages
+        .into_iter()
+        .map(|it| {
+            assert_eq!(it.qos, 1, "{it:?}");
+            (it.topic, serde_json::from_str(&it.payload).unwrap())
+        })
+        .collect();
+    assert!(sensors.keys().eq(expected), "{:?}", sensors.keys());
+    sensors
+}
+
+fn list<'a>(value: &'a Value, at: &str) -> Vec<&'a str> {
+    let list = value.pointer(at).and_then(Value::as_array).expect(at);
+    list.iter().map(|it| it.as_str().unwrap()).collect()
+}
+
+/// Fails unless Home Assistant takes the message, by what it publishes of its fields.
+fn assert_allowed(topic: &str, sensor: &Value, devices: &BTreeSet<&str>) {
+    let text = std::fs::read_to_string("tests/data/home-assistant.json").unwrap();
+    let table: Value = serde_json::from_str(&text).unwrap();
+    let mut needed = list(&table, "/fields/required");
+    needed.extend(list(&table, "/fields/required_by_discovery"));
+    for field in &needed {
+        assert!(!sensor[field].is_null(), "{topic} has no {field}");
+    }
+    let only = |value: &Value, allowed: &[&str]| {
+        for key in value.as_object().unwrap().keys() {
+            assert!(allowed.contains(&key.as_str()), "{topic}: {key}");
+        }
+    };
+    only(sensor, &[needed, list(&table, "/fields/optional")].concat());
+    only(&sensor["device"], &list(&table, "/device"));
+    let origin = [
+        list(&table, "/origin/required"),
+        list(&table, "/origin/optional"),
+    ];
+    only(&sensor["origin"], &origin.concat());
+    assert_eq!(sensor["origin"]["name"], "fieldgate");
+
+    let one_of = |field: &str, allowed: &[&str]| {
+        let value = sensor[field].as_str();
+        assert!(
+            value.is_none_or(|it| allowed.contains(&it)),
+            "{topic}: {value:?}"
+        );
+    };
+    one_of("entity_category", &list(&table, "/entity_categories"));
+    one_of("state_class", &list(&table, "/state_classes"));
+    if let Some(class) = sensor["device_class"].as_str() {
+        let class = &table["device_classes"][class];
+        let units = class["units"].as_array().expect(topic);
+        assert!(units.contains(&sensor["unit_of_measurement"]), "{topic}");
+        one_of("state_class", &list(class, "/state_classes"));
+        let is_enum = sensor["device_class"] == "enum";
+        assert_eq!(sensor["options"].is_array(), is_enum, "{topic}");
+    }
+    let identifiers = list(sensor, "/device/identifiers");
+    assert!(!identifiers.is_empty(), "{topic}");
+    if let Some(via) = sensor["device"]["via_device"].as_str() {
+        assert!(devices.contains(via), "{topic}: nobody announces {via}");
+    }
+    let expires = &sensor["expire_after"];
+    assert!(expires.is_null() || expires.as_u64() > Some(0), "{topic}");
+    // The characters that Home Assistant finds in the levels of a discovery topic.
+    let levels: Vec<&str> = topic.split('/').collect();
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    assert!(
+        levels[2..4]
+            .iter()
+            .all(|level| level.chars().all(is_allowed))
+    );
+    assert_eq!(levels.len(), 5, "{topic}");
+}
+
+fn assert_all_allowed(sensors: &BTreeMap<String, Value>) {
+    let devices: BTreeSet<&str> = sensors
+        .values()
+        .flat_map(|sensor| list(sensor, "/device/identifiers"))
+        .collect();
+    let unique: BTreeSet<&str> = sensors
+        .values()
+        .map(|sensor| sensor["unique_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(unique.len(), sensors.len(), "an identifier is not unique");
+    for (topic, sensor) in sensors {
+        assert_allowed(topic, sensor, &devices);
+    }
+}
+
+#[test]
+fn every_sensor_is_announced_where_its_readings_are() {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let config = config(
+        &broker.url(),
+        "hall",
+        "payload = \"json\"\n[mqtt.home_assistant]\nenabled = true\nexpire_after = \"10m\"",
+    );
+    let mut gateway = Fieldgate::new(&config).start();
+    // The gateway is there before anything is measured.
+    announced(&broker, &topics("hall", &["status"]));
+    gateway.write_stdin(format!("{FIRST}\n").as_bytes());
+    let first = topics("hall", &OF_FIRST);
+    let sensors = announced(&broker, &first);
+    assert_all_allowed(&sensors);
+    let sensor = |object: &str| &sensors[&format!("homeassistant/sensor/hall/{object}/config")];
+    for (object, class, unit) in [
+        ("node1_temperature", Some("temperature"), Some("°C")),
+        ("node1_humidity", Some("humidity"), Some("%")),
+        ("node1_gas_resistance", None, Some("Ω")),
+        ("node2_pressure", Some("atmospheric_pressure"), Some("hPa")),
+        ("signal_rssi", Some("signal_strength"), Some("dBm")),
+        ("signal_snr", None, Some("dB")),
+        ("stats_crc_errors", None, None),
+    ] {
+        let sensor = sensor(object);
+        assert_eq!(sensor["device_class"].as_str(), class, "{object}");
+        assert_eq!(sensor["unit_of_measurement"].as_str(), unit, "{object}");
+        assert_eq!(sensor["expire_after"], 600, "{object}");
+        assert_eq!(sensor["availability_topic"], "iiot/hall/gateway/status");
+        assert_eq!(sensor["value_template"], "{{ value_json.value }}");
+        let is_of_board = !object.starts_with("node");
+        assert_eq!(sensor["entity_category"] == "diagnostic", is_of_board);
+        let device = if is_of_board {
+            "fieldgate_hall"
+        } else {
+            "fieldgate_hall_node"
+        };
+        let identifier = list(sensor, "/device/identifiers")[0];
+        assert!(identifier.starts_with(device), "{object}: {identifier}");
+    }
+
+    // Every state topic carries a value, and every reading has a sensor.
+    let messages = subscriber.wait_for_count(OF_FIRST.len(), PATIENCE);
+    let published: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+    let states = sensors
+        .values()
+        .map(|it| it["state_topic"].as_str().unwrap());
+    assert_eq!(states.collect::<BTreeSet<_>>(), published);
+
+    // A node that comes later.
+    gateway.write_stdin(format!("{NEW_NODE}\n").as_bytes());
+    let later = topics("hall", &["n-5F1_temperature", "n-5F1_co2"]);
+    let sensors = announced(&broker, &first.union(&later).cloned().collect());
+    assert_all_allowed(&sensors);
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn what_was_announced_is_removed_again_and_nothing_else() {
+    let broker = Mosquitto::start();
+    let url = broker.url();
+    let mut other = Fieldgate::new(&config(&url, "hall2", "[mqtt.home_assistant]")).start();
+    let mut gateway = Fieldgate::new(&config(&url, "hall", "[mqtt.home_assistant]")).start();
+    for gateway in [&mut other, &mut gateway] {
+        gateway.write_stdin(format!("{FIRST}\n").as_bytes());
+    }
+    let (own, others) = (topics("hall", &OF_FIRST), topics("hall2", &OF_FIRST));
+    announced(&broker, &own.union(&others).cloned().collect());
+
+    // Without the section nothing changes.
+    gateway.write_file("config.toml", &config(&url, "hall", ""));
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait_for_log("changed=\"mqtt\"", PATIENCE);
+    gateway.write_stdin(format!("{FIRST}\n").as_bytes());
+    gateway.wait_for_log_count("Connected.", 2, PATIENCE);
+    announced(&broker, &own.union(&others).cloned().collect());
+
+    let disabled = "[mqtt.home_assistant]\nenabled = false";
+    gateway.write_file("config.toml", &config(&url, "hall", disabled));
+    gateway.signal(Signal::SIGHUP);
+    let line = gateway.wait_for_log("Removed sensors from Home Assistant.", PATIENCE);
+    assert!(
+        line.contains(&format!("removed={}", OF_FIRST.len())),
+        "{line}"
+    );
+    announced(&broker, &others);
+
+    // Readings go on.
+    let subscriber = Subscriber::start(broker.port(), "iiot/hall/node9/#");
+    gateway.write_stdin(b"{\"ts\":14000,\"id\":\"N2\",\"n9\":{\"t\":1}}\n");
+    subscriber.wait_for_count(1, PATIENCE);
+    announced(&broker, &others);
+    for gateway in [&mut other, &mut gateway] {
+        gateway.close_stdin();
+        assert!(gateway.wait_exit(PATIENCE).success());
+    }
+}
+
+#[test]
+fn a_broker_that_forgot_everything_is_told_again() {
+    let mut broker = Mosquitto::start();
+    let mut gateway =
+        Fieldgate::new(&config(&broker.url(), "hall", "[mqtt.home_assistant]")).start();
+    gateway.write_stdin(format!("{FIRST}\n").as_bytes());
+    let expected = topics("hall", &OF_FIRST);
+    announced(&broker, &expected);
+    broker.restart();
+    // Nothing is measured meanwhile.
+    announced(&broker, &expected);
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn announcements_cost_no_reading_and_no_place_in_the_journal() {
+    for (qos, max_inflight) in [(0, 1), (1, 1), (2, 3), (1, 100)] {
+        let broker = Mosquitto::start();
+        let tap = Tap::start(broker.port());
+        let more = format!(
+            "qos = {qos}\nmax_inflight = {max_inflight}\n[mqtt.home_assistant]\nenabled = true"
+        );
+        let config = config(&tap.url(), "hall", &more).replace(
+            "topic_prefix = \"iiot/{gateway}\"",
+            "topic_prefix = \"iiot\"",
+        );
+        let mut gateway = Fieldgate::new(&config).start();
+        gateway.write_stdin(packets(1..=100).as_bytes());
+        gateway.close_stdin();
+        let metrics = gateway.wait_for_metrics(PATIENCE);
+        let messages = 100.0 * TOPICS.len() as f64;
+        let counted = metrics["mqtt_publishes_total{status=\"success\"}"];
+        assert!((counted - messages).abs() < 0.5, "QoS {qos}: {counted}");
+        assert!(metrics["queue_depth{sink=\"mqtt\"}"] < 0.5, "QoS {qos}");
+        let mut sessions = tap.record().sessions();
+        for session in &mut sessions {
+            session.publishes.retain(|it| it.topic.starts_with("iiot/"));
+        }
+        let tally = Tally::of_publishes(&sessions);
+        tally.assert_complete(&format!("QoS {qos}"), 1..101);
+        assert_eq!(tally.duplicates, 0, "QoS {qos}");
+        let expected = retained(&broker, "homeassistant/#", 1 + TOPICS.len());
+        assert_eq!(expected.len(), 1 + TOPICS.len(), "QoS {qos}");
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_allow_announcements_gets_the_readings() {
+    for enabled in [true, false] {
+        let broker = Mosquitto::start_with(&MosquittoOptions {
+            users: vec![("gateway", "1")],
+            acl: Some("user gateway\ntopic readwrite iiot/#\n"),
+            ..MosquittoOptions::default()
+        });
+        let more = format!("username = \"gateway\"\n[mqtt.home_assistant]\nenabled = {enabled}");
+        let mut gateway = Fieldgate::new(&config(&broker.url(), "hall", &more))
+            .env("MQTT_PASSWORD", "1")
+            .start();
+        gateway.write_stdin(packets(1..=10).as_bytes());
+        gateway.close_stdin();
+        let metrics = gateway.wait_for_metrics(PATIENCE);
+        assert!(metrics["queue_depth{sink=\"mqtt\"}"] < 0.5, "{metrics:?}");
+        // Mosquitto 2.0.11 closes the connection, others throw the announcements away.
+        if gateway.count_log("the broker closed the connection") > 0 {
+            gateway.logged("topics=\"homeassistant/sensor/hall/+/config\"");
+        }
+    }
+}
