@@ -208,6 +208,12 @@ impl Mqtt {
         };
         format!("{scheme}://{}:{}{path}", self.host, self.port)
     }
+
+    /// The host as a name look-up and a certificate want it: an IPv6 address has its brackets in URLs
+    /// alone.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
 }
 
 /// `[influxdb]`.

@@ -1,20 +1,16 @@
 //! One connection after the other to the broker.
 
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
-    QoS,
-};
+use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::failure::{CLOSED, explain, not_accepted};
+use super::client::{self, Client, Event, Events, Message, Opening};
+use super::failure::{CLOSED, not_accepted};
 use super::flight::Flight;
 use super::message::TopicMap;
-use super::options::options;
 use crate::config::{Mqtt, Qos};
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -40,22 +36,17 @@ pub struct MqttDelivery {
     closed_early: u32,
 }
 
-/// A connection's events, read without ever dropping a half-done read.
-type Events = Pin<Box<dyn Stream<Item = Result<Event, ConnectionError>> + Send>>;
-
 /// A connection that the broker has accepted.
 struct Connection<'a> {
-    client: AsyncClient,
+    client: Client,
     events: Events,
     topics: &'a TopicMap,
-    qos: QoS,
+    qos: Qos,
     flight: Flight,
     /// Publishes that the client takes before it sends any.
     capacity: usize,
     /// Read from the journal, not handed over yet.
     rows: VecDeque<Row>,
-    /// The row that is being handed over, and how many of its messages were.
-    current: Option<(Row, usize)>,
     last_heard: Instant,
     /// When the broker last acknowledged something, or was given something with nothing else waiting.
     last_progress: Instant,
@@ -73,33 +64,22 @@ impl MqttDelivery {
         }
     }
 
-    fn options(&self) -> Result<MqttOptions, Failure> {
-        let mut options = options(&self.config)?;
-        options.set_clean_session(true).set_last_will(LastWill::new(
-            self.topics.status_topic(),
-            "offline",
-            QoS::AtLeastOnce,
-            true,
-        ));
-        Ok(options)
-    }
-
     /// Connects; `None`: told to leave meanwhile.
     async fn connect(&self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
         let capacity = usize::from(self.config.max_inflight);
-        let (client, mut event_loop) = AsyncClient::new(self.options()?, capacity);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        event_loop.set_network_options(network);
-        let mut events: Events = Box::pin(stream::unfold(event_loop, |mut event_loop| async {
-            Some((event_loop.poll().await, event_loop))
-        }));
+        let opening = Opening {
+            client_id: self.config.client_id.clone(),
+            will: Some(status(&self.topics, "offline")),
+            capacity,
+        };
+        let (client, mut events) = client::open(&self.config, opening)?;
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
+                    Some(Ok(Event::Accepted)) => break,
+                    Some(Ok(Event::NotAccepted(failure))) => return Err(failure),
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(not_accepted(explain(&error), &self.config)),
+                    Some(Err(failure)) => return Err(not_accepted(failure, &self.config)),
                     None => return Ok(None),
                 },
                 () = lane.leave() => return Ok(None),
@@ -110,11 +90,10 @@ impl MqttDelivery {
             client,
             events,
             topics: &self.topics,
-            qos: quality_of_service(self.config.qos),
+            qos: self.config.qos,
             flight: Flight::default(),
             capacity,
             rows: VecDeque::new(),
-            current: None,
             last_heard: now,
             last_progress: now,
             patience: self.config.keep_alive.mul_f64(1.5),
@@ -179,7 +158,7 @@ impl Connection<'_> {
             if lane.must_leave() {
                 break Ok(());
             }
-            let wants_rows = self.current.is_none() && self.has_room();
+            let wants_rows = self.flight.next_reading().is_none() && self.has_room();
             tokio::select! {
                 // Events come by the ten thousand a second, and looking for orders costs more than
                 // one of them: it is done before, by `must_leave`, and while there is none.
@@ -246,49 +225,39 @@ impl Connection<'_> {
         if self.flight.outstanding() == 0 {
             self.last_progress = Instant::now();
         }
-        while self.has_row(lane)? {
-            let Some((row, handed_over)) = &mut self.current else {
+        while self.has_reading(lane)? {
+            let Some((_, reading)) = self.flight.next_reading() else {
                 break;
             };
-            while let Some(reading) = row.readings.get(*handed_over) {
-                let topic = self.topics.topic(reading);
-                let payload = TopicMap::payload(reading);
-                let retained = self.topics.is_retained(reading);
-                // Topics are valid by their making, so an error means that there is no room.
-                if self
-                    .client
-                    .try_publish(topic, self.qos, retained, payload)
-                    .is_err()
-                {
-                    return Ok(());
-                }
-                self.flight.message_handed_over();
-                *handed_over += 1;
+            let message = Message {
+                topic: self.topics.topic(reading),
+                payload: TopicMap::payload(reading),
+                qos: self.qos,
+                retained: self.topics.is_retained(reading),
+            };
+            if !self.client.publish(message) {
+                break;
             }
-            self.current = None;
+            self.flight.reading_handed_over();
         }
         Ok(())
     }
 
-    /// Makes sure that there is a row to hand over, if there is one to read.
-    fn has_row(&mut self, lane: &mut Lane) -> Result<bool, Failure> {
-        if self.current.is_some() {
-            return Ok(true);
+    /// Makes sure that there is a reading to hand over, if there is one to read.
+    fn has_reading(&mut self, lane: &mut Lane) -> Result<bool, Failure> {
+        while self.flight.next_reading().is_none() {
+            if self.rows.is_empty() {
+                let rows = lane.read(READ_AHEAD);
+                self.rows = rows
+                    .map_err(|error| Failure::Unavailable(error.to_string()))?
+                    .into();
+            }
+            let Some(row) = self.rows.pop_front() else {
+                return Ok(false);
+            };
+            let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
+            self.flight.begin_row(row, first_message);
         }
-        if self.rows.is_empty() {
-            let rows = lane.read(READ_AHEAD);
-            self.rows = rows
-                .map_err(|error| Failure::Unavailable(error.to_string()))?
-                .into();
-        }
-        let Some(row) = self.rows.pop_front() else {
-            return Ok(false);
-        };
-        let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
-        let messages = row.readings.len() as u64;
-        self.flight
-            .begin_row(row.end(), row.received, messages, first_message);
-        self.current = Some((row, 0));
         Ok(true)
     }
 
@@ -301,12 +270,8 @@ impl Connection<'_> {
         ))
     }
 
-    fn publish_status(&mut self, status: &str) -> bool {
-        let topic = self.topics.status_topic();
-        let sent = self
-            .client
-            .try_publish(topic, QoS::AtLeastOnce, true, status)
-            .is_ok();
+    fn publish_status(&mut self, text: &str) -> bool {
+        let sent = self.client.publish(status(self.topics, text));
         if sent {
             self.flight.status_handed_over();
         }
@@ -315,27 +280,22 @@ impl Connection<'_> {
 
     fn handle(
         &mut self,
-        event: Option<Result<Event, ConnectionError>>,
+        event: Option<Result<Event, Failure>>,
         lane: &mut Lane,
     ) -> Result<(), Failure> {
-        let event = match event {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return Err(explain(&error)),
-            None => return Err(Failure::Unavailable("the client ended".to_owned())),
-        };
-        match event {
-            Event::Outgoing(Outgoing::Publish(packet_id)) => self.flight.sent(packet_id),
-            Event::Incoming(packet) => {
-                self.last_heard = Instant::now();
-                match packet {
-                    Packet::PubAck(ack) => self.flight.acknowledged(ack.pkid),
-                    Packet::PubComp(complete) => self.flight.acknowledged(complete.pkid),
-                    Packet::PubRec(_) => {}
-                    _ => return Ok(()),
-                }
-                self.last_progress = self.last_heard;
+        let ended = || Err(Failure::Unavailable("the client ended".to_owned()));
+        match event.unwrap_or_else(ended)? {
+            Event::Sent(packet_id) => self.flight.sent(packet_id),
+            Event::Acknowledged(packet_id) => {
+                self.heard_progress();
+                self.flight.acknowledged(packet_id);
             }
-            Event::Outgoing(_) => return Ok(()),
+            Event::Received => self.heard_progress(),
+            Event::NotAccepted(failure) => return Err(failure),
+            Event::Accepted | Event::Subscribed(_) | Event::Message(_) | Event::Heard => {
+                self.last_heard = Instant::now();
+                return Ok(());
+            }
         }
         while let Some(row) = self.flight.next_arrived() {
             lane.acknowledge(row.end, row.received, row.messages);
@@ -344,6 +304,11 @@ impl Connection<'_> {
             }
         }
         Ok(())
+    }
+
+    fn heard_progress(&mut self) {
+        self.last_heard = Instant::now();
+        self.last_progress = self.last_heard;
     }
 
     /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
@@ -369,7 +334,7 @@ impl Connection<'_> {
                 () = tokio::time::sleep_until(deadline) => return,
             }
         }
-        if self.client.try_disconnect().is_ok() {
+        if self.client.disconnect() {
             // It ends with the connection, which is what it waits for.
             let ending = async { while let Some(Ok(_)) = self.events.next().await {} };
             let _late = tokio::time::timeout_at(deadline, ending).await;
@@ -377,10 +342,12 @@ impl Connection<'_> {
     }
 }
 
-fn quality_of_service(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
+/// What the gateway says of itself.
+fn status(topics: &TopicMap, text: &str) -> Message {
+    Message {
+        topic: topics.status_topic(),
+        payload: text.to_owned(),
+        qos: Qos::AtLeastOnce,
+        retained: true,
     }
 }

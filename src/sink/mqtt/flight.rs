@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 
-use crate::journal::Position;
-use crate::telemetry::Timestamp;
+use crate::journal::{Position, Row};
+use crate::telemetry::{Reading, Timestamp};
 
 /// A row whose messages were sent, or are being sent.
 #[derive(Debug)]
 struct FlyingRow {
-    end: Position,
-    received: Timestamp,
-    messages: u64,
-    unacknowledged: u64,
+    row: Row,
+    /// Readings of it that were handed to the client, counted from its first.
+    handed_over: usize,
+    /// Readings of it that have not arrived.
+    missing: usize,
     first_message: Option<String>,
 }
 
@@ -28,8 +29,8 @@ pub(super) struct ArrivedRow {
 /// A publish that was handed to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Publish {
-    /// A message of the row with this number, counted from the beginning of the connection.
-    Message { row: u64 },
+    /// A reading of the row with this number, counted from the beginning of the connection.
+    Reading { row: u64 },
     /// `online` or `offline`.
     Status,
 }
@@ -51,29 +52,31 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// A row begins of which `messages` messages will be handed over.
-    pub(super) fn begin_row(
-        &mut self,
-        end: Position,
-        received: Timestamp,
-        messages: u64,
-        first_message: Option<String>,
-    ) {
-        let unacknowledged = messages;
-        let row = FlyingRow {
-            end,
-            received,
-            messages,
-            unacknowledged,
+    /// A row begins whose readings will be handed over.
+    pub(super) fn begin_row(&mut self, row: Row, first_message: Option<String>) {
+        self.rows.push_back(FlyingRow {
+            handed_over: 0,
+            missing: row.readings.len(),
+            row,
             first_message,
-        };
-        self.rows.push_back(row);
+        });
     }
 
-    /// A message of the last begun row was handed to the client.
-    pub(super) fn message_handed_over(&mut self) {
+    /// What is to be handed over next of the rows that were begun: a reading and its row.
+    pub(super) fn next_reading(&self) -> Option<(&Row, &Reading)> {
+        let FlyingRow {
+            row, handed_over, ..
+        } = self.rows.back()?;
+        Some((row, row.readings.get(*handed_over)?))
+    }
+
+    /// The [next reading](Self::next_reading) was handed to the client.
+    pub(super) fn reading_handed_over(&mut self) {
         let row = (self.first_row + self.rows.len() as u64).saturating_sub(1);
-        self.hand_over(Publish::Message { row });
+        if let Some(last) = self.rows.back_mut() {
+            last.handed_over += 1;
+        }
+        self.hand_over(Publish::Reading { row });
     }
 
     /// A status was handed to the client.
@@ -115,30 +118,25 @@ impl Flight {
 
     fn arrived(&mut self, publish: Publish) {
         self.outstanding -= 1;
-        if let Publish::Message { row } = publish
+        if let Publish::Reading { row } = publish
             && let Some(row) = usize::try_from(row - self.first_row)
                 .ok()
                 .and_then(|index| self.rows.get_mut(index))
         {
-            row.unacknowledged -= 1;
+            row.missing -= 1;
         }
     }
 
     /// The next row that has arrived, in their order.
     pub(super) fn next_arrived(&mut self) -> Option<ArrivedRow> {
-        let row = self.rows.pop_front_if(|row| row.unacknowledged == 0)?;
-        self.first_row += 1;
         let FlyingRow {
-            end,
-            received,
-            messages,
-            first_message,
-            ..
-        } = row;
+            row, first_message, ..
+        } = self.rows.pop_front_if(|row| row.missing == 0)?;
+        self.first_row += 1;
         Some(ArrivedRow {
-            end,
-            received,
-            messages,
+            end: row.end(),
+            received: row.received,
+            messages: row.readings.len() as u64,
             first_message,
         })
     }
@@ -157,15 +155,24 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Name;
 
-    fn row(flight: &mut Flight, sequence: u64, messages: u64) {
-        let end = Position {
+    fn row(flight: &mut Flight, sequence: u64, messages: u32) {
+        let reading = |number: u32| Reading {
+            node: Name::new("node1"),
+            metric: Name::new("temperature"),
+            value: number.into(),
+        };
+        let row = Row {
             sequence,
             total: sequence * 10,
+            received: Timestamp(0),
+            event_time: Timestamp(0),
+            readings: (0..messages).map(reading).collect(),
         };
-        flight.begin_row(end, Timestamp(0), messages, None);
-        for _ in 0..messages {
-            flight.message_handed_over();
+        flight.begin_row(row, None);
+        while flight.next_reading().is_some() {
+            flight.reading_handed_over();
         }
     }
 

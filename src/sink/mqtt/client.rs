@@ -1,0 +1,100 @@
+//! A connection to a broker as the delivery knows it, whichever protocol it speaks.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+
+use super::protocol4;
+use crate::config::{Mqtt, Qos};
+use crate::sink::Failure;
+
+/// A message, or a last will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it goes.
+    pub topic: String,
+    /// What it says.
+    pub payload: String,
+    /// Its quality of service.
+    pub qos: Qos,
+    /// Whether the broker shall keep it for later subscribers.
+    pub retained: bool,
+}
+
+/// Who connects, beside what the configuration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The name towards the broker.
+    pub client_id: String,
+    /// What the broker publishes when the connection breaks off.
+    pub will: Option<Message>,
+    /// Requests that the client takes before it sends any; at least one.
+    pub capacity: usize,
+}
+
+/// What happens on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The broker accepted the connection.
+    Accepted,
+    /// The broker answered, and did not accept the connection.
+    NotAccepted(Failure),
+    /// The next of the messages that the client took was sent, under this packet identifier. At
+    /// `QoS` 0 it is 0, and being sent is all there is.
+    Sent(u16),
+    /// The broker has the message with this identifier for good.
+    Acknowledged(u16),
+    /// The broker has a message of `QoS` 2, whose handshake goes on.
+    Received,
+    /// The broker took the subscription, or said why not.
+    Subscribed(Result<(), String>),
+    /// A message that was subscribed to: its payload.
+    Message(Vec<u8>),
+    /// The broker said something else.
+    Heard,
+}
+
+/// A connection's events, read without ever dropping a half-done read. They move the connection:
+/// nothing is sent while nobody reads them. After a failure there are no more.
+pub type Events = Pin<Box<dyn Stream<Item = Result<Event, Failure>> + Send>>;
+
+/// Hands requests to a connection. None of its functions waits.
+#[derive(Debug)]
+pub enum Client {
+    /// MQTT 3.1.1.
+    Protocol4(rumqttc::AsyncClient),
+}
+
+/// Prepares a connection: it is made when its events are read. An error is one of files that the
+/// configuration names.
+pub fn open(config: &Mqtt, opening: Opening) -> Result<(Client, Events), Failure> {
+    let (client, events) = protocol4::open(config, opening)?;
+    Ok((Client::Protocol4(client), events))
+}
+
+impl Client {
+    /// Hands a message over; false: there is no room for it.
+    ///
+    /// Topics are valid by their making, so that there is no other reason.
+    pub fn publish(&self, message: Message) -> bool {
+        match self {
+            Self::Protocol4(client) => protocol4::publish(client, message),
+        }
+    }
+
+    /// Subscribes to a topic at `QoS` 0; false: there is no room for it.
+    pub fn subscribe(&self, topic: &str) -> bool {
+        match self {
+            Self::Protocol4(client) => client
+                .try_subscribe(topic, rumqttc::QoS::AtMostOnce)
+                .is_ok(),
+        }
+    }
+
+    /// Ends the connection when what was handed over before is sent; false: there is no room for it.
+    pub fn disconnect(&self) -> bool {
+        match self {
+            Self::Protocol4(client) => client.try_disconnect().is_ok(),
+        }
+    }
+}
