@@ -68,7 +68,7 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
     };
     let (client, mut events) = client::open(config, opening).map_err(reason)?;
     println!("Connecting to {} …", config.url());
-    wait_for(&mut events, |event| *event == Event::Accepted).await?;
+    wait_for(&mut events, |event| matches!(event, Event::Accepted { .. })).await?;
     println!("Connected.");
 
     let topic = format!("{}/gateway/publish_test", config.topic_prefix);
@@ -77,6 +77,7 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
         payload: "1".to_owned(),
         qos: config.qos,
         retained: false,
+        event_time: None,
     };
     let taken = |taken: bool| taken.then_some(()).ok_or("the client takes no request");
     taken(client.publish(message))?;
@@ -108,6 +109,12 @@ async fn wait_for(events: &mut Events, is_wanted: impl Fn(&Event) -> bool) -> Re
     loop {
         match events.next().await {
             Some(Ok(Event::NotAccepted(failure)) | Err(failure)) => return Err(reason(failure)),
+            Some(Ok(Event::Refused { refusal, .. } | Event::NotSent(refusal))) => {
+                return Err(format!(
+                    "the broker refused the message: {}",
+                    refusal.reason
+                ));
+            }
             Some(Ok(event)) if is_wanted(&event) => return Ok(()),
             Some(Ok(_)) => {}
             None => return Err("the connection ended".to_owned()),

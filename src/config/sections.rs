@@ -7,8 +7,9 @@ use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
-    LogRotation, Metric, Mqtt, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
+    LogRotation, Metric, Mqtt, Protocol, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
+use super::value::ProtocolLevel;
 use super::{security, source, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -54,6 +55,8 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
 fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
     let client_id = Value::Text(format!("fieldgate-{}", section.environment().host()));
     let broker = section.or("broker_url", "mqtt://localhost:1883", &value::broker_url());
+    let protocol = section.or("protocol", 4, &value::protocol_level());
+    let message_expiry = section.optional("message_expiry", &value::message_expiry());
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
@@ -87,8 +90,19 @@ fn mqtt(section: &mut Section<'_, '_>) -> Option<Mqtt> {
             Some("MQTT has no password without a user name"),
         );
     }
+    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
+        );
+    }
     let broker = broker?;
     Some(Mqtt {
+        protocol: match protocol? {
+            ProtocolLevel::Four => Protocol::Mqtt311,
+            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+        },
         transport: security::transport(&broker, tls?),
         host: broker.host,
         port: broker.port,

@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use super::types::{
-    Api, Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos, Source, Speed,
-    Telemetry,
+    Api, Config, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Protocol, Qos, Source,
+    Speed, Telemetry,
 };
 
 impl Config {
@@ -71,8 +71,12 @@ fn mqtt(mqtt: &Mqtt) -> String {
         Some(name) => format!("user {name}"),
         None => "no user".into(),
     };
+    let protocol = match mqtt.protocol {
+        Protocol::Mqtt311 => "MQTT 3.1.1",
+        Protocol::Mqtt5 { .. } => "MQTT 5",
+    };
     format!(
-        "{}, topics {}/#, QoS {qos}, client {}, {user}",
+        "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}",
         mqtt.url(),
         mqtt.topic_prefix,
         mqtt.client_id

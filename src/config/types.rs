@@ -119,6 +119,19 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Protocol level 4: MQTT 3.1.1.
+    Mqtt311,
+    /// Protocol level 5: MQTT 5.
+    Mqtt5 {
+        /// Seconds after which the broker forgets a reading that it could not pass on; `None`: it
+        /// does not.
+        message_expiry: Option<u32>,
+    },
+}
+
 /// How the broker is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -181,6 +194,8 @@ pub struct Mqtt {
     pub port: u16,
     /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
     pub transport: Transport,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// MQTT client identifier.
     pub client_id: String,
     /// First level or levels of every topic; no `/` at its ends.

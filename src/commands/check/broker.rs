@@ -93,7 +93,7 @@ enum Answer {
 async fn answer(events: &mut Events) -> Result<Answer, Failure> {
     loop {
         match next(events).await? {
-            Event::Accepted => return Ok(Answer::Accepted),
+            Event::Accepted { .. } => return Ok(Answer::Accepted),
             Event::NotAccepted(failure) => return Ok(Answer::NotAccepted(failure)),
             _ => {}
         }
@@ -138,7 +138,12 @@ async fn round_trip(client: &Client, events: &mut Events, topic: &str) -> Result
                 payload: payload.clone(),
                 qos: Qos::AtLeastOnce,
                 retained: false,
+                event_time: None,
             }))?,
+            Event::Refused { refusal, .. } | Event::NotSent(refusal) => {
+                let reason = refusal.reason;
+                return Err(format!("the broker refused a message to {topic}: {reason}"));
+            }
             Event::Acknowledged(_) => acknowledged = true,
             Event::Message(came) if came == payload.as_bytes() => return Ok(()),
             _ => {}

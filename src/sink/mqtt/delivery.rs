@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::client::{self, Client, Event, Events, Message, Opening};
+use super::client::{self, Client, Event, Events, Message, Opening, Refusal};
 use super::failure::{CLOSED, not_accepted};
-use super::flight::Flight;
+use super::flight::{Flight, Publish};
 use super::message::TopicMap;
 use crate::config::{Mqtt, Qos};
 use crate::journal::Row;
@@ -73,10 +73,10 @@ impl MqttDelivery {
             capacity,
         };
         let (client, mut events) = client::open(&self.config, opening)?;
-        loop {
+        let keep_alive = loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(Event::Accepted)) => break,
+                    Some(Ok(Event::Accepted { keep_alive })) => break keep_alive,
                     Some(Ok(Event::NotAccepted(failure))) => return Err(failure),
                     Some(Ok(_)) => {}
                     Some(Err(failure)) => return Err(not_accepted(failure, &self.config)),
@@ -84,7 +84,7 @@ impl MqttDelivery {
                 },
                 () = lane.leave() => return Ok(None),
             }
-        }
+        };
         let now = Instant::now();
         Ok(Some(Connection {
             client,
@@ -96,7 +96,7 @@ impl MqttDelivery {
             rows: VecDeque::new(),
             last_heard: now,
             last_progress: now,
-            patience: self.config.keep_alive.mul_f64(1.5),
+            patience: keep_alive.mul_f64(1.5),
         }))
     }
 
@@ -226,7 +226,7 @@ impl Connection<'_> {
             self.last_progress = Instant::now();
         }
         while self.has_reading(lane)? {
-            let Some((_, reading)) = self.flight.next_reading() else {
+            let Some((row, reading)) = self.flight.next_reading() else {
                 break;
             };
             let message = Message {
@@ -234,6 +234,7 @@ impl Connection<'_> {
                 payload: TopicMap::payload(reading),
                 qos: self.qos,
                 retained: self.topics.is_retained(reading),
+                event_time: Some(row.event_time),
             };
             if !self.client.publish(message) {
                 break;
@@ -291,18 +292,71 @@ impl Connection<'_> {
                 self.flight.acknowledged(packet_id);
             }
             Event::Received => self.heard_progress(),
+            Event::Refused { packet_id, refusal } => {
+                self.heard_progress();
+                let publish = self.flight.refused(packet_id);
+                self.refused(publish, refusal, lane)?;
+            }
+            Event::NotSent(refusal) => {
+                let publish = self.flight.not_sent();
+                self.refused(publish, refusal, lane)?;
+            }
             Event::NotAccepted(failure) => return Err(failure),
-            Event::Accepted | Event::Subscribed(_) | Event::Message(_) | Event::Heard => {
+            Event::Accepted { .. } | Event::Subscribed(_) | Event::Message(_) | Event::Heard => {
                 self.last_heard = Instant::now();
                 return Ok(());
             }
         }
         while let Some(row) = self.flight.next_arrived() {
+            if !row.rejections.is_empty() {
+                lane.reject(row.rejections);
+            }
             lane.acknowledge(row.end, row.received, row.messages);
-            if let Some(what) = row.first_message {
+            if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
                 lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
             }
         }
+        Ok(())
+    }
+
+    /// The broker did not take a message. What it will never take is set aside; what it does not take
+    /// as things are ends the connection, and stays in the journal with all that comes behind it.
+    fn refused(
+        &mut self,
+        publish: Option<Publish>,
+        refusal: Refusal,
+        lane: &Lane,
+    ) -> Result<(), Failure> {
+        let Some(publish) = publish else {
+            return Ok(());
+        };
+        let Refusal {
+            reason,
+            is_of_this_message,
+        } = refusal;
+        let Some((row, reading)) = self.flight.reading(publish) else {
+            // Readings are worth more than what the gateway says of itself.
+            tracing::warn!(
+                link = %SinkId::Mqtt, topic = self.topics.status_topic(), error = reason,
+                "The broker refused the gateway's status; readings go on."
+            );
+            self.flight.arrived(publish);
+            return Ok(());
+        };
+        let topic = self.topics.topic(reading);
+        if !is_of_this_message {
+            let reason = format!("the broker refused a message to {topic}: {reason}");
+            return Err(Failure::Refused(reason));
+        }
+        tracing::warn!(
+            link = %SinkId::Mqtt, topic, error = reason,
+            "Rejected for good; the reading stands in the journal's table `rejected`."
+        );
+        let outcome = DeliveryOutcome::Rejected {
+            reason: reason.clone(),
+        };
+        lane.show(topic, 1, outcome, row.received);
+        self.flight.reject(publish, reason);
         Ok(())
     }
 
@@ -349,5 +403,6 @@ fn status(topics: &TopicMap, text: &str) -> Message {
         payload: text.to_owned(),
         qos: Qos::AtLeastOnce,
         retained: true,
+        event_time: None,
     }
 }

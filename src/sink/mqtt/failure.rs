@@ -8,6 +8,12 @@ use crate::sink::{Failure, tls};
 
 /// How it is said that the broker ended the connection without a word.
 pub(super) const CLOSED: &str = "the broker closed the connection";
+pub(super) const BAD_LOGIN: &str =
+    "bad user name or password, set mqtt.username and MQTT_PASSWORD or mqtt.password";
+pub(super) const NOT_AUTHORISED: &str = "not authorised, check mqtt.username, MQTT_PASSWORD or \
+                                         mqtt.password, and the broker's access rules";
+pub(super) const BAD_CLIENT_ID: &str = "client identifier rejected, change mqtt.client_id";
+pub(super) const UNAVAILABLE: &str = "the broker says it is unavailable";
 
 /// Puts what the system or the encryption said into words.
 pub(super) fn explain_io(error: &io::Error) -> Failure {

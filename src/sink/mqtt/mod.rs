@@ -7,6 +7,7 @@ mod failure;
 mod flight;
 mod message;
 mod protocol4;
+mod protocol5;
 
 pub use delivery::MqttDelivery;
 pub use message::TopicMap;

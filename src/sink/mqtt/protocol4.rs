@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use futures_util::stream;
 use rumqttc::{
@@ -17,7 +18,7 @@ use secrecy::ExposeSecret;
 
 use super::client::{Event, Events, Message, Opening};
 use super::encryption::client_config;
-use super::failure::{CLOSED, explain_io};
+use super::failure::{BAD_CLIENT_ID, BAD_LOGIN, CLOSED, NOT_AUTHORISED, UNAVAILABLE, explain_io};
 use crate::config::{Mqtt, Qos, Transport};
 use crate::sink::Failure;
 
@@ -28,8 +29,9 @@ pub(super) fn open(config: &Mqtt, opening: Opening) -> Result<(AsyncClient, Even
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     event_loop.set_network_options(network);
-    let events = stream::unfold(event_loop, |mut event_loop| async {
-        Some((next(&mut event_loop).await, event_loop))
+    let keep_alive = config.keep_alive;
+    let events = stream::unfold(event_loop, move |mut event_loop| async move {
+        Some((next(&mut event_loop, keep_alive).await, event_loop))
     });
     Ok((client, Box::pin(events)))
 }
@@ -75,11 +77,12 @@ fn options(config: &Mqtt, opening: Opening) -> Result<MqttOptions, Failure> {
 }
 
 /// Drives the connection up to the next event that says something.
-async fn next(event_loop: &mut EventLoop) -> Result<Event, Failure> {
+async fn next(event_loop: &mut EventLoop, keep_alive: Duration) -> Result<Event, Failure> {
     loop {
         return Ok(match event_loop.poll().await {
             Ok(rumqttc::Event::Outgoing(Outgoing::Publish(packet_id))) => Event::Sent(packet_id),
             Ok(rumqttc::Event::Outgoing(_)) => continue,
+            Ok(rumqttc::Event::Incoming(Packet::ConnAck(_))) => Event::Accepted { keep_alive },
             Ok(rumqttc::Event::Incoming(packet)) => incoming(packet),
             Err(ConnectionError::ConnectionRefused(code)) => Event::NotAccepted(refused(code)),
             Err(error) => return Err(explain(&error)),
@@ -89,7 +92,6 @@ async fn next(event_loop: &mut EventLoop) -> Result<Event, Failure> {
 
 fn incoming(packet: Packet) -> Event {
     match packet {
-        Packet::ConnAck(_) => Event::Accepted,
         Packet::PubAck(ack) => Event::Acknowledged(ack.pkid),
         Packet::PubComp(complete) => Event::Acknowledged(complete.pkid),
         Packet::PubRec(_) => Event::Received,
@@ -135,17 +137,12 @@ fn explain(error: &ConnectionError) -> Failure {
 
 fn refused(code: ConnectReturnCode) -> Failure {
     let reason = match code {
-        ConnectReturnCode::BadUserNamePassword => {
-            "bad user name or password, set mqtt.username and MQTT_PASSWORD or mqtt.password"
-        }
-        ConnectReturnCode::NotAuthorized => {
-            "not authorised, check mqtt.username, MQTT_PASSWORD or mqtt.password, and the broker's \
-             access rules"
-        }
-        ConnectReturnCode::BadClientId => "client identifier rejected, change mqtt.client_id",
+        ConnectReturnCode::BadUserNamePassword => BAD_LOGIN,
+        ConnectReturnCode::NotAuthorized => NOT_AUTHORISED,
+        ConnectReturnCode::BadClientId => BAD_CLIENT_ID,
         ConnectReturnCode::RefusedProtocolVersion => "the broker does not speak MQTT 3.1.1",
         ConnectReturnCode::ServiceUnavailable | ConnectReturnCode::Success => {
-            return Failure::Unavailable("the broker says it is unavailable".to_owned());
+            return Failure::Unavailable(UNAVAILABLE.to_owned());
         }
     };
     Failure::Refused(reason.to_owned())
