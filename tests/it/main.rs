@@ -21,6 +21,7 @@ mod fixtures;
 mod influx_answers;
 mod influx_client;
 mod logs;
+mod mqtt5;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
