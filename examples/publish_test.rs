@@ -17,8 +17,8 @@ use clap::Parser;
 use fieldgate::cli::ConfigArguments;
 use fieldgate::config::{self, Config, Environment, Mqtt, Qos};
 use fieldgate::sink::Failure;
-use fieldgate::sink::mqtt::{explain, options};
-use rumqttc::{AsyncClient, Event, EventLoop, Packet, QoS};
+use fieldgate::sink::mqtt::client::{self, Event, Events, Message, Opening};
+use futures_util::StreamExt;
 
 /// The whole of it: connecting, publishing, waiting for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -60,65 +60,64 @@ async fn main() -> ExitCode {
 }
 
 async fn publish(config: &Mqtt) -> Result<(), String> {
-    let mut options = options(config).map_err(reason)?;
-    // The running gateway must not be taken off the broker by its own test.
-    options.set_client_id(format!("{}-publish-test", config.client_id));
-    let (client, mut event_loop) = AsyncClient::new(options, 8);
+    let opening = Opening {
+        // The running gateway must not be taken off the broker by its own test.
+        client_id: format!("{}-publish-test", config.client_id),
+        will: None,
+        capacity: 8,
+    };
+    let (client, mut events) = client::open(config, opening).map_err(reason)?;
     println!("Connecting to {} …", config.url());
-    wait_for(&mut event_loop, |packet| {
-        matches!(packet, Packet::ConnAck(_))
-    })
-    .await?;
+    wait_for(&mut events, |event| matches!(event, Event::Accepted { .. })).await?;
     println!("Connected.");
 
     let topic = format!("{}/gateway/publish_test", config.topic_prefix);
-    let (qos, number) = match config.qos {
-        Qos::AtMostOnce => (QoS::AtMostOnce, 0),
-        Qos::AtLeastOnce => (QoS::AtLeastOnce, 1),
-        Qos::ExactlyOnce => (QoS::ExactlyOnce, 2),
+    let message = Message {
+        topic: topic.clone(),
+        payload: "1".to_owned(),
+        qos: config.qos,
+        retained: false,
+        event_time: None,
     };
-    let published = client.try_publish(&topic, qos, false, "1");
-    published.map_err(|error| error.to_string())?;
+    let taken = |taken: bool| taken.then_some(()).ok_or("the client takes no request");
+    taken(client.publish(message))?;
     let start = Instant::now();
-    println!("Publishing 1 to {topic} with QoS {number} …");
-    let acknowledgement = match config.qos {
+    let (number, acknowledgement) = match config.qos {
         // Nobody acknowledges it: the answer to what is sent behind it shows that it was read.
-        Qos::AtMostOnce => {
-            let subscribed = client.try_subscribe(&topic, QoS::AtMostOnce);
-            subscribed.map_err(|error| error.to_string())?;
-            let answer = |packet: &Packet| matches!(packet, Packet::SubAck(_));
-            wait_for(&mut event_loop, answer).await?;
-            "nothing, as QoS 0 has it, but read what came behind it"
-        }
-        Qos::AtLeastOnce => {
-            let answer = |packet: &Packet| matches!(packet, Packet::PubAck(_));
-            wait_for(&mut event_loop, answer).await?;
-            "with PUBACK"
-        }
-        Qos::ExactlyOnce => {
-            let answer = |packet: &Packet| matches!(packet, Packet::PubComp(_));
-            wait_for(&mut event_loop, answer).await?;
-            "with PUBREC and PUBCOMP"
-        }
+        Qos::AtMostOnce => (0, "nothing, as QoS 0 has it, but read what came behind it"),
+        Qos::AtLeastOnce => (1, "with PUBACK"),
+        Qos::ExactlyOnce => (2, "with PUBREC and PUBCOMP"),
     };
+    println!("Publishing 1 to {topic} with QoS {number} …");
+    if config.qos == Qos::AtMostOnce {
+        taken(client.subscribe(&topic))?;
+        let is_answer = |event: &Event| matches!(event, Event::Subscribed(_));
+        wait_for(&mut events, is_answer).await?;
+    } else {
+        let is_answer = |event: &Event| matches!(event, Event::Acknowledged(_));
+        wait_for(&mut events, is_answer).await?;
+    }
     let milliseconds = start.elapsed().as_secs_f64() * 1_000.0;
     println!("The broker acknowledged {acknowledgement} after {milliseconds:.1} ms.");
-    let disconnecting = client.try_disconnect();
-    disconnecting.map_err(|error| error.to_string())?;
-    while event_loop.poll().await.is_ok() {}
+    taken(client.disconnect())?;
+    while let Some(Ok(_)) = events.next().await {}
     Ok(())
 }
 
-/// Waits for one packet of the broker.
-async fn wait_for(
-    event_loop: &mut EventLoop,
-    is_wanted: impl Fn(&Packet) -> bool,
-) -> Result<(), String> {
+/// Waits for one answer of the broker.
+async fn wait_for(events: &mut Events, is_wanted: impl Fn(&Event) -> bool) -> Result<(), String> {
     loop {
-        match event_loop.poll().await {
-            Ok(Event::Incoming(packet)) if is_wanted(&packet) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(reason(explain(&error))),
+        match events.next().await {
+            Some(Ok(Event::NotAccepted(failure)) | Err(failure)) => return Err(reason(failure)),
+            Some(Ok(Event::Refused { refusal, .. } | Event::NotSent(refusal))) => {
+                return Err(format!(
+                    "the broker refused the message: {}",
+                    refusal.reason
+                ));
+            }
+            Some(Ok(event)) if is_wanted(&event) => return Ok(()),
+            Some(Ok(_)) => {}
+            None => return Err("the connection ended".to_owned()),
         }
     }
 }

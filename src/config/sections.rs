@@ -8,8 +8,9 @@ use super::section::Section;
 use super::setting::Value;
 use super::types::{
     Api, Config, Durability, Influxdb, Journal, JournalPath, Log, LogFormat, LogOutput,
-    LogRotation, Metric, Mqtt, Payload, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
+    LogRotation, Metric, Mqtt, Payload, Protocol, Qos, Telemetry, Tui, TuiGlyphs, TuiTheme,
 };
+use super::value::ProtocolLevel;
 use super::{security, source, value};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -63,6 +64,8 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let client_id = Value::Text(format!("fieldgate-{name}"));
     let broker = section.or("broker_url", "mqtt://localhost:1883", &value::broker_url());
+    let protocol = section.or("protocol", 4, &value::protocol_level());
+    let message_expiry = section.optional("message_expiry", &value::message_expiry());
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
@@ -101,8 +104,19 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
             Some("MQTT has no password without a user name"),
         );
     }
+    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
+        );
+    }
     let broker = broker?;
     Some(Mqtt {
+        protocol: match protocol? {
+            ProtocolLevel::Four => Protocol::Mqtt311,
+            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+        },
         transport: security::transport(&broker, tls?),
         host: broker.host,
         port: broker.port,

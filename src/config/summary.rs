@@ -3,8 +3,8 @@
 use secrecy::ExposeSecret;
 
 use super::types::{
-    Api, Config, HomeAssistant, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Qos,
-    Source, Speed, Telemetry,
+    Api, Config, HomeAssistant, Influxdb, Journal, JournalPath, Log, Mqtt, PortSelector, Protocol,
+    Qos, Source, Speed, Telemetry,
 };
 
 impl Config {
@@ -79,8 +79,12 @@ fn mqtt(mqtt: &Mqtt) -> String {
         Some(HomeAssistant { enabled: true, .. }) => ", announced to Home Assistant",
         Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
     };
+    let protocol = match mqtt.protocol {
+        Protocol::Mqtt311 => "MQTT 3.1.1",
+        Protocol::Mqtt5 { .. } => "MQTT 5",
+    };
     format!(
-        "{}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
+        "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
         mqtt.url(),
         mqtt.topic_prefix,
         mqtt.client_id

@@ -131,6 +131,19 @@ pub enum Payload {
     Json,
 }
 
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Protocol level 4: MQTT 3.1.1.
+    Mqtt311,
+    /// Protocol level 5: MQTT 5.
+    Mqtt5 {
+        /// Seconds after which the broker forgets a reading that it could not pass on; `None`: it
+        /// does not.
+        message_expiry: Option<u32>,
+    },
+}
+
 /// How the broker is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
@@ -206,6 +219,8 @@ pub struct Mqtt {
     pub port: u16,
     /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
     pub transport: Transport,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// MQTT client identifier.
     pub client_id: String,
     /// First level or levels of every topic; no `/` at its ends, the gateway's name filled in.
@@ -236,6 +251,12 @@ impl Mqtt {
             Transport::SecureWebSocket { path, .. } => ("wss", path.as_str()),
         };
         format!("{scheme}://{}:{}{path}", self.host, self.port)
+    }
+
+    /// The host as a name look-up and a certificate want it: an IPv6 address has its brackets in URLs
+    /// alone.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
     }
 }
 

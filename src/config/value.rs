@@ -250,6 +250,38 @@ fn whole_seconds(allowed: &'static str, range: RangeInclusive<u64>) -> Kind<Dura
     })
 }
 
+/// As MQTT numbers itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProtocolLevel {
+    Four,
+    Five,
+}
+
+/// Which MQTT is spoken.
+pub(super) fn protocol_level() -> Kind<ProtocolLevel> {
+    let level = super::kind::whole::<u8>(4..=5);
+    Kind::new("4 (MQTT 3.1.1) or 5 (MQTT 5)", move |value| {
+        Ok(match level.parse(value)? {
+            4 => ProtocolLevel::Four,
+            _ => ProtocolLevel::Five,
+        })
+    })
+}
+
+/// Whole seconds, as MQTT sends them.
+pub(super) fn message_expiry() -> Kind<u32> {
+    let most = Duration::from_secs(u32::MAX.into());
+    let duration = super::kind::duration(Duration::from_secs(1)..=most);
+    let allowed = "whole seconds from 1 to 4294967295, as \"12h\", \"1m 30s\" or 30";
+    Kind::new(allowed, move |value| {
+        let duration = duration.parse(value)?;
+        let seconds = u32::try_from(duration.as_secs()).ok();
+        seconds
+            .filter(|_| duration.subsec_nanos() == 0)
+            .ok_or_default()
+    })
+}
+
 /// Where the journal lives.
 pub(super) fn journal_path() -> Kind<JournalPath> {
     Kind::of_text("the path of a file, or \":memory:\"", |text| {

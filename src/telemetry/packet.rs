@@ -36,6 +36,15 @@ impl Timestamp {
         Self(self.0.saturating_add(millis.saturating_mul(1_000_000)))
     }
 
+    /// RFC 3339 in UTC, to the nanosecond: `2026-03-01T12:00:00.123456789Z`.
+    pub fn to_rfc3339_nanos(self) -> String {
+        humantime::format_rfc3339_nanos(self.to_system_time()).to_string()
+    }
+
+    fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
+    }
+
     /// How much later this is than `earlier`; zero when it is not.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -45,8 +54,7 @@ impl Timestamp {
 /// RFC 3339 in UTC with milliseconds: `2026-03-01T12:00:00.000Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since_epoch = Duration::from_nanos(u64::try_from(self.0).unwrap_or(0));
-        humantime::format_rfc3339_millis(UNIX_EPOCH + since_epoch).fmt(f)
+        humantime::format_rfc3339_millis(self.to_system_time()).fmt(f)
     }
 }
 

@@ -32,7 +32,7 @@ fn last_values(readings: &[Reading], qos: u8) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn arrives_with(qos: u8) {
+fn arrives_with(qos: u8, protocol: u8) {
     let broker = Mosquitto::start();
     let options = SubscriberOptions {
         retain_as_published: true,
@@ -41,7 +41,7 @@ fn arrives_with(qos: u8) {
     let subscriber = Subscriber::start_with(broker.port(), "iiot/#", &options);
     let mut gateway = Fieldgate::new(&format!(
         "[source]\nkind = \"file\"\npath = '{}'\nspeed = \"max\"\n\
-         [mqtt]\nbroker_url = \"{}\"\nqos = {qos}\n",
+         [mqtt]\nbroker_url = \"{}\"\nqos = {qos}\nprotocol = {protocol}\n",
         Sample::Clean.path().display(),
         broker.url(),
     ))
@@ -77,17 +77,20 @@ fn arrives_with(qos: u8) {
 
 #[test]
 fn every_reading_arrives_at_most_once() {
-    arrives_with(0);
+    arrives_with(0, 4);
+    arrives_with(0, 5);
 }
 
 #[test]
 fn every_reading_arrives_at_least_once() {
-    arrives_with(1);
+    arrives_with(1, 4);
+    arrives_with(1, 5);
 }
 
 #[test]
 fn every_reading_arrives_exactly_once() {
-    arrives_with(2);
+    arrives_with(2, 4);
+    arrives_with(2, 5);
 }
 
 #[test]

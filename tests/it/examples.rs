@@ -62,10 +62,13 @@ fn said(output: &Output) -> (i32, String) {
 fn a_published_message_arrives_and_its_acknowledgement_is_told() {
     let broker = Mosquitto::start();
     let subscriber = Subscriber::start(broker.port(), "plant/#");
-    for (qos, acknowledgement) in [
-        ("0", "nothing, as QoS 0 has it"),
-        ("1", "with PUBACK"),
-        ("2", "with PUBREC and PUBCOMP"),
+    for (protocol, qos, acknowledgement) in [
+        ("4", "0", "nothing, as QoS 0 has it"),
+        ("4", "1", "with PUBACK"),
+        ("4", "2", "with PUBREC and PUBCOMP"),
+        ("5", "0", "nothing, as QoS 0 has it"),
+        ("5", "1", "with PUBACK"),
+        ("5", "2", "with PUBREC and PUBCOMP"),
     ] {
         let (code, text) = said(&run(
             "publish_test",
@@ -75,13 +78,16 @@ fn a_published_message_arrives_and_its_acknowledgement_is_told() {
                 "--set",
                 "mqtt.topic_prefix=plant",
             ],
-            &[("FIELDGATE_MQTT_QOS", qos)],
+            &[
+                ("FIELDGATE_MQTT_QOS", qos),
+                ("FIELDGATE_MQTT_PROTOCOL", protocol),
+            ],
         ));
         assert_eq!(code, 0, "{text}");
         assert!(text.contains(acknowledgement), "{text}");
     }
-    let messages = subscriber.wait_for_count(3, crate::support::PATIENCE);
-    for (message, qos) in messages.iter().zip(0..) {
+    let messages = subscriber.wait_for_count(6, crate::support::PATIENCE);
+    for (message, qos) in messages.iter().zip([0, 1, 2, 0, 1, 2]) {
         assert_eq!(message.topic, "plant/gateway/publish_test");
         assert_eq!((&*message.payload, message.qos), ("1", qos));
         assert!(!message.retained);

@@ -23,6 +23,7 @@ mod home_assistant;
 mod influx_answers;
 mod influx_client;
 mod logs;
+mod mqtt5;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;

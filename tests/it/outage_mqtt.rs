@@ -43,9 +43,18 @@ pub(crate) fn assert_few_repetitions(sessions: &[Session], max_inflight: usize) 
 
 #[test]
 fn a_broker_that_is_killed_under_load_costs_nothing() {
+    kill_under_load("max_inflight = 20");
+}
+
+#[test]
+fn a_broker_that_is_killed_under_load_costs_nothing_with_mqtt_5() {
+    kill_under_load("max_inflight = 20\nprotocol = 5");
+}
+
+fn kill_under_load(keys: &str) {
     let mut broker = Mosquitto::start();
     let tap = Tap::start(broker.port());
-    let mut gateway = Fieldgate::new(&config(&tap.url(), "max_inflight = 20")).start();
+    let mut gateway = Fieldgate::new(&config(&tap.url(), keys)).start();
     let load = Load::start(gateway.take_stdin(), 1, 1_000);
     for round in 1..=2 {
         let before = tap.record().acknowledged();
@@ -100,12 +109,22 @@ fn the_log_says_why_and_when_the_next_attempt_comes() {
 
 #[test]
 fn a_cable_that_is_pulled_is_noticed_within_one_and_a_half_keep_alives() {
+    pull_the_cable("");
+}
+
+#[test]
+fn a_cable_that_is_pulled_is_noticed_with_mqtt_5_too() {
+    pull_the_cable("protocol = 5");
+}
+
+fn pull_the_cable(keys: &str) {
     const KEEP_ALIVE: Duration = Duration::from_secs(2);
     let broker = Mosquitto::start();
     let tap = Tap::start(broker.port());
     let cable = TcpProxy::start(tap.port());
     let url = format!("mqtt://127.0.0.1:{}", cable.port());
-    let mut gateway = Fieldgate::new(&config(&url, "keep_alive = \"2s\"")).start();
+    let mut gateway =
+        Fieldgate::new(&config(&url, &format!("keep_alive = \"2s\"\n{keys}"))).start();
     let load = Load::start(gateway.take_stdin(), 1, 500);
     wait_for_acknowledgements(&tap, 1_000);
     cable.swallow();
@@ -147,15 +166,18 @@ fn wait_for_acknowledgements(tap: &Tap, count: usize) {
 
 #[test]
 fn an_idle_link_that_dies_is_noticed_too() {
-    let mut broker = Mosquitto::start();
-    let mut gateway = Fieldgate::new(&config(&broker.url(), "keep_alive = \"1s\"")).start();
-    gateway.wait_for_log("Connected.", PATIENCE);
-    broker.suspend();
-    let line = gateway.wait_for_log("Connection failed", Duration::from_secs(4));
-    assert!(line.contains("the broker was silent for 1."), "{line}");
-    broker.resume();
-    gateway.wait_for_log_count("Connected.", 2, PATIENCE);
-    finish(&mut gateway);
+    for protocol in [4, 5] {
+        let mut broker = Mosquitto::start();
+        let keys = format!("keep_alive = \"1s\"\nprotocol = {protocol}");
+        let mut gateway = Fieldgate::new(&config(&broker.url(), &keys)).start();
+        gateway.wait_for_log("Connected.", PATIENCE);
+        broker.suspend();
+        let line = gateway.wait_for_log("Connection failed", Duration::from_secs(4));
+        assert!(line.contains("the broker was silent for 1."), "{line}");
+        broker.resume();
+        gateway.wait_for_log_count("Connected.", 2, PATIENCE);
+        finish(&mut gateway);
+    }
 }
 
 #[test]
@@ -179,9 +201,9 @@ fn a_broker_that_answers_pings_and_acknowledges_nothing_is_left() {
 fn acknowledgements_in_the_wrong_order_acknowledge_the_right_messages() {
     let broker = ContractBroker::start();
     broker.always(Conduct::AcknowledgeBackwards);
-    for qos in [1, 2] {
+    for (qos, protocol) in [(1, 4), (2, 4), (1, 5), (2, 5)] {
         let before = broker.record().count();
-        let more = format!("qos = {qos}\nmax_inflight = 20");
+        let more = format!("qos = {qos}\nmax_inflight = 20\nprotocol = {protocol}");
         let mut gateway = Fieldgate::new(&config(&broker.url(), &more)).start();
         gateway.write_stdin(packets(1..=50).as_bytes());
         finish(&mut gateway);
@@ -194,7 +216,7 @@ fn acknowledgements_in_the_wrong_order_acknowledge_the_right_messages() {
 
 #[test]
 fn a_broker_that_hangs_up_in_the_middle_gets_what_it_did_not_acknowledge_again() {
-    for qos in [1, 2] {
+    for (qos, protocol) in [(1, 4), (2, 4), (1, 5), (2, 5)] {
         let broker = ContractBroker::start();
         broker.next(
             [(100, 7), (15, 15)].map(|(publishes, unacknowledged)| Conduct::HangUpAfter {
@@ -202,7 +224,7 @@ fn a_broker_that_hangs_up_in_the_middle_gets_what_it_did_not_acknowledge_again()
                 unacknowledged,
             }),
         );
-        let more = format!("qos = {qos}\nmax_inflight = 20");
+        let more = format!("qos = {qos}\nmax_inflight = 20\nprotocol = {protocol}");
         let mut gateway = Fieldgate::new(&config(&broker.url(), &more)).start();
         gateway.write_stdin(packets(1..=200).as_bytes());
         let line = gateway.wait_for_log("Connection failed", PATIENCE);

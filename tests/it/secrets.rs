@@ -158,7 +158,10 @@ fn no_failure_shows_a_secret() {
     }
     // With all that the libraries have to say as well.
     for (mqtt, influxdb) in broker_urls.iter().zip(&urls) {
-        fail(Kept::Environment, "trace,fieldgate=trace", mqtt, influxdb);
+        for protocol in [4, 5] {
+            let mqtt = format!("{mqtt}\nprotocol = {protocol}");
+            fail(Kept::Environment, "trace,fieldgate=trace", &mqtt, influxdb);
+        }
     }
 }
 

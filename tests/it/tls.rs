@@ -15,6 +15,9 @@ use crate::support::{
 const USER: (&str, &str) = ("fieldgate", "hunter2");
 const PACKET: &str = r#"{"ts":12000,"id":"N2","n1":{"t":27.6},"n2":{},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
 
+/// The connection is the same for both.
+const PROTOCOLS: [&str; 2] = ["protocol = 4\n", "protocol = 5\n"];
+
 /// A broker with one listener for each thing that can be wrong with a certificate.
 struct Broker {
     server: Mosquitto,
@@ -155,8 +158,10 @@ fn readings_arrive_over_tls() {
         ),
         ("localhost", &broker.wants_certificate, identity),
     ] {
-        let keys = broker.ca() + &keys;
-        assert_delivers(broker.gateway(host, port, &keys), &subscriber);
+        for protocol in PROTOCOLS {
+            let keys = broker.ca() + &keys + protocol;
+            assert_delivers(broker.gateway(host, port, &keys), &subscriber);
+        }
     }
 }
 
@@ -223,10 +228,12 @@ fn what_is_wrong_with_a_certificate_is_said() {
             "cannot use mqtt.ca_file no such file: No such file or directory",
         ),
     ] {
-        let mut gateway = broker.gateway(host, port, &keys);
-        let line = gateway.wait_for_log("trying again", PATIENCE);
-        assert!(line.contains(reason), "{keys}{line}");
-        assert!(!line.contains(USER.1), "{line}");
+        for protocol in PROTOCOLS {
+            let mut gateway = broker.gateway(host, port, &format!("{keys}{protocol}"));
+            let line = gateway.wait_for_log("trying again", PATIENCE);
+            assert!(line.contains(reason), "{keys}{protocol}{line}");
+            assert!(!line.contains(USER.1), "{line}");
+        }
     }
 }
 
@@ -287,8 +294,10 @@ fn readings_arrive_over_websocket() {
         };
         let front = Front::start(broker.port(), &options);
         let url = format!("{scheme}://localhost:{}{path}", front.port());
-        let gateway = gateway(&format!("broker_url = \"{url}\"\n{keys}"));
-        assert_delivers(gateway, &subscriber);
+        for protocol in PROTOCOLS {
+            let gateway = gateway(&format!("broker_url = \"{url}\"\n{keys}{protocol}"));
+            assert_delivers(gateway, &subscriber);
+        }
     }
 }
 
@@ -316,8 +325,11 @@ fn a_websocket_that_cannot_be_trusted_or_is_none_is_told() {
         (untrusted, "signed by nobody who is trusted"),
         (plain, "before it had accepted it"),
     ] {
-        let line = gateway(&mqtt).wait_for_log("trying again", PATIENCE);
-        assert!(line.contains(reason), "{line}");
+        for protocol in PROTOCOLS {
+            let mut gateway = gateway(&format!("{mqtt}{protocol}"));
+            let line = gateway.wait_for_log("trying again", PATIENCE);
+            assert!(line.contains(reason), "{line}");
+        }
     }
 }
 

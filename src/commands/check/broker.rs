@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Packet, Publish, QoS,
-    SubscribeReasonCode,
-};
+use futures_util::StreamExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::Report;
-use crate::config::Mqtt;
+use crate::config::{Mqtt, Qos};
 use crate::sink::Failure;
-use crate::sink::mqtt::{self, explain};
+use crate::sink::mqtt::client::{self, Client, Event, Events, Message, Opening};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,41 +20,36 @@ const PUBLISH: &str = "publish allowed";
 
 pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let broker = config.url();
-    let options = match options(config) {
-        Ok(options) => options,
-        Err(Failure::Refused(reason) | Failure::Unavailable(reason)) => {
+    let not_reached = |report: &mut Report, reason: &str, fix: &str| {
+        report.failed(PART, REACHED, &format!("{broker}: {reason}"), fix);
+        report.skipped(PART, LOGIN, "needs the broker");
+        report.skipped(PART, PUBLISH, "needs the broker");
+    };
+    let (client, mut events) = match client::open(config, opening(config)) {
+        Ok(opened) => opened,
+        Err(failure) => {
             let fix = "correct the file, or the key that names it";
-            report.failed(PART, REACHED, &format!("{broker}: {reason}"), fix);
-            report.skipped(PART, LOGIN, "needs the broker");
-            return report.skipped(PART, PUBLISH, "needs the broker");
+            return not_reached(report, &reason(failure), fix);
         }
     };
-    let (client, mut events) = AsyncClient::new(options, 10);
-    match timeout(PATIENCE, connected(&mut events)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error @ ConnectionError::ConnectionRefused(_))) => {
+    match timeout(PATIENCE, answer(&mut events)).await {
+        Ok(Ok(Answer::Accepted)) => {}
+        Ok(Ok(Answer::NotAccepted(failure))) => {
             report.passed(PART, REACHED, &broker);
-            let (Failure::Refused(reason) | Failure::Unavailable(reason)) = explain(&error);
-            report.failed(
-                PART,
-                LOGIN,
-                &reason,
-                "correct the login here or at the broker",
-            );
+            let fix = "correct the login here or at the broker";
+            report.failed(PART, LOGIN, &reason(failure), fix);
             return report.skipped(PART, PUBLISH, "needs a login");
         }
         failure => {
             let reason = match failure {
-                Ok(Err(error)) => {
-                    let (Failure::Refused(reason) | Failure::Unavailable(reason)) = explain(&error);
-                    reason
-                }
+                Ok(Err(failure)) => reason(failure),
                 _ => format!("no answer within {} s", PATIENCE.as_secs()),
             };
-            let fix = "start the broker, or correct mqtt.broker_url";
-            report.failed(PART, REACHED, &format!("{broker}: {reason}"), fix);
-            report.skipped(PART, LOGIN, "needs the broker");
-            return report.skipped(PART, PUBLISH, "needs the broker");
+            return not_reached(
+                report,
+                &reason,
+                "start the broker, or correct mqtt.broker_url",
+            );
         }
     }
     report.passed(PART, REACHED, &broker);
@@ -84,40 +76,52 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
 }
 
 /// Not the gateway's own name: a running one must not lose its connection.
-fn options(config: &Mqtt) -> Result<MqttOptions, Failure> {
-    let id = format!("{}-check-{}", config.client_id, std::process::id());
-    let mut options = mqtt::options(config)?;
-    options.set_client_id(id);
-    Ok(options)
+fn opening(config: &Mqtt) -> Opening {
+    Opening {
+        client_id: format!("{}-check-{}", config.client_id, std::process::id()),
+        will: None,
+        capacity: 10,
+    }
 }
 
-async fn connected(events: &mut EventLoop) -> Result<(), ConnectionError> {
+/// What the broker says to a connection.
+enum Answer {
+    Accepted,
+    NotAccepted(Failure),
+}
+
+async fn answer(events: &mut Events) -> Result<Answer, Failure> {
     loop {
-        if let Event::Incoming(Packet::ConnAck(_)) = events.poll().await? {
-            return Ok(());
+        match next(events).await? {
+            Event::Accepted { .. } => return Ok(Answer::Accepted),
+            Event::NotAccepted(failure) => return Ok(Answer::NotAccepted(failure)),
+            _ => {}
         }
     }
 }
 
+async fn next(events: &mut Events) -> Result<Event, Failure> {
+    let ended = || Err(Failure::Unavailable("the connection ended".to_owned()));
+    events.next().await.unwrap_or_else(ended)
+}
+
+fn reason(failure: Failure) -> String {
+    let (Failure::Refused(reason) | Failure::Unavailable(reason)) = failure;
+    reason
+}
+
 /// Publishes a message and waits for it: a broker may acknowledge what it then drops.
-async fn round_trip(
-    client: &AsyncClient,
-    events: &mut EventLoop,
-    topic: &str,
-) -> Result<(), String> {
+async fn round_trip(client: &Client, events: &mut Events, topic: &str) -> Result<(), String> {
     let payload = format!("fieldgate check {:016x}", fastrand::u64(..));
-    let refused = |error: rumqttc::ClientError| error.to_string();
-    client
-        .try_subscribe(topic, QoS::AtLeastOnce)
-        .map_err(refused)?;
+    let taken = |taken: bool| taken.then_some(()).ok_or("the client takes no request");
+    taken(client.subscribe(topic))?;
     let deadline = Instant::now() + PATIENCE;
     let mut acknowledged = false;
     loop {
-        let event = match timeout_at(deadline, events.poll()).await {
-            Ok(Ok(Event::Incoming(packet))) => packet,
-            Ok(Ok(Event::Outgoing(_))) => continue,
-            Ok(Err(error)) => {
-                let (Failure::Refused(reason) | Failure::Unavailable(reason)) = explain(&error);
+        let event = match timeout_at(deadline, next(events)).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(failure)) => {
+                let reason = reason(failure);
                 return Err(format!("the broker ended the connection: {reason}"));
             }
             Err(_elapsed) if acknowledged => {
@@ -128,26 +132,28 @@ async fn round_trip(
             Err(_elapsed) => return Err(format!("no acknowledgement of a message to {topic}")),
         };
         match event {
-            Packet::SubAck(answer) => {
-                if answer.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    return Err(format!("the broker refused the subscription to {topic}"));
-                }
-                let bytes = payload.clone().into_bytes();
-                let published = client.try_publish(topic, QoS::AtLeastOnce, false, bytes);
-                published.map_err(refused)?;
+            Event::Subscribed(Err(reason)) => return Err(format!("{topic}: {reason}")),
+            Event::Subscribed(Ok(())) => taken(client.publish(Message {
+                topic: topic.to_owned(),
+                payload: payload.clone(),
+                qos: Qos::AtLeastOnce,
+                retained: false,
+                event_time: None,
+            }))?,
+            Event::Refused { refusal, .. } | Event::NotSent(refusal) => {
+                let reason = refusal.reason;
+                return Err(format!("the broker refused a message to {topic}: {reason}"));
             }
-            Packet::PubAck(_) => acknowledged = true,
-            Packet::Publish(Publish { payload: came, .. }) if came == payload.as_bytes() => {
-                return Ok(());
-            }
+            Event::Acknowledged(_) => acknowledged = true,
+            Event::Message(came) if came.payload == payload.as_bytes() => return Ok(()),
             _ => {}
         }
     }
 }
 
-async fn farewell(client: &AsyncClient, events: &mut EventLoop) {
-    if client.try_disconnect().is_ok() {
-        let ending = async { while events.poll().await.is_ok() {} };
+async fn farewell(client: &Client, events: &mut Events) {
+    if client.disconnect() {
+        let ending = async { while next(events).await.is_ok() {} };
         // The broker notices the end of the connection in any case.
         let _late = timeout(Duration::from_secs(1), ending).await;
     }

@@ -1,23 +1,19 @@
 //! One connection after the other to the broker.
 
 use std::collections::VecDeque;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet,
-    QoS, SubscribeReasonCode,
-};
+use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use super::announcement::Announcement;
+use super::client::{self, Client, Event, Events, Message, Opening, Received, Refusal};
 use super::discovery::Discovery;
-use super::failure::{CLOSED, explain, not_accepted};
-use super::flight::Flight;
+use super::failure::{CLOSED, not_accepted};
+use super::flight::{Flight, Publish};
 use super::message::TopicMap;
-use super::options::options;
 use crate::config::{Mqtt, Payload, Qos};
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -45,23 +41,18 @@ pub struct MqttDelivery {
     closed_early: u32,
 }
 
-/// A connection's events, read without ever dropping a half-done read.
-type Events = Pin<Box<dyn Stream<Item = Result<Event, ConnectionError>> + Send>>;
-
 /// A connection that the broker has accepted.
 struct Connection<'a> {
-    client: AsyncClient,
+    client: Client,
     events: Events,
     topics: &'a TopicMap,
     discovery: &'a mut Discovery,
-    qos: QoS,
+    qos: Qos,
     flight: Flight,
     /// Publishes that the client takes before it sends any.
     capacity: usize,
     /// Read from the journal, not handed over yet.
     rows: VecDeque<Row>,
-    /// The row that is being handed over, and how many of its messages were.
-    current: Option<(Row, usize)>,
     last_heard: Instant,
     /// When the broker last acknowledged something, or was given something with nothing else waiting.
     last_progress: Instant,
@@ -84,38 +75,27 @@ impl MqttDelivery {
         }
     }
 
-    fn options(&self) -> Result<MqttOptions, Failure> {
-        let mut options = options(&self.config)?;
-        options.set_clean_session(true).set_last_will(LastWill::new(
-            self.topics.status_topic(),
-            "offline",
-            QoS::AtLeastOnce,
-            true,
-        ));
-        Ok(options)
-    }
-
     /// Connects; `None`: told to leave meanwhile.
     async fn connect(&mut self, lane: &mut Lane) -> Result<Option<Connection<'_>>, Failure> {
         let capacity = usize::from(self.config.max_inflight);
-        let (client, mut event_loop) = AsyncClient::new(self.options()?, capacity);
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        event_loop.set_network_options(network);
-        let mut events: Events = Box::pin(stream::unfold(event_loop, |mut event_loop| async {
-            Some((event_loop.poll().await, event_loop))
-        }));
-        loop {
+        let opening = Opening {
+            client_id: self.config.client_id.clone(),
+            will: Some(of_itself(self.topics.status_topic(), "offline".to_owned())),
+            capacity,
+        };
+        let (client, mut events) = client::open(&self.config, opening)?;
+        let keep_alive = loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
+                    Some(Ok(Event::Accepted { keep_alive })) => break keep_alive,
+                    Some(Ok(Event::NotAccepted(failure))) => return Err(failure),
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(not_accepted(explain(&error), &self.config)),
+                    Some(Err(failure)) => return Err(not_accepted(failure, &self.config)),
                     None => return Ok(None),
                 },
                 () = lane.leave() => return Ok(None),
             }
-        }
+        };
         self.discovery.begin();
         let now = Instant::now();
         Ok(Some(Connection {
@@ -123,14 +103,13 @@ impl MqttDelivery {
             events,
             topics: &self.topics,
             discovery: &mut self.discovery,
-            qos: quality_of_service(self.config.qos),
+            qos: self.config.qos,
             flight: Flight::default(),
             capacity,
             rows: VecDeque::new(),
-            current: None,
             last_heard: now,
             last_progress: now,
-            patience: self.config.keep_alive.mul_f64(1.5),
+            patience: keep_alive.mul_f64(1.5),
         }))
     }
 
@@ -154,9 +133,8 @@ impl MqttDelivery {
         };
         Failure::Refused(format!(
             "the broker accepts the connection and soon closes it: is another client connected as \
-             \"{}\"? Give each gateway its own mqtt.client_id; or may it not publish below {}/? Give \
-             it the right to{too_many}",
-            self.config.client_id, self.config.topic_prefix
+             \"{}\"? Give each gateway its own mqtt.client_id{too_many}",
+            self.config.client_id
         ))
     }
 }
@@ -193,7 +171,7 @@ impl Connection<'_> {
             if lane.must_leave() {
                 break Ok(());
             }
-            let wants_rows = self.current.is_none() && self.has_room();
+            let wants_rows = self.flight.next_reading().is_none() && self.has_room();
             tokio::select! {
                 // Events come by the ten thousand a second, and looking for orders costs more than
                 // one of them: it is done before, by `must_leave`, and while there is none.
@@ -203,10 +181,10 @@ impl Connection<'_> {
                         break Err(failure);
                     }
                 }
-                () = self.discovery.settle() => {}
                 wake = lane.wake(wants_rows) => if wake == Wake::Leave {
                     break Ok(());
                 },
+                () = self.discovery.settle() => {}
                 () = &mut silence => {
                     if let Some(failure) = self.silence() {
                         break Err(failure);
@@ -269,33 +247,25 @@ impl Connection<'_> {
         if !self.hand_over_discovery() {
             return Ok(());
         }
-        while self.has_row(lane)? {
-            if let Some((row, handed_over)) = &self.current {
-                let readings = row.readings.iter().skip(*handed_over);
-                readings.for_each(|reading| self.discovery.notice(reading));
-            }
+        while self.has_reading(lane)? {
+            // A row that has just begun may have brought something new.
             if !self.hand_over_discovery() {
-                return Ok(());
+                break;
             }
-            let Some((row, handed_over)) = &mut self.current else {
+            let Some((row, reading)) = self.flight.next_reading() else {
                 break;
             };
-            while let Some(reading) = row.readings.get(*handed_over) {
-                let topic = self.topics.topic(reading);
-                let payload = self.topics.payload(reading, row.event_time);
-                let retained = self.topics.is_retained(reading);
-                // Topics are valid by their making, so an error means that there is no room.
-                if self
-                    .client
-                    .try_publish(topic, self.qos, retained, payload)
-                    .is_err()
-                {
-                    return Ok(());
-                }
-                self.flight.message_handed_over();
-                *handed_over += 1;
+            let message = Message {
+                topic: self.topics.topic(reading),
+                payload: self.topics.payload(reading, row.event_time),
+                qos: self.qos,
+                retained: self.topics.is_retained(reading),
+                event_time: Some(row.event_time),
+            };
+            if !self.client.publish(message) {
+                break;
             }
-            self.current = None;
+            self.flight.reading_handed_over();
         }
         Ok(())
     }
@@ -303,7 +273,7 @@ impl Connection<'_> {
     /// Hands over what is to be said to Home Assistant; false: there was no room for all of it.
     fn hand_over_discovery(&mut self) -> bool {
         if let Some(filter) = self.discovery.subscription() {
-            if self.client.try_subscribe(filter, QoS::AtMostOnce).is_err() {
+            if !self.client.subscribe(&filter) {
                 return false;
             }
             self.discovery.subscription_handed_over();
@@ -317,25 +287,24 @@ impl Connection<'_> {
         true
     }
 
-    /// Makes sure that there is a row to hand over, if there is one to read.
-    fn has_row(&mut self, lane: &mut Lane) -> Result<bool, Failure> {
-        if self.current.is_some() {
-            return Ok(true);
+    /// Makes sure that there is a reading to hand over, if there is one to read.
+    fn has_reading(&mut self, lane: &mut Lane) -> Result<bool, Failure> {
+        while self.flight.next_reading().is_none() {
+            if self.rows.is_empty() {
+                let rows = lane.read(READ_AHEAD);
+                self.rows = rows
+                    .map_err(|error| Failure::Unavailable(error.to_string()))?
+                    .into();
+            }
+            let Some(row) = self.rows.pop_front() else {
+                return Ok(false);
+            };
+            for reading in &row.readings {
+                self.discovery.notice(reading);
+            }
+            let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
+            self.flight.begin_row(row, first_message);
         }
-        if self.rows.is_empty() {
-            let rows = lane.read(READ_AHEAD);
-            self.rows = rows
-                .map_err(|error| Failure::Unavailable(error.to_string()))?
-                .into();
-        }
-        let Some(row) = self.rows.pop_front() else {
-            return Ok(false);
-        };
-        let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
-        let messages = row.readings.len() as u64;
-        self.flight
-            .begin_row(row.end(), row.received, messages, first_message);
-        self.current = Some((row, 0));
         Ok(true)
     }
 
@@ -348,16 +317,13 @@ impl Connection<'_> {
         ))
     }
 
-    fn publish_status(&mut self, status: &str) -> bool {
-        self.publish_retained(self.topics.status_topic(), status.to_owned())
+    fn publish_status(&mut self, text: &str) -> bool {
+        self.publish_retained(self.topics.status_topic(), text.to_owned())
     }
 
     /// Publishes what the gateway says of itself.
     fn publish_retained(&mut self, topic: String, payload: String) -> bool {
-        let sent = self
-            .client
-            .try_publish(topic, QoS::AtLeastOnce, true, payload)
-            .is_ok();
+        let sent = self.client.publish(of_itself(topic, payload));
         if sent {
             self.flight.status_handed_over();
         }
@@ -366,45 +332,103 @@ impl Connection<'_> {
 
     fn handle(
         &mut self,
-        event: Option<Result<Event, ConnectionError>>,
+        event: Option<Result<Event, Failure>>,
         lane: &mut Lane,
     ) -> Result<(), Failure> {
-        let event = match event {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return Err(explain(&error)),
-            None => return Err(Failure::Unavailable("the client ended".to_owned())),
-        };
-        match event {
-            Event::Outgoing(Outgoing::Publish(packet_id)) => self.flight.sent(packet_id),
-            Event::Incoming(packet) => {
-                self.last_heard = Instant::now();
-                match packet {
-                    Packet::PubAck(ack) => self.flight.acknowledged(ack.pkid),
-                    Packet::PubComp(complete) => self.flight.acknowledged(complete.pkid),
-                    Packet::PubRec(_) => {}
-                    Packet::SubAck(answer) => {
-                        let refused = answer.return_codes.contains(&SubscribeReasonCode::Failure);
-                        self.discovery.subscribed(!refused);
-                        return Ok(());
-                    }
-                    Packet::Publish(message) => {
-                        let (topic, retained) = (&message.topic, message.retain);
-                        self.discovery.received(topic, retained, &message.payload);
-                        return Ok(());
-                    }
-                    _ => return Ok(()),
-                }
-                self.last_progress = self.last_heard;
+        let ended = || Err(Failure::Unavailable("the client ended".to_owned()));
+        match event.unwrap_or_else(ended)? {
+            Event::Sent(packet_id) => self.flight.sent(packet_id),
+            Event::Acknowledged(packet_id) => {
+                self.heard_progress();
+                self.flight.acknowledged(packet_id);
             }
-            Event::Outgoing(_) => return Ok(()),
+            Event::Received => self.heard_progress(),
+            Event::Refused { packet_id, refusal } => {
+                self.heard_progress();
+                let publish = self.flight.refused(packet_id);
+                self.refused(publish, refusal, lane)?;
+            }
+            Event::NotSent(refusal) => {
+                let publish = self.flight.not_sent();
+                self.refused(publish, refusal, lane)?;
+            }
+            Event::NotAccepted(failure) => return Err(failure),
+            Event::Subscribed(answer) => {
+                self.last_heard = Instant::now();
+                self.discovery.subscribed(answer.is_ok());
+                return Ok(());
+            }
+            Event::Message(message) => {
+                self.last_heard = Instant::now();
+                let Received {
+                    topic,
+                    payload,
+                    is_retained,
+                } = message;
+                self.discovery.received(&topic, is_retained, &payload);
+                return Ok(());
+            }
+            Event::Accepted { .. } | Event::Heard => {
+                self.last_heard = Instant::now();
+                return Ok(());
+            }
         }
         while let Some(row) = self.flight.next_arrived() {
+            if !row.rejections.is_empty() {
+                lane.reject(row.rejections);
+            }
             lane.acknowledge(row.end, row.received, row.messages);
-            if let Some(what) = row.first_message {
+            if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
                 lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
             }
         }
         Ok(())
+    }
+
+    /// The broker did not take a message. What it will never take is set aside; what it does not take
+    /// as things are ends the connection, and stays in the journal with all that comes behind it.
+    fn refused(
+        &mut self,
+        publish: Option<Publish>,
+        refusal: Refusal,
+        lane: &Lane,
+    ) -> Result<(), Failure> {
+        let Some(publish) = publish else {
+            return Ok(());
+        };
+        let Refusal {
+            reason,
+            is_of_this_message,
+        } = refusal;
+        let Some((row, reading)) = self.flight.reading(publish) else {
+            // Readings are worth more than what the gateway says of itself.
+            tracing::warn!(
+                link = %SinkId::Mqtt, error = reason,
+                "The broker refused what the gateway says of itself; readings go on."
+            );
+            self.flight.arrived(publish);
+            return Ok(());
+        };
+        let topic = self.topics.topic(reading);
+        if !is_of_this_message {
+            let reason = format!("the broker refused a message to {topic}: {reason}");
+            return Err(Failure::Refused(reason));
+        }
+        tracing::warn!(
+            link = %SinkId::Mqtt, topic, error = reason,
+            "Rejected for good; the reading stands in the journal's table `rejected`."
+        );
+        let outcome = DeliveryOutcome::Rejected {
+            reason: reason.clone(),
+        };
+        lane.show(topic, 1, outcome, row.received);
+        self.flight.reject(publish, reason);
+        Ok(())
+    }
+
+    fn heard_progress(&mut self) {
+        self.last_heard = Instant::now();
+        self.last_progress = self.last_heard;
     }
 
     /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
@@ -430,7 +454,7 @@ impl Connection<'_> {
                 () = tokio::time::sleep_until(deadline) => return,
             }
         }
-        if self.client.try_disconnect().is_ok() {
+        if self.client.disconnect() {
             // It ends with the connection, which is what it waits for.
             let ending = async { while let Some(Ok(_)) = self.events.next().await {} };
             let _late = tokio::time::timeout_at(deadline, ending).await;
@@ -438,10 +462,13 @@ impl Connection<'_> {
     }
 }
 
-fn quality_of_service(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-        Qos::ExactlyOnce => QoS::ExactlyOnce,
+/// What the gateway says of itself.
+fn of_itself(topic: String, payload: String) -> Message {
+    Message {
+        topic,
+        payload,
+        qos: Qos::AtLeastOnce,
+        retained: true,
+        event_time: None,
     }
 }

@@ -2,34 +2,46 @@
 
 use std::collections::VecDeque;
 
-use crate::journal::Position;
-use crate::telemetry::Timestamp;
+use crate::journal::{Position, Rejection, Row};
+use crate::monitor::SinkId;
+use crate::telemetry::{Reading, Timestamp};
 
 /// A row whose messages were sent, or are being sent.
 #[derive(Debug)]
 struct FlyingRow {
-    end: Position,
-    received: Timestamp,
-    messages: u64,
-    unacknowledged: u64,
+    row: Row,
+    /// Readings of it that were handed to the client, counted from its first.
+    handed_over: usize,
+    /// Readings of it that have not arrived.
+    missing: usize,
+    /// Readings of it that the broker refused for good.
+    rejections: Vec<Rejection>,
     first_message: Option<String>,
 }
 
 /// A row that has arrived as a whole, with all rows before it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct ArrivedRow {
     pub(super) end: Position,
     pub(super) received: Timestamp,
+    /// Messages of it that were not rejected.
     pub(super) messages: u64,
+    /// Readings of it that the broker refused for good.
+    pub(super) rejections: Vec<Rejection>,
     /// Its first message in words, if somebody wants to know.
     pub(super) first_message: Option<String>,
 }
 
 /// A publish that was handed to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Publish {
-    /// A message of the row with this number, counted from the beginning of the connection.
-    Message { row: u64 },
+pub(super) enum Publish {
+    /// A reading.
+    Reading {
+        /// The number of its row, counted from the beginning of the connection.
+        row: u64,
+        /// Its place in the row.
+        index: usize,
+    },
     /// What the gateway says of itself: `online`, `offline`, or what it has.
     Status,
 }
@@ -53,29 +65,33 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// A row begins of which `messages` messages will be handed over.
-    pub(super) fn begin_row(
-        &mut self,
-        end: Position,
-        received: Timestamp,
-        messages: u64,
-        first_message: Option<String>,
-    ) {
-        let unacknowledged = messages;
-        let row = FlyingRow {
-            end,
-            received,
-            messages,
-            unacknowledged,
+    /// A row begins whose readings will be handed over.
+    pub(super) fn begin_row(&mut self, row: Row, first_message: Option<String>) {
+        self.rows.push_back(FlyingRow {
+            handed_over: 0,
+            missing: row.readings.len(),
+            rejections: Vec::new(),
+            row,
             first_message,
-        };
-        self.rows.push_back(row);
+        });
     }
 
-    /// A message of the last begun row was handed to the client.
-    pub(super) fn message_handed_over(&mut self) {
+    /// What is to be handed over next of the rows that were begun: a reading and its row.
+    pub(super) fn next_reading(&self) -> Option<(&Row, &Reading)> {
+        let FlyingRow {
+            row, handed_over, ..
+        } = self.rows.back()?;
+        Some((row, row.readings.get(*handed_over)?))
+    }
+
+    /// The [next reading](Self::next_reading) was handed to the client.
+    pub(super) fn reading_handed_over(&mut self) {
         let row = (self.first_row + self.rows.len() as u64).saturating_sub(1);
-        self.hand_over(Publish::Message { row });
+        if let Some(last) = self.rows.back_mut() {
+            let index = last.handed_over;
+            last.handed_over += 1;
+            self.hand_over(Publish::Reading { row, index });
+        }
     }
 
     /// A message of the gateway about itself was handed to the client.
@@ -106,42 +122,80 @@ impl Flight {
 
     /// The broker acknowledged the publish with this identifier.
     pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        let publish = self
-            .unacknowledged
-            .get_mut(usize::from(packet_id))
-            .and_then(Option::take);
-        if let Some(publish) = publish {
+        if let Some(publish) = self.refused(packet_id) {
             self.arrived(publish);
         }
     }
 
-    fn arrived(&mut self, publish: Publish) {
+    /// The broker did not take the publish with this identifier, which [`arrived`](Self::arrived) or
+    /// [`reject`](Self::reject) settles.
+    pub(super) fn refused(&mut self, packet_id: u16) -> Option<Publish> {
+        self.unacknowledged
+            .get_mut(usize::from(packet_id))
+            .and_then(Option::take)
+    }
+
+    /// The client will not send the next publish, which is to be settled likewise.
+    pub(super) fn not_sent(&mut self) -> Option<Publish> {
+        self.handed_over.pop_front()
+    }
+
+    /// A publish needs no more attention.
+    pub(super) fn arrived(&mut self, publish: Publish) {
         self.outstanding -= 1;
         self.statuses += usize::from(publish == Publish::Status);
-        if let Publish::Message { row } = publish
-            && let Some(row) = usize::try_from(row - self.first_row)
-                .ok()
-                .and_then(|index| self.rows.get_mut(index))
+        if let Publish::Reading { row, .. } = publish
+            && let Some(row) = self.index(row).and_then(|index| self.rows.get_mut(index))
         {
-            row.unacknowledged -= 1;
+            row.missing -= 1;
         }
+    }
+
+    /// The broker refused a reading for good.
+    pub(super) fn reject(&mut self, publish: Publish, reason: String) {
+        let rejection = self.reading(publish).map(|(row, reading)| Rejection {
+            sink: SinkId::Mqtt,
+            sequence: row.sequence,
+            event_time: row.event_time,
+            reading: reading.clone(),
+            reason,
+        });
+        if let Publish::Reading { row, .. } = publish
+            && let Some(row) = self.index(row).and_then(|index| self.rows.get_mut(index))
+        {
+            row.rejections.extend(rejection);
+        }
+        self.arrived(publish);
+    }
+
+    /// What a publish was about: a reading and its row; `None`: the gateway's status.
+    pub(super) fn reading(&self, publish: Publish) -> Option<(&Row, &Reading)> {
+        let Publish::Reading { row, index } = publish else {
+            return None;
+        };
+        let row = &self.rows.get(self.index(row)?)?.row;
+        Some((row, row.readings.get(index)?))
+    }
+
+    /// Where a row is found.
+    fn index(&self, row: u64) -> Option<usize> {
+        usize::try_from(row.checked_sub(self.first_row)?).ok()
     }
 
     /// The next row that has arrived, in their order.
     pub(super) fn next_arrived(&mut self) -> Option<ArrivedRow> {
-        let row = self.rows.pop_front_if(|row| row.unacknowledged == 0)?;
-        self.first_row += 1;
         let FlyingRow {
-            end,
-            received,
-            messages,
+            row,
+            rejections,
             first_message,
             ..
-        } = row;
+        } = self.rows.pop_front_if(|row| row.missing == 0)?;
+        self.first_row += 1;
         Some(ArrivedRow {
-            end,
-            received,
-            messages,
+            end: row.end(),
+            received: row.received,
+            messages: (row.readings.len() - rejections.len()) as u64,
+            rejections,
             first_message,
         })
     }
@@ -165,15 +219,24 @@ impl Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Name;
 
-    fn row(flight: &mut Flight, sequence: u64, messages: u64) {
-        let end = Position {
+    fn row(flight: &mut Flight, sequence: u64, messages: u32) {
+        let reading = |number: u32| Reading {
+            node: Name::new("node1"),
+            metric: Name::new("temperature"),
+            value: number.into(),
+        };
+        let row = Row {
             sequence,
             total: sequence * 10,
+            received: Timestamp(0),
+            event_time: Timestamp(0),
+            readings: (0..messages).map(reading).collect(),
         };
-        flight.begin_row(end, Timestamp(0), messages, None);
-        for _ in 0..messages {
-            flight.message_handed_over();
+        flight.begin_row(row, None);
+        while flight.next_reading().is_some() {
+            flight.reading_handed_over();
         }
     }
 
@@ -224,5 +287,32 @@ mod tests {
             flight.acknowledged(3);
             assert_eq!(arrived(&mut flight), [sequence]);
         }
+    }
+
+    #[test]
+    fn what_is_rejected_goes_with_its_row_and_holds_nothing_up() {
+        let mut flight = Flight::default();
+        row(&mut flight, 1, 3);
+        flight.status_handed_over();
+        flight.sent(1);
+        let too_large = flight.not_sent().unwrap();
+        flight.reject(too_large, "too large".to_owned());
+        for packet_id in [2, 3] {
+            flight.sent(packet_id);
+        }
+        assert_eq!(flight.refused(9), None);
+        let refused = flight.refused(2).unwrap();
+        let (row, reading) = flight.reading(refused).unwrap();
+        assert_eq!((row.sequence, reading.value.to_string()), (1, "2".into()));
+        flight.reject(refused, "not valid".to_owned());
+        let status = flight.refused(3).unwrap();
+        assert_eq!(flight.reading(status), None);
+        flight.arrived(status);
+        assert_eq!(flight.next_arrived(), None);
+        flight.acknowledged(1);
+        let row = flight.next_arrived().unwrap();
+        assert_eq!((row.messages, flight.outstanding()), (1, 0));
+        let reasons: Vec<_> = row.rejections.iter().map(|one| &*one.reason).collect();
+        assert_eq!(reasons, ["too large", "not valid"]);
     }
 }

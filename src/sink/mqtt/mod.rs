@@ -1,18 +1,15 @@
 //! The MQTT sink.
-//!
-//! One connection is one `EventLoop` of rumqttc. When it ends it is thrown away, and the next one
-//! begins at the journal's cursor: rumqttc 0.25 empties its queue of unacknowledged publishes when a
-//! broker has no session for it, so its own resending cannot be trusted with data.
 
 mod announcement;
+pub mod client;
 mod delivery;
 mod discovery;
+mod encryption;
 mod failure;
 mod flight;
 mod message;
-mod options;
+mod protocol4;
+mod protocol5;
 
 pub use delivery::MqttDelivery;
-pub use failure::explain;
 pub use message::TopicMap;
-pub use options::options;

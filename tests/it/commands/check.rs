@@ -164,6 +164,22 @@ fn a_broker_that_lets_nobody_write_is_found_out() {
         "publish allowed",
         &["iiot/gateway/check", "reader"],
     );
+
+    // MQTT 5 has a word for it.
+    let with = |user: &str, password: &str| {
+        let url = broker.url();
+        check(&format!(
+            "{STDIN}[mqtt]\nbroker_url = \"{url}\"\nprotocol = 5\nusername = \"{user}\"\n\
+             password = \"{password}\"\n"
+        ))
+    };
+    let (code, report) = with("writer", "right");
+    assert_eq!(code, Some(0), "{report:#}");
+    let (_, report) = with("writer", "wrong-password");
+    assert_failed(&report, "mqtt", "login accepted", &["MQTT_PASSWORD"]);
+    let (_, report) = with("reader", "right");
+    let words = "the broker refused a message to iiot/gateway/check: not authorised";
+    assert_failed(&report, "mqtt", "publish allowed", &[words, "reader"]);
 }
 
 #[test]

@@ -25,6 +25,10 @@ pub(crate) struct MosquittoOptions {
     pub(crate) acl: Option<&'static str>,
 }
 
+/// Messages that a broker holds for a subscriber. Not 0, which means without bounds: with it, Mosquitto
+/// 2.0 ends the connection of whoever it refuses a message.
+const MANY: u32 = 10_000_000;
+
 /// A broker of the test's own.
 pub(crate) struct Mosquitto {
     folder: TempDir,
@@ -106,6 +110,12 @@ impl Mosquitto {
         self.start_again();
     }
 
+    /// Lets it read another access control list, if it was started with one.
+    pub(crate) fn set_acl(&mut self, acl: &str) {
+        std::fs::write(self.folder.path().join("acl"), acl).unwrap();
+        self.signal(Signal::SIGHUP);
+    }
+
     /// Freezes it: connections stay open and nothing answers.
     pub(crate) fn suspend(&mut self) {
         self.signal(Signal::SIGSTOP);
@@ -133,7 +143,7 @@ fn write_config(folder: &TempDir, port: &Port, options: &MosquittoOptions) {
          persistence {}\n\
          persistence_location {shown}/\n\
          autosave_interval 1\n\
-         max_queued_messages 0\n\
+         max_queued_messages {MANY}\n\
          set_tcp_nodelay true\n",
         port.number(),
         options.users.is_empty(),

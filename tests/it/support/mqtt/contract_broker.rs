@@ -1,4 +1,4 @@
-//! A broker that does what MQTT 3.1.1 allows and forbids, as told, and counts exactly.
+//! A broker that does what MQTT 3.1.1 and 5 allow and forbid, as told, and counts exactly.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, ErrorKind, Write};
@@ -19,8 +19,11 @@ pub(crate) enum Conduct {
     HangUp,
     /// Hangs up as soon as it has accepted the client.
     AcceptAndHangUp,
-    /// Refuses with this return code.
+    /// Refuses with this return code. One below 0x80 it says in MQTT 3.1.1, as a broker that knows
+    /// nothing else.
     Refuse(u8),
+    /// Accepts, and says with this reason code of MQTT 5 that it is over.
+    Dismiss(u8),
     /// Hangs up after so many publishes, and leaves the last of them unacknowledged.
     HangUpAfter {
         /// So many.
@@ -139,15 +142,26 @@ impl Shared {
             Conduct::Refuse(code) => code,
             _ => 0,
         };
-        let session = self.record.begin(connect.connect());
-        connection.write_all(&[0x20, 2, 0, code])?;
-        let served = if code == 0 && conduct != Conduct::AcceptAndHangUp {
+        let connect = connect.connect();
+        let level = connect.level;
+        let session = self.record.begin(connect);
+        if level == 5 && (code == 0 || code >= 0x80) {
+            connection.write_all(&[0x20, 3, 0, code, 0])?;
+        } else {
+            connection.write_all(&[0x20, 2, 0, code])?;
+        }
+        if let Conduct::Dismiss(code) = conduct {
+            connection.write_all(&[0xe0, 1, code])?;
+        }
+        let is_over = conduct == Conduct::AcceptAndHangUp || matches!(conduct, Conduct::Dismiss(_));
+        let served = if code == 0 && !is_over {
             if conduct == Conduct::AcknowledgeBackwards {
                 connection.set_read_timeout(Some(LULL))?;
             }
             let served = Served {
                 record: &self.record,
                 session,
+                level,
                 conduct,
                 publishes: 0,
                 held_back: Vec::new(),
@@ -166,6 +180,7 @@ impl Shared {
 struct Served<'a> {
     record: &'a Record,
     session: usize,
+    level: u8,
     conduct: Conduct,
     publishes: usize,
     /// Identifiers to be acknowledged from the last to the first.
@@ -219,7 +234,7 @@ impl Served<'_> {
     }
 
     fn take_publish(&mut self, packet: &Packet) -> bool {
-        let publish = packet.publish();
+        let publish = packet.publish(self.level);
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         self.record.publish(self.session, publish);
         self.publishes += 1;

@@ -1,4 +1,4 @@
-//! Packets of MQTT 3.1.1, as far as a publishing client uses them.
+//! Packets of MQTT 3.1.1 and 5, as far as a publishing client uses them.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -24,6 +24,8 @@ pub(super) enum Kind {
 
 /// What a CONNECT says.
 pub(super) struct Connect {
+    /// 4: MQTT 3.1.1; 5: MQTT 5.
+    pub(super) level: u8,
     pub(super) client_id: String,
     /// Topic and payload of the last will.
     pub(super) will: Option<(String, String)>,
@@ -88,26 +90,40 @@ impl Packet {
         Fields(&self.bytes[self.body..]).number()
     }
 
+    /// Whether an acknowledgement of MQTT 5 says no.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.bytes
+            .get(self.body + 2)
+            .is_some_and(|code| *code >= 0x80)
+    }
+
     pub(super) fn connect(&self) -> Connect {
         let mut fields = Fields(&self.bytes[self.body..]);
         let _protocol = fields.text();
-        let [_level, flags] = fields.take(2) else {
+        let [level, flags] = *fields.take(2) else {
             unreachable!("took two bytes");
         };
         let has_will = flags & 0b100 != 0;
         let _keep_alive = fields.number();
+        fields.properties(level);
         Connect {
+            level,
             client_id: fields.text(),
-            will: has_will.then(|| (fields.text(), fields.text())),
+            will: has_will.then(|| {
+                fields.properties(level);
+                (fields.text(), fields.text())
+            }),
         }
     }
 
-    pub(super) fn publish(&self) -> PublishPacket {
+    /// A PUBLISH of a connection with this protocol level.
+    pub(super) fn publish(&self, level: u8) -> PublishPacket {
         let flags = self.bytes[0];
         let qos = (flags >> 1) & 3;
         let mut fields = Fields(&self.bytes[self.body..]);
         let topic = fields.text();
         let packet_id = if qos > 0 { fields.number() } else { 0 };
+        fields.properties(level);
         PublishPacket {
             topic,
             payload: String::from_utf8_lossy(fields.0).into_owned(),
@@ -130,6 +146,22 @@ impl<'a> Fields<'a> {
     fn number(&mut self) -> u16 {
         let bytes = self.take(2);
         u16::from_be_bytes([bytes[0], bytes[1]])
+    }
+
+    /// Passes over properties, if this level has any.
+    fn properties(&mut self, level: u8) {
+        if level < 5 {
+            return;
+        }
+        let mut length = 0;
+        for position in 0.. {
+            let digit = self.take(1)[0];
+            length |= usize::from(digit & 0x7f) << (7 * position);
+            if digit & 0x80 == 0 {
+                break;
+            }
+        }
+        self.take(length);
     }
 
     fn text(&mut self) -> String {

@@ -76,12 +76,15 @@ fn serve(client: &TcpStream, upstream: u16, record: &Record) -> io::Result<()> {
     let Some(connect) = Packet::read(&mut from_client)? else {
         return Ok(());
     };
-    let session = record.begin(connect.connect());
+    let connected = connect.connect();
+    let level = connected.level;
+    let session = record.begin(connected);
     (&broker).write_all(connect.bytes())?;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             drop(pass(&mut BufReader::new(&broker), client, |packet| {
-                if matches!(packet.kind(), Kind::PubAck | Kind::PubComp) {
+                let is_end = matches!(packet.kind(), Kind::PubAck | Kind::PubComp);
+                if is_end && !packet.is_refusal() {
                     record.acknowledge(session, packet.packet_id());
                 }
             }));
@@ -89,7 +92,7 @@ fn serve(client: &TcpStream, upstream: u16, record: &Record) -> io::Result<()> {
         });
         drop(pass(&mut from_client, &broker, |packet| {
             match packet.kind() {
-                Kind::Publish => record.publish(session, packet.publish()),
+                Kind::Publish => record.publish(session, packet.publish(level)),
                 Kind::Disconnect => record.disconnect(session),
                 _ => {}
             }

@@ -1,17 +1,15 @@
-//! What the configuration says about the connection, as options of the client.
+//! What the configuration says about encryption, as the TLS client wants it.
 
 use std::sync::Arc;
 
-use rumqttc::{MqttOptions, TlsConfiguration, Transport as ClientTransport};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use secrecy::ExposeSecret;
 
-use crate::config::{Identity, Mqtt, Tls, Transport};
+use crate::config::{Identity, Tls};
 use crate::sink::{Failure, tls};
 
 /// The key that says whom to trust.
@@ -19,44 +17,13 @@ pub(super) const CA_KEY: &str = "mqtt.ca_file";
 const CERTIFICATE_KEY: &str = "mqtt.client_certificate";
 const KEY_KEY: &str = "mqtt.client_key";
 
-/// Options for one connection: where to, how, and as whom. Certificates are read anew each time, so
-/// that a renewed one is taken without a restart.
-pub fn options(config: &Mqtt) -> Result<MqttOptions, Failure> {
-    let (address, transport) = match &config.transport {
-        Transport::Tcp => (bare_host(config), ClientTransport::Tcp),
-        Transport::Tls(tls) => (
-            bare_host(config),
-            ClientTransport::tls_with_config(client_config(tls)?),
-        ),
-        Transport::WebSocket { .. } => (config.url(), ClientTransport::Ws),
-        Transport::SecureWebSocket { tls, .. } => (
-            config.url(),
-            ClientTransport::wss_with_config(client_config(tls)?),
-        ),
-    };
-    let mut options = MqttOptions::new(&config.client_id, address, config.port);
-    options
-        .set_transport(transport)
-        .set_keep_alive(config.keep_alive)
-        .set_inflight(config.max_inflight);
-    if let Some(username) = &config.username {
-        let password = config.password.as_ref();
-        let password = password.map_or("", |secret| secret.expose_secret());
-        options.set_credentials(username, password);
-    }
-    Ok(options)
-}
-
-/// An IPv6 address has brackets in a URL, and none where a certificate is checked.
-fn bare_host(config: &Mqtt) -> String {
-    config.host.trim_matches(['[', ']']).to_owned()
-}
-
-fn client_config(config: &Tls) -> Result<TlsConfiguration, Failure> {
+/// The encryption of one connection. Certificates are read anew each time, so that a renewed one is
+/// taken without a restart.
+pub(super) fn client_config(config: &Tls) -> Result<Arc<ClientConfig>, Failure> {
     build(config).map_err(Failure::Refused)
 }
 
-fn build(config: &Tls) -> Result<TlsConfiguration, String> {
+fn build(config: &Tls) -> Result<Arc<ClientConfig>, String> {
     let mut trusted = RootCertStore::empty();
     let (added, _) =
         trusted.add_parsable_certificates(tls::trusted(config.ca_file.as_deref(), CA_KEY)?);
@@ -81,7 +48,7 @@ fn build(config: &Tls) -> Result<TlsConfiguration, String> {
     };
     let protocols = config.alpn.iter().map(|name| name.clone().into_bytes());
     client.alpn_protocols = protocols.collect();
-    Ok(TlsConfiguration::Rustls(Arc::new(client)))
+    Ok(Arc::new(client))
 }
 
 fn read(

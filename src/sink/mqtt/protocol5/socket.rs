@@ -1,0 +1,80 @@
+//! The way to the broker: TCP, with TLS and WebSocket upon it as the configuration says.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use async_tungstenite::tokio::client_async;
+use async_tungstenite::tungstenite;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
+use tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use ws_stream_tungstenite::WsStream;
+
+use crate::config::{Mqtt, Transport};
+use crate::sink::Failure;
+use crate::sink::mqtt::failure::explain_io;
+
+/// What WebSocket calls MQTT.
+const SUBPROTOCOL: &str = "mqtt";
+
+/// A connection, whatever it is made of.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+/// Connects.
+pub(super) async fn connect(
+    config: &Mqtt,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Box<dyn Socket>, Failure> {
+    let host = config.bare_host();
+    let tcp = TcpStream::connect((host, config.port)).await;
+    let tcp = tcp.map_err(|error| explain_io(&error))?;
+    tcp.set_nodelay(true).map_err(|error| explain_io(&error))?;
+    let socket: Box<dyn Socket> = match tls {
+        None => Box::new(tcp),
+        Some(tls) => {
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+                Failure::Refused(format!("no certificate can be for {host}: {error}"))
+            })?;
+            let encrypted = TlsConnector::from(tls).connect(name, tcp).await;
+            Box::new(encrypted.map_err(|error| explain_io(&error))?)
+        }
+    };
+    match &config.transport {
+        Transport::Tcp | Transport::Tls(_) => Ok(socket),
+        Transport::WebSocket { .. } | Transport::SecureWebSocket { .. } => {
+            let opened = open_websocket(&config.url(), socket).await;
+            opened.map_err(|error| explain_websocket(&error))
+        }
+    }
+}
+
+async fn open_websocket(
+    url: &str,
+    socket: Box<dyn Socket>,
+) -> Result<Box<dyn Socket>, tungstenite::Error> {
+    let mut request = url.into_client_request()?;
+    let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    // Also fails when the server does not agree to the subprotocol.
+    let (websocket, _response) = client_async(request, socket).await?;
+    Ok(Box::new(WsStream::new(websocket)))
+}
+
+fn explain_websocket(error: &tungstenite::Error) -> Failure {
+    let first: &dyn Error = error;
+    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
+    match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(error) => explain_io(error),
+        None => Failure::Unavailable(format!("Websocket: {error}")),
+    }
+}
