@@ -1,17 +1,21 @@
-//! How fast each stage is by itself: framer and decoder, mapping, journal.
+//! How fast each stage is by itself: framer and decoder, mapping, journal, the pages of
+//! the terminal UI.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fieldgate::config::{self, Durability, JournalPath};
+use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
-use fieldgate::monitor::SinkId;
+use fieldgate::monitor::{Activity, SinkId};
+use fieldgate::pipeline::{Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
 use fieldgate::telemetry::{
     Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timestamp,
 };
+use fieldgate::tui::{Depth, Picture, Theme};
 
 const CLEAN: &[u8] = include_bytes!("../tests/data/clean.ndjson");
 const DIRTY: &[u8] = include_bytes!("../tests/data/dirty.bin");
@@ -172,5 +176,46 @@ fn journal(criterion: &mut Criterion) {
     closed.unwrap_or_else(|error| panic!("{error}"));
 }
 
-criterion_group!(stages, frames, mapping, journal);
+/// Every page of the terminal UI, of a gateway that has run for a while and goes on.
+fn pages(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap_or_else(|error| panic!("{error}"));
+    let _inside = runtime.enter();
+    let mut overrides = Overrides::default();
+    let settings = [
+        "source.kind=simulator",
+        "source.rate=2000",
+        "journal.path=:memory:",
+    ];
+    for setting in settings {
+        overrides.assign(setting);
+    }
+    let environment = [("HOME", "/nonexistent")].into_iter().collect();
+    let config = config::load(&overrides, &environment).unwrap_or_else(|error| panic!("{error}"));
+    let pipeline = Pipeline::start(&config, Activity::default());
+    let pipeline = pipeline.unwrap_or_else(|error| panic!("{error}"));
+    let handle = pipeline.handle();
+    let running = runtime.spawn(pipeline.run());
+    let theme = Theme::new(false, Depth::Ansi256, false);
+    let mut picture = Picture::new(Arc::new(handle.clone()), theme, 120, 40);
+    while handle.snapshot().telemetry.packets_processed < 2_000 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut group = criterion.benchmark_group("frame of 120 x 40");
+    let pages = ["overview", "charts", "traffic", "log", "delivery"];
+    for (key, page) in ('1'..).zip(pages) {
+        group.bench_function(page, |bencher| {
+            // The second one has what the first one asked the journal for.
+            for _ in 0..2 {
+                picture.press(key).unwrap_or_else(|error| panic!("{error}"));
+            }
+            bencher.iter(|| picture.draw().is_ok());
+        });
+    }
+    group.finish();
+    handle.stop(Stop::Now);
+    let ended = runtime.block_on(running);
+    ended.unwrap_or_else(|error| panic!("{error}"));
+}
+
+criterion_group!(stages, frames, mapping, journal, pages);
 criterion_main!(stages);

@@ -22,6 +22,6 @@ mod update;
 mod views;
 mod widgets;
 
-pub use runner::{Control, Ended, Screen};
+pub use runner::{Control, Ended, Picture, Screen};
 pub use state::Guide;
 pub use theme::{Depth, Theme};

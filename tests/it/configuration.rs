@@ -79,7 +79,7 @@ config.toml:2: mqtt.qos has a value that is not allowed
 
 config.toml:4: [soruce] is not a known section
   found:   soruce
-  allowed: shutdown_timeout, source, mqtt, ";
+  allowed: shutdown_timeout, gateway, source, mqtt, ";
     let printed = gateway.stderr().join("\n");
     assert!(printed.starts_with(expected), "{printed}");
     assert!(printed.ends_with("did you mean source?"), "{printed}");

@@ -150,7 +150,10 @@ fn without_the_right_to_tell_its_status_a_gateway_delivers() {
     let keys = "protocol = 5\nusername = \"gateway\"\npassword = \"secret\"";
     let mut gateway = Fieldgate::new(&config(&broker.url(), keys)).start();
     gateway.write_stdin(b"{\"ts\":1000,\"id\":\"N2\",\"n1\":{\"t\":1},\"n2\":{}}\n");
-    let line = gateway.wait_for_log("The broker refused the gateway's status", PATIENCE);
+    let line = gateway.wait_for_log(
+        "The broker refused what the gateway says of itself",
+        PATIENCE,
+    );
     assert!(line.contains("iiot/gateway/status"), "{line}");
     finish(&mut gateway);
     let line = gateway.logged("Stopped.");

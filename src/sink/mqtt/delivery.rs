@@ -199,8 +199,8 @@ impl Connection<'_> {
         match &result {
             Ok(()) => self.farewell(lane).await,
             Err(failure) => {
-                // The first of them is `online`.
-                self.discovery.broke_off(self.flight.statuses_arrived() > 1);
+                let has_arrived = self.flight.announcements_arrived() > 0;
+                self.discovery.broke_off(has_arrived);
                 lane.failed(failure, lost);
             }
         }
@@ -279,9 +279,10 @@ impl Connection<'_> {
             self.discovery.subscription_handed_over();
         }
         while let Some(Announcement { topic, payload }) = self.discovery.next() {
-            if !self.publish_retained(topic, payload) {
+            if !self.client.publish(of_itself(topic, payload)) {
                 return false;
             }
+            self.flight.announcement_handed_over();
             self.discovery.handed_over();
         }
         true
@@ -318,12 +319,8 @@ impl Connection<'_> {
     }
 
     fn publish_status(&mut self, text: &str) -> bool {
-        self.publish_retained(self.topics.status_topic(), text.to_owned())
-    }
-
-    /// Publishes what the gateway says of itself.
-    fn publish_retained(&mut self, topic: String, payload: String) -> bool {
-        let sent = self.client.publish(of_itself(topic, payload));
+        let topic = self.topics.status_topic();
+        let sent = self.client.publish(of_itself(topic, text.to_owned()));
         if sent {
             self.flight.status_handed_over();
         }
@@ -402,8 +399,12 @@ impl Connection<'_> {
         } = refusal;
         let Some((row, reading)) = self.flight.reading(publish) else {
             // Readings are worth more than what the gateway says of itself.
+            let topic = match publish {
+                Publish::Announcement => self.discovery.topics(),
+                Publish::Status | Publish::Reading { .. } => Some(self.topics.status_topic()),
+            };
             tracing::warn!(
-                link = %SinkId::Mqtt, error = reason,
+                link = %SinkId::Mqtt, topic, error = reason,
                 "The broker refused what the gateway says of itself; readings go on."
             );
             self.flight.arrived(publish);

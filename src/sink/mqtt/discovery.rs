@@ -192,6 +192,16 @@ impl Discovery {
         }
     }
 
+    /// The topics that Home Assistant reads, as a filter.
+    pub(super) fn topics(&self) -> Option<String> {
+        match &self.task {
+            Task::Rest => None,
+            Task::Announce { announcer, .. } | Task::Remove { announcer, .. } => {
+                Some(announcer.filter())
+            }
+        }
+    }
+
     /// The broker answered the subscription.
     pub(super) fn subscribed(&mut self, is_granted: bool) {
         let Task::Remove { announcer, removal } = &mut self.task else {

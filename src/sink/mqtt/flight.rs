@@ -42,8 +42,10 @@ pub(super) enum Publish {
         /// Its place in the row.
         index: usize,
     },
-    /// What the gateway says of itself: `online`, `offline`, or what it has.
+    /// `online` or `offline`.
     Status,
+    /// What Home Assistant is told.
+    Announcement,
 }
 
 /// Maps acknowledgements to rows.
@@ -60,8 +62,8 @@ pub(super) struct Flight {
     /// By packet identifier.
     unacknowledged: Vec<Option<Publish>>,
     outstanding: usize,
-    /// Messages of the gateway about itself that have arrived.
-    statuses: usize,
+    /// Announcements that have arrived.
+    announcements: usize,
 }
 
 impl Flight {
@@ -94,9 +96,14 @@ impl Flight {
         }
     }
 
-    /// A message of the gateway about itself was handed to the client.
+    /// A status was handed to the client.
     pub(super) fn status_handed_over(&mut self) {
         self.hand_over(Publish::Status);
+    }
+
+    /// An announcement was handed to the client.
+    pub(super) fn announcement_handed_over(&mut self) {
+        self.hand_over(Publish::Announcement);
     }
 
     fn hand_over(&mut self, publish: Publish) {
@@ -143,7 +150,7 @@ impl Flight {
     /// A publish needs no more attention.
     pub(super) fn arrived(&mut self, publish: Publish) {
         self.outstanding -= 1;
-        self.statuses += usize::from(publish == Publish::Status);
+        self.announcements += usize::from(publish == Publish::Announcement);
         if let Publish::Reading { row, .. } = publish
             && let Some(row) = self.index(row).and_then(|index| self.rows.get_mut(index))
         {
@@ -168,7 +175,7 @@ impl Flight {
         self.arrived(publish);
     }
 
-    /// What a publish was about: a reading and its row; `None`: the gateway's status.
+    /// What a publish was about: a reading and its row; `None`: what the gateway says of itself.
     pub(super) fn reading(&self, publish: Publish) -> Option<(&Row, &Reading)> {
         let Publish::Reading { row, index } = publish else {
             return None;
@@ -205,9 +212,9 @@ impl Flight {
         self.handed_over.len()
     }
 
-    /// Messages of the gateway about itself that have arrived.
-    pub(super) fn statuses_arrived(&self) -> usize {
-        self.statuses
+    /// Announcements that have arrived.
+    pub(super) fn announcements_arrived(&self) -> usize {
+        self.announcements
     }
 
     /// Publishes that were handed over and have not arrived.
@@ -259,10 +266,13 @@ mod tests {
         flight.acknowledged(3);
         assert_eq!(arrived(&mut flight), [1, 2]);
         assert_eq!(flight.outstanding(), 1);
-        assert_eq!(flight.statuses_arrived(), 0);
         flight.acknowledged(1);
         assert_eq!(flight.outstanding(), 0);
-        assert_eq!(flight.statuses_arrived(), 1);
+        assert_eq!(flight.announcements_arrived(), 0);
+        flight.announcement_handed_over();
+        flight.sent(5);
+        flight.acknowledged(5);
+        assert_eq!(flight.announcements_arrived(), 1);
     }
 
     #[test]

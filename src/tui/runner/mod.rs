@@ -2,6 +2,7 @@
 //!
 //! A terminal that is slow or stopped holds up this thread and nothing else.
 
+mod picture;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use super::terminal;
 use super::theme::Theme;
 use crate::monitor::Observer;
 
+pub use picture::Picture;
 pub(super) use session::Front;
 use session::Session;
 

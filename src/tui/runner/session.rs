@@ -115,9 +115,13 @@ impl<F: Front> Session<F> {
         if self.app.is_changed && (is_answered || now >= self.next_frame) {
             self.app.is_changed = false;
             self.next_frame = now + REFRESH;
-            self.front.draw(&self.app)?;
+            self.draw()?;
         }
         Ok(())
+    }
+
+    pub(super) fn draw(&mut self) -> io::Result<()> {
+        self.front.draw(&self.app)
     }
 
     /// Says whether the operator did anything.

@@ -24,6 +24,7 @@ const KINDS: &[(&str, CheckText)] = &[
     ("sql", sql),
     ("mosquitto", broker_configuration),
     ("acl", access_rules),
+    ("flux", flux),
     // What something prints, or a drawing.
     ("text", no_commands),
 ];
@@ -117,6 +118,29 @@ fn shell_commands(page: &mut Page, text: &str) -> Checked {
             .map_err(|fault| format!("{}: {fault}", line.words.join(" ")))?;
     }
     Ok(())
+}
+
+/// Balanced, and from the bucket that the Compose file sets up: no parser of Flux is to be had here.
+fn flux(_: &mut Page, text: &str) -> Checked {
+    if !text.starts_with("from(bucket: \"telemetry\")") {
+        return Err("it does not begin with the bucket of docker-compose.yml".to_owned());
+    }
+    let mut open = Vec::new();
+    for letter in text.chars() {
+        match letter {
+            '(' => open.push(')'),
+            '[' => open.push(']'),
+            '{' => open.push('}'),
+            ')' | ']' | '}' if open.pop() != Some(letter) => {
+                return Err(format!("a {letter} closes nothing"));
+            }
+            _ => {}
+        }
+    }
+    match open.pop() {
+        None => Ok(()),
+        Some(missing) => Err(format!("a {missing} is missing")),
+    }
 }
 
 fn sql(page: &mut Page, text: &str) -> Checked {

@@ -24,6 +24,7 @@ const MOSTLY_OTHER_TEXTS: &[&str] = &[
     "src/demo",
     "src/monitor/metrics.rs",
     "src/api/prometheus.rs",
+    "src/sink/mqtt/announcement.rs",
     "src/source/generator.rs",
     "src/telemetry/framer",
     "src/tui",

@@ -1,0 +1,86 @@
+//! A screen without a terminal, one frame at a time.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent};
+use ratatui::layout::Size;
+
+use super::session::{Front, Session};
+use crate::monitor::Observer;
+use crate::telemetry::Timestamp;
+use crate::tui::state::App;
+use crate::tui::theme::Theme;
+use crate::tui::views;
+
+/// What the screen shows of a gateway, drawn into memory: for measurements.
+pub struct Picture(Session<Canvas>);
+
+struct Canvas {
+    terminal: Terminal<TestBackend>,
+    keys: VecDeque<Event>,
+}
+
+impl Picture {
+    /// Looks at a gateway with so many columns and lines. Must be called within a tokio runtime, which
+    /// answers the screen's questions.
+    pub fn new(observer: Arc<dyn Observer>, theme: Theme, columns: u16, lines: u16) -> Self {
+        let Ok(terminal) = Terminal::new(TestBackend::new(columns, lines));
+        let app = App::new(theme, Size::new(columns, lines), Timestamp::now());
+        let canvas = Canvas {
+            terminal,
+            keys: VecDeque::new(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        Self(Session::new(canvas, app, observer, runtime))
+    }
+
+    /// Types a key, looks at the gateway anew, and draws what comes of both.
+    pub fn press(&mut self, key: char) -> io::Result<()> {
+        let key = KeyEvent::from(KeyCode::Char(key));
+        self.0.front.keys.push_back(Event::Key(key));
+        self.0.turn()
+    }
+
+    /// Draws the whole frame again.
+    pub fn draw(&mut self) -> io::Result<()> {
+        self.0.draw()
+    }
+}
+
+impl Front for Canvas {
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn event(&mut self, _: Duration) -> io::Result<Option<Event>> {
+        Ok(self.keys.pop_front())
+    }
+
+    fn draw(&mut self, app: &App) -> io::Result<()> {
+        let drawn: Result<_, Infallible> = self.terminal.draw(|frame| views::draw(frame, app));
+        let Ok(_) = drawn;
+        Ok(())
+    }
+
+    fn repaint(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn retake(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn suspend(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+}
