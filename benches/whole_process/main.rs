@@ -36,13 +36,13 @@ fn main() {
         .find(|argument| !argument.starts_with("--"));
     let output = output.map_or_else(|| PathBuf::from("target/bench.json"), PathBuf::from);
     let mut report = Report::default();
-    throughput::measure(&mut report);
+    let live = throughput::measure(&mut report);
     latency::measure(&mut report);
-    backlog::measure(&mut report);
+    backlog::measure(&mut report, live);
     idle::measure(&mut report);
     start::measure(&mut report);
-    let size = std::fs::metadata(gateway::BINARY).unwrap().len() as f64 / f64::from(1 << 20);
-    report.add("binary", size, "MiB", Budget::AtMost(15.0));
+    let size = std::fs::metadata(gateway::BINARY).unwrap().len() as f64 / 1e6;
+    report.add("binary", size, "MB", Budget::AtMost(15.0));
     print!("{report}");
     report.write(&output);
     println!("\nFigures in {}.", output.display());

@@ -84,6 +84,7 @@ impl Writer {
             history: config.history,
             ticket: 0,
             housekeeping_due: Instant::now(),
+            appended: 0,
             drops,
         };
         writer.register();

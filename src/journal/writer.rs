@@ -18,10 +18,14 @@ use crate::monitor::SinkId;
 use crate::telemetry::Timestamp;
 
 /// Time between two looks at what is too old.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Rows that leave the history in one commit.
-const PRUNE_CHUNK: usize = 500;
+/// Rows that leave the history in one commit: about a millisecond's work.
+const PRUNE_CHUNK: usize = 200;
+
+/// Time between two such commits while there is more to remove, so that new packets, which wait for
+/// them, seldom meet one.
+const PRUNE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Free pages given back to the file system at a time (1 MiB).
 const SHRINK_PAGES: u32 = 256;
@@ -47,6 +51,8 @@ pub(super) struct Writer {
     /// The last packet of the inbox that was dealt with.
     pub(super) ticket: u64,
     pub(super) housekeeping_due: Instant,
+    /// Rows that came since the history was last pruned.
+    pub(super) appended: usize,
     pub(super) drops: Drops,
 }
 
@@ -181,21 +187,21 @@ impl Writer {
         }
     }
 
-    /// Removes what is too old, gives room back, and watches for drops. `appended` rows came since
-    /// the last time; at least as many may leave, so that the history cannot outgrow its age.
+    /// Removes what is too old, gives room back, and watches for drops. `appended` rows just came; at
+    /// least as many may leave, so that the history cannot outgrow its age.
     pub(super) fn keep_house(&mut self, appended: usize) {
         self.drops.watch(&self.shared);
+        self.appended += appended;
         let now = Instant::now();
         if now < self.housekeeping_due {
             return;
         }
-        let more = self
-            .prune(PRUNE_CHUNK.max(2 * appended))
-            .unwrap_or_else(|fault| {
-                self.housekeeping_failed(&fault);
-                false
-            });
-        self.housekeeping_due = if more { now } else { now + TICK };
+        let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
+        let more = self.prune(budget).unwrap_or_else(|fault| {
+            self.housekeeping_failed(&fault);
+            false
+        });
+        self.housekeeping_due = now + if more { PRUNE_PAUSE } else { TICK };
         if !more {
             let shrunk = self.file.as_mut().map(|file| file.shrink(SHRINK_PAGES));
             if let Err(fault) = shrunk.unwrap_or(Ok(())).and_then(|()| self.save_end()) {
