@@ -15,6 +15,7 @@ mod ceilings;
 mod gateway;
 mod idle;
 mod latency;
+mod pruning;
 mod recording;
 mod report;
 mod screen;
@@ -29,18 +30,31 @@ use report::{Budget, Report};
 /// Publishes that may wait for their acknowledgement, here and in the bare loop beside it.
 const IN_FLIGHT: u16 = 100;
 
+/// Fills in a part of the report.
+type Measure = fn(&mut Report);
+
+const PARTS: [(&str, Measure); 6] = [
+    ("throughput", throughput::measure),
+    ("latency", latency::measure),
+    ("backlog", backlog::measure),
+    ("pruning", pruning::measure),
+    ("idle", idle::measure),
+    ("start", start::measure),
+];
+
 fn main() {
-    // `cargo bench` passes `--bench`; the only argument of our own is where the JSON goes.
-    let output = std::env::args()
-        .skip(1)
-        .find(|argument| !argument.starts_with("--"));
+    // `cargo bench` passes `--bench`; of our own are where the JSON goes, and which parts.
+    let arguments = std::env::args().skip(1);
+    let mut arguments = arguments.filter(|argument| !argument.starts_with("--"));
+    let output = arguments.next();
     let output = output.map_or_else(|| PathBuf::from("target/bench.json"), PathBuf::from);
+    let wanted: Vec<String> = arguments.collect();
     let mut report = Report::default();
-    let live = throughput::measure(&mut report);
-    latency::measure(&mut report);
-    backlog::measure(&mut report, live);
-    idle::measure(&mut report);
-    start::measure(&mut report);
+    for (name, measure) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            measure(&mut report);
+        }
+    }
     let size = std::fs::metadata(gateway::BINARY).unwrap().len() as f64 / 1e6;
     report.add("binary", size, "MB", Budget::AtMost(15.0));
     print!("{report}");
