@@ -32,6 +32,6 @@ pub fn measure(report: &mut Report) {
     report.add(name, kept, "ms", Budget::None);
     let bound = Budget::AtMost(2.0 * kept);
     report.add("… while the history is pruned", pruned, "ms", bound);
-    let enough = Budget::AtLeast(10_000.0);
+    let enough = Budget::AtLeast(5_000.0);
     report.add("rows that left meanwhile", rows, "", enough);
 }

@@ -20,12 +20,12 @@ use crate::telemetry::Timestamp;
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Rows that leave the history in one commit: about a millisecond's work.
-const PRUNE_CHUNK: usize = 200;
+/// Rows that leave the history in one commit: less than a millisecond's work on a PC.
+const PRUNE_CHUNK: usize = 100;
 
 /// Time between two such commits while there is more to remove, so that new packets, which wait for
 /// them, seldom meet one.
-const PRUNE_PAUSE: Duration = Duration::from_millis(50);
+const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Free pages given back to the file system at a time (1 MiB).
 const SHRINK_PAGES: u32 = 256;
