@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::framer::is_not_finite;
@@ -148,6 +149,10 @@ impl Decoder {
     }
 }
 
+/// A key as it stands in the frame; a `Cow` by itself is always read into a string of its own.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// What has been read of a frame.
 #[derive(Default)]
 struct Content {
@@ -180,7 +185,7 @@ impl<'de> Visitor<'de> for FrameSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
             match (&*key, Group::of(&key)) {
                 ("ts", _) => {
                     let time = map.next_value_seed(ScalarSeed)?;
@@ -236,7 +241,7 @@ impl<'de> Visitor<'de> for ReadingsSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
             let (value, integer) = match map.next_value_seed(ScalarSeed)? {
                 Scalar::Integer(integer) => (integer as f64, Some(integer)),
                 Scalar::Float(value) => (value, None),

@@ -21,7 +21,7 @@ impl LineFormat {
         let mut tag = String::new();
         if let Some(name) = gateway.filter(|name| !name.is_empty()) {
             tag.push_str(",gateway=");
-            push_escaped(&mut tag, name, ",= ");
+            push_escaped(&mut tag, name, is_special_in_tag);
         }
         Self { gateway: tag }
     }
@@ -47,13 +47,13 @@ impl LineFormat {
         time: Timestamp,
         sensor_type: &str,
     ) {
-        push_escaped(lines, reading.metric.as_str(), ", ");
+        push_escaped(lines, reading.metric.as_str(), is_special_in_measurement);
         lines.push_str(&self.gateway);
         lines.push_str(",node_id=");
-        push_escaped(lines, reading.node.as_str(), ",= ");
+        push_escaped(lines, reading.node.as_str(), is_special_in_tag);
         if !sensor_type.is_empty() {
             lines.push_str(",sensor_type=");
-            push_escaped(lines, sensor_type, ",= ");
+            push_escaped(lines, sensor_type, is_special_in_tag);
         }
         let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
@@ -63,17 +63,28 @@ impl LineFormat {
 /// Puts a backslash before each special character. Line protocol has no way to write a line end or
 /// a backslash before a special character, so what [`Name`] replaces is replaced here too, for
 /// texts that are no names.
-fn push_escaped(lines: &mut String, text: &str, special: &str) {
-    for c in text.chars() {
-        if c.is_control() || c == '\\' {
-            lines.push('_');
-            continue;
+fn push_escaped(lines: &mut String, text: &str, is_special: impl Fn(char) -> bool) {
+    let is_impossible = |c: char| c.is_control() || c == '\\';
+    let mut rest = text;
+    while let Some(place) = rest.find(|c| is_impossible(c) || is_special(c)) {
+        let (plain, behind) = rest.split_at(place);
+        lines.push_str(plain);
+        let mut behind = behind.chars();
+        match behind.next() {
+            Some(c) if is_special(c) => lines.extend(['\\', c]),
+            _ => lines.push('_'),
         }
-        if special.contains(c) {
-            lines.push('\\');
-        }
-        lines.push(c);
+        rest = behind.as_str();
     }
+    lines.push_str(rest);
+}
+
+fn is_special_in_tag(c: char) -> bool {
+    matches!(c, ',' | '=' | ' ')
+}
+
+fn is_special_in_measurement(c: char) -> bool {
+    matches!(c, ',' | ' ')
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Which topic a reading goes to, and what the message says. Pure.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 pub struct TopicMap {
     prefix: String,
     /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: HashSet<Name>,
+    not_retained: Vec<Name>,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
     units: Option<Arc<MetricTable>>,
 }

@@ -30,7 +30,8 @@ pub(super) fn open(config: &Mqtt, opening: Opening) -> Result<(AsyncClient, Even
     network.set_tcp_nodelay(true);
     event_loop.set_network_options(network);
     let keep_alive = config.keep_alive;
-    let events = stream::unfold(event_loop, move |mut event_loop| async move {
+    // It is handed on with every event, and moving its half kilobyte would cost as much as its work.
+    let events = stream::unfold(Box::new(event_loop), move |mut event_loop| async move {
         Some((next(&mut event_loop, keep_alive).await, event_loop))
     });
     Ok((client, Box::pin(events)))
