@@ -1,12 +1,15 @@
 //! Takes the terminal and gives it back, whatever happens.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::fd::AsFd as _;
 use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ratatui::Terminal;
@@ -79,7 +82,8 @@ impl Front for Taken {
     }
 
     fn event(&mut self, within: Duration) -> io::Result<Option<Event>> {
-        if !event::poll(within)? {
+        // Some may have been read together with the last one.
+        if !is_event_ready(Duration::ZERO)? && !is_event_ready(within)? {
             return Ok(None);
         }
         let event = event::read()?;
@@ -119,6 +123,30 @@ impl Front for Taken {
         thread::sleep(Duration::from_millis(100));
         self.retake()
     }
+}
+
+/// Whether there is an event within some time. A change of the size may need a little longer.
+///
+/// crossterm, left to wait alone, would read from a terminal that has gone without end.
+fn is_event_ready(within: Duration) -> io::Result<bool> {
+    let stdout = io::stdout();
+    let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+    match poll(&mut terminal, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+    if terminal[0]
+        .revents()
+        .is_some_and(|seen| seen.intersects(gone))
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "the terminal has gone",
+        ));
+    }
+    event::poll(Duration::ZERO)
 }
 
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.

@@ -1,6 +1,9 @@
 //! The terminal UI end to end: keys typed into a pseudo-terminal, the screen read as a person would.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,9 @@ use fieldgate::monitor::{
     Snapshot, TrafficEntry,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
+
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
 use crate::support::{Fieldgate, Mosquitto, PATIENCE, Signal, Subscriber, Terminal, poll};
 
@@ -243,6 +249,51 @@ fn signals_end_it_tidily() {
         terminal.assert_restored();
         terminal.wait_for("Stopped. ");
     }
+}
+
+/// It is another session's, so that no signal says so.
+#[test]
+fn a_terminal_that_goes_without_a_signal_ends_it_tidily() {
+    // No child of this process may inherit it: it would stay open.
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let mut screen = posix_openpt(flags).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let path = ptsname_r(&screen).unwrap();
+    let terminal = File::options().read(true).write(true).open(&path).unwrap();
+    let size = ["-F", &path, "cols", "100", "rows", "30"];
+    assert!(
+        std::process::Command::new("stty")
+            .args(size)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new("setsid")
+        .arg(env!("CARGO_BIN_EXE_fieldgate"))
+        .args(["--source", "simulator", "--journal", "journal.db"])
+        .current_dir(folder.path())
+        .env("TERM", "xterm-256color")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("temperature") {
+        let mut bytes = [0; 4096];
+        let count = screen.read(&mut bytes).unwrap();
+        seen.extend_from_slice(&bytes[..count]);
+    }
+    drop(screen);
+    let status = poll(PATIENCE, || child.try_wait().unwrap());
+    if status.is_none() {
+        child.kill().unwrap();
+    }
+    let words = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(1), "{words}");
+    assert!(words.contains("the terminal was lost"), "{words}");
 }
 
 #[test]
