@@ -152,18 +152,9 @@ impl Pipeline {
                 ended.cancel();
             }
         });
-        let mut stop = self.stop.clone();
-        let patience = async {
-            stop_asked(&mut stop).await;
-            let is_patient = *stop.borrow() == Stop::Drain;
-            if is_patient {
-                let now = stop.wait_for(|stop| *stop == Stop::Now);
-                let _elapsed = tokio::time::timeout(self.shutdown_timeout, now).await;
-            }
-        };
         tokio::select! {
             () = ended.cancelled() => return,
-            () = patience => {}
+            _ = is_urged(&mut self.stop, self.shutdown_timeout) => {}
         }
         self.handle
             .direct_sinks(|directive| directive.abandon = true);
@@ -180,6 +171,14 @@ async fn stop_asked(stop: &mut watch::Receiver<Stop>) {
     let _seen = stop.wait_for(|stop| *stop > Stop::No).await;
 }
 
+/// Waits until a stop at once is asked for, or until a stop was asked for `patience` ago. Returns
+/// whether it is the former.
+async fn is_urged(stop: &mut watch::Receiver<Stop>, patience: Duration) -> bool {
+    stop_asked(stop).await;
+    let now = stop.wait_for(|stop| *stop == Stop::Now);
+    tokio::time::timeout(patience, now).await.is_ok()
+}
+
 /// Resolves when a stage has panicked.
 async fn broken_stage(handle: &Handle, journal: &Journal) -> Stage {
     tokio::select! {
@@ -191,23 +190,9 @@ async fn broken_stage(handle: &Handle, journal: &Journal) -> Stage {
 
 /// Resolves when the end that was asked for takes too long.
 async fn hung(mut stop: watch::Receiver<Stop>, shutdown_timeout: Duration) {
-    let asked = stop.wait_for(|stop| *stop > Stop::No).await;
-    let asked = asked.map(|stop| *stop);
-    match asked {
-        Ok(Stop::Drain) => {
-            let now = stop.wait_for(|stop| *stop == Stop::Now);
-            if tokio::time::timeout(shutdown_timeout + TIDYING, now)
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-        Ok(_) => {}
-        // Cannot happen while the handle lives; without it nobody can ask.
-        Err(_) => return std::future::pending().await,
+    if is_urged(&mut stop, shutdown_timeout + TIDYING).await {
+        tokio::time::sleep(TIDYING_AT_ONCE).await;
     }
-    tokio::time::sleep(TIDYING_AT_ONCE).await;
 }
 
 #[cfg(test)]
