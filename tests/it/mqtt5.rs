@@ -264,23 +264,6 @@ fn what_a_broker_does_not_take_at_all_is_not_sent() {
 }
 
 #[test]
-fn a_wrong_password_is_refused_with_what_to_set() {
-    let broker = Mosquitto::start_with(&MosquittoOptions {
-        users: vec![("gateway", "secret")],
-        ..MosquittoOptions::default()
-    });
-    let keys = "protocol = 5\nusername = \"gateway\"";
-    let gateway = Fieldgate::new(&config(&broker.url(), keys));
-    let mut gateway = gateway.env("MQTT_PASSWORD", "wrong").start();
-    let line = gateway.wait_for_log("Refused; trying again.", PATIENCE);
-    assert!(
-        line.contains("MQTT_PASSWORD") && line.contains("retry_in=1m"),
-        "{line}"
-    );
-    assert!(!line.contains("wrong"), "{line}");
-}
-
-#[test]
 fn whose_connection_a_broker_ends_says_what_the_broker_says() {
     for (code, words, pause) in [
         (

@@ -227,20 +227,22 @@ fn a_wrong_password_is_refused_with_what_to_set() {
         users: vec![("gateway", "secret")],
         ..MosquittoOptions::default()
     });
-    let login = "username = \"gateway\"";
-    let gateway = Fieldgate::new(&config(&broker.url(), login));
-    let mut gateway = gateway.env("MQTT_PASSWORD", "wrong").start();
-    let line = gateway.wait_for_log("Refused; trying again.", PATIENCE);
-    assert!(
-        line.contains("MQTT_PASSWORD") && line.contains("retry_in=1m"),
-        "{line}"
-    );
-    assert!(!line.contains("wrong"), "{line}");
-    gateway.kill();
-    let gateway = Fieldgate::new(&config(&broker.url(), login));
-    let mut gateway = gateway.env("MQTT_PASSWORD", "secret").start();
-    gateway.wait_for_log("Connected.", PATIENCE);
-    finish(&mut gateway);
+    for protocol in ["", "protocol = 5\n"] {
+        let login = format!("{protocol}username = \"gateway\"");
+        let gateway = Fieldgate::new(&config(&broker.url(), &login));
+        let mut gateway = gateway.env("MQTT_PASSWORD", "wrong").start();
+        let line = gateway.wait_for_log("Refused; trying again.", PATIENCE);
+        assert!(
+            line.contains("MQTT_PASSWORD") && line.contains("retry_in=1m"),
+            "{line}"
+        );
+        assert!(!line.contains("wrong"), "{line}");
+        gateway.kill();
+        let gateway = Fieldgate::new(&config(&broker.url(), &login));
+        let mut gateway = gateway.env("MQTT_PASSWORD", "secret").start();
+        gateway.wait_for_log("Connected.", PATIENCE);
+        finish(&mut gateway);
+    }
 }
 
 #[test]
