@@ -44,17 +44,32 @@ fn frames(criterion: &mut Criterion) {
     group.finish();
 
     let mut group = criterion.benchmark_group("decoder");
-    let text = std::str::from_utf8(CLEAN).unwrap_or_default();
-    group.throughput(Throughput::Bytes(CLEAN.len() as u64));
-    group.bench_function("clean", |bencher| {
-        let mut decoder = Decoder::default();
-        bencher.iter(|| {
-            text.lines()
-                .filter(|line| decoder.decode(black_box(line)).is_ok())
-                .count()
+    for (name, bytes) in [("clean", CLEAN), ("dirty", DIRTY)] {
+        let frames = frames_of(bytes);
+        let length: usize = frames.iter().map(String::len).sum();
+        group.throughput(Throughput::Bytes(length as u64));
+        group.bench_function(name, |bencher| {
+            let mut decoder = Decoder::default();
+            bencher.iter(|| {
+                let decoded = frames
+                    .iter()
+                    .filter(|frame| decoder.decode(black_box(frame)).is_ok());
+                decoded.count()
+            });
         });
-    });
+    }
     group.finish();
+}
+
+/// What the framer makes of a stream.
+fn frames_of(bytes: &[u8]) -> Vec<String> {
+    let mut frames = Vec::new();
+    Framer::default().push(bytes, &mut |segment| {
+        if let Segment::Frame(frame) = segment {
+            frames.push(frame.to_owned());
+        }
+    });
+    frames
 }
 
 fn readings() -> Vec<Reading> {

@@ -1,4 +1,5 @@
-//! What the gateway takes while next to nothing happens.
+//! What the gateway takes of the machine, with and without its terminal UI: while next to nothing
+//! happens, and under more than any radio brings.
 
 use std::time::Duration;
 
@@ -7,11 +8,36 @@ use super::report::{Budget, Report};
 use super::screen::Screen;
 use super::servers;
 
-/// A packet every three seconds: three nodes that report as they do in the field.
-const QUIET: Input<'static> = Input::Simulator { rate: 0.3 };
-
 const SETTLING: Duration = Duration::from_secs(2);
-const WATCHED: Duration = Duration::from_secs(30);
+
+/// A load, and what it may take.
+struct Load {
+    name: &'static str,
+    /// In packets per second.
+    rate: f64,
+    watched: Duration,
+    /// In percent of a core.
+    headless: Budget,
+    terminal_ui: Budget,
+}
+
+const LOADS: [Load; 2] = [
+    Load {
+        name: "idle",
+        // Three nodes that report every ten seconds, as they do in the field.
+        rate: 0.3,
+        watched: Duration::from_secs(30),
+        headless: Budget::AtMost(0.5),
+        terminal_ui: Budget::AtMost(1.0),
+    },
+    Load {
+        name: "1,000 packets/s",
+        rate: 1_000.0,
+        watched: Duration::from_secs(10),
+        headless: Budget::None,
+        terminal_ui: Budget::None,
+    },
+];
 
 pub fn measure(report: &mut Report) {
     let broker = servers::mosquitto();
@@ -20,27 +46,40 @@ pub fn measure(report: &mut Report) {
         mqtt: Some(broker.port),
         influxdb: Some(database.port),
     };
-    let folder = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(folder.path(), &QUIET, targets, &[]);
-    watch(
-        report,
-        "headless",
-        gateway.usage(),
-        0.5,
-        Budget::AtMost(25.0),
-    );
-    drop(gateway);
+    for load in LOADS {
+        let input = Input::Simulator { rate: load.rate };
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = Gateway::start(folder.path(), &input, targets, &[]);
+        let name = format!("{}, headless", load.name);
+        let memory = Budget::AtMost(25.0);
+        watch(
+            report,
+            &name,
+            gateway.usage(),
+            load.watched,
+            [load.headless, memory],
+        );
+        drop(gateway);
 
-    let folder = tempfile::tempdir().unwrap();
-    let screen = Screen::start(folder.path(), &QUIET, targets);
-    watch(report, "terminal UI", screen.usage(), 1.0, Budget::None);
+        let folder = tempfile::tempdir().unwrap();
+        let screen = Screen::start(folder.path(), &input, targets);
+        let name = format!("{}, terminal UI", load.name);
+        let memory = Budget::None;
+        watch(
+            report,
+            &name,
+            screen.usage(),
+            load.watched,
+            [load.terminal_ui, memory],
+        );
+    }
 }
 
-fn watch(report: &mut Report, what: &str, usage: Usage, cpu: f64, memory: Budget) {
+fn watch(report: &mut Report, name: &str, usage: Usage, time: Duration, budgets: [Budget; 2]) {
     std::thread::sleep(SETTLING);
-    let percent = usage.cpu_percent(WATCHED);
-    let name = format!("CPU, idle, {what}");
-    report.add(&name, percent, "% of a core", Budget::AtMost(cpu));
-    let name = format!("memory, idle, {what}");
-    report.add(&name, usage.memory("VmRSS").unwrap(), "MiB", memory);
+    let percent = usage.cpu_percent(time);
+    let [cpu, memory] = budgets;
+    report.add(&format!("CPU, {name}"), percent, "% of a core", cpu);
+    let most = usage.memory("VmHWM").unwrap();
+    report.add(&format!("most memory, {name}"), most, "MiB", memory);
 }

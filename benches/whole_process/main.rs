@@ -13,8 +13,8 @@
 mod backlog;
 mod ceilings;
 mod gateway;
-mod idle;
 mod latency;
+mod load;
 mod pruning;
 mod recording;
 mod report;
@@ -38,7 +38,7 @@ const PARTS: [(&str, Measure); 6] = [
     ("latency", latency::measure),
     ("backlog", backlog::measure),
     ("pruning", pruning::measure),
-    ("idle", idle::measure),
+    ("load", load::measure),
     ("start", start::measure),
 ];
 
