@@ -35,12 +35,6 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// A figure that was measured before.
-    pub fn figure(&self, name: &str) -> Option<f64> {
-        let figure = self.figures.iter().find(|figure| figure.name == name)?;
-        Some(figure.value)
-    }
-
     pub fn has_missed(&self) -> bool {
         self.figures.iter().any(|figure| !figure.is_kept())
     }

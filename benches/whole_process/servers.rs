@@ -61,7 +61,9 @@ fn start(mut command: Command, port: u16, folder: TempDir) -> Server {
 pub fn mosquitto() -> Server {
     let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
     let config = folder.path().join("mosquitto.conf");
-    let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n");
+    let text = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nset_tcp_nodelay true\n"
+    );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(program("mosquitto"));
     command.arg("-c").arg(config);
