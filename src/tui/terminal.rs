@@ -42,6 +42,10 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 pub(super) struct Taken {
     /// One frame is written in one piece.
     screen: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
+    /// As it was last drawn for.
+    size: Size,
+    /// Whether crossterm may have read more than the last event.
+    may_have_more: bool,
     _guard: Guard,
 }
 
@@ -61,14 +65,17 @@ impl Taken {
         let guard = Guard;
         take_over()?;
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
+        let screen = Terminal::new(CrosstermBackend::new(stdout))?;
         Ok(Self {
-            screen: Terminal::new(CrosstermBackend::new(stdout))?,
+            size: screen.size()?,
+            screen,
+            may_have_more: false,
             _guard: guard,
         })
     }
 
-    pub(super) fn size(&self) -> io::Result<Size> {
-        self.screen.size()
+    pub(super) fn size(&self) -> Size {
+        self.size
     }
 }
 
@@ -81,16 +88,24 @@ impl Front for Taken {
         Timestamp::now()
     }
 
+    /// A change of the size is seen with the next call, not at once.
     fn event(&mut self, within: Duration) -> io::Result<Option<Event>> {
-        // Some may have been read together with the last one.
-        if !is_event_ready(Duration::ZERO)? && !is_event_ready(within)? {
+        let size = self.screen.size()?;
+        if size != self.size {
+            self.size = size;
+            self.screen.autoresize()?;
+            return Ok(Some(Event::Resize(size.width, size.height)));
+        }
+        let patience = if self.may_have_more {
+            Duration::ZERO
+        } else {
+            within
+        };
+        if !has_input(patience)? && !self.may_have_more {
             return Ok(None);
         }
-        let event = event::read()?;
-        if matches!(event, Event::Resize(..)) {
-            self.screen.autoresize()?;
-        }
-        Ok(Some(event))
+        self.may_have_more = event::poll(Duration::ZERO)?;
+        self.may_have_more.then(event::read).transpose()
     }
 
     fn draw(&mut self, app: &App) -> io::Result<()> {
@@ -125,10 +140,9 @@ impl Front for Taken {
     }
 }
 
-/// Whether there is an event within some time. A change of the size may need a little longer.
-///
-/// crossterm, left to wait alone, would read from a terminal that has gone without end.
-fn is_event_ready(within: Duration) -> io::Result<bool> {
+/// Waits for input of the terminal. An error says that the terminal has gone: crossterm, left to wait by
+/// itself, would then read without end.
+fn has_input(within: Duration) -> io::Result<bool> {
     let stdout = io::stdout();
     let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
@@ -136,17 +150,12 @@ fn is_event_ready(within: Duration) -> io::Result<bool> {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    if terminal[0]
-        .revents()
-        .is_some_and(|seen| seen.intersects(gone))
-    {
-        return Err(io::Error::new(
-            io::ErrorKind::BrokenPipe,
-            "the terminal has gone",
-        ));
+    let seen = terminal[0].revents().unwrap_or(PollFlags::empty());
+    if seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+        let gone = "the terminal has gone";
+        return Err(io::Error::new(io::ErrorKind::BrokenPipe, gone));
     }
-    event::poll(Duration::ZERO)
+    Ok(seen.contains(PollFlags::POLLIN))
 }
 
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.

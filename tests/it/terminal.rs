@@ -12,7 +12,6 @@ use fieldgate::monitor::{
     Snapshot, TrafficEntry,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
-
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
@@ -281,7 +280,9 @@ fn a_terminal_that_goes_without_a_signal_ends_it_tidily() {
         .spawn()
         .unwrap();
     let mut seen = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
     while !String::from_utf8_lossy(&seen).contains("temperature") {
+        assert!(Instant::now() < deadline, "no screen");
         let mut bytes = [0; 4096];
         let count = screen.read(&mut bytes).unwrap();
         seen.extend_from_slice(&bytes[..count]);

@@ -125,7 +125,7 @@ fn run(
     guide: Guide,
 ) -> io::Result<()> {
     let front = terminal::Taken::take()?;
-    let mut app = App::new(theme, front.size()?, front.now());
+    let mut app = App::new(theme, front.size(), front.now());
     app.guide = guide;
     Session::new(front, app, observer, runtime).run(control)
 }
