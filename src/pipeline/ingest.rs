@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::{Monitor, TrafficEntry, TrafficKind};
+use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
     ClockEvent, Decoded, Decoder, DeviceClock, Framer, LossCounter, MAX_FRAME, Packet, Received,
@@ -14,6 +15,11 @@ use crate::telemetry::{
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
 const MAX_BOARDS: usize = 16;
+
+const NEW_KEYS: Topic = Topic::new("new keys");
+const NEW_BOARDS: Topic = Topic::new("new boards");
+const LOSSES: Topic = Topic::new("losses");
+const CLOCKS: Topic = Topic::new("device clocks");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]
@@ -138,14 +144,21 @@ impl Interpreter {
     }
 
     fn accept(&mut self, decoded: Decoded, received: Received) {
-        for key in &decoded.new_keys {
-            tracing::info!(key, "Unknown key passes under its own name.");
+        for key in decoded.new_keys {
+            NEW_KEYS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(key, repeated, "Unknown key passes under its own name.");
+            });
         }
         if self.boards.len() >= MAX_BOARDS && !self.boards.contains_key(&decoded.board) {
             self.boards.clear();
         }
         let board = self.boards.entry(decoded.board).or_insert_with_key(|name| {
-            tracing::info!(board = name, "Board reports.");
+            let name = name.clone();
+            NEW_BOARDS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(board = name, repeated, "Board reports.");
+            });
             Board {
                 clock: DeviceClock::new(self.timeline, self.tolerance),
                 losses: LossCounter::default(),
@@ -159,10 +172,13 @@ impl Interpreter {
                 .observe(count, event == Some(ClockEvent::Rebooted));
             if missed > 0 {
                 self.monitor.counters.packets_missed.add(missed);
-                tracing::warn!(
-                    missed,
-                    "Packets were lost between the board and the gateway."
-                );
+                LOSSES.count("", "", missed, |sum| {
+                    tracing::warn!(
+                        missed = sum.amount(),
+                        repeated = sum.words(),
+                        "Packets were lost between the board and the gateway."
+                    );
+                });
             }
         }
         let packet = Packet {
@@ -178,24 +194,34 @@ impl Interpreter {
 fn announce(event: Option<ClockEvent>, uptime_ms: u32) {
     match event {
         None | Some(ClockEvent::FirstPacket) => {}
-        Some(ClockEvent::Wrapped) => {
-            tracing::info!(uptime_ms, "The device clock wrapped after 49.7 days.");
-        }
-        Some(ClockEvent::Rebooted) => {
-            tracing::warn!(uptime_ms, "The board rebooted; its clock is anchored anew.");
-        }
-        Some(ClockEvent::GatewayClockSet) => {
+        Some(ClockEvent::Wrapped) => CLOCKS.say("", "wrapped", move |sum| {
+            tracing::info!(
+                uptime_ms,
+                repeated = sum.words(),
+                "The device clock wrapped after 49.7 days."
+            );
+        }),
+        Some(ClockEvent::Rebooted) => CLOCKS.say("", "rebooted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
+                "The board rebooted; its clock is anchored anew."
+            );
+        }),
+        Some(ClockEvent::GatewayClockSet) => CLOCKS.say("", "set", move |sum| {
+            tracing::warn!(
+                uptime_ms,
+                repeated = sum.words(),
                 "The gateway's clock was set; the device clock is anchored anew."
             );
-        }
-        Some(ClockEvent::Drifted) => {
+        }),
+        Some(ClockEvent::Drifted) => CLOCKS.say("", "drifted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
                 "Device and gateway clock drifted apart; anchored anew."
             );
-        }
+        }),
     }
 }
 
