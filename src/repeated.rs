@@ -52,13 +52,11 @@ impl Topic {
         }
     }
 
-    /// The lines of somebody else's log, or of an operator: a screen full before they are summed up.
-    pub const fn of_talk(name: &'static str) -> Self {
-        Self {
-            name,
-            at_once: 100,
-            over_after: INTERVAL,
-        }
+    /// Writes so many lines before the first sum.
+    #[must_use]
+    pub const fn at_once(mut self, lines: u32) -> Self {
+        self.at_once = lines;
+        self
     }
 
     /// Has `line` written: now, or in a sum with those that follow.
@@ -109,6 +107,11 @@ impl Sum {
     /// What the lines add up to.
     pub fn amount(&self) -> u64 {
         self.amount
+    }
+
+    /// Whether it has come to an end: the line stands for all that there was.
+    pub fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// The words for the line's field `repeated`; none when it stands for itself.
@@ -181,9 +184,9 @@ fn wait_for_due() -> Vec<(Line, Sum)> {
     }
 }
 
-/// Writes what is not yet summed up, before the log ends.
+/// Ends all that is not over yet, before the log ends.
 pub fn finish() {
-    let rest = book().rest(Instant::now());
+    let rest = book().end(Instant::now());
     write(rest);
 }
 
@@ -280,10 +283,12 @@ impl<T: Clone> Book<T> {
         entries.map(Entry::due_at).min()
     }
 
-    /// What is not yet summed up.
-    fn rest(&mut self, now: Instant) -> Vec<(T, Sum)> {
-        let entries = self.topics.values_mut().flat_map(HashMap::values_mut);
-        entries.filter_map(|entry| entry.sum(now)).collect()
+    /// All that is not over yet.
+    fn end(&mut self, now: Instant) -> Vec<(T, Sum)> {
+        let entries = self.topics.drain().flat_map(|(_, entries)| entries);
+        entries
+            .filter_map(|(_, mut entry)| entry.end(now))
+            .collect()
     }
 
     fn len(&self) -> usize {
@@ -529,10 +534,13 @@ mod tests {
         for _ in 0..1_400 {
             log.note(0, FAULT, ("link", ""), "line");
         }
-        let rest = log.book.rest(log.at(3));
+        let rest = log.book.end(log.at(3));
         log.write(3, rest);
-        assert_eq!(log.lines(), ["0 line ", "3 line 1399 times in 3s"]);
-        assert!(log.book.rest(log.at(4)).is_empty());
+        assert_eq!(
+            log.lines(),
+            ["0 line ", "3 line 1400 times in 1s, then no more"]
+        );
+        assert!(log.book.end(log.at(4)).is_empty());
     }
 
     #[test]
@@ -607,10 +615,9 @@ mod tests {
         }
         assert!(log.book.len() <= MAX_SUBJECTS + 1);
         assert!(log.written.len() < 60, "{:?}", log.lines());
-        let rest = log.book.rest(log.at(100));
-        log.write(100, rest);
-        assert_eq!(log.times(), 100_000);
         log.advance_to(1_000);
+        let (_, _, end) = log.written.last().unwrap();
+        assert!(end.is_over && end.times > 99_900, "{end:?}");
         assert_eq!(log.book.len(), 0);
     }
 
@@ -658,7 +665,7 @@ mod tests {
         finish();
         assert_eq!(
             lines.recv().unwrap(),
-            (14, Some("2 times in 1s".to_owned()))
+            (21, Some("3 times in 1s, then no more".to_owned()))
         );
     }
 }

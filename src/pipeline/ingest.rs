@@ -16,8 +16,8 @@ use crate::telemetry::{
 /// another for ever.
 const MAX_BOARDS: usize = 16;
 
-const NEW_KEYS: Topic = Topic::new("new keys");
-const NEW_BOARDS: Topic = Topic::new("new boards");
+const NEW_KEYS: Topic = Topic::new("new keys").at_once(16);
+const NEW_BOARDS: Topic = Topic::new("new boards").at_once(16);
 const LOSSES: Topic = Topic::new("losses");
 const CLOCKS: Topic = Topic::new("device clocks");
 
