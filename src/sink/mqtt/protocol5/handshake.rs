@@ -26,7 +26,7 @@ use crate::sink::Failure;
 use crate::sink::mqtt::client::Message;
 use crate::sink::mqtt::failure::{CLOSED, explain_io};
 
-const LIMITS: Topic = Topic::of_attempts("limits of the broker");
+const LIMITS: Topic = Topic::of_attempts("limits-of-the-broker");
 
 /// How long it may take from the first packet to the broker's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
