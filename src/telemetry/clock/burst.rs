@@ -9,7 +9,7 @@ use super::{ClockEvent, Received, Stamp, Timed, nanoseconds};
 use crate::telemetry::Timestamp;
 
 /// How long a packet without an anchor is held while nothing follows it: it was live.
-pub(super) const FIRST_LOOK: Duration = Duration::from_millis(8);
+pub(super) const FIRST_LOOK: Duration = Duration::from_millis(10);
 
 /// How long a burst may pause, or arrive at the pace at which it was measured, before it is over.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
@@ -19,6 +19,12 @@ pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// What comes faster than it was measured by no more than this is no burst.
 const UNEVENNESS: i64 = 20_000_000;
+
+/// What is pushed together stays this far apart, which is what databases and people tell apart, …
+const APART: i64 = 1_000_000;
+
+/// … as long as it gets ahead of the time of reading by no more than this.
+const LEEWAY: Duration = Duration::from_millis(100);
 
 /// Packets that are held at the most, some megabytes.
 pub(super) const MAX_PACKETS: usize = 4096;
@@ -192,7 +198,13 @@ impl<T> Burst<T> {
             };
             let span = spans[held.board].get_or_insert_with(|| {
                 let floor = clocks[held.board].floor(held.received, tolerance);
-                Span::new(start, time, floor)
+                Span {
+                    start,
+                    first: time,
+                    floor: floor.map(|floor| floor.0),
+                    leeway: nanoseconds(LEEWAY.min(tolerance / 2)),
+                    ..Span::default()
+                }
             });
             span.last = time;
             span.packets += 1;
@@ -212,20 +224,13 @@ struct Span {
     packets: i64,
     /// What all must come after.
     floor: Option<i64>,
+    /// How far they may be ahead of the time of reading.
+    leeway: i64,
     /// The last packet that was placed: its own time and its real one.
     placed: Option<(i64, i64)>,
 }
 
 impl Span {
-    fn new(start: i64, first: i64, floor: Option<Timestamp>) -> Self {
-        Self {
-            start,
-            first,
-            floor: floor.map(|floor| floor.0),
-            ..Self::default()
-        }
-    }
-
     /// The real time of the next packet.
     fn place(&mut self, own: i64) -> Timestamp {
         if let Some((last_own, last)) = self.placed
@@ -247,7 +252,10 @@ impl Span {
 
     /// Keeps the proportions of the spacing between the floor and the end.
     fn pushed_together(&self, own: i64, floor: i64) -> i64 {
-        let room = i128::from(self.start.saturating_add(self.last).saturating_sub(floor));
+        let end = self.start.saturating_add(self.last);
+        let wanted = floor.saturating_add(self.packets * APART);
+        let end = end.max(wanted.min(end.saturating_add(self.leeway)));
+        let room = i128::from(end.saturating_sub(floor));
         let length = i128::from(self.last - self.first);
         let step = (length / i128::from(self.packets.max(1))).max(1);
         let place = i128::from(own - self.first) + step;

@@ -312,7 +312,8 @@ fn an_endless_fast_pipe_is_held_in_bounds() {
         let stamp = stamp((number % 400_000) * 10_000, 0);
         clocks.observe("N2", stamp, received, number, &mut out);
         for timed in out.drain(..) {
-            assert!(timed.event_time.0 > last && timed.event_time <= received.wall);
+            let latest = received.wall.plus_millis(100);
+            assert!(timed.event_time.0 > last && timed.event_time <= latest);
             assert!(number - timed.payload <= MAX_PACKETS as u32);
             assert!(at.saturating_sub(timed.received.monotonic) <= LONGEST);
             last = timed.event_time.0;

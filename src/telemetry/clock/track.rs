@@ -28,7 +28,6 @@ struct Course {
 }
 
 impl Track {
-
     /// Whether a board was met.
     pub(super) fn has(&self, board: usize) -> bool {
         self.boards.get(board).is_some_and(Option::is_some)
