@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::Event;
+use crossterm::event::Event;
 
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
