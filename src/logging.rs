@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogOutput, LogRotation};
-use crate::monitor::{LogEntry, LogLevel, Ring};
+use crate::monitor::{LogEntry, LogLevel, SharedRing};
 use crate::repeated::{self, Topic};
 use crate::telemetry::Timestamp;
 
@@ -97,7 +97,7 @@ impl LevelSwitch {
 /// over it: lines go to the files and the ring alone.
 pub fn start(
     config: &Log,
-    ring: Arc<Ring<LogEntry>>,
+    ring: Arc<SharedRing<LogEntry>>,
     screen: bool,
 ) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
@@ -220,7 +220,7 @@ fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErr
 }
 
 /// Keeps the last lines for screens.
-struct RingLayer(Arc<Ring<LogEntry>>);
+struct RingLayer(Arc<SharedRing<LogEntry>>);
 
 impl<S: Subscriber> Layer<S> for RingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
