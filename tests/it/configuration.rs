@@ -102,6 +102,20 @@ fn what_cannot_be_used_is_answered_with_what_can() {
 }
 
 #[test]
+fn what_an_orchestrator_sets_is_no_configuration() {
+    let mut gateway = Fieldgate::new("[source]\nkind = \"stdin\"\n")
+        .env("FIELDGATE_SERVICE_HOST", "10.96.0.7")
+        .env("FIELDGATE_SERVICE_PORT_HTTP", "8787")
+        .env("FIELDGATE_PORT", "tcp://10.96.0.7:8787")
+        .env("FIELDGATE_PORT_8787_TCP_ADDR", "10.96.0.7")
+        .start();
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let alone = Fieldgate::with_arguments(&["run"]).env("FIELDGATE_SERVICE_HOST", "10.96.0.7");
+    assert!(refusal(alone).contains("nothing is configured"));
+}
+
+#[test]
 fn the_example_delivers_with_no_more_than_its_addresses_changed() {
     let broker = Mosquitto::start();
     let database = VictoriaMetrics::start();
