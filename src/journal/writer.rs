@@ -88,8 +88,7 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
-        let acknowledged = work.acknowledged.iter().any(Option::is_some);
-        if acknowledged || !work.packets.is_empty() || !work.rejections.is_empty() {
+        if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
@@ -113,6 +112,8 @@ impl Writer {
             packets: &work.packets,
             cursors,
             rejections: &work.rejections,
+            set_aside: &work.set_aside,
+            names: &work.names,
         }
     }
 
@@ -215,11 +216,19 @@ impl Writer {
         let delivered = self.shared.ledger().delivered().sequence;
         let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
         let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
+        let prune = |store: &mut Store| {
+            store.prune_rejected(cutoff)?;
+            let forgotten = store.take_forgotten();
+            if forgotten > 0 {
+                tracing::warn!(forgotten, "The oldest of what was rejected left the journal.");
+            }
+            store.prune(delivered, cutoff, budget)
+        };
         if let Some(file) = &mut self.file {
-            return file.prune(delivered, cutoff, budget);
+            return prune(file);
         }
         match &self.shared.tiers().memory {
-            Some(memory) => lock_store(memory).prune(delivered, cutoff, budget),
+            Some(memory) => prune(&mut lock_store(memory)),
             None => Ok(false),
         }
     }

@@ -8,6 +8,7 @@ mod metrics;
 mod packet;
 mod reading;
 mod reject;
+mod set_aside;
 
 pub use clock::{ClockEvent, DeviceClock, Received, Timeline};
 pub use decoder::{Decoded, Decoder};
@@ -17,3 +18,4 @@ pub use metrics::{MetricInfo, MetricTable};
 pub use packet::{Packet, Timestamp};
 pub use reading::{Name, Reading, ShortestValue, is_safe};
 pub use reject::RejectReason;
+pub use set_aside::{KnownName, SetAside};

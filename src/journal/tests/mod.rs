@@ -3,6 +3,7 @@
 mod basics;
 mod damage;
 mod model;
+mod rejected;
 mod trouble;
 
 use std::path::{Path, PathBuf};
