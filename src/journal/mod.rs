@@ -22,6 +22,7 @@
 //!    match its checksum.
 
 mod archive;
+mod astray;
 mod cursor;
 mod drops;
 mod encoding;
@@ -33,6 +34,7 @@ mod ledger;
 mod marks;
 mod names;
 mod opening;
+mod place;
 mod recovery;
 mod shared;
 mod store;

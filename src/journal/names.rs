@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::shared::{Shared, lock_store};
-use super::store::{open_reader, read_names};
+use super::store::read_names;
 use crate::telemetry::KnownName;
 
 /// All names, of the file and of memory.
@@ -10,8 +10,8 @@ pub(super) fn known(shared: &Shared) -> Vec<KnownName> {
     let mut names = Vec::new();
     let mut read = || -> Result<(), Fault> {
         let tiers = shared.tiers();
-        if let Some(path) = &tiers.file {
-            names.extend(read_names(&open_reader(path)?)?);
+        if let Some(file) = tiers.open_file()? {
+            names.extend(read_names(&file)?);
         }
         if let Some(memory) = &tiers.memory {
             names.extend(read_names(lock_store(memory).connection())?);

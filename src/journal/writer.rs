@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use super::astray::Astray;
 use super::drops::Drops;
 use super::error::Fault;
 use super::fallback::Trouble;
 use super::inbox::Work;
+use super::place::Place;
 use super::recovery::Claim;
 use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
@@ -40,6 +42,8 @@ pub(super) struct Writer {
     pub(super) claim: Option<Claim>,
     /// `None` as well while a damaged file could not be replaced.
     pub(super) file: Option<Store>,
+    pub(super) place: Option<Place>,
+    pub(super) astray: Option<Astray>,
     pub(super) trouble: Option<Trouble>,
     pub(super) end: Position,
     /// Acknowledgements that are not in the file.
@@ -197,6 +201,7 @@ impl Writer {
         if now < self.housekeeping_due {
             return;
         }
+        self.watch_files();
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
         let more = self.prune(budget).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -220,7 +225,10 @@ impl Writer {
             store.prune_rejected(cutoff)?;
             let forgotten = store.take_forgotten();
             if forgotten > 0 {
-                tracing::warn!(forgotten, "The oldest of what was rejected left the journal.");
+                tracing::warn!(
+                    forgotten,
+                    "The oldest of what was rejected left the journal."
+                );
             }
             store.prune(delivered, cutoff, budget)
         };

@@ -9,6 +9,7 @@ mod rows;
 mod schema;
 mod trim;
 
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -330,6 +331,25 @@ impl Store {
     /// Entries that left `rejected` since this was last asked.
     pub(super) fn take_forgotten(&mut self) -> u64 {
         std::mem::take(&mut self.forgotten)
+    }
+
+    /// Writes all there is into an empty file, and has it on the disk.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), Fault> {
+        let name = path
+            .to_str()
+            .ok_or_else(|| Fault::Unavailable("its name is no Unicode".to_owned()))?;
+        self.connection.execute("VACUUM INTO ?1", [name])?;
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|error| Fault::Unavailable(error.to_string()))
+    }
+
+    /// Gives up a file that nobody will find at its path: what is in its log goes into the file itself
+    /// as far as that is possible, for whoever moved it.
+    pub(super) fn leave(self) {
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(error) = self.connection.query_row(checkpoint, [], |_| Ok(())) {
+            tracing::debug!(error = %error, "The log of the old journal stays as it is.");
+        }
     }
 
     /// Gives some free pages back to the file system.

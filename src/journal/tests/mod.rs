@@ -1,5 +1,6 @@
 //! The journal as a whole. Most of it is driven without its thread, step by step.
 
+mod astray;
 mod basics;
 mod damage;
 mod model;
