@@ -42,7 +42,7 @@ use crate::source::{self, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
 use sinks::Sinks;
 
-const UNKEPT: Topic = Topic::new("packets not taken");
+const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
