@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
 use crate::monitor::{Monitor, Recording};
-use crate::source::Chunk;
-use crate::telemetry::Timestamp;
+use crate::source::{Chunk, times_path};
+use crate::telemetry::{TimeNote, Timestamp};
 
 /// Recordings begun within one second; more are a mistake.
 const MAX_SAME_NAMES: u32 = 100;
@@ -26,6 +26,8 @@ pub(super) struct RecordedChunks {
 
 struct OpenRecording {
     file: File,
+    /// When its packets were measured, for its replay; made with the first note.
+    times: Option<File>,
     path: String,
     bytes: u64,
 }
@@ -66,6 +68,30 @@ impl RecordedChunks {
         }
     }
 
+    /// Whether there is a recording.
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// Notes beside the recording when its packets were measured. The recording itself holds what came
+    /// from the source and nothing else.
+    pub(super) async fn note(&mut self, notes: &[TimeNote]) {
+        let Some(recording) = &mut self.recording else {
+            return;
+        };
+        if notes.is_empty() {
+            return;
+        }
+        if let Err(error) = recording.note(notes).await {
+            let path = times_path(Path::new(&recording.path));
+            tracing::warn!(
+                path = %path.display(),
+                error = %error,
+                "The times of the recording cannot be noted; its replay will end when it was written."
+            );
+        }
+    }
+
     async fn begin_or_end(&mut self) {
         let is_wanted = *self.wanted.borrow_and_update();
         if !is_wanted {
@@ -82,6 +108,7 @@ impl RecordedChunks {
                 tracing::info!(path, "Recording the raw stream.");
                 self.recording = Some(OpenRecording {
                     file,
+                    times: None,
                     path,
                     bytes: 0,
                 });
@@ -134,6 +161,24 @@ impl RecordedChunks {
                 bytes: *bytes,
             });
         }
+    }
+}
+
+impl OpenRecording {
+    async fn note(&mut self, notes: &[TimeNote]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for note in notes {
+            serde_json::to_writer(&mut lines, note)?;
+            lines.push(b'\n');
+        }
+        if self.times.is_none() {
+            self.times = Some(File::create(times_path(Path::new(&self.path))).await?);
+        }
+        if let Some(times) = &mut self.times {
+            times.write_all(&lines).await?;
+            times.flush().await?;
+        }
+        Ok(())
     }
 }
 
