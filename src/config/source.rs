@@ -5,7 +5,6 @@ use std::cmp::Ordering;
 
 use super::kind::{argv, at_least, number, one_of, path, text, whole};
 use super::section::Section;
-use super::time::time;
 use super::types::{PortSelector, Recorded, Simulator, Source};
 use super::value;
 
@@ -153,9 +152,11 @@ fn file(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
 /// When a recording was made. A higher layer replaces the choice of a lower one.
 fn recorded(section: &mut Section<'_, '_>) -> Recorded {
     let starts_at = section
-        .optional("starts_at", &time())
+        .optional("starts_at", &value::time())
         .map(Recorded::StartsAt);
-    let ends_at = section.optional("ends_at", &time()).map(Recorded::EndsAt);
+    let ends_at = section
+        .optional("ends_at", &value::time())
+        .map(Recorded::EndsAt);
     let (Some(starts_at), Some(ends_at)) = (starts_at, ends_at) else {
         return starts_at.or(ends_at).unwrap_or_default();
     };

@@ -3,7 +3,6 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::kind::{Kind, OrRefuse};
 use crate::telemetry::Timestamp;
 
 /// How a time can be written, for people.
@@ -30,19 +29,6 @@ pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
         .map(Timestamp)
 }
 
-/// A time in the configuration: as everywhere, or as `date` and `ls` print it, in UTC.
-pub(super) fn time() -> Kind<Timestamp> {
-    let allowed = "a time as \"2026-03-01T12:00:00Z\", \"2026-03-01T13:00:00+01:00\" or, in UTC, \
-                   \"2026-03-01 12:00:00\"";
-    Kind::of_text(allowed, |text| {
-        let in_utc = || {
-            let time = humantime::parse_rfc3339_weak(text.trim()).ok()?;
-            parse_time(&humantime::format_rfc3339_nanos(time).to_string())
-        };
-        parse_time(text).or_else(in_utc).ok_or_default()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,19 +53,5 @@ mod tests {
         }
         assert_eq!(parse_time("0"), Some(Timestamp(0)));
         assert_eq!(parse_time("-1"), Some(Timestamp(-1_000_000_000)));
-    }
-
-    #[test]
-    fn a_time_of_the_configuration_may_leave_out_the_zone() {
-        let time = time();
-        let expected = Timestamp(1_703_174_400_500_000_000);
-        for text in [
-            "2023-12-21T16:00:00.5Z",
-            "2023-12-21 16:00:00.5",
-            "1703174400500",
-        ] {
-            assert_eq!(time.parse(&text.into()).ok(), Some(expected), "{text}");
-        }
-        assert!(time.parse(&"soon".into()).is_err());
     }
 }

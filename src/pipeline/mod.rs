@@ -295,6 +295,7 @@ async fn feed_journal(
     if let Ok(Some(times)) = times.await {
         ingest.begin_recording(times);
     }
+    let mut noted = recorder::RecordedTimes::default();
     loop {
         // Bytes that are there come first: they may belong to what is held.
         let chunk = {
@@ -305,6 +306,7 @@ async fn feed_journal(
                     Ok(chunk) => chunk,
                     Err(_elapsed) => {
                         append(&journal, ingest.tick()).await;
+                        noted.note(&ingest.take_notes()).await;
                         next.await
                     }
                 },
@@ -312,9 +314,10 @@ async fn feed_journal(
         };
         let Some(chunk) = chunk else { break };
         monitor.pulses.beat(Stage::Ingest);
-        ingest.note_times(chunks.is_recording());
+        noted.follow(chunks.recording());
+        ingest.note_times(noted.are_wanted());
         append(&journal, ingest.take(&chunk)).await;
-        chunks.note(&ingest.take_notes()).await;
+        noted.note(&ingest.take_notes()).await;
         monitor.pulses.rest(Stage::Ingest);
     }
     let end = Received {
@@ -322,6 +325,7 @@ async fn feed_journal(
         monotonic: started.elapsed(),
     };
     append(&journal, ingest.finish(end)).await;
+    noted.note(&ingest.take_notes()).await;
 }
 
 async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {

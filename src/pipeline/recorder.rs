@@ -26,8 +26,6 @@ pub(super) struct RecordedChunks {
 
 struct OpenRecording {
     file: File,
-    /// When its packets were measured, for its replay; made with the first note.
-    times: Option<File>,
     path: String,
     bytes: u64,
 }
@@ -68,28 +66,10 @@ impl RecordedChunks {
         }
     }
 
-    /// Whether there is a recording.
-    pub(super) fn is_recording(&self) -> bool {
-        self.recording.is_some()
-    }
-
-    /// Notes beside the recording when its packets were measured. The recording itself holds what came
-    /// from the source and nothing else.
-    pub(super) async fn note(&mut self, notes: &[TimeNote]) {
-        let Some(recording) = &mut self.recording else {
-            return;
-        };
-        if notes.is_empty() {
-            return;
-        }
-        if let Err(error) = recording.note(notes).await {
-            let path = times_path(Path::new(&recording.path));
-            tracing::warn!(
-                path = %path.display(),
-                error = %error,
-                "The times of the recording cannot be noted; its replay will end when it was written."
-            );
-        }
+    /// The recording that there is.
+    pub(super) fn recording(&self) -> Option<&str> {
+        let recording = self.recording.as_ref()?;
+        Some(&recording.path)
     }
 
     async fn begin_or_end(&mut self) {
@@ -108,7 +88,6 @@ impl RecordedChunks {
                 tracing::info!(path, "Recording the raw stream.");
                 self.recording = Some(OpenRecording {
                     file,
-                    times: None,
                     path,
                     bytes: 0,
                 });
@@ -164,21 +143,58 @@ impl RecordedChunks {
     }
 }
 
-impl OpenRecording {
-    async fn note(&mut self, notes: &[TimeNote]) -> io::Result<()> {
+/// The file beside a recording that says when its packets were measured. The recording itself holds what
+/// came from the source and nothing else.
+#[derive(Default)]
+pub(super) struct RecordedTimes {
+    path: Option<PathBuf>,
+    /// Made with the first note.
+    file: Option<File>,
+}
+
+impl RecordedTimes {
+    /// Says which recording there is now.
+    pub(super) fn follow(&mut self, recording: Option<&str>) {
+        let path = recording.map(|path| times_path(Path::new(path)));
+        if self.path != path {
+            *self = Self { path, file: None };
+        }
+    }
+
+    /// Whether there is a recording.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Notes when packets were measured.
+    pub(super) async fn note(&mut self, notes: &[TimeNote]) {
+        let (Some(path), false) = (self.path.clone(), notes.is_empty()) else {
+            return;
+        };
+        if let Err(error) = self.write(&path, notes).await {
+            tracing::warn!(
+                path = %path.display(),
+                error = %error,
+                "The times of the recording cannot be noted; its replay will end when it was written."
+            );
+            // Those that are there would be taken for all.
+            *self = Self::default();
+            drop(tokio::fs::remove_file(path).await);
+        }
+    }
+
+    async fn write(&mut self, path: &Path, notes: &[TimeNote]) -> io::Result<()> {
         let mut lines = Vec::new();
         for note in notes {
             serde_json::to_writer(&mut lines, note)?;
             lines.push(b'\n');
         }
-        if self.times.is_none() {
-            self.times = Some(File::create(times_path(Path::new(&self.path))).await?);
-        }
-        if let Some(times) = &mut self.times {
-            times.write_all(&lines).await?;
-            times.flush().await?;
-        }
-        Ok(())
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::create(path).await?),
+        };
+        file.write_all(&lines).await?;
+        file.flush().await
     }
 }
 
