@@ -10,7 +10,9 @@ mod reading;
 mod reject;
 mod set_aside;
 
-pub use clock::{ClockEvent, Clocks, Received, Stamp, Timed, Timeline};
+pub use clock::{
+    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+};
 pub use decoder::{Decoded, Decoder};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
