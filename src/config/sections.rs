@@ -76,6 +76,7 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     let topic_prefix = topic_prefix.and_then(|prefix| fill_in(section, prefix, gateway));
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
+    let retain = section.or("retain", "auto", &value::retain());
     let qos = section.or("qos", 1, &value::qos());
     let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
     let username = section.optional("username", &text());
@@ -124,6 +125,7 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         topic_prefix: topic_prefix?,
         payload: payload?,
         home_assistant,
+        retain: retain?,
         qos: qos?,
         keep_alive: keep_alive?,
         username,

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
-use super::types::{JournalPath, PortSelector, Qos, Speed};
+use super::types::{JournalPath, PortSelector, Qos, Retain, Speed};
 use crate::telemetry::{Name, is_safe};
 
 /// USB vendor and product id.
@@ -225,6 +225,21 @@ pub(super) fn qos() -> Kind<Qos> {
             })
         },
     )
+}
+
+/// Whether the broker shall keep last values.
+pub(super) fn retain() -> Kind<Retain> {
+    let flag = super::kind::boolean();
+    Kind::new("\"auto\", true or false", move |value| {
+        use super::setting::Value::{Text, Untyped};
+        match value {
+            Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
+            _ => Ok(match flag.parse(value).map_err(|_| Refusal::default())? {
+                true => Retain::Always,
+                false => Retain::Never,
+            }),
+        }
+    })
 }
 
 /// Whole seconds, as MQTT sends them.
