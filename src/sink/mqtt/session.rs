@@ -92,6 +92,10 @@ impl Session<'_> {
         let under_way = self.under_way();
         let suspicion = &mut *self.setting.suspicion;
         let verdict = suspicion.ended(&ending, under_way, self.has_acknowledged_row);
+        if verdict == Verdict::Doubtful && suspicion.is_careful() {
+            // It is no outage, and the sooner it is over the better.
+            lane.prove();
+        }
         Err((ending, verdict))
     }
 
