@@ -13,7 +13,7 @@ use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
 use super::types::{JournalPath, PortSelector, Qos, Retain, Speed};
-use crate::telemetry::{Name, is_safe};
+use crate::telemetry::{Name, is_mqtt_char, is_safe};
 
 /// USB vendor and product id.
 pub(super) fn usb_id() -> Kind<PortSelector> {
@@ -177,6 +177,16 @@ pub(super) fn gateway() -> Kind<String> {
     })
 }
 
+/// A text that MQTT carries: its length is a number of 16 bits.
+pub(super) fn mqtt_text() -> Kind<String> {
+    let allowed = "1 to 65535 bytes of text without control characters and noncharacters";
+    Kind::of_text(allowed, |text| {
+        let fits = (1..=usize::from(u16::MAX)).contains(&text.len());
+        let fits = fits && text.chars().all(is_mqtt_char);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
 /// The first levels of every topic, the gateway's name not filled in yet.
 pub(super) fn topic_prefix() -> Kind<String> {
     let allowed = format!(
@@ -206,7 +216,9 @@ pub(super) fn discovery_prefix() -> Kind<String> {
 
 fn topic_levels(text: &str) -> Result<String, Refusal> {
     let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
-        && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+        && text
+            .chars()
+            .all(|c| is_mqtt_char(c) && !matches!(c, '+' | '#'))
         && !text.starts_with(['$', '/'])
         && !text.ends_with('/');
     fits.then(|| text.to_owned()).ok_or_default()

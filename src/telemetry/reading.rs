@@ -54,8 +54,7 @@ fn is_safe_char(c: char) -> bool {
 /// Whether a character may stand in a text of MQTT. Over U+0000 a broker has to end the connection, and
 /// over the other control characters and Unicode's 66 noncharacters it may ([MQTT-1.5.3]).
 pub fn is_mqtt_char(c: char) -> bool {
-    let is_noncharacter =
-        matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    let is_noncharacter = matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
     !c.is_control() && !is_noncharacter
 }
 

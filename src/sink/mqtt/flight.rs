@@ -118,7 +118,10 @@ impl Flight {
     /// The only publish that is under way.
     pub(super) fn alone(&self) -> Option<Publish> {
         let mut under_way = self.unacknowledged.iter().flatten().chain(&self.unwritten);
-        under_way.next().copied().filter(|_| under_way.next().is_none())
+        under_way
+            .next()
+            .copied()
+            .filter(|_| under_way.next().is_none())
     }
 
     /// The number of a reading.

@@ -366,7 +366,9 @@ impl Session<'_> {
                     payload,
                     is_retained,
                 }) => {
-                    self.setting.discovery.received(&topic, is_retained, &payload);
+                    self.setting
+                        .discovery
+                        .received(&topic, is_retained, &payload);
                     continue;
                 }
                 Event::PingAnswered => continue,
@@ -421,7 +423,9 @@ impl Session<'_> {
             // Readings are worth more than what the gateway says of itself.
             let topic = match publish {
                 Publish::Announcement => self.setting.discovery.topics(),
-                Publish::Status | Publish::Reading { .. } => Some(self.setting.topics.status_topic()),
+                Publish::Status | Publish::Reading { .. } => {
+                    Some(self.setting.topics.status_topic())
+                }
             };
             tracing::warn!(
                 link = %SinkId::Mqtt, topic, error = reason,

@@ -263,7 +263,8 @@ impl Served<'_> {
             && (publish.topic == topic && publish.payload == payload)
         {
             let code = code.filter(|_| self.level == 5);
-            self.answers.extend(code.iter().flat_map(|code| [0xe0, 1, *code]));
+            self.answers
+                .extend(code.iter().flat_map(|code| [0xe0, 1, *code]));
             return false;
         }
         self.record.publish(self.session, publish);
