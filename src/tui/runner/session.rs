@@ -11,9 +11,8 @@ use crossterm::event::Event;
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
 use crate::telemetry::Timestamp;
-use crate::tui::action::Effect;
-use crate::tui::state::{App, MetricKey, Observation};
-use crate::tui::update::Purpose;
+use crate::tui::action::{Effect, MetricKey, Purpose};
+use crate::tui::state::{App, Observation};
 
 /// How often the gateway is looked at, and at most drawn.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);

@@ -10,70 +10,26 @@ use std::sync::Arc;
 
 use ratatui::layout::Size;
 
-pub(crate) use charts::{Charts, nanos};
+pub(crate) use charts::{Charts, Panel, nanos};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
 
-use super::keymap::Context;
+use super::action::{MetricKey, Page, Verb};
+use super::layout::Areas;
 use super::theme::Theme;
 use super::widgets::escape;
+use super::words::unit;
 use crate::monitor::{
     Command, DeliveryEntry, DeliveryOutcome, LatestValue, LinkId, LogEntry, LogLevel, Numbered,
     Sight, Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{Name, Timestamp};
 
-/// A metric of a node.
-pub(crate) type MetricKey = (Name, Name);
-
-/// One of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Page {
-    Overview,
-    Charts,
-    Traffic,
-    Log,
-    Delivery,
-}
-
-impl Page {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Overview,
-        Self::Charts,
-        Self::Traffic,
-        Self::Log,
-        Self::Delivery,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Overview => "Overview",
-            Self::Charts => "Charts",
-            Self::Traffic => "Traffic",
-            Self::Log => "Log",
-            Self::Delivery => "Delivery",
-        }
-    }
-
-    /// The page so many further on, round the end.
-    pub(crate) fn turned(self, steps: usize) -> Self {
-        Self::ALL[(self as usize + steps) % Self::ALL.len()]
-    }
-}
-
 /// What keys act on, on the Overview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Focus {
     Table,
     Link(LinkId),
-}
-
-/// What is done with a link that is to be named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Flush,
-    Reconnect,
-    Hold,
 }
 
 /// What lies over the page and takes the keys.
@@ -237,17 +193,9 @@ impl App {
         }
     }
 
-    /// Which keys hold now.
-    pub(crate) fn context(&self) -> Context {
-        match &self.overlay {
-            None => Context::Page(self.page),
-            Some(Overlay::Filter) => Context::Filter,
-            Some(Overlay::WhichLink(Verb::Flush)) => Context::WhichSink,
-            Some(Overlay::WhichLink(_)) => Context::WhichLink,
-            Some(Overlay::Confirm { .. }) => Context::Confirm,
-            Some(Overlay::Detail(_)) => Context::Detail,
-            Some(Overlay::Help { .. }) => Context::Help,
-        }
+    /// Where everything lies.
+    pub(crate) fn areas(&self) -> Areas {
+        Areas::of(self.size, self.page)
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
@@ -301,6 +249,35 @@ impl App {
         let selected = self.selected_row(&rows).map(|at| rows[at]);
         let key = selected.map(|row| (row.node.clone(), row.metric.clone()));
         key.into_iter().collect()
+    }
+
+    /// The panels of the charts: one for each unit.
+    pub(crate) fn panels(&self) -> Vec<Panel> {
+        let mut panels: Vec<Panel> = Vec::new();
+        for (number, key) in self.charted().into_iter().enumerate() {
+            let latest = self.snapshot().and_then(|snapshot| {
+                let mut all = snapshot.latest.iter();
+                all.find(|latest| latest.node == key.0 && latest.metric == key.1)
+            });
+            let unit = latest.map_or("", unit).to_owned();
+            match panels.iter_mut().find(|panel| panel.unit == unit) {
+                Some(panel) => panel.metrics.push((number, key)),
+                None => panels.push(Panel {
+                    unit,
+                    metrics: vec![(number, key)],
+                }),
+            }
+        }
+        panels
+    }
+
+    /// The first row of the table that is shown: what is chosen is always among them.
+    pub(crate) fn shown_top(&self, height: usize) -> usize {
+        let rows = self.rows();
+        let selected = self.selected_row(&rows).unwrap_or(0);
+        let last = rows.len().saturating_sub(height);
+        let lowest = (selected + 1).saturating_sub(height);
+        self.table.top.clamp(lowest, selected.max(lowest)).min(last)
     }
 
     /// The log lines shown.

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::MetricKey;
 use crate::monitor::{
     DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Ring, Sight, SinkId,
     SinkSnapshot, Snapshot, TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
+use crate::tui::action::MetricKey;
 
 /// Rates are means over this stretch.
 const RATE_WINDOW: Duration = Duration::from_secs(10);

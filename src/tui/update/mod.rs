@@ -13,9 +13,9 @@ use std::time::Duration;
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::layout::{Position, Size};
 
-use super::action::{Action, Choice, Direction, Effect};
-use super::keymap;
-use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
+use super::action::{Action, Choice, Direction, Effect, MetricKey, Page, Purpose};
+use super::keymap::{self, Context};
+use super::state::{App, Detail, Focus, Observation, Overlay, nanos};
 use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
@@ -33,13 +33,6 @@ const MAX_TRENDS: usize = 64;
 
 /// Clocks of two machines that differ by less are set by their freshest snapshot.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
-
-/// What a history was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Chart,
-    Trend,
-}
 
 impl App {
     /// Takes in what was seen of the gateway.
@@ -166,7 +159,7 @@ impl App {
     pub(crate) fn on_event(&mut self, event: &Event) -> Vec<Effect> {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
-                let action = keymap::action(self.context(), *key);
+                let action = keymap::action(Context::of(self), *key);
                 action.map_or_else(Vec::new, |action| self.apply(action))
             }
             Event::Mouse(mouse) => {
@@ -202,7 +195,7 @@ impl App {
             Action::Interrupt => return self.quit(true),
             Action::Suspend => return vec![Effect::Suspend],
             Action::Repaint => return vec![Effect::Repaint],
-            Action::Flush | Action::Reconnect | Action::Hold => return self.operate(action),
+            Action::Operate(verb) => return self.operate(verb),
             Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
             Action::Choose(Choice::All) => return self.choose_link(None),
             Action::Confirm(yes) => return self.confirm(yes),

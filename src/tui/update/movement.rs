@@ -2,9 +2,11 @@
 
 use crate::monitor::{LinkId, LogLevel};
 use crate::telemetry::Timestamp;
-use crate::tui::action::Direction;
-use crate::tui::state::{App, Focus, ListView, Overlay, Page, nanos};
-use crate::tui::views::{self, Areas};
+use crate::tui::action::{Direction, Page};
+use crate::tui::keymap;
+use crate::tui::layout::help_rows;
+use crate::tui::state::{App, Focus, ListView, Overlay, nanos};
+use crate::tui::words::levels;
 
 const LEVELS: [LogLevel; 5] = [
     LogLevel::Error,
@@ -39,7 +41,8 @@ impl App {
     }
 
     pub(super) fn go(&mut self, direction: Direction) {
-        let last = views::last_scroll_of_help(self);
+        let rows = help_rows(self.areas().body);
+        let last = keymap::help_of(self.page).count().saturating_sub(rows);
         if let Some(Overlay::Help { scroll }) = &mut self.overlay {
             let to = match direction {
                 Direction::Up => scroll.saturating_sub(1),
@@ -61,7 +64,7 @@ impl App {
             }
             Page::Log if is_sideways => self.change_level(direction == Direction::Right),
             Page::Traffic | Page::Log | Page::Delivery => {
-                let height = Areas::of(self).rows();
+                let height = self.areas().rows();
                 let numbers = self.numbers();
                 self.list().go(direction, &numbers, height);
             }
@@ -77,7 +80,7 @@ impl App {
         };
         self.level = LEVELS[to];
         self.log.follow();
-        self.say(format!("Shown: {}.", views::levels(self.level)));
+        self.say(format!("Shown: {}.", levels(self.level)));
     }
 
     fn go_charts(&mut self, direction: Direction) {
@@ -94,7 +97,7 @@ impl App {
             }
             Direction::Down | Direction::PageDown => charts.first_panel += 1,
         }
-        let panels = views::panel_count(self);
+        let panels = self.panels().len();
         self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
     }
 
@@ -111,7 +114,7 @@ impl App {
         }
         let rows = self.rows();
         let at = self.selected_row(&rows);
-        let height = Areas::of(self).rows();
+        let height = self.areas().rows();
         let page = height.saturating_sub(1).max(1);
         let last = rows.len().saturating_sub(1);
         let to = match (direction, at) {
@@ -131,7 +134,7 @@ impl App {
     }
 
     pub(super) fn select_row(&mut self, to: usize) {
-        let height = Areas::of(self).rows().max(1);
+        let height = self.areas().rows().max(1);
         let rows = self.rows();
         let Some(row) = rows.get(to) else {
             return;

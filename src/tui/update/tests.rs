@@ -47,7 +47,7 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     assert!(press(&mut app, "h").is_empty());
     assert_eq!(
         app.overlay,
-        Some(Overlay::WhichLink(super::super::state::Verb::Hold))
+        Some(Overlay::WhichLink(crate::tui::action::Verb::Hold))
     );
     let hold = Effect::Command(Command::Hold(LinkId::Influxdb));
     assert_eq!(press(&mut app, "i"), [hold]);

@@ -6,14 +6,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
 use super::log::following;
 use super::overview::short_count;
-use super::{filter_note, link_title, mark_row, put};
+use super::{filter_note, mark_row, put};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
+use crate::tui::layout::Areas;
 use crate::tui::state::App;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
+use crate::tui::words::link_title;
 
 /// Cells before what was delivered.
 const WHAT: usize = 50;

@@ -3,12 +3,13 @@
 use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
 use super::{filter_note, mark_row, put};
 use crate::monitor::{LogEntry, LogLevel};
+use crate::tui::layout::Areas;
 use crate::tui::state::App;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{cut, escape_text, fitted, time_of_day};
+use crate::tui::words::{level_word, levels};
 
 /// Cells before the message: time, level, module.
 const MESSAGE: usize = 10 + 5 + TARGET + 2;
@@ -85,25 +86,6 @@ fn log_line<'a>(theme: Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
             cells.saturating_sub(MESSAGE),
         )),
     ])
-}
-
-/// Which lines are shown, in words.
-pub(crate) fn levels(level: LogLevel) -> String {
-    match level {
-        LogLevel::Trace => "all levels".to_owned(),
-        level => format!("{} and graver", level_word(level).trim_end()),
-    }
-}
-
-/// A level's word, all equally long.
-pub(crate) fn level_word(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "ERROR",
-        LogLevel::Warn => "WARN ",
-        LogLevel::Info => "INFO ",
-        LogLevel::Debug => "DEBUG",
-        LogLevel::Trace => "TRACE",
-    }
 }
 
 fn level_role(level: LogLevel) -> Role {

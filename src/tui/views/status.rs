@@ -5,11 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::layout::{Areas, NAME, tab_text};
 use super::{put, spread};
 use crate::monitor::{JournalState, LinkState, Recording, Sight, SinkId, Snapshot};
+use crate::tui::action::{Page, Verb};
 use crate::tui::keymap::{self, Context};
-use crate::tui::state::{App, Guide, Overlay, Page, Verb};
+use crate::tui::layout::{Areas, NAME, tab_text};
+use crate::tui::state::{App, Guide, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
 
@@ -183,7 +184,7 @@ fn journal(snapshot: &Snapshot) -> (String, Role) {
 /// The keys that work here, as many as fit.
 pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
     let theme = app.theme;
-    let context = app.context();
+    let context = Context::of(app);
     let mut shown: Vec<(String, &str)> = keymap::bindings(context)
         .into_iter()
         .flatten()

@@ -3,11 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
 use super::log::following;
 use super::{filter_note, mark_row, put};
 use crate::monitor::{Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::RejectReason;
+use crate::tui::layout::Areas;
 use crate::tui::state::{App, TrafficLine};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
