@@ -1,45 +1,13 @@
 //! Where the arrows, the wheel and the mouse move to.
 
-use crate::monitor::{LinkId, LogLevel};
+use crate::monitor::LinkId;
 use crate::telemetry::Timestamp;
 use crate::tui::action::{Direction, Page};
 use crate::tui::keymap;
 use crate::tui::layout::help_rows;
-use crate::tui::state::{App, Focus, ListView, Overlay, nanos};
-use crate::tui::words::levels;
-
-const LEVELS: [LogLevel; 5] = [
-    LogLevel::Error,
-    LogLevel::Warn,
-    LogLevel::Info,
-    LogLevel::Debug,
-    LogLevel::Trace,
-];
+use crate::tui::state::{App, Focus, Overlay, nanos};
 
 impl App {
-    /// The list of the page; the pages without one share that of the deliveries.
-    pub(super) fn list(&mut self) -> &mut ListView {
-        match self.page {
-            Page::Traffic => &mut self.traffic,
-            Page::Log => &mut self.log,
-            _ => &mut self.delivery,
-        }
-    }
-
-    /// The numbers of the entries that the page shows.
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        match self.page {
-            Page::Traffic => self
-                .traffic_lines()
-                .iter()
-                .map(|line| line.number)
-                .collect(),
-            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
-            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
-            Page::Overview | Page::Charts => Vec::new(),
-        }
-    }
-
     pub(super) fn go(&mut self, direction: Direction) {
         let rows = help_rows(self.areas().body);
         let last = keymap::help_of(self.page).count().saturating_sub(rows);
@@ -57,30 +25,20 @@ impl App {
         match self.page {
             Page::Overview => self.go_overview(direction),
             Page::Charts => self.go_charts(direction),
-            Page::Traffic if is_sideways => {
-                self.kinds = self.kinds.turned(direction == Direction::Right);
-                self.traffic.follow();
-                self.say(format!("Shown: {}.", self.kinds.word()));
-            }
-            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
             Page::Traffic | Page::Log | Page::Delivery => {
                 let height = self.areas().rows();
-                let numbers = self.numbers();
-                self.list().go(direction, &numbers, height);
+                let Some(list) = self.list_mut() else {
+                    return;
+                };
+                if is_sideways {
+                    let shown = list.turn(direction == Direction::Right);
+                    self.say(format!("Shown: {shown}."));
+                    return;
+                }
+                let numbers = list.numbers();
+                list.view_mut().go(direction, &numbers, height);
             }
         }
-    }
-
-    fn change_level(&mut self, less_grave: bool) {
-        let at = self.level as usize;
-        let to = if less_grave {
-            (at + 1).min(LEVELS.len() - 1)
-        } else {
-            at.saturating_sub(1)
-        };
-        self.level = LEVELS[to];
-        self.log.follow();
-        self.say(format!("Shown: {}.", levels(self.level)));
     }
 
     fn go_charts(&mut self, direction: Direction) {

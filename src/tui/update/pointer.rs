@@ -41,8 +41,10 @@ impl App {
             }
             Page::Charts => self.charts.point(at.x, areas.list, self.now),
             Page::Traffic | Page::Log | Page::Delivery => {
-                let numbers = self.numbers();
-                self.list().click(row, &numbers, areas.rows());
+                if let Some(list) = self.list_mut() {
+                    let numbers = list.numbers();
+                    list.view_mut().click(row, &numbers, areas.rows());
+                }
             }
         }
         Vec::new()

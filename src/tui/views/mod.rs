@@ -15,6 +15,7 @@ mod log;
 mod overlay;
 mod overview;
 mod status;
+mod stream;
 mod table;
 mod traffic;
 

@@ -90,7 +90,7 @@ fn said(app: &App) -> (String, Role) {
     match (&app.overlay, &app.notice) {
         (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
-        (Some(Overlay::Filter), _) => (format!("/{}▏", filter(app)), Role::Accent),
+        (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),
         (_, None) => condition(app),
@@ -102,15 +102,6 @@ pub(super) fn which(verb: Verb) -> &'static str {
         Verb::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
         Verb::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
         Verb::Hold => "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none",
-    }
-}
-
-fn filter(app: &App) -> &str {
-    match app.page {
-        Page::Overview => &app.table.filter,
-        Page::Traffic => &app.traffic.filter,
-        Page::Log => &app.log.filter,
-        Page::Charts | Page::Delivery => &app.delivery.filter,
     }
 }
 
