@@ -26,7 +26,10 @@ use ratatui::layout::{Rect, Size};
 use super::runner::Front;
 use super::state::App;
 use super::views;
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
+
+const SUSPENSIONS: Topic = Topic::of_attempts("not suspended");
 
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";
@@ -131,7 +134,9 @@ impl Front for Taken {
         println!("{words}");
         let own_group = Pid::from_raw(0);
         if let Err(error) = kill(own_group, Signal::SIGTSTP) {
-            tracing::warn!(error = %error, "Cannot suspend.");
+            SUSPENSIONS.say("", "", move |sum| {
+                tracing::warn!(error = %error, repeated = sum.words(), "Cannot suspend.");
+            });
         }
         // The signal may reach another thread first; this one must not take the terminal before the
         // process stands still.
