@@ -10,7 +10,7 @@ mod reading;
 mod reject;
 
 pub use clock::{ClockEvent, Clocks, Received, Stamp, Timed, Timeline};
-pub use decoder::{Decoded, Decoder};
+pub use decoder::{Decoded, Decoder, OWN_FIGURES};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
 pub use metrics::{MetricInfo, MetricTable};

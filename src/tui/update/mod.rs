@@ -164,7 +164,7 @@ impl App {
         self.notice = Some(super::state::Notice {
             text,
             is_error,
-            until: self.clock.plus_millis(nanos(NOTICE_TIME) / 1_000_000),
+            until: self.clock.plus(NOTICE_TIME),
         });
         self.is_changed = true;
     }
