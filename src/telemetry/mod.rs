@@ -13,7 +13,7 @@ mod set_aside;
 pub use clock::{
     ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
 };
-pub use decoder::{Decoded, Decoder};
+pub use decoder::{Decoded, Decoder, OWN_FIGURES};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
 pub use metrics::{MetricInfo, MetricTable};
