@@ -18,11 +18,13 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::task;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use ending::{Outcome, RunFailure};
@@ -34,10 +36,13 @@ pub use sinks::SinkSettings;
 use crate::config::{self, Config, JournalPath, Speed};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
+use crate::repeated::Topic;
 use crate::sink::Directive;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
 use sinks::Sinks;
+
+const UNKEPT: Topic = Topic::new("packets not taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -219,11 +224,12 @@ fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
         .collect()
 }
 
-/// A recording that is not replayed at its own pace arrives at times that mean nothing.
+/// What the gateway makes up, or replays at its own pace, never waited anywhere.
 fn timeline(source: &config::Source) -> Timeline {
     match source {
-        config::Source::File { speed, .. } if *speed != Speed::Factor(1.0) => Timeline::Recorded,
-        _ => Timeline::Live,
+        config::Source::Simulator(_) => Timeline::Live,
+        config::Source::File { speed, .. } if *speed == Speed::Factor(1.0) => Timeline::Live,
+        _ => Timeline::Line,
     }
 }
 
@@ -236,7 +242,20 @@ async fn feed_journal(
 ) {
     let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
     let started = Instant::now();
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        // Bytes that are there come first: they may belong to what is held.
+        let mut next = pin!(chunks.next());
+        let chunk = match ingest.holds_for() {
+            None => next.await,
+            Some(pause) => match timeout(pause, &mut next).await {
+                Ok(chunk) => chunk,
+                Err(_elapsed) => {
+                    append(&journal, ingest.tick()).await;
+                    next.await
+                }
+            },
+        };
+        let Some(chunk) = chunk else { break };
         monitor.pulses.beat(Stage::Ingest);
         append(&journal, ingest.take(&chunk)).await;
         monitor.pulses.rest(Stage::Ingest);
@@ -253,7 +272,10 @@ async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
         return;
     }
     if let Err(error) = journal.append(packets).await {
-        tracing::error!(error = %error, "Packets could not be given to the journal.");
+        UNKEPT.say("", "", move |sum| {
+            let repeated = sum.words();
+            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
+        });
     }
 }
 

@@ -9,7 +9,7 @@ mod packet;
 mod reading;
 mod reject;
 
-pub use clock::{ClockEvent, DeviceClock, Received, Timeline};
+pub use clock::{ClockEvent, Clocks, Received, Stamp, Timed, Timeline};
 pub use decoder::{Decoded, Decoder};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;

@@ -34,4 +34,5 @@ mod sources;
 mod stopping;
 mod support;
 mod terminal;
+mod times;
 mod tls;

@@ -17,8 +17,12 @@ use super::message::TopicMap;
 use crate::config::{Mqtt, Payload, Qos};
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
+use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
 use crate::telemetry::MetricTable;
+
+const REJECTIONS: Topic = Topic::new("rejected messages");
+const OWN_REFUSALS: Topic = Topic::new("own messages refused");
 
 /// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -403,10 +407,12 @@ impl Connection<'_> {
                 Publish::Announcement => self.discovery.topics(),
                 Publish::Status | Publish::Reading { .. } => Some(self.topics.status_topic()),
             };
-            tracing::warn!(
-                link = %SinkId::Mqtt, topic, error = reason,
-                "The broker refused what the gateway says of itself; readings go on."
-            );
+            OWN_REFUSALS.say("", &reason.clone(), move |sum| {
+                tracing::warn!(
+                    link = %SinkId::Mqtt, topic, error = reason, repeated = sum.words(),
+                    "The broker refused what the gateway says of itself; readings go on."
+                );
+            });
             self.flight.arrived(publish);
             return Ok(());
         };
@@ -415,10 +421,13 @@ impl Connection<'_> {
             let reason = format!("the broker refused a message to {topic}: {reason}");
             return Err(Failure::Refused(reason));
         }
-        tracing::warn!(
-            link = %SinkId::Mqtt, topic, error = reason,
-            "Rejected for good; the reading stands in the journal's table `rejected`."
-        );
+        let (of, error) = (topic.clone(), reason.clone());
+        REJECTIONS.say("", "", move |sum| {
+            tracing::warn!(
+                link = %SinkId::Mqtt, topic = of, error, repeated = sum.words(),
+                "Rejected for good; the reading stands in the journal's table `rejected`."
+            );
+        });
         let outcome = DeliveryOutcome::Rejected {
             reason: reason.clone(),
         };

@@ -21,9 +21,12 @@ use super::socket::{self, Socket};
 use super::{Request, malformed};
 use crate::config::{Mqtt, Qos};
 use crate::monitor::SinkId;
+use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::sink::mqtt::client::Message;
 use crate::sink::mqtt::failure::{CLOSED, explain_io};
+
+const LIMITS: Topic = Topic::of_attempts("limits of the broker");
 
 /// How long it may take from the first packet to the broker's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -193,16 +196,20 @@ impl Terms {
     /// Says what the broker does not take as it is configured.
     fn announce(&self, config: &Mqtt) {
         if !self.keeps_retained {
-            tracing::warn!(
-                link = %SinkId::Mqtt,
-                "The broker keeps no retained messages: later subscribers see no last values."
-            );
+            LIMITS.say("", "retained", |sum| {
+                tracing::warn!(
+                    link = %SinkId::Mqtt, repeated = sum.words(),
+                    "The broker keeps no retained messages: later subscribers see no last values."
+                );
+            });
         }
         if self.maximum_qos == Qos::AtLeastOnce && config.qos == Qos::ExactlyOnce {
-            tracing::warn!(
-                link = %SinkId::Mqtt,
-                "The broker takes no QoS 2: readings go out with QoS 1."
-            );
+            LIMITS.say("", "qos", |sum| {
+                tracing::warn!(
+                    link = %SinkId::Mqtt, repeated = sum.words(),
+                    "The broker takes no QoS 2: readings go out with QoS 1."
+                );
+            });
         }
         if self.receive_maximum < config.max_inflight {
             tracing::debug!(
