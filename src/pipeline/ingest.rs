@@ -149,8 +149,8 @@ impl Interpreter {
         );
     }
 
-    fn accept(&mut self, decoded: Decoded, received: Received) {
-        for key in decoded.new_keys {
+    fn accept(&mut self, mut decoded: Decoded, received: Received) {
+        for key in std::mem::take(&mut decoded.new_keys) {
             NEW_KEYS.say("", "", move |sum| {
                 let repeated = sum.words();
                 tracing::info!(key, repeated, "Unknown key passes under its own name.");
