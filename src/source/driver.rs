@@ -17,10 +17,10 @@ use crate::monitor::{LinkId, LinkState, Monitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const FAILED: Topic = Topic::of_attempts("source failed");
-const OPENED: Topic = Topic::of_attempts("source opened");
-const STUCK: Topic = Topic::new("source does not close");
-const HELD: Topic = Topic::of_attempts("source held");
+const FAILED: Topic = Topic::of_attempts("source-failed");
+const OPENED: Topic = Topic::of_attempts("source-opened");
+const STUCK: Topic = Topic::new("source-does-not-close");
+const HELD: Topic = Topic::of_attempts("source-held");
 
 /// How long a source may take to let go of what it has open: a program gets two seconds to end
 /// before it is killed.
