@@ -9,7 +9,7 @@ use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
     ClockEvent, Clocks, Decoded, Decoder, Framer, LossCounter, MAX_FRAME, Packet, Received,
-    RejectReason, Segment, Stamp, Timed, Timeline, Timestamp,
+    RecordedTimes, RejectReason, Segment, Stamp, TimeNote, Timed, Timeline, Timestamp,
 };
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
@@ -76,6 +76,24 @@ impl Ingest {
             interpreter.interpret(segment, received);
         });
         std::mem::take(&mut interpreter.packets)
+    }
+
+    /// What comes from here on was recorded before.
+    pub fn begin_recording(&mut self, times: RecordedTimes) {
+        let interpreter = &mut self.interpreter;
+        interpreter
+            .clocks
+            .begin_recording(times, &mut interpreter.timed);
+    }
+
+    /// Whether times are to be noted from here on.
+    pub fn note_times(&mut self, noting: bool) {
+        self.interpreter.clocks.note(noting);
+    }
+
+    /// What was noted since this was last asked.
+    pub fn take_notes(&mut self) -> Vec<TimeNote> {
+        self.interpreter.clocks.take_notes()
     }
 
     /// How long after the last chunk was read [`tick`](Self::tick) is due, if nothing else comes.
