@@ -24,7 +24,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const READ_AHEAD: usize = 256;
 
 /// So long a careful connection has to hold before anything is published on it.
-const PROOF: Duration = Duration::from_secs(1);
+const PROOF: Duration = Duration::from_millis(500);
 
 /// A broker that ends the connection over a message does so within this time.
 const SOON: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! Whether a broker ends connections over one message, and over which. Pure.
 //!
 //! A broker that does not take a message may hang up instead of saying so, and would over the same
-//! message again. When it has ended a few connections in a row with messages under way and none
+//! message again. When it has ended two connections in a row with messages under way and none
 //! acknowledged, the next ones are careful: the broker has to answer a ping and to keep the connection
 //! for a moment before anything is published, and then each message is under way alone. The one that
 //! ends such connections is passed over; when another one gets through, or there is none, it is tried a
@@ -13,7 +13,7 @@ use super::connection::{Cause, Ending};
 use super::failure::text;
 
 /// So many connections in a row that end with messages under way are followed by careful ones.
-const CONNECTIONS: u32 = 3;
+const CONNECTIONS: u32 = 2;
 
 /// So many careful connections in a row have to end over the same message.
 const CAREFUL_CONNECTIONS: u32 = 2;
