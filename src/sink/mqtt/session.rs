@@ -242,7 +242,6 @@ impl Session<'_> {
                 return Ok(true);
             }
             Some(Conviction::Guilty(reason)) => {
-                next.map(|message| self.setting.suspicion.settle(message));
                 if let Some(publish) = self.flight.begin_reading() {
                     self.reject(publish, reason, lane);
                 }
@@ -348,7 +347,7 @@ impl Session<'_> {
                 Event::Acknowledged(packet_id) => {
                     let publish = self.flight.acknowledged(packet_id);
                     if let Some(publish) = publish.filter(|_| self.is_careful) {
-                        self.settle(publish);
+                        self.acquit(publish);
                     }
                 }
                 Event::Refused { packet_id, refusal } => {
@@ -383,10 +382,10 @@ impl Session<'_> {
     }
 
     /// The broker takes this message.
-    fn settle(&mut self, publish: Publish) {
+    fn acquit(&mut self, publish: Publish) {
         if let Some(message) = self.flight.message(publish) {
             self.acknowledged_readings += 1;
-            self.setting.suspicion.settle(message);
+            self.setting.suspicion.acquit(message);
         }
     }
 
@@ -396,6 +395,7 @@ impl Session<'_> {
             if !row.rejections.is_empty() {
                 lane.reject(row.rejections);
             }
+            self.setting.suspicion.pass(row.end.sequence);
             lane.acknowledge(row.end, row.received, row.messages);
             self.has_acknowledged_row = true;
             // What may have been under way when the last connection ended has been seen.

@@ -86,10 +86,16 @@ impl Suspicion {
         convicted.find_map(|(one, conviction)| (*one == message).then_some(conviction))
     }
 
-    /// A message arrived, or is set aside.
-    pub(super) fn settle(&mut self, message: MessageId) {
+    /// The broker has a message.
+    pub(super) fn acquit(&mut self, message: MessageId) {
         self.convicted.retain(|(one, _)| *one != message);
         self.last = self.last.filter(|(last, _)| *last != message);
+    }
+
+    /// A row is acknowledged, and what was set aside of it: it does not come again.
+    pub(super) fn pass(&mut self, sequence: u64) {
+        self.convicted.retain(|(one, _)| one.sequence > sequence);
+        self.last = self.last.filter(|(last, _)| last.sequence > sequence);
     }
 
     /// Whether it is about messages that are still to come.
@@ -194,7 +200,10 @@ mod tests {
         assert!(reason.ends_with("the broker closed the connection"));
         assert_eq!(suspicion.conviction(message(8)), None);
         assert!(suspicion.is_careful() && suspicion.is_about_messages());
-        suspicion.settle(message(7));
+        suspicion.acquit(message(8));
+        suspicion.pass(6);
+        assert!(suspicion.conviction(message(7)).is_some());
+        suspicion.pass(7);
         assert_eq!(suspicion.conviction(message(7)), None);
         assert!(!suspicion.is_about_messages());
     }
