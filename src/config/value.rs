@@ -182,7 +182,7 @@ pub(super) const MAX_TOPIC_PREFIX: usize = 256;
 /// The name of a gateway among others: one level of a topic.
 pub(super) fn gateway() -> Kind<String> {
     let allowed = format!(
-        "1 to {} bytes of text without /, +, #, \\ and control characters, no $ in front",
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters, no $ in front",
         Name::MAX_CHARS
     );
     Kind::of_text(allowed, |text| {
@@ -336,7 +336,7 @@ pub(super) fn journal_path() -> Kind<JournalPath> {
 /// The name of a node or metric.
 pub(super) fn name() -> Kind<String> {
     let allowed = format!(
-        "1 to {} bytes of text without /, +, #, \\ and control characters",
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters",
         Name::MAX_CHARS
     );
     Kind::of_text(allowed, |text| {
