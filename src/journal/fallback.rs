@@ -18,10 +18,10 @@ use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const TROUBLES: Topic = Topic::new("journal not written");
-const RECOVERIES: Topic = Topic::new("journal written again");
-const DAMAGES: Topic = Topic::new("journal damaged");
-const LOSSES: Topic = Topic::new("packets not kept");
+const TROUBLES: Topic = Topic::new("journal-not-written");
+const RECOVERIES: Topic = Topic::new("journal-written-again");
+const DAMAGES: Topic = Topic::new("journal-damaged");
+const LOSSES: Topic = Topic::new("packets-not-kept");
 
 /// Messages kept in memory while the file cannot be written: some megabytes, and more than one
 /// group commit, which would otherwise not survive the moment.

@@ -20,6 +20,7 @@ mod examples;
 mod fixtures;
 mod gateways;
 mod gone;
+mod hang_ups;
 mod home_assistant;
 mod influx_answers;
 mod influx_client;
