@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::telemetry::Timestamp;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub gateway: Option<String>,
     /// `[source]`: where bytes come from.
     pub source: Source,
+    /// When a recording was made: `source.starts_at`, `source.ends_at`.
+    pub recorded: Recorded,
     /// `[mqtt]`; `None`: the sink is disabled.
     pub mqtt: Option<Mqtt>,
     /// `[influxdb]`; `None`: the sink is disabled.
@@ -69,6 +73,18 @@ pub enum Source {
     },
     /// Made-up nodes.
     Simulator(Simulator),
+}
+
+/// When a recording was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recorded {
+    /// As its file says.
+    #[default]
+    Unsaid,
+    /// Its first packet was measured then.
+    StartsAt(Timestamp),
+    /// Its last packet was measured then.
+    EndsAt(Timestamp),
 }
 
 /// How a serial port is chosen.
@@ -210,6 +226,17 @@ pub struct HomeAssistant {
     pub gateway: Option<String>,
 }
 
+/// Whether the broker shall keep the last values of nodes, and the status, for later subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// If it can.
+    Auto,
+    /// It has to.
+    Always,
+    /// It shall not.
+    Never,
+}
+
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
@@ -229,6 +256,8 @@ pub struct Mqtt {
     pub payload: Payload,
     /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
     pub home_assistant: Option<HomeAssistant>,
+    /// Whether the broker shall keep last values.
+    pub retain: Retain,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.

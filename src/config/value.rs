@@ -12,8 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
-use super::types::{JournalPath, PortSelector, Qos, Speed};
-use crate::telemetry::{Name, is_safe};
+use super::time::parse_time;
+use super::types::{JournalPath, PortSelector, Qos, Retain, Speed};
+use crate::telemetry::{Name, Timestamp, is_mqtt_char, is_safe};
 
 /// USB vendor and product id.
 pub(super) fn usb_id() -> Kind<PortSelector> {
@@ -39,6 +40,19 @@ pub(super) fn speed() -> Kind<Speed> {
             Text(text) | Untyped(text) if text == "max" => Ok(Speed::Max),
             _ => factor.parse(value).map(Speed::Factor),
         }
+    })
+}
+
+/// A time in the configuration: as everywhere, or as `date` and `ls` print it, in UTC.
+pub(super) fn time() -> Kind<Timestamp> {
+    let allowed = "a time as \"2026-03-01T12:00:00Z\", \"2026-03-01T13:00:00+01:00\" or, in UTC, \
+                   \"2026-03-01 12:00:00\"";
+    Kind::of_text(allowed, |text| {
+        let in_utc = || {
+            let time = humantime::parse_rfc3339_weak(text.trim()).ok()?;
+            parse_time(&humantime::format_rfc3339_nanos(time).to_string())
+        };
+        parse_time(text).or_else(in_utc).ok_or_default()
     })
 }
 
@@ -185,6 +199,16 @@ pub(super) fn gateway() -> Kind<String> {
     })
 }
 
+/// A text that MQTT carries: its length is a number of 16 bits.
+pub(super) fn mqtt_text() -> Kind<String> {
+    let allowed = "1 to 65535 bytes of text without control characters and noncharacters";
+    Kind::of_text(allowed, |text| {
+        let fits = (1..=usize::from(u16::MAX)).contains(&text.len());
+        let fits = fits && text.chars().all(is_mqtt_char);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
 /// The first levels of every topic, the gateway's name not filled in yet.
 pub(super) fn topic_prefix() -> Kind<String> {
     let allowed = format!(
@@ -214,7 +238,9 @@ pub(super) fn discovery_prefix() -> Kind<String> {
 
 fn topic_levels(text: &str) -> Result<String, Refusal> {
     let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
-        && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+        && text
+            .chars()
+            .all(|c| is_mqtt_char(c) && !matches!(c, '+' | '#'))
         && !text.starts_with(['$', '/'])
         && !text.ends_with('/');
     fits.then(|| text.to_owned()).ok_or_default()
@@ -233,6 +259,21 @@ pub(super) fn qos() -> Kind<Qos> {
             })
         },
     )
+}
+
+/// Whether the broker shall keep last values.
+pub(super) fn retain() -> Kind<Retain> {
+    let flag = super::kind::boolean();
+    Kind::new("\"auto\", true or false", move |value| {
+        use super::setting::Value::{Text, Untyped};
+        match value {
+            Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
+            _ => Ok(match flag.parse(value).map_err(|_| Refusal::default())? {
+                true => Retain::Always,
+                false => Retain::Never,
+            }),
+        }
+    })
 }
 
 /// Whole seconds, as MQTT sends them.
@@ -353,4 +394,23 @@ pub(super) fn log_level() -> Kind<String> {
             Err(error) => Err(error.to_string().into()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_configuration_may_leave_out_the_zone() {
+        let time = time();
+        let expected = Timestamp(1_703_174_400_500_000_000);
+        for text in [
+            "2023-12-21T16:00:00.5Z",
+            "2023-12-21 16:00:00.5",
+            "1703174400500",
+        ] {
+            assert_eq!(time.parse(&text.into()).ok(), Some(expected), "{text}");
+        }
+        assert!(time.parse(&"soon".into()).is_err());
+    }
 }

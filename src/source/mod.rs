@@ -13,6 +13,7 @@ mod file;
 mod generator;
 mod ports;
 mod process;
+mod recording;
 mod serial;
 mod simulator;
 mod stdin;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
+pub use recording::{recorded_times, times_path};
 
 use crate::config;
 use crate::monitor::Monitor;

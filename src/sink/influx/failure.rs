@@ -1,11 +1,11 @@
 //! Why no answer came.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use super::answer::{Answer, Cause, Refusal, Setback};
 use super::words::words;
+use crate::causes::{causes, root_cause};
 use crate::http::Proxy;
 use crate::sink::{Failure, tls};
 
@@ -69,8 +69,7 @@ impl Peer {
             let timeout = humantime::format_duration(timeout);
             return Failure::Unavailable(format!("no {what} within {timeout}"));
         }
-        let root = causes(error).last().map(ToString::to_string);
-        let root = root.unwrap_or_default();
+        let root = root_cause(error);
         if let Some(failure) = self.proxy_fault(error) {
             return failure;
         }
@@ -115,9 +114,4 @@ fn plain_words(error: &reqwest::Error, root: &str) -> String {
         }
         _ => words(root).unwrap_or_default(),
     }
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |cause| (*cause).source())
 }

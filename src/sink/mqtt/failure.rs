@@ -2,8 +2,9 @@
 
 use std::io;
 
+use super::connection::{Cause, Ending};
 use super::encryption::CA_KEY;
-use crate::config::{Mqtt, Transport};
+use crate::config::{Mqtt, Protocol, Transport};
 use crate::sink::{Failure, tls};
 
 /// How it is said that the broker ended the connection without a word.
@@ -15,15 +16,72 @@ pub(super) const NOT_AUTHORISED: &str = "not authorised, check mqtt.username, MQ
 pub(super) const BAD_CLIENT_ID: &str = "client identifier rejected, change mqtt.client_id";
 pub(super) const UNAVAILABLE: &str = "the broker says it is unavailable";
 
-/// Puts what the system or the encryption said into words.
-pub(super) fn explain_io(error: &io::Error) -> Failure {
-    let encryption = error.get_ref().and_then(|inner| inner.downcast_ref());
-    encryption.map_or_else(|| Failure::Unavailable(io_error(error)), tls_error)
+/// What is wrong with a broker that keeps nothing although everything is to be retained.
+pub(super) const NOTHING_RETAINED: &str = "the broker keeps no retained messages, allow them there or \
+                                           set mqtt.retain = \"auto\"";
+
+/// The words of a failure.
+pub(super) fn text(failure: &Failure) -> &str {
+    let (Failure::Unavailable(reason) | Failure::Refused(reason)) = failure;
+    reason
 }
 
-/// Adds what a broker most likely means that ends a connection without having accepted it.
-pub(super) fn not_accepted(failure: Failure, config: &Mqtt) -> Failure {
-    let hint = match &config.transport {
+/// The broker ended the connection without a word.
+pub(super) fn hung_up() -> Ending {
+    Ending {
+        failure: Failure::Unavailable(CLOSED.to_owned()),
+        cause: Cause::HangUp,
+    }
+}
+
+/// Puts the end that the system or the encryption found into words.
+pub(super) fn ended_by(error: &io::Error) -> Ending {
+    let encryption = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(error) = encryption {
+        return Ending::other(tls_error(error));
+    }
+    Ending::unavailable(match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => return hung_up(),
+        io::ErrorKind::ConnectionRefused => "connection refused, is the broker running?".to_owned(),
+        io::ErrorKind::TimedOut => "the broker did not answer in time".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+/// Why there is no connection: adds what a broker most likely means that hangs up.
+pub fn not_accepted(ending: Ending, config: &Mqtt) -> Failure {
+    if ending.cause != Cause::HangUp {
+        return ending.failure;
+    }
+    let why = why_hung_up(config);
+    Failure::Unavailable(format!(
+        "{CLOSED} before it had accepted it; if this stays so, {why}"
+    ))
+}
+
+/// What is to be done about it.
+pub fn remedy(ending: &Ending, config: &Mqtt) -> String {
+    match (ending.cause, &ending.failure) {
+        (Cause::HangUp, _) => why_hung_up(config),
+        (_, Failure::Refused(_)) => "correct the file or the key that it names".to_owned(),
+        (_, Failure::Unavailable(_)) => "start the broker, or correct mqtt.broker_url".to_owned(),
+    }
+}
+
+/// What is to be done about a broker that answered, and did not accept the connection.
+pub fn remedy_of_refusal(failure: &Failure) -> &'static str {
+    match text(failure) {
+        BAD_LOGIN | NOT_AUTHORISED => "correct the login here or at the broker",
+        _ => "do what it says, here or at the broker",
+    }
+}
+
+/// What a broker most likely means that ends a connection without having accepted it.
+fn why_hung_up(config: &Mqtt) -> String {
+    let why = match &config.transport {
         Transport::Tls(tls) | Transport::SecureWebSocket { tls, .. } => match tls.identity {
             None => {
                 "it may want mqtt.client_certificate and mqtt.client_key, or the port may not be one \
@@ -33,11 +91,11 @@ pub(super) fn not_accepted(failure: Failure, config: &Mqtt) -> Failure {
         },
         Transport::Tcp | Transport::WebSocket { .. } => "the port may be one for TLS (mqtts://)",
     };
-    match failure {
-        Failure::Unavailable(reason) if reason == CLOSED => Failure::Unavailable(format!(
-            "{CLOSED} before it had accepted it; if this stays so, {hint}"
-        )),
-        failure => failure,
+    match config.protocol {
+        Protocol::Mqtt311 => why.to_owned(),
+        Protocol::Mqtt5 { .. } => {
+            format!("{why}, or it does not speak MQTT 5: mqtt.protocol = 4")
+        }
     }
 }
 
@@ -75,16 +133,4 @@ fn tls_error(error: &rustls::Error) -> Failure {
         }
     };
     Failure::Refused(reason.to_owned())
-}
-
-fn io_error(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused, is the broker running?".to_owned(),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
-        io::ErrorKind::TimedOut => "the broker did not answer in time".to_owned(),
-        _ => error.to_string(),
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::suspicion::MessageId;
 use crate::journal::{Position, Rejection, Row};
 use crate::monitor::SinkId;
 use crate::telemetry::{Reading, Timestamp};
@@ -10,8 +11,8 @@ use crate::telemetry::{Reading, Timestamp};
 #[derive(Debug)]
 struct FlyingRow {
     row: Row,
-    /// Readings of it that were handed to the client, counted from its first.
-    handed_over: usize,
+    /// Readings of it that were sent, or will not be, counted from its first.
+    begun: usize,
     /// Readings of it that have not arrived.
     missing: usize,
     /// Readings of it that the broker refused for good.
@@ -32,7 +33,7 @@ pub(super) struct ArrivedRow {
     pub(super) first_message: Option<String>,
 }
 
-/// A publish that was handed to the client.
+/// A message that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Publish {
     /// A reading.
@@ -49,28 +50,27 @@ pub(super) enum Publish {
 }
 
 /// Maps acknowledgements to rows.
-///
-/// The client assigns packet identifiers in the order in which it was handed the publishes, and says
-/// so one by one; so a queue tells which publish got which identifier.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     rows: VecDeque<FlyingRow>,
     /// The number of `rows[0]`.
     first_row: u64,
-    /// Handed to the client, without an identifier so far.
-    handed_over: VecDeque<Publish>,
     /// By packet identifier.
     unacknowledged: Vec<Option<Publish>>,
+    /// Of `QoS` 0, and not written so far.
+    unwritten: Vec<Publish>,
+    /// Passed over.
+    withheld: VecDeque<Publish>,
     outstanding: usize,
     /// Announcements that have arrived.
     announcements: usize,
 }
 
 impl Flight {
-    /// A row begins whose readings will be handed over.
+    /// A row begins whose readings will be sent.
     pub(super) fn begin_row(&mut self, row: Row, first_message: Option<String>) {
         self.rows.push_back(FlyingRow {
-            handed_over: 0,
+            begun: 0,
             missing: row.readings.len(),
             rejections: Vec::new(),
             row,
@@ -78,47 +78,71 @@ impl Flight {
         });
     }
 
-    /// What is to be handed over next of the rows that were begun: a reading and its row.
-    pub(super) fn next_reading(&self) -> Option<(&Row, &Reading)> {
-        let FlyingRow {
-            row, handed_over, ..
-        } = self.rows.back()?;
-        Some((row, row.readings.get(*handed_over)?))
+    /// Whether there is a reading to be sent next, of the rows that were begun.
+    pub(super) fn has_reading(&self) -> bool {
+        let mut last = self.rows.back().into_iter();
+        last.any(|last| last.begun < last.row.readings.len())
     }
 
-    /// The [next reading](Self::next_reading) was handed to the client.
-    pub(super) fn reading_handed_over(&mut self) {
-        let row = (self.first_row + self.rows.len() as u64).saturating_sub(1);
-        if let Some(last) = self.rows.back_mut() {
-            let index = last.handed_over;
-            last.handed_over += 1;
-            self.hand_over(Publish::Reading { row, index });
-        }
-    }
-
-    /// A status was handed to the client.
-    pub(super) fn status_handed_over(&mut self) {
-        self.hand_over(Publish::Status);
-    }
-
-    /// An announcement was handed to the client.
-    pub(super) fn announcement_handed_over(&mut self) {
-        self.hand_over(Publish::Announcement);
-    }
-
-    fn hand_over(&mut self, publish: Publish) {
-        self.handed_over.push_back(publish);
+    /// The [next reading](Self::has_reading) begins its way.
+    pub(super) fn begin_reading(&mut self) -> Option<Publish> {
+        let row = (self.first_row + self.rows.len() as u64).checked_sub(1)?;
+        let last = self.rows.back_mut()?;
+        let index = last.begun;
+        last.row.readings.get(index)?;
+        last.begun += 1;
         self.outstanding += 1;
+        Some(Publish::Reading { row, index })
     }
 
-    /// The client sent the next publish under this identifier. At `QoS` 0 the identifier is 0, and
-    /// being sent is all there is.
-    pub(super) fn sent(&mut self, packet_id: u16) {
-        let Some(publish) = self.handed_over.pop_front() else {
-            return;
+    /// The [next reading](Self::has_reading) is passed over for now.
+    pub(super) fn withhold_reading(&mut self) {
+        let publish = self.begin_reading();
+        self.withheld.extend(publish);
+    }
+
+    /// The next reading that was passed over begins its way after all.
+    pub(super) fn release(&mut self) -> Option<Publish> {
+        self.withheld.pop_front()
+    }
+
+    /// The number of the next reading.
+    pub(super) fn next_message(&self) -> Option<MessageId> {
+        let FlyingRow { row, begun, .. } = self.rows.back()?;
+        (*begun < row.readings.len()).then_some(MessageId {
+            sequence: row.sequence,
+            index: *begun,
+        })
+    }
+
+    /// The only publish that is under way.
+    pub(super) fn alone(&self) -> Option<Publish> {
+        let mut under_way = self.unacknowledged.iter().flatten().chain(&self.unwritten);
+        under_way
+            .next()
+            .copied()
+            .filter(|_| under_way.next().is_none())
+    }
+
+    /// The number of a reading.
+    pub(super) fn message(&self, publish: Publish) -> Option<MessageId> {
+        let Publish::Reading { row, index } = publish else {
+            return None;
         };
+        let sequence = self.rows.get(self.index(row)?)?.row.sequence;
+        Some(MessageId { sequence, index })
+    }
+
+    /// What the gateway says of itself begins its way.
+    pub(super) fn begin(&mut self, publish: Publish) -> Publish {
+        self.outstanding += 1;
+        publish
+    }
+
+    /// The publish was sent under this identifier. At `QoS` 0 that is 0.
+    pub(super) fn sent(&mut self, publish: Publish, packet_id: u16) {
         if packet_id == 0 {
-            return self.arrived(publish);
+            return self.unwritten.push(publish);
         }
         let index = usize::from(packet_id);
         if self.unacknowledged.len() <= index {
@@ -127,11 +151,18 @@ impl Flight {
         self.unacknowledged[index] = Some(publish);
     }
 
-    /// The broker acknowledged the publish with this identifier.
-    pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        if let Some(publish) = self.refused(packet_id) {
+    /// All that was sent at `QoS` 0 is written, which is all there is to it.
+    pub(super) fn written(&mut self) {
+        for publish in std::mem::take(&mut self.unwritten) {
             self.arrived(publish);
         }
+    }
+
+    /// The broker acknowledged the publish with this identifier.
+    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Option<Publish> {
+        let publish = self.refused(packet_id)?;
+        self.arrived(publish);
+        Some(publish)
     }
 
     /// The broker did not take the publish with this identifier, which [`arrived`](Self::arrived) or
@@ -140,11 +171,6 @@ impl Flight {
         self.unacknowledged
             .get_mut(usize::from(packet_id))
             .and_then(Option::take)
-    }
-
-    /// The client will not send the next publish, which is to be settled likewise.
-    pub(super) fn not_sent(&mut self) -> Option<Publish> {
-        self.handed_over.pop_front()
     }
 
     /// A publish needs no more attention.
@@ -207,19 +233,14 @@ impl Flight {
         })
     }
 
-    /// Publishes that were handed over and that the client has not sent.
-    pub(super) fn unsent(&self) -> usize {
-        self.handed_over.len()
-    }
-
     /// Announcements that have arrived.
     pub(super) fn announcements_arrived(&self) -> usize {
         self.announcements
     }
 
-    /// Publishes that were handed over and have not arrived.
+    /// Publishes that are under way.
     pub(super) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding - self.withheld.len()
     }
 }
 
@@ -242,9 +263,12 @@ mod tests {
             readings: (0..messages).map(reading).collect(),
         };
         flight.begin_row(row, None);
-        while flight.next_reading().is_some() {
-            flight.reading_handed_over();
-        }
+    }
+
+    /// Sends the next reading under this identifier.
+    fn send(flight: &mut Flight, packet_id: u16) {
+        let publish = flight.begin_reading().unwrap();
+        flight.sent(publish, packet_id);
     }
 
     fn arrived(flight: &mut Flight) -> Vec<u64> {
@@ -256,10 +280,13 @@ mod tests {
     #[test]
     fn a_row_arrives_with_its_last_message_and_not_before_the_one_before_it() {
         let mut flight = Flight::default();
-        flight.status_handed_over();
+        let status = flight.begin(Publish::Status);
+        flight.sent(status, 1);
         row(&mut flight, 1, 2);
+        (2..=3).for_each(|packet_id| send(&mut flight, packet_id));
+        assert!(!flight.has_reading());
         row(&mut flight, 2, 1);
-        (1..=4).for_each(|packet_id| flight.sent(packet_id));
+        send(&mut flight, 4);
         flight.acknowledged(4);
         flight.acknowledged(2);
         assert_eq!(arrived(&mut flight), [] as [u64; 0]);
@@ -269,19 +296,22 @@ mod tests {
         flight.acknowledged(1);
         assert_eq!(flight.outstanding(), 0);
         assert_eq!(flight.announcements_arrived(), 0);
-        flight.announcement_handed_over();
-        flight.sent(5);
+        let announcement = flight.begin(Publish::Announcement);
+        flight.sent(announcement, 5);
         flight.acknowledged(5);
         assert_eq!(flight.announcements_arrived(), 1);
     }
 
     #[test]
-    fn without_acknowledgements_sent_is_arrived() {
+    fn without_acknowledgements_written_is_arrived() {
         let mut flight = Flight::default();
         row(&mut flight, 7, 2);
-        flight.sent(0);
+        send(&mut flight, 0);
         assert_eq!(arrived(&mut flight), [] as [u64; 0]);
-        flight.sent(0);
+        flight.written();
+        send(&mut flight, 0);
+        assert_eq!(arrived(&mut flight), [] as [u64; 0]);
+        flight.written();
         assert_eq!(arrived(&mut flight), [7]);
     }
 
@@ -290,7 +320,7 @@ mod tests {
         let mut flight = Flight::default();
         for sequence in 1..100 {
             row(&mut flight, sequence, 1);
-            flight.sent(3);
+            send(&mut flight, 3);
             flight.acknowledged(9);
             assert_eq!(arrived(&mut flight), [] as [u64; 0]);
             flight.acknowledged(3);
@@ -300,16 +330,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_withheld_holds_nothing_up_but_its_row() {
+        let mut flight = Flight::default();
+        row(&mut flight, 1, 2);
+        send(&mut flight, 1);
+        let sent = flight.alone().unwrap();
+        assert_eq!(flight.message(sent).unwrap().index, 0);
+        let next = flight.next_message().unwrap();
+        assert_eq!((next.sequence, next.index), (1, 1));
+        flight.withhold_reading();
+        assert_eq!((flight.next_message(), flight.outstanding()), (None, 1));
+        flight.acknowledged(1);
+        assert_eq!((flight.alone(), flight.outstanding()), (None, 0));
+        assert_eq!(flight.next_arrived(), None);
+        let publish = flight.release().unwrap();
+        assert_eq!(flight.outstanding(), 1);
+        flight.reject(publish, "not taken".to_owned());
+        let row = flight.next_arrived().unwrap();
+        assert_eq!((row.messages, row.rejections.len()), (1, 1));
+        assert_eq!(flight.outstanding(), 0);
+    }
+
+    #[test]
     fn what_is_rejected_goes_with_its_row_and_holds_nothing_up() {
         let mut flight = Flight::default();
         row(&mut flight, 1, 3);
-        flight.status_handed_over();
-        flight.sent(1);
-        let too_large = flight.not_sent().unwrap();
+        send(&mut flight, 1);
+        let too_large = flight.begin_reading().unwrap();
         flight.reject(too_large, "too large".to_owned());
-        for packet_id in [2, 3] {
-            flight.sent(packet_id);
-        }
+        send(&mut flight, 2);
+        let status = flight.begin(Publish::Status);
+        flight.sent(status, 3);
         assert_eq!(flight.refused(9), None);
         let refused = flight.refused(2).unwrap();
         let (row, reading) = flight.reading(refused).unwrap();

@@ -1,15 +1,17 @@
 //! The MQTT sink.
 
 mod announcement;
-pub mod client;
+pub mod connection;
 mod delivery;
 mod discovery;
 mod encryption;
 mod failure;
 mod flight;
 mod message;
-mod protocol4;
-mod protocol5;
+pub mod retain;
+mod session;
+mod suspicion;
 
 pub use delivery::MqttDelivery;
+pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use message::TopicMap;
