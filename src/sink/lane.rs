@@ -59,6 +59,8 @@ pub struct Lane {
     was_up: bool,
     /// Whether the present connection carried an acknowledgement, or else is known to work.
     acknowledged: bool,
+    /// How long the server wants to be left alone after this session.
+    retry_after: Option<Duration>,
 }
 
 impl Lane {
@@ -82,6 +84,7 @@ impl Lane {
             up_since: None,
             was_up: false,
             acknowledged: false,
+            retry_after: None,
         }
     }
 
@@ -284,6 +287,17 @@ impl Lane {
         self.told = self.directive.borrow_and_update().clone();
         self.up_since = None;
         self.acknowledged = false;
+        self.retry_after = None;
+    }
+
+    /// The server wants to be left alone for so long when this session has ended.
+    pub(super) fn retry_after(&mut self, wait: Duration) {
+        self.retry_after = Some(wait);
+    }
+
+    /// How long the server wants to be left alone.
+    pub(super) fn wanted_pause(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// For how long the session's connection was up, and whether it carried an acknowledgement.
