@@ -19,6 +19,7 @@ mod security;
 mod setting;
 mod source;
 mod summary;
+mod time;
 mod types;
 mod value;
 
@@ -34,6 +35,7 @@ pub use overrides::Overrides;
 pub use reader::KnownKey;
 pub use sections::{LOG_FORMATS, TUI_THEMES};
 pub use source::{SOURCE_KINDS, SourceKind};
+pub(crate) use time::{TIME_FORMS, parse_time};
 pub use types::*;
 
 use environment::FILE_VARIABLE;

@@ -46,9 +46,11 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Option<Config> {
     let api = root.section("api", api);
     let log = root.section("log", log);
     let tui = root.section("tui", tui);
+    let (source, recorded) = source?;
     Some(Config {
         gateway,
-        source: source?,
+        source,
+        recorded,
         mqtt,
         influxdb,
         journal: journal?,

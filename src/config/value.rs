@@ -12,8 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
+use super::time::parse_time;
 use super::types::{JournalPath, PortSelector, Qos, Speed};
-use crate::telemetry::{Name, is_safe};
+use crate::telemetry::{Name, Timestamp, is_safe};
 
 /// USB vendor and product id.
 pub(super) fn usb_id() -> Kind<PortSelector> {
@@ -39,6 +40,19 @@ pub(super) fn speed() -> Kind<Speed> {
             Text(text) | Untyped(text) if text == "max" => Ok(Speed::Max),
             _ => factor.parse(value).map(Speed::Factor),
         }
+    })
+}
+
+/// A time in the configuration: as everywhere, or as `date` and `ls` print it, in UTC.
+pub(super) fn time() -> Kind<Timestamp> {
+    let allowed = "a time as \"2026-03-01T12:00:00Z\", \"2026-03-01T13:00:00+01:00\" or, in UTC, \
+                   \"2026-03-01 12:00:00\"";
+    Kind::of_text(allowed, |text| {
+        let in_utc = || {
+            let time = humantime::parse_rfc3339_weak(text.trim()).ok()?;
+            parse_time(&humantime::format_rfc3339_nanos(time).to_string())
+        };
+        parse_time(text).or_else(in_utc).ok_or_default()
     })
 }
 
@@ -345,4 +359,23 @@ pub(super) fn log_level() -> Kind<String> {
             Err(error) => Err(error.to_string().into()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_configuration_may_leave_out_the_zone() {
+        let time = time();
+        let expected = Timestamp(1_703_174_400_500_000_000);
+        for text in [
+            "2023-12-21T16:00:00.5Z",
+            "2023-12-21 16:00:00.5",
+            "1703174400500",
+        ] {
+            assert_eq!(time.parse(&text.into()).ok(), Some(expected), "{text}");
+        }
+        assert!(time.parse(&"soon".into()).is_err());
+    }
 }

@@ -9,17 +9,17 @@ use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
     ClockEvent, Clocks, Decoded, Decoder, Framer, LossCounter, MAX_FRAME, Packet, Received,
-    RejectReason, Segment, Stamp, Timed, Timeline, Timestamp,
+    RecordedTimes, RejectReason, Segment, Stamp, TimeNote, Timed, Timeline, Timestamp,
 };
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
 const MAX_BOARDS: usize = 16;
 
-const NEW_KEYS: Topic = Topic::new("new keys").at_once(16);
-const NEW_BOARDS: Topic = Topic::new("new boards").at_once(16);
+const NEW_KEYS: Topic = Topic::new("new-keys").at_once(16);
+const NEW_BOARDS: Topic = Topic::new("new-boards").at_once(16);
 const LOSSES: Topic = Topic::new("losses");
-const CLOCKS: Topic = Topic::new("device clocks");
+const CLOCKS: Topic = Topic::new("device-clocks");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]
@@ -76,6 +76,24 @@ impl Ingest {
             interpreter.interpret(segment, received);
         });
         std::mem::take(&mut interpreter.packets)
+    }
+
+    /// What comes from here on was recorded before.
+    pub fn begin_recording(&mut self, times: RecordedTimes) {
+        let interpreter = &mut self.interpreter;
+        interpreter
+            .clocks
+            .begin_recording(times, &mut interpreter.timed);
+    }
+
+    /// Whether times are to be noted from here on.
+    pub fn note_times(&mut self, noting: bool) {
+        self.interpreter.clocks.note(noting);
+    }
+
+    /// What was noted since this was last asked.
+    pub fn take_notes(&mut self) -> Vec<TimeNote> {
+        self.interpreter.clocks.take_notes()
     }
 
     /// How long after the last chunk was read [`tick`](Self::tick) is due, if nothing else comes.

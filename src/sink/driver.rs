@@ -17,8 +17,8 @@ use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
 /// Sessions that failed, by link and reason.
-pub(super) const FAILURES: Topic = Topic::of_attempts("link failed");
-const HOLDS: Topic = Topic::of_attempts("link held");
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
+const HOLDS: Topic = Topic::of_attempts("link-held");
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);

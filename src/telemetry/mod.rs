@@ -8,8 +8,11 @@ mod metrics;
 mod packet;
 mod reading;
 mod reject;
+mod set_aside;
 
-pub use clock::{ClockEvent, Clocks, Received, Stamp, Timed, Timeline};
+pub use clock::{
+    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+};
 pub use decoder::{Decoded, Decoder, OWN_FIGURES};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
@@ -17,3 +20,4 @@ pub use metrics::{MetricInfo, MetricTable};
 pub use packet::{Packet, Timestamp};
 pub use reading::{Name, Reading, ShortestValue, is_safe};
 pub use reject::RejectReason;
+pub use set_aside::{KnownName, SetAside};

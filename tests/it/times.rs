@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fieldgate::monitor::{Command, Recording};
 use serde_json::Value;
 
 use crate::crash::{journaled, try_journaled};
 use crate::support::{
-    Fieldgate, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
+    Fieldgate, Gateway, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
 };
 
 fn now() -> i64 {
@@ -118,5 +120,130 @@ fn servers_see_nothing_from_the_future() {
         let time = humantime::parse_rfc3339(time).unwrap();
         let since = time.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(i64::try_from(since.as_millis()).unwrap(), *point);
+    }
+}
+
+const BROKEN_OFF: i64 = 1_700_000_000_000_000_000;
+
+/// A recording that was last written to then.
+fn write_recording(path: &Path, content: &str) {
+    std::fs::write(path, content).unwrap();
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let modified = UNIX_EPOCH + Duration::from_nanos(BROKEN_OFF.unsigned_abs());
+    file.set_modified(modified).unwrap();
+}
+
+/// What the journal holds when a gateway with these arguments has read a recording to its end.
+fn replayed(recording: &str, arguments: &[&str]) -> BTreeMap<u64, i64> {
+    let mut gateway = Fieldgate::new(JOURNAL);
+    write_recording(&gateway.folder().join("a.raw"), recording);
+    for argument in arguments {
+        gateway = gateway.arg(*argument);
+    }
+    let mut gateway = gateway.start();
+    gateway.wait_for_metrics(PATIENCE);
+    journaled(&gateway.folder().join("journal.db"))
+}
+
+#[test]
+fn a_recording_ends_when_it_was_made() {
+    let replay = |arguments: &[&str]| {
+        let file = ["--file", "a.raw", "--speed"];
+        replayed(&packets(50), &[&file, arguments].concat())
+    };
+    for speed in ["max", "100000"] {
+        assert_ends(&replay(&[speed]), BROKEN_OFF, BROKEN_OFF);
+    }
+    let end = BROKEN_OFF - 3_600_000_000_000;
+    assert_ends(
+        &replay(&["max", "--ends-at", "2023-11-14T21:13:20Z"]),
+        end,
+        end,
+    );
+    assert_ends(
+        &replay(&["max", "--ends-at", "2023-11-14 21:13:20"]),
+        end,
+        end,
+    );
+    let end = end + 490_000_000_000;
+    assert_ends(
+        &replay(&["max", "--starts-at", "2023-11-14T22:13:20+01:00"]),
+        end,
+        end,
+    );
+    // No packet is from the future, whatever is said.
+    let times = replay(&["max", "--starts-at", "2100-01-01T00:00:00Z"]);
+    assert!(
+        times
+            .into_values()
+            .all(|time| time <= now() + 2_000_000_000)
+    );
+}
+
+#[test]
+fn a_file_in_the_place_of_standard_input_is_a_recording() {
+    let script = "head -c 134 >/dev/null; exec \"$0\" run --no-tui --config config.toml --source -";
+    let program = env!("CARGO_BIN_EXE_fieldgate");
+    let command = format!("( {script} ) <a.raw");
+    let mut gateway = Fieldgate::with_program("sh", &["-c", &command, program]);
+    gateway.write_file("config.toml", JOURNAL);
+    write_recording(&gateway.folder().join("a.raw"), &packets(50));
+    gateway.start_again();
+    gateway.wait_for_metrics(PATIENCE);
+    let times = journaled(&gateway.folder().join("journal.db"));
+    assert!(times.len() > 40, "{times:?}");
+    assert_ends(&times, BROKEN_OFF, BROKEN_OFF);
+}
+
+#[test]
+fn a_pipe_with_a_name_is_a_pipe() {
+    let gateway = Fieldgate::new(JOURNAL).args(["--file", "a.raw", "--speed", "max"]);
+    let path = gateway.folder().join("a.raw");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let from = now();
+    let mut gateway = gateway.start();
+    std::fs::write(&path, packets(50)).unwrap();
+    gateway.wait_for_metrics(PATIENCE);
+    let times = journaled(&gateway.folder().join("journal.db"));
+    assert_ends(&times, from, now());
+}
+
+#[test]
+fn the_gateways_own_recording_is_replayed_at_its_times() {
+    let mut gateway = Gateway::start("");
+    // The recording begins within a packet, and the board reboots in it.
+    let first = packets(20);
+    let (before, after) = first.split_at(first.len() - 300);
+    gateway.send(before);
+    let processed = |count: u64| {
+        move |snapshot: &fieldgate::monitor::Snapshot| {
+            (snapshot.telemetry.packets_processed >= count).then_some(())
+        }
+    };
+    gateway.wait_until("packets before", processed(10));
+    gateway.command(Command::StartRecording);
+    let path = gateway.wait_until("recording", |snapshot| match &snapshot.recording {
+        Recording::On { path, .. } => Some(path.clone()),
+        _ => None,
+    });
+    gateway.send(after);
+    gateway.wait_until("all of them", processed(20));
+    gateway.send("{\"ts\":1500,\"id\":\"N2\",\"sts\":{\"rx\":100}}\n");
+    gateway.send("{\"ts\":4500,\"id\":\"N2\",\"sts\":{\"rx\":101}}\n");
+    gateway.wait_until("the rest", processed(22));
+    let (_, folder) = gateway.quit();
+    let original = journaled(&folder.path().join("journal.db"));
+    assert_eq!(original.len(), 22);
+
+    let mut replay = Fieldgate::new(JOURNAL)
+        .arg("--speed=max")
+        .arg("--file")
+        .arg(path)
+        .start();
+    replay.wait_for_metrics(PATIENCE);
+    let times = journaled(&replay.folder().join("journal.db"));
+    assert!(times.len() >= 4, "{times:?}");
+    for (number, time) in &times {
+        assert_eq!(time, &original[number], "{number}");
     }
 }

@@ -22,8 +22,8 @@ use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
 use crate::telemetry::MetricTable;
 
-const REJECTIONS: Topic = Topic::new("rejected messages");
-const OWN_REFUSALS: Topic = Topic::new("own messages refused");
+const REJECTIONS: Topic = Topic::new("rejected-messages");
+const OWN_REFUSALS: Topic = Topic::new("own-messages-refused");
 
 /// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -164,29 +164,32 @@ impl<T> Burst<T> {
         &mut self,
         clocks: &mut [DeviceClock],
         tolerance: Duration,
-        out: &mut Vec<Timed<T>>,
-    ) {
-        let Some(last) = self.held.back() else { return };
+    ) -> Vec<(usize, u32, Timed<T>)> {
+        let Some(last) = self.held.back() else {
+            return Vec::new();
+        };
         let wall_ahead = last.received.wall.0 - nanoseconds(last.received.monotonic);
         let start = wall_ahead.saturating_add(self.least_lag);
         let mut spans = self.spans(start, clocks, tolerance);
-        for held in std::mem::take(self).held {
+        let held = std::mem::take(self).held;
+        let released = held.into_iter().map(|held| {
             let event_time = match held.time {
                 Time::Known(time) => time,
                 Time::Within(time) => {
-                    let span = spans[held.board].get_or_insert_default();
-                    let event_time = span.place(time);
+                    let event_time = spans[held.board].get_or_insert_default().place(time);
                     clocks[held.board].anchor(event_time, held.stamp, held.received);
                     event_time
                 }
             };
-            out.push(Timed {
+            let timed = Timed {
                 payload: held.payload,
                 received: held.received,
                 event_time,
                 event: held.event,
-            });
-        }
+            };
+            (held.board, held.stamp.uptime_ms, timed)
+        });
+        released.collect()
     }
 
     /// Where each board's packets go when the burst's own time begins at `start`.

@@ -27,6 +27,7 @@
 
 mod burst;
 mod device;
+mod recording;
 mod track;
 
 use std::time::Duration;
@@ -34,7 +35,8 @@ use std::time::Duration;
 use super::{Decoded, Timestamp};
 use burst::Burst;
 use device::{DeviceClock, Judged};
-use track::Track;
+use recording::Recording;
+pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
@@ -100,6 +102,15 @@ impl Stamp {
             content,
         }
     }
+
+    /// The stamp of a packet of which nothing else counts.
+    fn of_count(uptime_ms: u32) -> Self {
+        Self {
+            uptime_ms,
+            readings: 0,
+            content: 0,
+        }
+    }
 }
 
 /// A packet that has got its time.
@@ -124,15 +135,12 @@ pub struct Clocks<T> {
     clocks: Vec<DeviceClock>,
     burst: Burst<T>,
     recording: Option<Recording>,
+    /// `None`: nothing is noted.
+    notes: Option<Vec<TimeNote>>,
+    /// The time at each board's count of zero, as noted last.
+    noted_zeros: Vec<Option<Timestamp>>,
     /// When something was read last.
     now: Duration,
-}
-
-/// A recording whose first packet has a known time.
-#[derive(Debug)]
-struct Recording {
-    start: Timestamp,
-    track: Track,
 }
 
 impl<T> Clocks<T> {
@@ -146,18 +154,30 @@ impl<T> Clocks<T> {
             clocks: Vec::new(),
             burst: Burst::default(),
             recording: None,
+            notes: None,
+            noted_zeros: Vec::new(),
             now: Duration::ZERO,
         }
     }
 
-    /// From here on the stream is a recording whose first packet was measured at `start`.
-    pub fn begin_recording(&mut self, start: Timestamp, out: &mut Vec<Timed<T>>) {
+    /// From here on the stream is a recording.
+    pub fn begin_recording(&mut self, times: RecordedTimes, out: &mut Vec<Timed<T>>) {
         self.release(out);
         self.forget_boards();
-        self.recording = Some(Recording {
-            start,
-            track: Track::default(),
-        });
+        self.recording = Some(Recording::new(times));
+    }
+
+    /// Has the times of what is put out noted, so that a recording of it can be given them again.
+    pub fn note(&mut self, noting: bool) {
+        if self.notes.is_some() != noting {
+            self.noted_zeros.clear();
+            self.notes = noting.then(Vec::new);
+        }
+    }
+
+    /// What was noted since this was last asked.
+    pub fn take_notes(&mut self) -> Vec<TimeNote> {
+        self.notes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes the next packet, and puts out those that have a time by now, in the order in which they
@@ -182,12 +202,14 @@ impl<T> Clocks<T> {
                 return self.burst.hold(board, stamp, received, event, payload);
             }
         };
-        out.push(Timed {
+        let timed = Timed {
             payload,
             received,
             event_time,
             event,
-        });
+        };
+        self.notes_for(board, stamp.uptime_ms, event_time);
+        out.push(timed);
     }
 
     /// Something was read at this time, perhaps no packet: puts out what was held long enough.
@@ -199,9 +221,15 @@ impl<T> Clocks<T> {
     }
 
     fn judge(&mut self, board: usize, stamp: Stamp, received: Received) -> Judged {
-        if let Some(Recording { start, track }) = &mut self.recording {
-            let (time, event) = track.follow(board, stamp);
-            return Judged::At(Timestamp(start.0.saturating_add(time)), event);
+        if let Some(recording) = &mut self.recording {
+            let (time, event) = recording.follow(board, &self.boards[board], stamp);
+            let latest = received.wall.0.saturating_add(nanoseconds(self.tolerance));
+            if time.0 <= latest {
+                self.clocks[board].anchor(time, stamp, received);
+                return Judged::At(time, event);
+            }
+            // It goes on beyond the end that it was said to have.
+            self.recording = None;
         }
         if self.burst.holds(board) {
             return Judged::Adrift(None);
@@ -229,7 +257,25 @@ impl<T> Clocks<T> {
 
     /// Puts out what is held: nothing came for as long as it was to be held, or nothing will.
     pub fn release(&mut self, out: &mut Vec<Timed<T>>) {
-        self.burst.release(&mut self.clocks, self.tolerance, out);
+        let released = self.burst.release(&mut self.clocks, self.tolerance);
+        for (board, uptime_ms, timed) in released {
+            self.notes_for(board, uptime_ms, timed.event_time);
+            out.push(timed);
+        }
+    }
+
+    fn notes_for(&mut self, board: usize, ts: u32, event_time: Timestamp) {
+        let Some(notes) = &mut self.notes else { return };
+        let zero = Some(event_time.plus_millis(-i64::from(ts)));
+        self.noted_zeros.resize(self.boards.len(), None);
+        if self.noted_zeros[board] != zero {
+            self.noted_zeros[board] = zero;
+            notes.push(TimeNote {
+                board: self.boards[board].clone(),
+                ts,
+                event_time,
+            });
+        }
     }
 
     /// The place of a board among those that are told apart.
@@ -249,8 +295,9 @@ impl<T> Clocks<T> {
     fn forget_boards(&mut self) {
         self.boards.clear();
         self.clocks.clear();
+        self.noted_zeros.clear();
         if let Some(recording) = &mut self.recording {
-            recording.track.forget_boards();
+            recording.forget_boards();
         }
     }
 }

@@ -325,7 +325,11 @@ fn an_endless_fast_pipe_is_held_in_bounds() {
 fn a_recording_with_a_known_beginning_is_not_held() {
     let mut clocks = Clocks::new(Timeline::Line, TOLERANCE);
     let mut out = Vec::new();
-    clocks.begin_recording(Timestamp::default().plus_millis(5_000), &mut out);
+    let times = RecordedTimes {
+        start: Timestamp::default().plus_millis(5_000),
+        notes: Vec::new(),
+    };
+    clocks.begin_recording(times, &mut out);
     for count in [12_000, 22_000, 3_612_000, 2_000, 12_000] {
         clocks.observe("N2", stamp(count, 0), received(0, 0), count, &mut out);
         assert_eq!(clocks.holds_for(), None);

@@ -28,9 +28,30 @@ struct Course {
 }
 
 impl Track {
+    /// The latest time so far.
+    pub(super) fn now(&self) -> i64 {
+        self.now
+    }
+
     /// Whether a board was met.
     pub(super) fn has(&self, board: usize) -> bool {
         self.boards.get(board).is_some_and(Option::is_some)
+    }
+
+    /// Whether this is the board's last packet once more.
+    pub(super) fn is_again(&self, board: usize, stamp: Stamp) -> bool {
+        let course = self.boards.get(board).copied().flatten();
+        course.is_some_and(|course| course.last == stamp)
+    }
+
+    /// Puts the packet that was followed last where it is known to belong.
+    pub(super) fn settle(&mut self, board: usize, stamp: Stamp, time: i64) {
+        self.boards[board] = Some(Course {
+            zero: time - i64::from(stamp.uptime_ms) * MILLI,
+            last: stamp,
+            last_time: time,
+        });
+        self.now = time;
     }
 
     /// Takes all boards for new ones; time goes on.

@@ -9,7 +9,7 @@ use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::sink::Failure;
 
-const LIMITS: Topic = Topic::of_attempts("limits of the broker");
+const LIMITS: Topic = Topic::of_attempts("limits-of-the-broker");
 
 /// What a broker allows on a connection that it accepted. One that speaks MQTT 3.1.1 does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
