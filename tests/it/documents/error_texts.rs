@@ -1,7 +1,8 @@
 //! The error texts of the program, read out of its sources token by token.
 //!
-//! Every text of at least two words counts, unless it is clear from where it stands that it is
-//! none. So a new way to make an error cannot go unnoticed.
+//! A text of at least two words is one where Rust, `thiserror` and `anyhow` make an error of it: in an
+//! attribute `#[error(…)]`, or inside of a call or macro that yields an error. These words belong to the
+//! language, so that a new text is found wherever it stands, and none has to be listed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,102 +10,6 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use regex::Regex;
-
-/// Where most texts are no errors: labels, helps, summaries. There only what stands inside of one of
-/// [`ERRORS`] counts.
-const MOSTLY_OTHER_TEXTS: &[&str] = &[
-    "src/cli",
-    "src/commands/init.rs",
-    "src/commands/run.rs",
-    "src/config/kind.rs",
-    "src/config/sections.rs",
-    "src/config/source.rs",
-    "src/config/summary.rs",
-    "src/config/value.rs",
-    "src/demo",
-    "src/monitor/metrics.rs",
-    "src/api/prometheus.rs",
-    "src/sink/mqtt/announcement.rs",
-    "src/source/generator.rs",
-    "src/telemetry/framer",
-    "src/tui",
-];
-
-/// Calls, macros, attributes and fields that make an error of what stands inside of them.
-const ERRORS: &[&str] = &[
-    "Damaged",
-    "Err",
-    "Refused",
-    "Unavailable",
-    "advice",
-    "anyhow",
-    "bad_request",
-    "bail",
-    "complain",
-    "context",
-    "error",
-    "failed",
-    "map_err",
-    "ok_or",
-    "ok_or_else",
-    "problem",
-    "refuse",
-    "warn",
-    "with_context",
-];
-
-/// Calls, macros and functions whose texts are no errors.
-const OTHER_TEXTS: &[&str] = &[
-    "assert",
-    "contains",
-    "debug",
-    "debug_assert",
-    "eprint",
-    "eprintln",
-    "expect",
-    "expecting",
-    "info",
-    "join",
-    "passed",
-    "print",
-    "println",
-    "push_str",
-    "skip_from",
-    "skipped",
-    "split_once",
-    "starts_with",
-    "trace",
-    "with_template",
-    "writeln",
-];
-
-/// Beginnings of texts that look like errors where they stand and are none.
-const NO_ERRORS: &[&str] = &[
-    // What other programs say, by which their errors are told apart.
-    "HTTP request",
-    "HTTPS port",
-    "HTTPS server",
-    "certificate expired",
-    "not valid for name",
-    "not valid yet",
-    "unauthorized access",
-    // Output and its parts.
-    ".SH ",
-    "[source]",
-    "[telemetry]",
-    "SERIAL NUMBER",
-    "USB ID",
-    "a server that does not say what it is",
-    "backing off",
-    "everything under way",
-    "fieldgate check {",
-    "http://{}/healthz",
-    "of unknown version",
-    "simulator, {} nodes",
-    "still here",
-    "the default",
-    "{MEASUREMENT},",
-];
 
 /// A text of the program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,10 +64,7 @@ pub(super) fn error_texts() -> Vec<ErrorText> {
         .map(|path| {
             let mut reader = Reader::new(path);
             let tokens: TokenStream = reader.source.parse().unwrap();
-            let only_errors = MOSTLY_OTHER_TEXTS.iter().any(|part| {
-                path.starts_with(part) || path.to_str().unwrap().starts_with(&format!("{part}.rs"))
-            });
-            reader.read(tokens, !only_errors);
+            reader.read(tokens, false);
             of_tests.append(&mut reader.modules_of_tests);
             reader
         })
@@ -211,35 +113,23 @@ impl Reader {
     /// Reads tokens one after the other; `counts` says whether their texts are errors.
     fn read(&mut self, tokens: TokenStream, counts: bool) {
         let mut before: Vec<TokenTree> = Vec::new();
-        let mut tokens = tokens.into_iter().peekable();
+        let mut tokens = tokens.into_iter();
         while let Some(token) = tokens.next() {
-            if let TokenTree::Group(group) = &token {
-                let name = name_before(&before);
-                if is_attribute(&before, group) {
+            match &token {
+                TokenTree::Group(group) if is_attribute(&before, group) => {
                     let attribute = group.stream().to_string();
                     if attribute.starts_with("error") {
                         self.read(group.stream(), true);
                     } else if attribute.replace(' ', "") == "cfg(test)" {
                         self.skip_item(&mut tokens);
                     }
-                } else if name
-                    .as_deref()
-                    .is_none_or(|name| !OTHER_TEXTS.contains(&name))
-                {
-                    let makes_error = name.is_some_and(|name| ERRORS.contains(&&*name));
+                }
+                TokenTree::Group(group) => {
+                    let makes_error = name_before(&before).is_some_and(|name| makes_error(&name));
                     self.read(group.stream(), counts || makes_error);
                 }
-            } else if let TokenTree::Literal(literal) = &token {
-                let of_field = field_before(&before);
-                if counts || of_field.is_some_and(|name| ERRORS.contains(&&*name)) {
-                    self.take(&literal.to_string());
-                }
-            } else if let TokenTree::Ident(name) = &token
-                && name == "fn"
-                && let Some(TokenTree::Ident(name)) = tokens.peek()
-                && OTHER_TEXTS.contains(&&*name.to_string())
-            {
-                self.skip_item(&mut tokens);
+                TokenTree::Literal(literal) if counts => self.take(&literal.to_string()),
+                _ => {}
             }
             before.push(token);
         }
@@ -270,12 +160,9 @@ impl Reader {
             return;
         };
         let words = fixed_parts(&text).join(" ");
-        let words = words.split_whitespace();
         let is_word = |word: &&str| word.chars().filter(|c| c.is_alphabetic()).count() > 1;
-        let is_prose = words.clone().filter(is_word).count() > 1;
-        let is_sql = ["CREATE", "DELETE", "INSERT", "PRAGMA", "SELECT", "UPDATE"]
-            .contains(&words.clone().next().unwrap_or_default());
-        if is_prose && !is_sql && !NO_ERRORS.iter().any(|begin| text.starts_with(begin)) {
+        let is_prose = words.split_whitespace().filter(is_word).count() > 1;
+        if is_prose {
             let before = self.source.split(literal).next().unwrap();
             let line = before.matches('\n').count() + 1;
             let place = format!("{}:{line}", self.path.display());
@@ -308,14 +195,12 @@ fn name_before(before: &[TokenTree]) -> Option<String> {
     }
 }
 
-/// The name of the field whose value follows.
-fn field_before(before: &[TokenTree]) -> Option<String> {
-    match before {
-        [.., TokenTree::Ident(name), TokenTree::Punct(colon)] if colon.as_char() == ':' => {
-            Some(name.to_string())
-        }
-        _ => None,
-    }
+/// Whether what is called so makes an error of what stands inside of it.
+fn makes_error(name: &str) -> bool {
+    matches!(
+        name,
+        "Err" | "map_err" | "ok_or" | "ok_or_else" | "context" | "with_context" | "anyhow" | "bail"
+    )
 }
 
 /// The text of a literal; `None`: it is no text.

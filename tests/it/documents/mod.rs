@@ -82,8 +82,7 @@ fn every_error_text_can_be_looked_up() {
     assert!(
         missing.is_empty(),
         "docs/troubleshooting.md does not have these texts. Add a row with cause and fix for each, its \
-         placeholders as capitals; one that is no error goes into a list at the top of \
-         tests/it/documents/error_texts.rs:\n{}",
+         placeholders as capitals:\n{}",
         missing.join("\n")
     );
 }

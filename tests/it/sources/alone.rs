@@ -1,11 +1,5 @@
 //! Sources against real pseudo-terminals, programs and files.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what fails here fails the test"
-)]
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
