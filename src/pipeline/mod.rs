@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
-//!    ↑ hold, reconnect                               ↑ directives
-//!    └───────────── Handle ← commands ───────────────┘
+//!    ↑ directive                                      ↑ directives
+//!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
 mod ending;
@@ -22,10 +22,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
@@ -35,9 +34,8 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
+use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::repeated::Topic;
-use crate::sink::Directive;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{
     Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
@@ -97,7 +95,6 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
-    end_of_source: CancellationToken,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -117,30 +114,26 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            directives: LinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let reconnect = Arc::new(Notify::new());
-        let hold = watch::Sender::new(false);
-        let end_of_source = CancellationToken::new();
         let source = tokio::spawn({
             let (source, monitor) = (config.source.clone(), monitor.clone());
-            let (reconnect, held) = (reconnect.clone(), hold.subscribe());
-            let shutdown = end_of_source.clone();
+            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
             let recorded = config.recorded;
             async move {
                 let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
                 let times = tokio::select! {
                     biased;
                     times = recorded_times(source.clone(), recorded) => times,
-                    () = shutdown.cancelled() => None,
+                    _ = directive.wait_for(|directive| directive.retired) => None,
                 };
                 let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await
+                source::run(&source, chunk_sender, monitor, directive).await
             }
         });
         let decoder = Decoder::new(MetricTable::clone(&metrics), names);
@@ -160,8 +153,6 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
-            source_reconnect: reconnect,
-            source_hold: hold,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -172,7 +163,6 @@ impl Pipeline {
             journal,
             source,
             ingest,
-            end_of_source,
             stop,
             shutdown_timeout,
             outlives_input: false,

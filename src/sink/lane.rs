@@ -7,30 +7,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
-use crate::monitor::{DeliveryEntry, DeliveryOutcome, LinkState, Monitor, SinkId};
+use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
 use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::sink::driver::FAILURES;
 use crate::telemetry::Timestamp;
 
 const CONNECTIONS: Topic = Topic::of_attempts("connected");
-
-/// What a sink is told to do. The state as a whole, so that no order is ever lost or queued.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Directive {
-    /// Whether the link is down on purpose.
-    pub held: bool,
-    /// How often a reconnect was asked for.
-    pub reconnects: u64,
-    /// How often a flush was asked for.
-    pub flushes: u64,
-    /// Deliver up to this row, then end.
-    pub drain_to: Option<u64>,
-    /// End when what is under way is acknowledged: another one with other settings takes over.
-    pub retired: bool,
-    /// End now, whatever is left.
-    pub abandon: bool,
-}
 
 /// Why [`Lane::wake`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

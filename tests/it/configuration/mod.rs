@@ -1,5 +1,7 @@
 //! Configuration as it reaches the program that runs.
 
+mod files;
+
 use crate::support::{
     Fieldgate, Mosquitto, MosquittoOptions, PATIENCE, Sample, Subscriber, SubscriberOptions,
     VictoriaMetrics, by_topic,
