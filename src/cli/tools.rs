@@ -22,7 +22,7 @@ pub struct AttachArguments {
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,
     /// Colours for this background: auto, dark or light
-    #[arg(long, value_name = "THEME", value_parser = ["auto", "dark", "light"])]
+    #[arg(long, value_name = "THEME", value_parser = super::tui_themes())]
     pub theme: Option<String>,
     /// Draw with ASCII alone
     #[arg(long)]

@@ -141,8 +141,7 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
             "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
         );
     });
-    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let until = Timestamp::now().plus_millis(millis);
+    let until = Timestamp::now().plus(delay);
     lane.monitor().set_link(
         link,
         if is_refusal {

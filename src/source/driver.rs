@@ -213,9 +213,8 @@ impl Driver {
     /// Says that an attempt failed, and waits for the next one.
     async fn pause(&mut self, error: &SourceError, delay: Duration) -> Result<(), Stopped> {
         let reason = error.to_string();
-        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         self.set(LinkState::BackingOff {
-            until: Timestamp::now().plus_millis(millis),
+            until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
         FAILED.say("", &reason.clone(), move |sum| {
