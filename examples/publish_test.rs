@@ -17,8 +17,10 @@ use clap::Parser;
 use fieldgate::cli::ConfigArguments;
 use fieldgate::config::{self, Config, Environment, Mqtt, Qos};
 use fieldgate::sink::Failure;
-use fieldgate::sink::mqtt::client::{self, Event, Events, Message, Opening};
-use futures_util::StreamExt;
+use fieldgate::sink::mqtt::connection::{
+    self, Connection, Event, Message, OpenError, Published, Refusal,
+};
+use fieldgate::sink::mqtt::not_accepted;
 
 /// The whole of it: connecting, publishing, waiting for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -60,15 +62,14 @@ async fn main() -> ExitCode {
 }
 
 async fn publish(config: &Mqtt) -> Result<(), String> {
-    let opening = Opening {
-        // The running gateway must not be taken off the broker by its own test.
-        client_id: format!("{}-publish-test", config.client_id),
-        will: None,
-        capacity: 8,
-    };
-    let (client, mut events) = client::open(config, opening).map_err(reason)?;
     println!("Connecting to {} …", config.url());
-    wait_for(&mut events, |event| matches!(event, Event::Accepted { .. })).await?;
+    // The running gateway must not be taken off the broker by its own test.
+    let client_id = format!("{}-publish-test", config.client_id);
+    let opened = connection::open(config, &client_id, None).await;
+    let mut connection = opened.map_err(|error| match error {
+        OpenError::NotReached(ending) => reason(not_accepted(ending, config)),
+        OpenError::NotAccepted(failure) => reason(failure),
+    })?;
     println!("Connected.");
 
     let topic = format!("{}/gateway/publish_test", config.topic_prefix);
@@ -79,8 +80,11 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
         retained: false,
         event_time: None,
     };
-    let taken = |taken: bool| taken.then_some(()).ok_or("the client takes no request");
-    taken(client.publish(message))?;
+    match connection.publish(message) {
+        Published::Sent(_) => {}
+        Published::NotSent(refusal) => return Err(refused(refusal)),
+        Published::NoRoom => return Err("there is no room for a message".to_owned()),
+    }
     let start = Instant::now();
     let (number, acknowledgement) = match config.qos {
         // Nobody acknowledges it: the answer to what is sent behind it shows that it was read.
@@ -90,36 +94,37 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
     };
     println!("Publishing 1 to {topic} with QoS {number} …");
     if config.qos == Qos::AtMostOnce {
-        taken(client.subscribe(&topic))?;
+        connection.subscribe(&topic);
         let is_answer = |event: &Event| matches!(event, Event::Subscribed(_));
-        wait_for(&mut events, is_answer).await?;
+        wait_for(&mut connection, is_answer).await?;
     } else {
         let is_answer = |event: &Event| matches!(event, Event::Acknowledged(_));
-        wait_for(&mut events, is_answer).await?;
+        wait_for(&mut connection, is_answer).await?;
     }
     let milliseconds = start.elapsed().as_secs_f64() * 1_000.0;
     println!("The broker acknowledged {acknowledgement} after {milliseconds:.1} ms.");
-    taken(client.disconnect())?;
-    while let Some(Ok(_)) = events.next().await {}
+    connection.disconnect();
+    while connection.next().await.is_ok() {}
     Ok(())
 }
 
 /// Waits for one answer of the broker.
-async fn wait_for(events: &mut Events, is_wanted: impl Fn(&Event) -> bool) -> Result<(), String> {
+async fn wait_for(
+    connection: &mut Connection,
+    is_wanted: impl Fn(&Event) -> bool,
+) -> Result<(), String> {
     loop {
-        match events.next().await {
-            Some(Ok(Event::NotAccepted(failure)) | Err(failure)) => return Err(reason(failure)),
-            Some(Ok(Event::Refused { refusal, .. } | Event::NotSent(refusal))) => {
-                return Err(format!(
-                    "the broker refused the message: {}",
-                    refusal.reason
-                ));
-            }
-            Some(Ok(event)) if is_wanted(&event) => return Ok(()),
-            Some(Ok(_)) => {}
-            None => return Err("the connection ended".to_owned()),
+        match connection.next().await {
+            Err(ending) => return Err(reason(ending.failure)),
+            Ok(Event::Refused { refusal, .. }) => return Err(refused(refusal)),
+            Ok(event) if is_wanted(&event) => return Ok(()),
+            Ok(_) => {}
         }
     }
+}
+
+fn refused(refusal: Refusal) -> String {
+    format!("the broker refused the message: {}", refusal.reason)
 }
 
 fn reason(failure: Failure) -> String {

@@ -24,6 +24,7 @@ pub mod journal;
 pub mod logging;
 pub mod monitor;
 pub mod pipeline;
+pub mod repeated;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

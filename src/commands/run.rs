@@ -16,6 +16,7 @@ use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
+use crate::repeated;
 use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
@@ -96,6 +97,7 @@ pub(super) fn run_with(
     let (outcome, screen) = runtime.block_on(running)?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
+    repeated::finish();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
     let summary = summary(&outcome.snapshot, &describe_journal(&config.journal));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.

@@ -15,7 +15,13 @@ use super::store::{END, Limits, NamedPosition, Store};
 use super::writer::Writer;
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
+
+const TROUBLES: Topic = Topic::new("journal not written");
+const RECOVERIES: Topic = Topic::new("journal written again");
+const DAMAGES: Topic = Topic::new("journal damaged");
+const LOSSES: Topic = Topic::new("packets not kept");
 
 /// Messages kept in memory while the file cannot be written: some megabytes, and more than one
 /// group commit, which would otherwise not survive the moment.
@@ -94,11 +100,14 @@ impl Writer {
         }
         if let Err(fault) = self.commit_to_memory(work) {
             // Memory itself is short. What is lost is a hole that every cursor will count.
-            error!(
-                packets = work.packets.len(),
-                error = %fault,
-                "Cannot keep packets in memory; they are lost.",
-            );
+            LOSSES.count("", "", work.packets.len() as u64, move |sum| {
+                error!(
+                    packets = sum.amount(),
+                    error = %fault,
+                    repeated = sum.words(),
+                    "Cannot keep packets in memory; they are lost.",
+                );
+            });
         }
     }
 
@@ -140,11 +149,16 @@ impl Writer {
         self.trouble = None;
         self.shared.ledger().set_state(JournalState::File);
         self.publish(&[]);
-        info!(
-            journal = %self.shared.name.display(),
-            packets,
-            "Journal is written again; what was kept in memory is in it.",
-        );
+        let journal = self.shared.name.clone();
+        TROUBLES.over("");
+        RECOVERIES.count("", "", packets, move |sum| {
+            info!(
+                journal = %journal.display(),
+                packets = sum.amount(),
+                repeated = sum.words(),
+                "Journal is written again; what was kept in memory is in it.",
+            );
+        });
         Ok(())
     }
 
@@ -216,11 +230,15 @@ impl Writer {
     }
 
     fn replace(&mut self, reason: &str) {
-        error!(
-            journal = %self.shared.name.display(),
-            error = reason,
-            "Journal is damaged.",
-        );
+        let (journal, error) = (self.shared.name.clone(), reason.to_owned());
+        DAMAGES.say("", reason, move |sum| {
+            error!(
+                journal = %journal.display(),
+                error,
+                repeated = sum.words(),
+                "Journal is damaged.",
+            );
+        });
         let fault = Fault::Damaged(reason.to_owned());
         let previous = self.trouble.replace(Trouble {
             next_attempt: Instant::now(),
@@ -322,11 +340,15 @@ impl Writer {
         let reason = fault.to_string();
         if !said {
             let name = self.shared.name.display();
-            error!(
-                journal = %name,
-                error = %reason,
-                "Cannot write the journal; packets are kept in memory until it can be written again.",
-            );
+            let (journal, error) = (self.shared.name.clone(), reason.clone());
+            TROUBLES.say("", &reason, move |sum| {
+                error!(
+                    journal = %journal.display(),
+                    error = %error,
+                    repeated = sum.words(),
+                    "Cannot write the journal; packets are kept in memory until it can be written again.",
+                );
+            });
             let mut ledger = self.shared.ledger();
             ledger.notice = Some(format!("cannot write journal {name}: {reason}"));
             ledger.set_state(JournalState::Fallback { reason });

@@ -236,7 +236,6 @@ impl Writer {
 
     pub(super) fn finish(mut self) -> Result<(), JournalError> {
         self.drops.watch(&self.shared);
-        self.drops.end(&self.shared);
         let rescued = self.rescue();
         if let Err(fault) = self.save_end() {
             self.housekeeping_failed(&fault);

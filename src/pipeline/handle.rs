@@ -12,8 +12,11 @@ use crate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor, Numbered,
     Observer, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
 };
+use crate::repeated::Topic;
 use crate::sink::Directive;
 use crate::telemetry::Timestamp;
+
+const COMMANDS: Topic = Topic::of_attempts("commands");
 
 /// Observes and commands a pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -44,7 +47,9 @@ impl Handle {
 
     /// Gives a command. It takes effect in the stage that it names, without being waited for.
     pub fn command(&self, command: Command) {
-        tracing::info!(command = ?command, "Command.");
+        COMMANDS.say(&format!("{command:?}"), "", move |sum| {
+            tracing::info!(command = ?command, repeated = sum.words(), "Command.");
+        });
         match command {
             Command::Flush(sink) => {
                 let asked = |id: &SinkId| sink.is_none_or(|sink| sink == *id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::{Monitor, TrafficEntry, TrafficKind};
+use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
     ClockEvent, Clocks, Decoded, Decoder, Framer, LossCounter, MAX_FRAME, Packet, Received,
@@ -14,6 +15,11 @@ use crate::telemetry::{
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
 const MAX_BOARDS: usize = 16;
+
+const NEW_KEYS: Topic = Topic::new("new keys").at_once(16);
+const NEW_BOARDS: Topic = Topic::new("new boards").at_once(16);
+const LOSSES: Topic = Topic::new("losses");
+const CLOCKS: Topic = Topic::new("device clocks");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]
@@ -161,9 +167,12 @@ impl Interpreter {
         );
     }
 
-    fn accept(&mut self, decoded: Decoded, received: Received) {
-        for key in &decoded.new_keys {
-            tracing::info!(key, "Unknown key passes under its own name.");
+    fn accept(&mut self, mut decoded: Decoded, received: Received) {
+        for key in std::mem::take(&mut decoded.new_keys) {
+            NEW_KEYS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(key, repeated, "Unknown key passes under its own name.");
+            });
         }
         let stamp = Stamp::of(&decoded);
         let board = decoded.board.clone();
@@ -209,10 +218,13 @@ impl Interpreter {
         let missed = losses.observe(count, event == Some(ClockEvent::Rebooted));
         if missed > 0 {
             self.monitor.counters.packets_missed.add(missed);
-            tracing::warn!(
-                missed,
-                "Packets were lost between the board and the gateway."
-            );
+            LOSSES.count("", "", missed, |sum| {
+                tracing::warn!(
+                    missed = sum.amount(),
+                    repeated = sum.words(),
+                    "Packets were lost between the board and the gateway."
+                );
+            });
         }
     }
 }
@@ -220,25 +232,41 @@ impl Interpreter {
 fn announce(event: Option<ClockEvent>, board: &str, uptime_ms: u32) {
     match event {
         None => {}
-        Some(ClockEvent::FirstPacket) => tracing::info!(board, "Board reports."),
-        Some(ClockEvent::Wrapped) => {
-            tracing::info!(uptime_ms, "The device clock wrapped after 49.7 days.");
+        Some(ClockEvent::FirstPacket) => {
+            let board = board.to_owned();
+            NEW_BOARDS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(board, repeated, "Board reports.");
+            });
         }
-        Some(ClockEvent::Rebooted) => {
-            tracing::warn!(uptime_ms, "The board rebooted; its clock is anchored anew.");
-        }
-        Some(ClockEvent::GatewayClockSet) => {
+        Some(ClockEvent::Wrapped) => CLOCKS.say("", "wrapped", move |sum| {
+            tracing::info!(
+                uptime_ms,
+                repeated = sum.words(),
+                "The device clock wrapped after 49.7 days."
+            );
+        }),
+        Some(ClockEvent::Rebooted) => CLOCKS.say("", "rebooted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
+                "The board rebooted; its clock is anchored anew."
+            );
+        }),
+        Some(ClockEvent::GatewayClockSet) => CLOCKS.say("", "set", move |sum| {
+            tracing::warn!(
+                uptime_ms,
+                repeated = sum.words(),
                 "The gateway's clock was set; the device clock is anchored anew."
             );
-        }
-        Some(ClockEvent::Drifted) => {
+        }),
+        Some(ClockEvent::Drifted) => CLOCKS.say("", "drifted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
                 "Device and gateway clock drifted apart; anchored anew."
             );
-        }
+        }),
     }
 }
 

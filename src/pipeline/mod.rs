@@ -36,12 +36,15 @@ pub use sinks::SinkSettings;
 use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
+use crate::repeated::Topic;
 use crate::sink::Directive;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{
     Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
 };
 use sinks::Sinks;
+
+const UNKEPT: Topic = Topic::new("packets not taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -333,7 +336,10 @@ async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
         return;
     }
     if let Err(error) = journal.append(packets).await {
-        tracing::error!(error = %error, "Packets could not be given to the journal.");
+        UNKEPT.say("", "", move |sum| {
+            let repeated = sum.words();
+            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
+        });
     }
 }
 

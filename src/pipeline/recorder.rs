@@ -9,8 +9,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
 use crate::monitor::{Monitor, Recording};
+use crate::repeated::Topic;
 use crate::source::{Chunk, times_path};
 use crate::telemetry::{TimeNote, Timestamp};
+
+const RECORDINGS: Topic = Topic::of_attempts("recordings");
 
 /// Recordings begun within one second; more are a mistake.
 const MAX_SAME_NAMES: u32 = 100;
@@ -85,7 +88,14 @@ impl RecordedChunks {
         match create(&self.folder, Timestamp::now()).await {
             Ok((file, path)) => {
                 let path = path.display().to_string();
-                tracing::info!(path, "Recording the raw stream.");
+                let begun = path.clone();
+                RECORDINGS.say("begun", "", move |sum| {
+                    tracing::info!(
+                        path = begun,
+                        repeated = sum.words(),
+                        "Recording the raw stream."
+                    );
+                });
                 self.recording = Some(OpenRecording {
                     file,
                     path,
@@ -121,14 +131,26 @@ impl RecordedChunks {
 
     fn end(&mut self) {
         if let Some(OpenRecording { path, bytes, .. }) = self.recording.take() {
-            tracing::info!(path, bytes, "The recording ended.");
+            let ended = path.clone();
+            RECORDINGS.say("ended", "", move |sum| {
+                tracing::info!(
+                    path = ended,
+                    bytes,
+                    repeated = sum.words(),
+                    "The recording ended."
+                );
+            });
             self.monitor.set_recording(Recording::Ended { path, bytes });
         }
     }
 
     fn fail(&self, path: String, error: &io::Error) {
-        tracing::error!(path, error = %error, "The raw stream cannot be recorded.");
         let reason = error.to_string();
+        let (of, error) = (path.clone(), reason.clone());
+        RECORDINGS.say("failed", &reason, move |sum| {
+            let repeated = sum.words();
+            tracing::error!(path = of, error = %error, repeated, "The raw stream cannot be recorded.");
+        });
         self.monitor
             .set_recording(Recording::Failed { path, reason });
     }

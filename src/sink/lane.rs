@@ -8,8 +8,12 @@ use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LinkState, Monitor, SinkId};
+use crate::repeated::Topic;
 use crate::sink::Failure;
+use crate::sink::driver::FAILURES;
 use crate::telemetry::Timestamp;
+
+const CONNECTIONS: Topic = Topic::of_attempts("connected");
 
 /// What a sink is told to do. The state as a whole, so that no order is ever lost or queued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -171,7 +175,12 @@ impl Lane {
         }
         self.was_up = true;
         let peer = self.monitor.link(self.sink.link()).peer;
-        tracing::info!(link = %self.sink, peer, waiting = self.waiting(), "Connected.");
+        let (sink, waiting) = (self.sink, self.waiting());
+        FAILURES.over(sink.link().name());
+        CONNECTIONS.say(sink.name(), "", move |sum| {
+            let repeated = sum.words();
+            tracing::info!(link = %sink, peer, waiting, repeated, "Connected.");
+        });
     }
 
     /// Waits until there is something to do. With `wants_rows`, rows to read are something.

@@ -14,7 +14,13 @@ use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
 use crate::monitor::{LinkId, LinkState, Monitor};
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
+
+const FAILED: Topic = Topic::of_attempts("source failed");
+const OPENED: Topic = Topic::of_attempts("source opened");
+const STUCK: Topic = Topic::new("source does not close");
+const HELD: Topic = Topic::of_attempts("source held");
 
 /// How long a source may take to let go of what it has open: a program gets two seconds to end
 /// before it is killed.
@@ -174,7 +180,11 @@ impl Driver {
 
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
-        info!(peer = %open.peer, "Source opened.");
+        let peer = open.peer.clone();
+        FAILED.over("");
+        OPENED.say("", &open.peer, move |sum| {
+            info!(peer, repeated = sum.words(), "Source opened.");
+        });
         self.monitor.set_peer(LinkId::Source, open.peer.as_str());
         self.set(LinkState::Up);
         let interruption = self.forward(&mut open.stream).await;
@@ -183,7 +193,13 @@ impl Driver {
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            warn!(peer = %open.peer, "The source takes too long to close; it is left behind.");
+            STUCK.say("", "", move |sum| {
+                warn!(
+                    peer = %open.peer,
+                    repeated = sum.words(),
+                    "The source takes too long to close; it is left behind."
+                );
+            });
         }
         for chunk in rest {
             if self.send(chunk).await.is_err() {
@@ -196,11 +212,19 @@ impl Driver {
 
     /// Says that an attempt failed, and waits for the next one.
     async fn pause(&mut self, error: &SourceError, delay: Duration) -> Result<(), Stopped> {
-        warn!(%error, retry_in = %Seconds(delay), "The source does not deliver; it is tried again.");
+        let reason = error.to_string();
         let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         self.set(LinkState::BackingOff {
             until: Timestamp::now().plus_millis(millis),
-            reason: error.to_string(),
+            reason: reason.clone(),
+        });
+        FAILED.say("", &reason.clone(), move |sum| {
+            warn!(
+                error = %reason,
+                retry_in = %Seconds(delay),
+                repeated = sum.words(),
+                "The source does not deliver; it is tried again."
+            );
         });
         match timeout(delay, self.interruption()).await {
             Ok(Interruption::Shutdown) => Err(Stopped),
@@ -267,7 +291,12 @@ impl Driver {
         if !*self.hold.borrow() {
             return Ok(());
         }
-        info!("The source is held until it is released.");
+        HELD.say("", "held", |sum| {
+            info!(
+                repeated = sum.words(),
+                "The source is held until it is released."
+            );
+        });
         self.set(LinkState::Held);
         loop {
             tokio::select! {
@@ -280,7 +309,9 @@ impl Driver {
                 () = self.reconnect.notified() => {}
             }
         }
-        info!("The source is released.");
+        HELD.say("", "released", |sum| {
+            info!(repeated = sum.words(), "The source is released.");
+        });
         Ok(())
     }
 

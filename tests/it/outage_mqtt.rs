@@ -210,6 +210,7 @@ fn acknowledgements_in_the_wrong_order_acknowledge_the_right_messages() {
         let sessions = &broker.record().sessions()[before..];
         let tally = Tally::of_acknowledged(sessions);
         tally.assert_complete("acknowledged", 1..=50);
+        assert!(sessions.iter().all(|session| !session.misused));
         assert_eq!((sessions.len(), tally.duplicates), (1, 0));
     }
 }

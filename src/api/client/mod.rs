@@ -1,6 +1,5 @@
 //! A gateway elsewhere, as seen over its API.
 
-mod feed;
 mod session;
 mod stream;
 
@@ -17,20 +16,16 @@ use url::Url;
 
 use super::failure::ErrorBody;
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry,
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Ring,
+    Sight, Snapshot, TrafficEntry,
 };
 use crate::telemetry::Timestamp;
-use feed::Feed;
 
 /// A gateway in reach is connected to much sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Of a history or a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Entries and bytes kept of each kind, as many as a gateway keeps.
-const KEPT: (usize, usize) = (2_048, 512 << 10);
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +64,9 @@ struct Remote {
 struct Seen {
     sight: Sight,
     snapshot: Option<Arc<Snapshot>>,
-    traffic: Feed<TrafficEntry>,
-    deliveries: Feed<DeliveryEntry>,
-    log: Feed<LogEntry>,
+    traffic: Ring<TrafficEntry>,
+    deliveries: Ring<DeliveryEntry>,
+    log: Ring<LogEntry>,
 }
 
 impl Client {
@@ -97,9 +92,9 @@ impl Client {
         let seen = Seen {
             sight,
             snapshot: None,
-            traffic: Feed::new(KEPT),
-            deliveries: Feed::new(KEPT),
-            log: Feed::new(KEPT),
+            traffic: Ring::default(),
+            deliveries: Ring::default(),
+            log: Ring::default(),
         };
         let remote = Arc::new(Remote {
             http: http.build()?,

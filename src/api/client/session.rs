@@ -100,9 +100,15 @@ impl Seen {
                 }
                 self.snapshot = Some(Arc::new(snapshot));
             }
-            "traffic" => self.traffic.take(read(event)?),
-            "delivery" => self.deliveries.take(read(event)?),
-            "log" => self.log.take(read(event)?),
+            "traffic" => {
+                self.traffic.take(read(event)?);
+            }
+            "delivery" => {
+                self.deliveries.take(read(event)?);
+            }
+            "log" => {
+                self.log.take(read(event)?);
+            }
             // A newer gateway may have more to say.
             _ => {}
         }

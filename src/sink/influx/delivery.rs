@@ -12,8 +12,12 @@ use super::line::LineFormat;
 use crate::config::Influxdb;
 use crate::journal::{Rejection, Row};
 use crate::monitor::{DeliveryOutcome, SinkId};
+use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
 use crate::telemetry::{MetricTable, Timestamp};
+
+const REJECTIONS: Topic = Topic::new("rejected points");
+const TOO_LARGE: Topic = Topic::new("writes too large");
 
 /// Delivers to a server that takes line protocol.
 pub struct InfluxDelivery {
@@ -187,10 +191,13 @@ impl Session<'_> {
                     return Err(failed(lane, Failure::Refused(reason), batch.points));
                 }
                 Answer::TooLarge { reason } | Answer::BadPoints { reason } if part.len() == 1 => {
-                    tracing::warn!(
-                        link = %SinkId::Influxdb, point = lines.trim_end(), error = reason,
-                        "Rejected for good; the point stands in the journal's table `rejected`."
-                    );
+                    let (point, error) = (lines.trim_end().to_owned(), reason.clone());
+                    REJECTIONS.say("", "", move |sum| {
+                        tracing::warn!(
+                            link = %SinkId::Influxdb, point, error, repeated = sum.words(),
+                            "Rejected for good; the point stands in the journal's table `rejected`."
+                        );
+                    });
                     show(DeliveryOutcome::Rejected {
                         reason: reason.clone(),
                     });
@@ -198,10 +205,13 @@ impl Session<'_> {
                 }
                 Answer::TooLarge { reason } => {
                     self.limit = (part.len() / 2).max(1);
-                    tracing::warn!(
-                        link = %SinkId::Influxdb, points = part.len(), error = reason,
-                        "The write was too large; halving it."
-                    );
+                    let points = part.len();
+                    TOO_LARGE.say("", "", move |sum| {
+                        tracing::warn!(
+                            link = %SinkId::Influxdb, points, error = reason, repeated = sum.words(),
+                            "The write was too large; halving it."
+                        );
+                    });
                     parts.extend(halves(part));
                 }
                 Answer::BadPoints { reason } => {

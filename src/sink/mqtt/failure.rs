@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::connection::{Cause, Ending};
 use super::encryption::CA_KEY;
 use crate::config::{Mqtt, Transport};
 use crate::sink::{Failure, tls};
@@ -15,14 +16,33 @@ pub(super) const NOT_AUTHORISED: &str = "not authorised, check mqtt.username, MQ
 pub(super) const BAD_CLIENT_ID: &str = "client identifier rejected, change mqtt.client_id";
 pub(super) const UNAVAILABLE: &str = "the broker says it is unavailable";
 
-/// Puts what the system or the encryption said into words.
-pub(super) fn explain_io(error: &io::Error) -> Failure {
+/// The broker ended the connection without a word.
+pub(super) fn hung_up() -> Ending {
+    Ending {
+        failure: Failure::Unavailable(CLOSED.to_owned()),
+        cause: Cause::HangUp,
+    }
+}
+
+/// Puts the end that the system or the encryption found into words.
+pub(super) fn ended_by(error: &io::Error) -> Ending {
     let encryption = error.get_ref().and_then(|inner| inner.downcast_ref());
-    encryption.map_or_else(|| Failure::Unavailable(io_error(error)), tls_error)
+    if let Some(error) = encryption {
+        return Ending::other(tls_error(error));
+    }
+    Ending::unavailable(match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => return hung_up(),
+        io::ErrorKind::ConnectionRefused => "connection refused, is the broker running?".to_owned(),
+        io::ErrorKind::TimedOut => "the broker did not answer in time".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 /// Adds what a broker most likely means that ends a connection without having accepted it.
-pub(super) fn not_accepted(failure: Failure, config: &Mqtt) -> Failure {
+pub fn not_accepted(ending: Ending, config: &Mqtt) -> Failure {
     let hint = match &config.transport {
         Transport::Tls(tls) | Transport::SecureWebSocket { tls, .. } => match tls.identity {
             None => {
@@ -33,12 +53,12 @@ pub(super) fn not_accepted(failure: Failure, config: &Mqtt) -> Failure {
         },
         Transport::Tcp | Transport::WebSocket { .. } => "the port may be one for TLS (mqtts://)",
     };
-    match failure {
-        Failure::Unavailable(reason) if reason == CLOSED => Failure::Unavailable(format!(
-            "{CLOSED} before it had accepted it; if this stays so, {hint}"
-        )),
-        failure => failure,
+    if ending.cause != Cause::HangUp {
+        return ending.failure;
     }
+    Failure::Unavailable(format!(
+        "{CLOSED} before it had accepted it; if this stays so, {hint}"
+    ))
 }
 
 fn tls_error(error: &rustls::Error) -> Failure {
@@ -75,16 +95,4 @@ fn tls_error(error: &rustls::Error) -> Failure {
         }
     };
     Failure::Refused(reason.to_owned())
-}
-
-fn io_error(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused, is the broker running?".to_owned(),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
-        io::ErrorKind::TimedOut => "the broker did not answer in time".to_owned(),
-        _ => error.to_string(),
-    }
 }

@@ -10,8 +10,8 @@ use crate::telemetry::{Reading, Timestamp};
 #[derive(Debug)]
 struct FlyingRow {
     row: Row,
-    /// Readings of it that were handed to the client, counted from its first.
-    handed_over: usize,
+    /// Readings of it that were sent, or will not be, counted from its first.
+    begun: usize,
     /// Readings of it that have not arrived.
     missing: usize,
     /// Readings of it that the broker refused for good.
@@ -32,7 +32,7 @@ pub(super) struct ArrivedRow {
     pub(super) first_message: Option<String>,
 }
 
-/// A publish that was handed to the client.
+/// A message that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Publish {
     /// A reading.
@@ -49,28 +49,25 @@ pub(super) enum Publish {
 }
 
 /// Maps acknowledgements to rows.
-///
-/// The client assigns packet identifiers in the order in which it was handed the publishes, and says
-/// so one by one; so a queue tells which publish got which identifier.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     rows: VecDeque<FlyingRow>,
     /// The number of `rows[0]`.
     first_row: u64,
-    /// Handed to the client, without an identifier so far.
-    handed_over: VecDeque<Publish>,
     /// By packet identifier.
     unacknowledged: Vec<Option<Publish>>,
+    /// Of `QoS` 0, and not written so far.
+    unwritten: Vec<Publish>,
     outstanding: usize,
     /// Announcements that have arrived.
     announcements: usize,
 }
 
 impl Flight {
-    /// A row begins whose readings will be handed over.
+    /// A row begins whose readings will be sent.
     pub(super) fn begin_row(&mut self, row: Row, first_message: Option<String>) {
         self.rows.push_back(FlyingRow {
-            handed_over: 0,
+            begun: 0,
             missing: row.readings.len(),
             rejections: Vec::new(),
             row,
@@ -78,53 +75,45 @@ impl Flight {
         });
     }
 
-    /// What is to be handed over next of the rows that were begun: a reading and its row.
+    /// What is to be sent next of the rows that were begun: a reading and its row.
     pub(super) fn next_reading(&self) -> Option<(&Row, &Reading)> {
-        let FlyingRow {
-            row, handed_over, ..
-        } = self.rows.back()?;
-        Some((row, row.readings.get(*handed_over)?))
+        let FlyingRow { row, begun, .. } = self.rows.back()?;
+        Some((row, row.readings.get(*begun)?))
     }
 
-    /// The [next reading](Self::next_reading) was handed to the client.
-    pub(super) fn reading_handed_over(&mut self) {
-        let row = (self.first_row + self.rows.len() as u64).saturating_sub(1);
-        if let Some(last) = self.rows.back_mut() {
-            let index = last.handed_over;
-            last.handed_over += 1;
-            self.hand_over(Publish::Reading { row, index });
-        }
-    }
-
-    /// A status was handed to the client.
-    pub(super) fn status_handed_over(&mut self) {
-        self.hand_over(Publish::Status);
-    }
-
-    /// An announcement was handed to the client.
-    pub(super) fn announcement_handed_over(&mut self) {
-        self.hand_over(Publish::Announcement);
-    }
-
-    fn hand_over(&mut self, publish: Publish) {
-        self.handed_over.push_back(publish);
+    /// The [next reading](Self::next_reading) begins its way.
+    pub(super) fn begin_reading(&mut self) -> Option<Publish> {
+        let row = (self.first_row + self.rows.len() as u64).checked_sub(1)?;
+        let last = self.rows.back_mut()?;
+        let index = last.begun;
+        last.begun += 1;
         self.outstanding += 1;
+        Some(Publish::Reading { row, index })
     }
 
-    /// The client sent the next publish under this identifier. At `QoS` 0 the identifier is 0, and
-    /// being sent is all there is.
-    pub(super) fn sent(&mut self, packet_id: u16) {
-        let Some(publish) = self.handed_over.pop_front() else {
-            return;
-        };
+    /// What the gateway says of itself begins its way.
+    pub(super) fn begin(&mut self, publish: Publish) -> Publish {
+        self.outstanding += 1;
+        publish
+    }
+
+    /// The publish was sent under this identifier. At `QoS` 0 that is 0.
+    pub(super) fn sent(&mut self, publish: Publish, packet_id: u16) {
         if packet_id == 0 {
-            return self.arrived(publish);
+            return self.unwritten.push(publish);
         }
         let index = usize::from(packet_id);
         if self.unacknowledged.len() <= index {
             self.unacknowledged.resize(index + 1, None);
         }
         self.unacknowledged[index] = Some(publish);
+    }
+
+    /// All that was sent at `QoS` 0 is written, which is all there is to it.
+    pub(super) fn written(&mut self) {
+        for publish in std::mem::take(&mut self.unwritten) {
+            self.arrived(publish);
+        }
     }
 
     /// The broker acknowledged the publish with this identifier.
@@ -140,11 +129,6 @@ impl Flight {
         self.unacknowledged
             .get_mut(usize::from(packet_id))
             .and_then(Option::take)
-    }
-
-    /// The client will not send the next publish, which is to be settled likewise.
-    pub(super) fn not_sent(&mut self) -> Option<Publish> {
-        self.handed_over.pop_front()
     }
 
     /// A publish needs no more attention.
@@ -207,17 +191,12 @@ impl Flight {
         })
     }
 
-    /// Publishes that were handed over and that the client has not sent.
-    pub(super) fn unsent(&self) -> usize {
-        self.handed_over.len()
-    }
-
     /// Announcements that have arrived.
     pub(super) fn announcements_arrived(&self) -> usize {
         self.announcements
     }
 
-    /// Publishes that were handed over and have not arrived.
+    /// Publishes that began and have not arrived.
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding
     }
@@ -242,9 +221,12 @@ mod tests {
             readings: (0..messages).map(reading).collect(),
         };
         flight.begin_row(row, None);
-        while flight.next_reading().is_some() {
-            flight.reading_handed_over();
-        }
+    }
+
+    /// Sends the next reading under this identifier.
+    fn send(flight: &mut Flight, packet_id: u16) {
+        let publish = flight.begin_reading().unwrap();
+        flight.sent(publish, packet_id);
     }
 
     fn arrived(flight: &mut Flight) -> Vec<u64> {
@@ -256,10 +238,13 @@ mod tests {
     #[test]
     fn a_row_arrives_with_its_last_message_and_not_before_the_one_before_it() {
         let mut flight = Flight::default();
-        flight.status_handed_over();
+        let status = flight.begin(Publish::Status);
+        flight.sent(status, 1);
         row(&mut flight, 1, 2);
+        (2..=3).for_each(|packet_id| send(&mut flight, packet_id));
+        assert_eq!(flight.next_reading(), None);
         row(&mut flight, 2, 1);
-        (1..=4).for_each(|packet_id| flight.sent(packet_id));
+        send(&mut flight, 4);
         flight.acknowledged(4);
         flight.acknowledged(2);
         assert_eq!(arrived(&mut flight), [] as [u64; 0]);
@@ -269,19 +254,22 @@ mod tests {
         flight.acknowledged(1);
         assert_eq!(flight.outstanding(), 0);
         assert_eq!(flight.announcements_arrived(), 0);
-        flight.announcement_handed_over();
-        flight.sent(5);
+        let announcement = flight.begin(Publish::Announcement);
+        flight.sent(announcement, 5);
         flight.acknowledged(5);
         assert_eq!(flight.announcements_arrived(), 1);
     }
 
     #[test]
-    fn without_acknowledgements_sent_is_arrived() {
+    fn without_acknowledgements_written_is_arrived() {
         let mut flight = Flight::default();
         row(&mut flight, 7, 2);
-        flight.sent(0);
+        send(&mut flight, 0);
         assert_eq!(arrived(&mut flight), [] as [u64; 0]);
-        flight.sent(0);
+        flight.written();
+        send(&mut flight, 0);
+        assert_eq!(arrived(&mut flight), [] as [u64; 0]);
+        flight.written();
         assert_eq!(arrived(&mut flight), [7]);
     }
 
@@ -290,7 +278,7 @@ mod tests {
         let mut flight = Flight::default();
         for sequence in 1..100 {
             row(&mut flight, sequence, 1);
-            flight.sent(3);
+            send(&mut flight, 3);
             flight.acknowledged(9);
             assert_eq!(arrived(&mut flight), [] as [u64; 0]);
             flight.acknowledged(3);
@@ -303,13 +291,12 @@ mod tests {
     fn what_is_rejected_goes_with_its_row_and_holds_nothing_up() {
         let mut flight = Flight::default();
         row(&mut flight, 1, 3);
-        flight.status_handed_over();
-        flight.sent(1);
-        let too_large = flight.not_sent().unwrap();
+        send(&mut flight, 1);
+        let too_large = flight.begin_reading().unwrap();
         flight.reject(too_large, "too large".to_owned());
-        for packet_id in [2, 3] {
-            flight.sent(packet_id);
-        }
+        send(&mut flight, 2);
+        let status = flight.begin(Publish::Status);
+        flight.sent(status, 3);
         assert_eq!(flight.refused(9), None);
         let refused = flight.refused(2).unwrap();
         let (row, reading) = flight.reading(refused).unwrap();

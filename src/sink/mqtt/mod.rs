@@ -1,15 +1,14 @@
 //! The MQTT sink.
 
 mod announcement;
-pub mod client;
+pub mod connection;
 mod delivery;
 mod discovery;
 mod encryption;
 mod failure;
 mod flight;
 mod message;
-mod protocol4;
-mod protocol5;
 
 pub use delivery::MqttDelivery;
+pub use failure::not_accepted;
 pub use message::TopicMap;

@@ -1,6 +1,6 @@
 //! The bindings themselves, table by table.
 
-use ratatui::crossterm::event::KeyCode;
+use crossterm::event::KeyCode;
 
 use super::{Binding, Key};
 use crate::monitor::LinkId;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::Event;
+use crossterm::event::Event;
 
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
@@ -173,9 +173,9 @@ impl<F: Front> Session<F> {
             log: Vec::new(),
         };
         if self.app.frozen.is_none() {
-            observation.traffic = observer.traffic_since(observed.traffic.next());
-            observation.deliveries = observer.deliveries_since(observed.deliveries.next());
-            observation.log = observer.log_since(observed.log.next());
+            observation.traffic = observer.traffic_since(observed.traffic.next_number());
+            observation.deliveries = observer.deliveries_since(observed.deliveries.next_number());
+            observation.log = observer.log_since(observed.log.next_number());
         }
         observation
     }

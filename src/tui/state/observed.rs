@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::MetricKey;
-use super::list::Entries;
 use crate::monitor::{
-    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Sight, SinkId,
+    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Ring, Sight, SinkId,
     SinkSnapshot, Snapshot, TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
@@ -109,9 +108,9 @@ struct Trend {
 pub(crate) struct Observed {
     pub(crate) sight: Sight,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    pub(crate) traffic: Entries<TrafficEntry>,
-    pub(crate) deliveries: Entries<DeliveryEntry>,
-    pub(crate) log: Entries<LogEntry>,
+    pub(crate) traffic: Ring<TrafficEntry>,
+    pub(crate) deliveries: Ring<DeliveryEntry>,
+    pub(crate) log: Ring<LogEntry>,
     samples: VecDeque<Sample>,
     nodes: BTreeMap<Name, Heard>,
     trends: BTreeMap<MetricKey, Trend>,
@@ -122,9 +121,9 @@ impl Default for Observed {
         Self {
             sight: Sight::Local,
             snapshot: None,
-            traffic: Entries::default(),
-            deliveries: Entries::default(),
-            log: Entries::default(),
+            traffic: Ring::default(),
+            deliveries: Ring::default(),
+            log: Ring::default(),
             samples: VecDeque::new(),
             nodes: BTreeMap::new(),
             trends: BTreeMap::new(),
@@ -146,9 +145,9 @@ impl Observed {
         if let Some(snapshot) = observation.snapshot {
             is_new |= self.take_snapshot(snapshot, now, newcomers);
         }
-        is_new |= self.traffic.extend(observation.traffic);
-        is_new |= self.deliveries.extend(observation.deliveries);
-        is_new | self.log.extend(observation.log)
+        is_new |= self.traffic.take(observation.traffic);
+        is_new |= self.deliveries.take(observation.deliveries);
+        is_new | self.log.take(observation.log)
     }
 
     fn take_snapshot(

@@ -1,6 +1,6 @@
 //! A broker that does what MQTT 3.1.1 and 5 allow and forbid, as told, and counts exactly.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,12 +33,21 @@ pub(crate) enum Conduct {
     },
     /// Answers pings and acknowledges nothing.
     AcknowledgeNothing,
-    /// Acknowledges in the wrong order.
+    /// Answers late and in the wrong order, PUBREC and PUBCOMP mixed.
     AcknowledgeBackwards,
 }
 
-/// How long a broker that acknowledges backwards waits for more.
+/// How long a broker that answers late waits for more.
 const LULL: Duration = Duration::from_millis(5);
+
+/// PUBACK.
+const ACKNOWLEDGED: u8 = 0x40;
+
+/// PUBREC.
+const RECEIVED: u8 = 0x50;
+
+/// PUBCOMP.
+const COMPLETED: u8 = 0x70;
 
 /// A broker of the test's own.
 pub(crate) struct ContractBroker {
@@ -164,6 +173,7 @@ impl Shared {
                 level,
                 conduct,
                 publishes: 0,
+                open: HashSet::new(),
                 held_back: Vec::new(),
                 answers: Vec::new(),
             };
@@ -183,8 +193,10 @@ struct Served<'a> {
     level: u8,
     conduct: Conduct,
     publishes: usize,
-    /// Identifiers to be acknowledged from the last to the first.
-    held_back: Vec<u16>,
+    /// Identifiers that are in use.
+    open: HashSet<u16>,
+    /// Answers to be given from the last to the first: kinds and identifiers.
+    held_back: Vec<(u8, u16)>,
     answers: Vec<u8>,
 }
 
@@ -201,8 +213,10 @@ impl Served<'_> {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    while let Some(packet_id) = self.held_back.pop() {
-                        self.acknowledge(packet_id);
+                    // Half of them each time, so that the steps of QoS 2 overtake each other.
+                    let kept = self.held_back.len() / 2;
+                    for (kind, packet_id) in self.held_back.split_off(kept).into_iter().rev() {
+                        self.answer(kind, packet_id);
                     }
                 }
                 Err(error) => return Err(error),
@@ -218,11 +232,7 @@ impl Served<'_> {
     fn take(&mut self, packet: &Packet) -> bool {
         match packet.kind() {
             Kind::Publish => return self.take_publish(packet),
-            Kind::PubRel => {
-                let packet_id = packet.packet_id();
-                self.record.acknowledge(self.session, packet_id);
-                self.answer(0x70, packet_id);
-            }
+            Kind::PubRel => self.answer_in_time(COMPLETED, packet.packet_id()),
             Kind::PingRequest => self.answers.extend([0xd0, 0]),
             Kind::Disconnect => {
                 self.record.disconnect(self.session);
@@ -246,22 +256,32 @@ impl Served<'_> {
             } => self.publishes + unacknowledged <= publishes,
             _ => true,
         };
-        if qos == 2 && acknowledged {
-            self.answer(0x50, packet_id);
-        } else if qos == 1 && self.conduct == Conduct::AcknowledgeBackwards {
-            self.held_back.push(packet_id);
-        } else if qos == 1 && acknowledged {
-            self.acknowledge(packet_id);
+        if qos > 0 && !self.open.insert(packet_id) {
+            // It is the client's fault: [MQTT-2.2.1-3].
+            self.record.misuse(self.session);
+            return false;
+        }
+        if qos > 0 && acknowledged {
+            let kind = if qos == 2 { RECEIVED } else { ACKNOWLEDGED };
+            self.answer_in_time(kind, packet_id);
         }
         !matches!(self.conduct, Conduct::HangUpAfter { publishes, .. } if self.publishes >= publishes)
     }
 
-    fn acknowledge(&mut self, packet_id: u16) {
-        self.record.acknowledge(self.session, packet_id);
-        self.answer(0x40, packet_id);
+    /// Answers at once, or later if that is how it behaves.
+    fn answer_in_time(&mut self, kind: u8, packet_id: u16) {
+        if self.conduct == Conduct::AcknowledgeBackwards {
+            self.held_back.push((kind, packet_id));
+        } else {
+            self.answer(kind, packet_id);
+        }
     }
 
     fn answer(&mut self, kind: u8, packet_id: u16) {
+        if kind != RECEIVED {
+            self.record.acknowledge(self.session, packet_id);
+            self.open.remove(&packet_id);
+        }
         let [high, low] = packet_id.to_be_bytes();
         self.answers.extend([kind, 2, high, low]);
     }

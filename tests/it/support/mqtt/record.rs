@@ -26,6 +26,8 @@ pub(crate) struct Session {
     /// Topic and payload of the last will.
     pub(crate) will: Option<(String, String)>,
     pub(crate) publishes: Vec<Publish>,
+    /// Whether the client used an identifier again before its last message was acknowledged.
+    pub(crate) misused: bool,
     /// Whether the client said goodbye.
     pub(crate) disconnected: bool,
     /// When the connection ended.
@@ -81,6 +83,7 @@ impl Record {
             client_id: connect.client_id,
             will: connect.will,
             publishes: Vec::new(),
+            misused: false,
             disconnected: false,
             ended: None,
         });
@@ -109,6 +112,10 @@ impl Record {
                 .expect("acknowledged what was never sent")
                 .acknowledged = true;
         });
+    }
+
+    pub(super) fn misuse(&self, session: usize) {
+        self.change(session, |session| session.misused = true);
     }
 
     pub(super) fn disconnect(&self, session: usize) {

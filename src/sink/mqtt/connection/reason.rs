@@ -1,9 +1,11 @@
 //! Reason codes in words, and what to do about them. Pure.
 //!
-//! The codes are those of MQTT 5.0, section 2.4.
+//! The codes are those of MQTT 5.0, section 2.4. MQTT 3.1.1 has five of its own for a connection that is
+//! not accepted, which mean the same as some of these.
 
+use super::codec::Codec;
+use super::event::{Cause, Ending, Refusal};
 use crate::sink::Failure;
-use crate::sink::mqtt::client::Refusal;
 use crate::sink::mqtt::failure::{BAD_CLIENT_ID, BAD_LOGIN, CLOSED, NOT_AUTHORISED, UNAVAILABLE};
 
 /// From here on a code is a refusal. Below, it is a success: "nobody has subscribed" is one, too.
@@ -42,6 +44,15 @@ pub(super) const MAXIMUM_CONNECT_TIME: u8 = 0xa0;
 /// What a broker of MQTT 3.1.1 answers to a protocol that it does not know.
 const OLD_UNSUPPORTED_PROTOCOL: u8 = 0x01;
 
+/// The codes of MQTT 3.1.1 for a connection that is not accepted, from 1 on, as those of MQTT 5.
+const OLD_CODES: [u8; 5] = [
+    UNSUPPORTED_PROTOCOL,
+    CLIENT_ID_INVALID,
+    SERVER_UNAVAILABLE,
+    LOGIN_INVALID,
+    NOT_AUTHORIZED,
+];
+
 /// The broker's words are cut to so many characters.
 const MOST_WORDS: usize = 200;
 
@@ -51,11 +62,25 @@ pub(super) fn is_failure(code: u8) -> bool {
 }
 
 /// Why the broker did not accept the connection.
-pub(super) fn not_accepted(code: u8, words: Option<&str>, elsewhere: Option<&str>) -> Failure {
+pub(super) fn not_accepted(
+    codec: Codec,
+    code: u8,
+    words: Option<&str>,
+    elsewhere: Option<&str>,
+) -> Failure {
+    let code = match codec {
+        Codec::V4 => {
+            let old = usize::from(code).checked_sub(1);
+            let known = old.and_then(|index| OLD_CODES.get(index));
+            known.copied().unwrap_or(code)
+        }
+        Codec::V5 { .. } => code,
+    };
     let reason = match code {
         LOGIN_INVALID => BAD_LOGIN,
         NOT_AUTHORIZED => NOT_AUTHORISED,
         CLIENT_ID_INVALID => BAD_CLIENT_ID,
+        UNSUPPORTED_PROTOCOL if codec == Codec::V4 => "the broker does not speak MQTT 3.1.1",
         UNSUPPORTED_PROTOCOL | OLD_UNSUPPORTED_PROTOCOL => {
             "the broker does not speak MQTT 5, set mqtt.protocol = 4"
         }
@@ -78,6 +103,30 @@ pub(super) fn not_accepted(code: u8, words: Option<&str>, elsewhere: Option<&str
 
 /// Why the broker ended a connection that it had accepted.
 pub(super) fn disconnected(
+    code: u8,
+    words: Option<&str>,
+    elsewhere: Option<&str>,
+    client_id: &str,
+) -> Ending {
+    let cause = match code {
+        UNSPECIFIED
+        | MALFORMED
+        | PROTOCOL_ERROR
+        | IMPLEMENTATION_SPECIFIC
+        | TOPIC_FILTER_INVALID
+        | TOPIC_NAME_INVALID
+        | PACKET_TOO_LARGE
+        | PAYLOAD_FORMAT_INVALID
+        | RETAIN_NOT_SUPPORTED
+        | QOS_NOT_SUPPORTED => Cause::Objection,
+        0 => Cause::HangUp,
+        _ => Cause::Other,
+    };
+    let failure = why_disconnected(code, words, elsewhere, client_id);
+    Ending { failure, cause }
+}
+
+fn why_disconnected(
     code: u8,
     words: Option<&str>,
     elsewhere: Option<&str>,
@@ -213,6 +262,10 @@ fn printable(words: &str) -> String {
 mod tests {
     use super::*;
 
+    const V5: Codec = Codec::V5 {
+        message_expiry: None,
+    };
+
     fn text(failure: &Failure) -> &str {
         let (Failure::Refused(reason) | Failure::Unavailable(reason)) = failure;
         reason
@@ -232,13 +285,27 @@ mod tests {
             USE_ANOTHER_SERVER,
             0xff,
         ] {
-            let failure = not_accepted(code, None, None);
+            let failure = not_accepted(V5, code, None, None);
             assert!(matches!(failure, Failure::Refused(_)), "{failure:?}");
         }
         for code in [SERVER_UNAVAILABLE, SERVER_BUSY, CONNECTION_RATE_EXCEEDED] {
-            let failure = not_accepted(code, None, None);
+            let failure = not_accepted(V5, code, None, None);
             assert!(matches!(failure, Failure::Unavailable(_)), "{failure:?}");
         }
+        for (code, words) in [
+            (1, "does not speak MQTT 3.1.1"),
+            (2, BAD_CLIENT_ID),
+            (4, BAD_LOGIN),
+            (5, NOT_AUTHORISED),
+            (6, "reason code 0x06"),
+        ] {
+            let failure = not_accepted(Codec::V4, code, None, None);
+            assert!(matches!(&failure, Failure::Refused(reason) if reason.contains(words)));
+        }
+        assert!(matches!(
+            not_accepted(Codec::V4, 3, None, None),
+            Failure::Unavailable(_)
+        ));
         for (code, is_refusal) in [
             (TAKEN_OVER, true),
             (NOT_AUTHORIZED, true),
@@ -251,7 +318,7 @@ mod tests {
             (UNSPECIFIED, false),
             (0, false),
         ] {
-            let failure = disconnected(code, None, None, "gateway");
+            let failure = disconnected(code, None, None, "gateway").failure;
             assert_eq!(
                 matches!(failure, Failure::Refused(_)),
                 is_refusal,
@@ -264,8 +331,8 @@ mod tests {
     fn every_code_has_words_and_the_brokers_own_stand_behind_them() {
         for code in 0..=u8::MAX {
             for failure in [
-                not_accepted(code, Some("because"), None),
-                disconnected(code, Some("because"), None, "gateway"),
+                not_accepted(V5, code, Some("because"), None),
+                disconnected(code, Some("because"), None, "gateway").failure,
             ] {
                 assert!(text(&failure).ends_with("(\"because\")"), "{failure:?}");
             }
@@ -275,15 +342,15 @@ mod tests {
                     .contains("(\"because\")")
             );
         }
-        let failure = disconnected(TAKEN_OVER, None, None, "gateway");
+        let failure = disconnected(TAKEN_OVER, None, None, "gateway").failure;
         assert!(text(&failure).starts_with("another client connected as \"gateway\""));
-        let failure = not_accepted(SERVER_MOVED, None, Some("broker.example\u{1b}[2J:1883"));
+        let failure = not_accepted(V5, SERVER_MOVED, None, Some("broker.example\u{1b}[2J:1883"));
         assert_eq!(
             text(&failure),
             "the broker sends its clients to broker.example [2J:1883, set mqtt.broker_url"
         );
         let long = "x".repeat(1_000);
-        assert!(text(&not_accepted(BANNED, Some(&long), None)).len() < 300);
+        assert!(text(&not_accepted(V5, BANNED, Some(&long), None)).len() < 300);
     }
 
     #[test]

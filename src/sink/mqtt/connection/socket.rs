@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use async_tungstenite::tokio::client_async;
+use async_tungstenite::tokio::client_async_with_config;
 use async_tungstenite::tungstenite;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -14,14 +14,20 @@ use tokio_rustls::TlsConnector;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 use tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tungstenite::protocol::WebSocketConfig;
 use ws_stream_tungstenite::WsStream;
 
+use super::event::Ending;
+use super::incoming::LONGEST;
 use crate::config::{Mqtt, Transport};
 use crate::sink::Failure;
-use crate::sink::mqtt::failure::explain_io;
+use crate::sink::mqtt::failure::ended_by;
 
 /// What WebSocket calls MQTT.
 const SUBPROTOCOL: &str = "mqtt";
+
+/// Bytes of a WebSocket that are read at once.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// A connection, whatever it is made of.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,19 +38,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 pub(super) async fn connect(
     config: &Mqtt,
     tls: Option<Arc<ClientConfig>>,
-) -> Result<Box<dyn Socket>, Failure> {
+) -> Result<Box<dyn Socket>, Ending> {
     let host = config.bare_host();
     let tcp = TcpStream::connect((host, config.port)).await;
-    let tcp = tcp.map_err(|error| explain_io(&error))?;
-    tcp.set_nodelay(true).map_err(|error| explain_io(&error))?;
+    let tcp = tcp.map_err(|error| ended_by(&error))?;
+    tcp.set_nodelay(true).map_err(|error| ended_by(&error))?;
     let socket: Box<dyn Socket> = match tls {
         None => Box::new(tcp),
         Some(tls) => {
             let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-                Failure::Refused(format!("no certificate can be for {host}: {error}"))
+                let reason = format!("no certificate can be for {host}: {error}");
+                Ending::other(Failure::Refused(reason))
             })?;
             let encrypted = TlsConnector::from(tls).connect(name, tcp).await;
-            Box::new(encrypted.map_err(|error| explain_io(&error))?)
+            Box::new(encrypted.map_err(|error| ended_by(&error))?)
         }
     };
     match &config.transport {
@@ -66,15 +73,25 @@ async fn open_websocket(
         .headers_mut()
         .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     // Also fails when the server does not agree to the subprotocol.
-    let (websocket, _response) = client_async(request, socket).await?;
+    let (websocket, _response) =
+        client_async_with_config(request, socket, Some(websocket_limits())).await?;
     Ok(Box::new(WsStream::new(websocket)))
 }
 
-fn explain_websocket(error: &tungstenite::Error) -> Failure {
+/// What a broker sends is read in pieces of at most a few packets.
+fn websocket_limits() -> WebSocketConfig {
+    let most = Some(4 * usize::from(LONGEST));
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(most)
+        .max_frame_size(most)
+}
+
+fn explain_websocket(error: &tungstenite::Error) -> Ending {
     let first: &dyn Error = error;
     let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
     match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        Some(error) => explain_io(error),
-        None => Failure::Unavailable(format!("Websocket: {error}")),
+        Some(error) => ended_by(error),
+        None => Ending::unavailable(format!("Websocket: {error}")),
     }
 }

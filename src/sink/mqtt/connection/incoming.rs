@@ -1,16 +1,17 @@
-//! What a broker says. Pure.
+//! What a broker says, in either protocol. Pure.
 //!
 //! rumqttc 0.25 reads most of it, and is not asked where brokers are looser than it: it takes a
 //! DISCONNECT without properties, as Mosquitto sends it, for one that is not complete, and does not know
 //! all reason codes that brokers send.
 
 use bytes::{Buf, Bytes, BytesMut};
+use rumqttc::mqttbytes::{self, v4};
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, DisconnectProperties, FixedHeader, PubAckProperties, Publish,
-    SubAckProperties,
+    self, ConnAckProperties, DisconnectProperties, PubAckProperties, SubAckProperties,
 };
 
-use crate::sink::mqtt::client::Received;
+use super::codec::Codec;
+use super::event::Received;
 
 /// Longer packets are refused: nothing that is of use to a publisher comes near it.
 pub(super) const LONGEST: u16 = u16::MAX;
@@ -52,12 +53,12 @@ pub(super) struct Answer {
     pub(super) words: Option<String>,
 }
 
-/// What came is no MQTT 5, in words.
+/// What came is not what the protocol has, in words.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) String);
 
 /// Takes the next packet out of what has arrived; `None`: there is no whole one yet.
-pub(super) fn take(arrived: &mut BytesMut) -> Result<Option<Incoming>, Malformed> {
+pub(super) fn take(arrived: &mut BytesMut, codec: Codec) -> Result<Option<Incoming>, Malformed> {
     let Some((header, length)) = frame(arrived)? else {
         return Ok(None);
     };
@@ -65,7 +66,7 @@ pub(super) fn take(arrived: &mut BytesMut) -> Result<Option<Incoming>, Malformed
     if arrived.len() < whole {
         return Ok(None);
     }
-    let packet = read(&arrived[..whole], header)?;
+    let packet = read(&arrived[..whole], header, codec)?;
     arrived.advance(whole);
     Ok(Some(packet))
 }
@@ -97,44 +98,51 @@ fn frame(arrived: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     }
 }
 
-fn read(packet: &[u8], header: usize) -> Result<Incoming, Malformed> {
+fn read(packet: &[u8], header: usize, codec: Codec) -> Result<Incoming, Malformed> {
     let body = &packet[header..];
-    Ok(match packet[0] >> 4 {
-        2 => {
-            let [_session_present, code, properties @ ..] = body else {
-                return Err(Malformed("a CONNACK that is too short".to_owned()));
-            };
-            // An older broker says in its own protocol that it does not know this one.
-            let properties = read_properties(properties, ConnAckProperties::read)?;
-            Incoming::ConnAck {
-                code: *code,
-                properties: properties.map(Box::new),
-            }
-        }
-        PUBLISH => publish(packet, header)?,
-        4 => Incoming::PubAck(answer(body)?),
-        5 => Incoming::PubRec(answer(body)?),
-        7 => Incoming::PubComp(answer(body)?),
-        9 => sub_ack(body)?,
-        13 => Incoming::PingResp,
-        14 => {
-            let code = body.first().copied().unwrap_or(0);
-            let properties = body.get(1..).unwrap_or_default();
-            let properties = read_properties(properties, DisconnectProperties::extract)?;
-            let (words, elsewhere) = properties
-                .map(|properties| (properties.reason_string, properties.server_reference))
-                .unwrap_or_default();
-            Incoming::Disconnect {
-                code,
-                words,
-                elsewhere,
-            }
-        }
-        kind => return Err(Malformed(format!("a packet of kind {kind}"))),
+    Ok(match (packet[0] >> 4, codec) {
+        (2, _) => conn_ack(body, codec)?,
+        (PUBLISH, _) => Incoming::Publish(publish(packet, header, codec)?),
+        (4, _) => Incoming::PubAck(answer(body)?),
+        (5, _) => Incoming::PubRec(answer(body)?),
+        (7, _) => Incoming::PubComp(answer(body)?),
+        (9, _) => sub_ack(body, codec)?,
+        (13, _) => Incoming::PingResp,
+        (14, Codec::V5 { .. }) => disconnect(body)?,
+        (kind, _) => return Err(Malformed(format!("a packet of kind {kind}"))),
     })
 }
 
-/// PUBACK, PUBREC and PUBCOMP have the same fields, of which only the identifier must be there.
+fn conn_ack(body: &[u8], codec: Codec) -> Result<Incoming, Malformed> {
+    let [_session_present, code, properties @ ..] = body else {
+        return Err(Malformed("a CONNACK that is too short".to_owned()));
+    };
+    let properties = match codec {
+        Codec::V4 => None,
+        // An older broker says in its own protocol, without any, that it does not know this one.
+        Codec::V5 { .. } => read_properties(properties, ConnAckProperties::read)?,
+    };
+    Ok(Incoming::ConnAck {
+        code: *code,
+        properties: properties.map(Box::new),
+    })
+}
+
+fn disconnect(body: &[u8]) -> Result<Incoming, Malformed> {
+    let properties = body.get(1..).unwrap_or_default();
+    let properties = read_properties(properties, DisconnectProperties::extract)?;
+    let (words, elsewhere) = properties
+        .map(|properties| (properties.reason_string, properties.server_reference))
+        .unwrap_or_default();
+    Ok(Incoming::Disconnect {
+        code: body.first().copied().unwrap_or(0),
+        words,
+        elsewhere,
+    })
+}
+
+/// PUBACK, PUBREC and PUBCOMP have the same fields, of which only the identifier must be there. In MQTT
+/// 3.1.1 there are no others.
 fn answer(body: &[u8]) -> Result<Answer, Malformed> {
     let [high, low, rest @ ..] = body else {
         return Err(Malformed("an answer without an identifier".to_owned()));
@@ -148,9 +156,12 @@ fn answer(body: &[u8]) -> Result<Answer, Malformed> {
     })
 }
 
-fn sub_ack(body: &[u8]) -> Result<Incoming, Malformed> {
+fn sub_ack(body: &[u8], codec: Codec) -> Result<Incoming, Malformed> {
     let mut fields = Bytes::copy_from_slice(body.get(2..).unwrap_or_default());
-    let properties = SubAckProperties::read(&mut fields).map_err(|error| malformed(&error))?;
+    let properties = match codec {
+        Codec::V4 => None,
+        Codec::V5 { .. } => SubAckProperties::read(&mut fields).map_err(|it| malformed(&it))?,
+    };
     // One topic was subscribed to, so there is one code.
     let Some(code) = fields.first() else {
         return Err(Malformed("a SUBACK without a code".to_owned()));
@@ -161,16 +172,30 @@ fn sub_ack(body: &[u8]) -> Result<Incoming, Malformed> {
     })
 }
 
-fn publish(packet: &[u8], header: usize) -> Result<Incoming, Malformed> {
-    let fixed = FixedHeader::new(packet[0], header - 1, packet.len() - header);
-    let publish =
-        Publish::read(fixed, Bytes::copy_from_slice(packet)).map_err(|error| malformed(&error))?;
-    let topic = String::from_utf8(publish.topic.into());
-    Ok(Incoming::Publish(Received {
-        topic: topic.map_err(|_| Malformed("a topic that is no UTF-8".to_owned()))?,
-        payload: publish.payload.into(),
-        is_retained: publish.retain,
-    }))
+fn publish(packet: &[u8], header: usize, codec: Codec) -> Result<Received, Malformed> {
+    let (first, rest) = (packet[0], packet.len() - header);
+    let bytes = Bytes::copy_from_slice(packet);
+    Ok(match codec {
+        Codec::V4 => {
+            let fixed = mqttbytes::FixedHeader::new(first, header - 1, rest);
+            let publish = v4::Publish::read(fixed, bytes).map_err(|it| malformed(&it))?;
+            Received {
+                topic: publish.topic,
+                payload: publish.payload.into(),
+                is_retained: publish.retain,
+            }
+        }
+        Codec::V5 { .. } => {
+            let fixed = v5::FixedHeader::new(first, header - 1, rest);
+            let publish = v5::Publish::read(fixed, bytes).map_err(|it| malformed(&it))?;
+            let topic = String::from_utf8(publish.topic.into());
+            Received {
+                topic: topic.map_err(|_| Malformed("a topic that is no UTF-8".to_owned()))?,
+                payload: publish.payload.into(),
+                is_retained: publish.retain,
+            }
+        }
+    })
 }
 
 /// Properties may be left out altogether.
@@ -184,7 +209,7 @@ fn read_properties<P>(
     read(&mut Bytes::copy_from_slice(bytes)).map_err(|error| malformed(&error))
 }
 
-fn malformed(error: &rumqttc::v5::mqttbytes::Error) -> Malformed {
+fn malformed(error: &impl ToString) -> Malformed {
     Malformed(error.to_string())
 }
 
@@ -194,8 +219,16 @@ mod tests {
 
     use super::*;
 
+    const V5: Codec = Codec::V5 {
+        message_expiry: None,
+    };
+
     fn taken(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
-        take(&mut BytesMut::from(bytes))
+        take(&mut BytesMut::from(bytes), V5)
+    }
+
+    fn taken4(bytes: &[u8]) -> Result<Option<Incoming>, Malformed> {
+        take(&mut BytesMut::from(bytes), Codec::V4)
     }
 
     fn answer(packet_id: u16, code: u8, words: Option<&str>) -> Answer {
@@ -223,11 +256,11 @@ mod tests {
             assert_eq!(taken(bytes), Ok(Some(Incoming::PubAck(expected))));
         }
         let mut both = BytesMut::from(&b"\x50\x02\x00\x01\x70\x02\x00\x01"[..]);
-        let first = take(&mut both);
+        let first = take(&mut both, V5);
         assert_eq!(first, Ok(Some(Incoming::PubRec(answer(1, 0, None)))));
-        let second = take(&mut both);
+        let second = take(&mut both, V5);
         assert_eq!(second, Ok(Some(Incoming::PubComp(answer(1, 0, None)))));
-        assert_eq!(take(&mut both), Ok(None));
+        assert_eq!(take(&mut both, V5), Ok(None));
     }
 
     #[test]
@@ -260,6 +293,29 @@ mod tests {
     }
 
     #[test]
+    fn mqtt_3_1_1_has_no_properties_and_no_reasons() {
+        let puback = Incoming::PubAck(answer(0x102, 0, None));
+        assert_eq!(taken4(b"\x40\x02\x01\x02"), Ok(Some(puback)));
+        let (code, properties) = (5, None);
+        let refused = Incoming::ConnAck { code, properties };
+        assert_eq!(taken4(b"\x20\x02\x00\x05"), Ok(Some(refused)));
+        let (code, words) = (0x80, None);
+        let refused = Incoming::SubAck { code, words };
+        assert_eq!(taken4(b"\x90\x03\xff\xff\x80"), Ok(Some(refused)));
+        let message = |payload: &[u8]| {
+            Incoming::Publish(Received {
+                topic: "t".to_owned(),
+                payload: payload.to_owned(),
+                is_retained: true,
+            })
+        };
+        let bytes = b"\x31\x05\x00\x01t\x00x";
+        assert_eq!(taken4(bytes), Ok(Some(message(b"\x00x"))));
+        assert_eq!(taken(bytes), Ok(Some(message(b"x"))));
+        assert!(taken4(b"\xe0\x00").is_err());
+    }
+
+    #[test]
     fn what_is_no_mqtt_is_said_so() {
         for bytes in [
             &b"HTTP/1.1 400 Bad Request\r\n"[..],
@@ -277,8 +333,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let mut arrived = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = take(&mut arrived) {}
+            for codec in [Codec::V4, V5] {
+                let mut arrived = BytesMut::from(&bytes[..]);
+                while let Ok(Some(_)) = take(&mut arrived, codec) {}
+            }
         }
 
         #[test]
@@ -288,7 +346,7 @@ mod tests {
         ) {
             let length = u8::try_from(body.len()).unwrap();
             let bytes = [&[kind << 4, length][..], &body].concat();
-            let _anything = taken(&bytes);
+            let _anything = (taken(&bytes), taken4(&bytes));
         }
     }
 }

@@ -1,0 +1,225 @@
+//! What the gateway says to a broker, in either protocol. Pure.
+//!
+//! The packets are those of rumqttc.
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::{self, v4};
+use rumqttc::v5::mqttbytes::{self as mqttbytes5, v5};
+use secrecy::ExposeSecret;
+
+use super::event::Message;
+use super::incoming;
+use crate::config::{Mqtt, Protocol, Qos};
+
+/// The name of the user property that says when a reading was measured.
+const EVENT_TIME: &str = "time";
+
+/// Whoever uses the subscriptions of a connection makes one.
+const SUBSCRIPTION: u16 = u16::MAX;
+
+/// Writes packets of one protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    V4,
+    V5 {
+        /// Of readings, in seconds.
+        message_expiry: Option<u32>,
+    },
+}
+
+/// A packet of either protocol.
+enum Packet {
+    V4(v4::Packet),
+    V5(v5::Packet),
+}
+
+/// A packet cannot be written: it has so many bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLarge(pub(super) usize);
+
+impl Codec {
+    pub(super) fn new(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Mqtt311 => Self::V4,
+            Protocol::Mqtt5 { message_expiry } => Self::V5 { message_expiry },
+        }
+    }
+
+    /// What the protocol is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::V4 => "MQTT 3.1.1",
+            Self::V5 { .. } => "MQTT 5",
+        }
+    }
+
+    /// Says who the client is, with its last will.
+    pub(super) fn connect(
+        self,
+        config: &Mqtt,
+        client_id: &str,
+        will: Option<&Message>,
+        to: &mut BytesMut,
+    ) -> Result<(), TooLarge> {
+        let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        let password = config.password.as_ref();
+        let password = password.map_or("", |secret| secret.expose_secret());
+        let packet = match self {
+            Self::V4 => {
+                let mut connect = v4::Connect::new(client_id);
+                connect.keep_alive = keep_alive;
+                connect.last_will = will.map(|will| {
+                    let (topic, payload) = (&*will.topic, &*will.payload);
+                    v4::LastWill::new(topic, payload, quality_of_service(will.qos), will.retained)
+                });
+                if let Some(username) = &config.username {
+                    connect.set_login(username, password);
+                }
+                Packet::V4(v4::Packet::Connect(connect))
+            }
+            Self::V5 { .. } => {
+                let mut properties = v5::ConnectProperties::new();
+                properties.max_packet_size = Some(incoming::LONGEST.into());
+                let connect = v5::Connect {
+                    keep_alive,
+                    client_id: client_id.to_owned(),
+                    clean_start: true,
+                    properties: Some(properties),
+                };
+                // The status never expires: it holds until the next one.
+                let will = will.map(|will| {
+                    let (topic, payload) = (&*will.topic, &*will.payload);
+                    let qos = quality_of_service5(will.qos);
+                    v5::LastWill::new(topic, payload, qos, will.retained, None)
+                });
+                let username = config.username.as_ref();
+                let login = username.map(|username| v5::Login::new(username, password));
+                Packet::V5(v5::Packet::Connect(connect, will, login))
+            }
+        };
+        packet.write(to, None)
+    }
+
+    /// Publishes a message under an identifier, in a packet of at most so many bytes. Its quality of
+    /// service and whether it is retained stand beside it: a broker may allow less than it asks for.
+    pub(super) fn publish(
+        self,
+        message: Message,
+        qos: Qos,
+        packet_id: u16,
+        most: Option<u32>,
+        to: &mut BytesMut,
+    ) -> Result<(), TooLarge> {
+        let packet = match self {
+            Self::V4 => Packet::V4(v4::Packet::Publish(v4::Publish {
+                dup: false,
+                qos: quality_of_service(qos),
+                retain: message.retained,
+                topic: message.topic,
+                pkid: packet_id,
+                payload: Bytes::from(message.payload),
+            })),
+            Self::V5 { message_expiry } => {
+                // What the gateway says of itself holds until it says something else.
+                let properties = message.event_time.map(|time| v5::PublishProperties {
+                    message_expiry_interval: message_expiry,
+                    user_properties: vec![(EVENT_TIME.to_owned(), time.to_rfc3339_nanos())],
+                    ..v5::PublishProperties::default()
+                });
+                Packet::V5(v5::Packet::Publish(v5::Publish {
+                    qos: quality_of_service5(qos),
+                    retain: message.retained,
+                    topic: Bytes::from(message.topic),
+                    pkid: packet_id,
+                    payload: Bytes::from(message.payload),
+                    properties,
+                    ..v5::Publish::default()
+                }))
+            }
+        };
+        packet.write(to, most)
+    }
+
+    /// Subscribes to a filter at `QoS` 0.
+    pub(super) fn subscribe(self, filter: &str, to: &mut BytesMut) -> Result<(), TooLarge> {
+        let packet = match self {
+            Self::V4 => {
+                let mut subscribe = v4::Subscribe::new(filter, mqttbytes::QoS::AtMostOnce);
+                subscribe.pkid = SUBSCRIPTION;
+                Packet::V4(v4::Packet::Subscribe(subscribe))
+            }
+            Self::V5 { .. } => {
+                let filter = v5::Filter::new(filter, mqttbytes5::QoS::AtMostOnce);
+                let mut subscribe = v5::Subscribe::new(filter, None);
+                subscribe.pkid = SUBSCRIPTION;
+                Packet::V5(v5::Packet::Subscribe(subscribe))
+            }
+        };
+        packet.write(to, None)
+    }
+
+    /// The third step of `QoS` 2.
+    pub(super) fn release(self, packet_id: u16, to: &mut BytesMut) -> Result<(), TooLarge> {
+        let packet = match self {
+            Self::V4 => Packet::V4(v4::Packet::PubRel(v4::PubRel::new(packet_id))),
+            Self::V5 { .. } => Packet::V5(v5::Packet::PubRel(v5::PubRel::new(packet_id, None))),
+        };
+        packet.write(to, None)
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn ping(self, to: &mut BytesMut) -> Result<(), TooLarge> {
+        let packet = match self {
+            Self::V4 => Packet::V4(v4::Packet::PingReq),
+            Self::V5 { .. } => Packet::V5(v5::Packet::PingReq(v5::PingReq)),
+        };
+        packet.write(to, None)
+    }
+
+    /// Says goodbye, so that the last will is not published.
+    pub(super) fn disconnect(self, to: &mut BytesMut) -> Result<(), TooLarge> {
+        let packet = match self {
+            Self::V4 => Packet::V4(v4::Packet::Disconnect),
+            Self::V5 { .. } => {
+                let reason = v5::DisconnectReasonCode::NormalDisconnection;
+                Packet::V5(v5::Packet::Disconnect(v5::Disconnect::new(reason)))
+            }
+        };
+        packet.write(to, None)
+    }
+}
+
+impl Packet {
+    /// Writes the packet, or nothing of it.
+    fn write(&self, to: &mut BytesMut, most: Option<u32>) -> Result<(), TooLarge> {
+        let before = to.len();
+        let written = match self {
+            Self::V4(packet) => packet.write(to, usize::MAX).is_ok(),
+            Self::V5(packet) => packet.write(to, most).is_ok(),
+        };
+        if written {
+            return Ok(());
+        }
+        to.truncate(before);
+        Err(TooLarge(match self {
+            Self::V4(packet) => packet.size(),
+            Self::V5(packet) => packet.size(),
+        }))
+    }
+}
+
+fn quality_of_service(qos: Qos) -> mqttbytes::QoS {
+    match qos {
+        Qos::AtMostOnce => mqttbytes::QoS::AtMostOnce,
+        Qos::AtLeastOnce => mqttbytes::QoS::AtLeastOnce,
+        Qos::ExactlyOnce => mqttbytes::QoS::ExactlyOnce,
+    }
+}
+
+fn quality_of_service5(qos: Qos) -> mqttbytes5::QoS {
+    match qos {
+        Qos::AtMostOnce => mqttbytes5::QoS::AtMostOnce,
+        Qos::AtLeastOnce => mqttbytes5::QoS::AtLeastOnce,
+        Qos::ExactlyOnce => mqttbytes5::QoS::ExactlyOnce,
+    }
+}
