@@ -259,6 +259,7 @@ fn journal(section: &mut Section<'_, '_>) -> Option<Journal> {
 
 fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
+    let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
     let nodes = section.named("nodes", |nodes, name| {
         nodes.named_value(name, &value::name())
     });
@@ -269,6 +270,7 @@ fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
         nodes: nodes?,
         metrics: metrics?,
         clock_tolerance: clock_tolerance?,
+        wait_for_clock,
     })
 }
 

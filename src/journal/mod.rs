@@ -22,6 +22,7 @@
 //!    match its checksum.
 
 mod archive;
+mod correction;
 mod cursor;
 mod drops;
 mod encoding;
@@ -44,6 +45,7 @@ use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
+pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
 
@@ -146,6 +148,14 @@ impl Journal {
             return Ok(());
         }
         self.0.shared.inbox.append(packets).await
+    }
+
+    /// Moves the times of everything that was appended in this run, because they come from a clock that
+    /// was set since; returns when that is committed. What sinks have read already keeps its times until
+    /// they read it again.
+    pub async fn correct_times(&self, correction: Correction) {
+        self.0.shared.inbox.correct(correction);
+        self.settle().await;
     }
 
     /// Waits until everything appended before is committed; returns the end of the journal.

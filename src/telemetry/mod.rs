@@ -10,7 +10,8 @@ mod reading;
 mod reject;
 
 pub use clock::{
-    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+    ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
+    Timeline,
 };
 pub use decoder::{Decoded, Decoder};
 pub use framer::{Framer, MAX_FRAME, Segment};

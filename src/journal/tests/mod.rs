@@ -1,6 +1,7 @@
 //! The journal as a whole. Most of it is driven without its thread, step by step.
 
 mod basics;
+mod corrections;
 mod damage;
 mod model;
 mod trouble;
