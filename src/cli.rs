@@ -152,6 +152,17 @@ pub struct ConfigArguments {
         help_heading = "Source"
     )]
     speed: Option<String>,
+    /// When the first packet of the recording was measured, as 2026-03-01T12:00:00Z
+    #[arg(long, value_name = "TIME", help_heading = "Source")]
+    starts_at: Option<String>,
+    /// When its last packet was measured [default: when the file was last written]
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "starts_at",
+        help_heading = "Source"
+    )]
+    ends_at: Option<String>,
     /// Nodes that the simulator makes up [default: 3]
     #[arg(
         long,
@@ -257,6 +268,8 @@ impl ConfigArguments {
             ("--baud", "source.baud", &self.baud),
             ("--file", "source.path", &self.file),
             ("--speed", "source.speed", &self.speed),
+            ("--starts-at", "source.starts_at", &self.starts_at),
+            ("--ends-at", "source.ends_at", &self.ends_at),
             ("--nodes", "source.nodes", &self.nodes),
             ("--rate", "source.rate", &self.rate),
             ("--seed", "source.seed", &self.seed),

@@ -15,15 +15,18 @@
 
 pub mod api;
 pub mod backoff;
+mod causes;
 pub mod cli;
 pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod monitor;
 pub mod pipeline;
+pub mod repeated;
 pub mod sink;
 pub mod source;
 pub mod telemetry;

@@ -16,8 +16,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogOutput, LogRotation};
-use crate::monitor::{LogEntry, LogLevel, Ring};
+use crate::monitor::{LogEntry, LogLevel, SharedRing};
+use crate::repeated::{self, Topic};
 use crate::telemetry::Timestamp;
+
+const PANICS: Topic = Topic::new("panics");
 
 /// Lines that may wait for a slow terminal or disk; beyond, new ones are dropped rather than waited
 /// for, so that nobody who only reads the log can hold up the pipeline.
@@ -45,6 +48,9 @@ pub enum LoggingError {
     /// The level cannot be changed.
     #[error("cannot change the log level: {0}")]
     Reload(reload::Error),
+    /// Nobody can sum up what repeats.
+    #[error("cannot start the thread that sums up the log: {0}")]
+    Sums(io::Error),
     /// Somebody else logs already.
     #[error("logging was set up before: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
@@ -87,11 +93,11 @@ impl LevelSwitch {
     }
 }
 
-/// Begins to log; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
+/// Begins to log, the sums of what repeats as well; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
 /// over it: lines go to the files and the ring alone.
 pub fn start(
     config: &Log,
-    ring: Arc<Ring<LogEntry>>,
+    ring: Arc<SharedRing<LogEntry>>,
     screen: bool,
 ) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
@@ -129,6 +135,7 @@ pub fn start(
     layers.push(RingLayer(ring).with_filter(level.filter(config)?).boxed());
     tracing_subscriber::registry().with(layers).try_init()?;
     log_panics();
+    repeated::start().map_err(LoggingError::Sums)?;
     Ok(LoggingGuard {
         _workers: workers,
         level,
@@ -139,7 +146,11 @@ pub fn start(
 fn log_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        tracing::error!(error = %info, "A part of the gateway failed.");
+        let error = info.to_string();
+        PANICS.say("", &error.clone(), move |sum| {
+            let repeated = sum.words();
+            tracing::error!(error = %error, repeated, "A part of the gateway failed.");
+        });
         report(info);
     }));
 }
@@ -209,7 +220,7 @@ fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErr
 }
 
 /// Keeps the last lines for screens.
-struct RingLayer(Arc<Ring<LogEntry>>);
+struct RingLayer(Arc<SharedRing<LogEntry>>);
 
 impl<S: Subscriber> Layer<S> for RingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -13,6 +13,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::{Numbered, Observer, Snapshot};
+use crate::repeated::Topic;
+
+const SLOW_READERS: Topic = Topic::new("slow-readers-of-events");
+const UNWRITABLE: Topic = Topic::new("unwritable-events");
 
 /// Between two looks: four snapshots a second at most.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -104,7 +108,10 @@ impl Listener {
     /// Asked for only when the connection has room for more.
     async fn next(&mut self) -> Option<Event> {
         if self.taken.elapsed() > SLOW {
-            tracing::info!("A reader of events was too slow and is dropped.");
+            SLOW_READERS.say("", "", |sum| {
+                let repeated = sum.words();
+                tracing::info!(repeated, "A reader of events was too slow and is dropped.");
+            });
             return None;
         }
         while self.ready.is_empty() {
@@ -161,7 +168,10 @@ impl Listener {
     fn put_event(&mut self, kind: Kind, data: &(impl Serialize + ?Sized)) {
         match Event::default().event(kind.name()).json_data(data) {
             Ok(event) => self.ready.push_back(event),
-            Err(error) => tracing::error!(error = %error, "An event cannot be written as JSON."),
+            Err(error) => UNWRITABLE.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::error!(error = %error, repeated, "An event cannot be written as JSON.");
+            }),
         }
     }
 }

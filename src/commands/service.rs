@@ -7,6 +7,10 @@ use tokio::time::MissedTickBehavior;
 
 use crate::monitor::{LinkId, LinkState, Snapshot};
 use crate::pipeline::Handle;
+use crate::repeated::Topic;
+
+const UNTOLD: Topic = Topic::new("service-manager-untold");
+const STUCK: Topic = Topic::new("stuck-stages");
 
 /// How often the manager's status line is renewed where there is no watchdog.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);
@@ -24,7 +28,10 @@ pub(super) fn stopping() {
 /// Does nothing unless a service manager listens.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(error = %error, "The service manager cannot be told anything.");
+        UNTOLD.say("", "", move |sum| {
+            let repeated = sum.words();
+            tracing::warn!(error = %error, repeated, "The service manager cannot be told anything.");
+        });
     }
 }
 
@@ -48,10 +55,13 @@ pub(super) async fn keep_alive(handle: Handle) {
         };
         match handle.stuck_stage(patience) {
             None => notify(&[status, NotifyState::Watchdog]),
-            Some(stage) => tracing::error!(
-                stage = stage.name(),
-                "A stage is stuck; the service manager will restart the gateway."
-            ),
+            Some(stage) => STUCK.say(stage.name(), "", move |sum| {
+                tracing::error!(
+                    stage = stage.name(),
+                    repeated = sum.words(),
+                    "A stage is stuck; the service manager will restart the gateway."
+                );
+            }),
         }
     }
 }

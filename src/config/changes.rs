@@ -16,7 +16,10 @@ impl Config {
         let api_token = |config: &Self| secret(config.api.as_ref()?.token.as_ref());
         // Secrets print alike, whatever they are.
         let sections = [
-            ("source", differs(&self.source, &other.source)),
+            (
+                "source",
+                differs(&self.source, &other.source) || self.recorded != other.recorded,
+            ),
             (
                 "mqtt",
                 differs(&self.mqtt, &other.mqtt) || password(self) != password(other),

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod home_assistant;
 mod kind;
+mod names;
 mod overrides;
 mod reader;
 mod section;
@@ -19,6 +20,7 @@ mod security;
 mod setting;
 mod source;
 mod summary;
+mod time;
 mod types;
 mod value;
 
@@ -34,6 +36,7 @@ pub use overrides::Overrides;
 pub use reader::KnownKey;
 pub use sections::{LOG_FORMATS, TUI_THEMES};
 pub use source::{SOURCE_KINDS, SourceKind};
+pub(crate) use time::{TIME_FORMS, parse_time};
 pub use types::*;
 
 use environment::FILE_VARIABLE;

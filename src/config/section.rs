@@ -163,10 +163,7 @@ impl<'e> Section<'_, 'e> {
         if !is_secret {
             return None;
         }
-        let (file, text) = self
-            .reader
-            .environment
-            .credential(&path.replace('.', "-"))?;
+        let (file, text) = self.reader.environment.credential(path)?;
         let place = Place::Credential(file.into());
         match text {
             Ok(text) => Some(Setting::untyped(place, &text)),
@@ -279,6 +276,21 @@ impl<'e> Section<'_, 'e> {
     /// The layer that set a key, the higher the stronger; 0 when none did.
     pub(super) fn layer(&self, name: &str) -> u8 {
         self.answers.get(name).map_or(0, |(place, _)| place.layer())
+    }
+
+    /// Where the value of a key came from, and how it was written there.
+    pub(super) fn answer(&self, name: &str) -> Option<(Place, String)> {
+        self.answers.get(name).cloned()
+    }
+
+    /// A key by its full path.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// Reports what is wrong with several keys together.
+    pub(super) fn report(&mut self, errors: Vec<ConfigError>) {
+        self.reader.errors.extend(errors);
     }
 
     /// Whether an error about a key, or about the section itself, has been reported.

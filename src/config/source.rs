@@ -1,9 +1,11 @@
 //! `[source]`: the keys of every kind are known whatever kind is chosen, so that one file can hold
 //! several and switch between them.
 
+use std::cmp::Ordering;
+
 use super::kind::{argv, at_least, number, one_of, path, text, whole};
 use super::section::Section;
-use super::types::{PortSelector, Simulator, Source};
+use super::types::{PortSelector, Recorded, Simulator, Source};
 use super::value;
 
 /// What a source can be.
@@ -36,21 +38,23 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
     ("simulator", SourceKind::Simulator),
 ];
 
-pub(super) fn source(section: &mut Section<'_, '_>) -> Option<Source> {
+pub(super) fn source(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let serial = serial(section, kind == Some(SourceKind::Serial));
     let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs));
     let command = command(section, kind == Some(SourceKind::Command));
     let file = file(section, kind == Some(SourceKind::File));
+    let recorded = recorded(section);
     let simulator = simulator(section);
-    match kind? {
+    let source = match kind? {
         SourceKind::Serial => serial,
         SourceKind::ProbeRs => probe_rs,
         SourceKind::Command => command,
         SourceKind::Stdin => Some(Source::Stdin),
         SourceKind::File => file,
         SourceKind::Simulator => simulator,
-    }
+    };
+    Some((source?, recorded))
 }
 
 fn serial(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
@@ -143,6 +147,29 @@ fn file(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
         path: path?,
         speed: speed?,
     })
+}
+
+/// When a recording was made. A higher layer replaces the choice of a lower one.
+fn recorded(section: &mut Section<'_, '_>) -> Recorded {
+    let starts_at = section
+        .optional("starts_at", &value::time())
+        .map(Recorded::StartsAt);
+    let ends_at = section
+        .optional("ends_at", &value::time())
+        .map(Recorded::EndsAt);
+    let (Some(starts_at), Some(ends_at)) = (starts_at, ends_at) else {
+        return starts_at.or(ends_at).unwrap_or_default();
+    };
+    match section.layer("starts_at").cmp(&section.layer("ends_at")) {
+        Ordering::Greater => starts_at,
+        Ordering::Less => ends_at,
+        Ordering::Equal => {
+            let problem = "stands beside source.starts_at";
+            let allowed = "one of source.starts_at and source.ends_at";
+            section.refuse("ends_at", problem, allowed.into());
+            Recorded::Unsaid
+        }
+    }
 }
 
 fn simulator(section: &mut Section<'_, '_>) -> Option<Source> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::telemetry::Timestamp;
+
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,8 @@ pub struct Config {
     pub gateway: Option<String>,
     /// `[source]`: where bytes come from.
     pub source: Source,
+    /// When a recording was made: `source.starts_at`, `source.ends_at`.
+    pub recorded: Recorded,
     /// `[mqtt]`; `None`: the sink is disabled.
     pub mqtt: Option<Mqtt>,
     /// `[influxdb]`; `None`: the sink is disabled.
@@ -69,6 +73,18 @@ pub enum Source {
     },
     /// Made-up nodes.
     Simulator(Simulator),
+}
+
+/// When a recording was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recorded {
+    /// As its file says.
+    #[default]
+    Unsaid,
+    /// Its first packet was measured then.
+    StartsAt(Timestamp),
+    /// Its last packet was measured then.
+    EndsAt(Timestamp),
 }
 
 /// How a serial port is chosen.

@@ -12,8 +12,9 @@ use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
+use super::time::parse_time;
 use super::types::{JournalPath, PortSelector, Qos, Retain, Speed};
-use crate::telemetry::{Name, is_mqtt_char, is_safe};
+use crate::telemetry::{Name, Timestamp, is_mqtt_char, is_safe};
 
 /// USB vendor and product id.
 pub(super) fn usb_id() -> Kind<PortSelector> {
@@ -39,6 +40,19 @@ pub(super) fn speed() -> Kind<Speed> {
             Text(text) | Untyped(text) if text == "max" => Ok(Speed::Max),
             _ => factor.parse(value).map(Speed::Factor),
         }
+    })
+}
+
+/// A time in the configuration: as everywhere, or as `date` and `ls` print it, in UTC.
+pub(super) fn time() -> Kind<Timestamp> {
+    let allowed = "a time as \"2026-03-01T12:00:00Z\", \"2026-03-01T13:00:00+01:00\" or, in UTC, \
+                   \"2026-03-01 12:00:00\"";
+    Kind::of_text(allowed, |text| {
+        let in_utc = || {
+            let time = humantime::parse_rfc3339_weak(text.trim()).ok()?;
+            parse_time(&humantime::format_rfc3339_nanos(time).to_string())
+        };
+        parse_time(text).or_else(in_utc).ok_or_default()
     })
 }
 
@@ -107,17 +121,25 @@ pub(super) fn broker_url() -> Kind<Broker> {
 
 /// Address of an HTTP server.
 pub(super) fn http_url() -> Kind<Url> {
-    Kind::of_text("http://HOST or http://HOST:PORT, or https://", |text| {
-        let url = parse_url(text, "http://")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refusal::default());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("leave user and password out of the URL: use influxdb.token".into());
-        }
-        ends_after_port(&url)?;
-        (url.port() != Some(0)).then_some(url).ok_or_default()
-    })
+    Kind::of_text(
+        "http://HOST, http://HOST:PORT or http://HOST:PORT/PATH, or https://",
+        |text| {
+            let url = parse_url(text, "http://")?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(Refusal::default());
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("leave user and password out of the URL: use influxdb.token".into());
+            }
+            if url.query().is_some() || url.fragment().is_some() {
+                return Err("leave out what follows the path: ?… and #…".into());
+            }
+            if url.path().trim_end_matches('/').ends_with("/api/v2/write") {
+                return Err("leave out /api/v2/write: it is added to the path".into());
+            }
+            (url.port() != Some(0)).then_some(url).ok_or_default()
+        },
+    )
 }
 
 /// The name that a server's certificate must be for.
@@ -370,4 +392,23 @@ pub(super) fn log_level() -> Kind<String> {
             Err(error) => Err(error.to_string().into()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_configuration_may_leave_out_the_zone() {
+        let time = time();
+        let expected = Timestamp(1_703_174_400_500_000_000);
+        for text in [
+            "2023-12-21T16:00:00.5Z",
+            "2023-12-21 16:00:00.5",
+            "1703174400500",
+        ] {
+            assert_eq!(time.parse(&text.into()).ok(), Some(expected), "{text}");
+        }
+        assert!(time.parse(&"soon".into()).is_err());
+    }
 }

@@ -7,17 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ring, SinkId, Weighed};
+use super::{Ring, SharedRing, SinkId, Weighed};
 use crate::telemetry::{RejectReason, Timestamp};
 
-/// Traffic kept: some minutes of a gateway, a tenth of a second of the fastest stream.
-const TRAFFIC: (usize, usize) = (2_048, 512 << 10);
-
-/// Deliveries kept.
+/// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
-
-/// Log lines kept.
-const LOG: (usize, usize) = (2_048, 512 << 10);
 
 /// At most one delivery is kept in so many nanoseconds, for each sink: nobody can read more, and at
 /// tens of thousands a second putting each into words would slow them all.
@@ -166,20 +160,20 @@ impl Weighed for LogEntry {
 #[derive(Debug)]
 pub struct Activity {
     /// What arrived.
-    pub traffic: Ring<TrafficEntry>,
+    pub traffic: SharedRing<TrafficEntry>,
     /// What was delivered. Under load only a sample of what succeeded.
-    pub deliveries: Ring<DeliveryEntry>,
+    pub deliveries: SharedRing<DeliveryEntry>,
     /// What was logged.
-    pub log: Arc<Ring<LogEntry>>,
+    pub log: Arc<SharedRing<LogEntry>>,
     last_delivery: [AtomicI64; SinkId::ALL.len()],
 }
 
 impl Default for Activity {
     fn default() -> Self {
         Self {
-            traffic: Ring::new(TRAFFIC.0, TRAFFIC.1),
-            deliveries: Ring::new(DELIVERIES.0, DELIVERIES.1),
-            log: Arc::new(Ring::new(LOG.0, LOG.1)),
+            traffic: SharedRing::default(),
+            deliveries: SharedRing::new(Ring::new(DELIVERIES.0, DELIVERIES.1)),
+            log: Arc::default(),
             last_delivery: Default::default(),
         }
     }

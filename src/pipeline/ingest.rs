@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::{Monitor, TrafficEntry, TrafficKind};
+use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
-    ClockEvent, Decoded, Decoder, DeviceClock, Framer, LossCounter, MAX_FRAME, Packet, Received,
-    RejectReason, Segment, Timeline, Timestamp,
+    ClockEvent, Clocks, Decoded, Decoder, Framer, LossCounter, MAX_FRAME, Packet, Received,
+    RecordedTimes, RejectReason, Segment, Stamp, TimeNote, Timed, Timeline, Timestamp,
 };
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
 const MAX_BOARDS: usize = 16;
+
+const NEW_KEYS: Topic = Topic::new("new-keys").at_once(16);
+const NEW_BOARDS: Topic = Topic::new("new-boards").at_once(16);
+const LOSSES: Topic = Topic::new("losses");
+const CLOCKS: Topic = Topic::new("device-clocks");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]
@@ -25,17 +31,11 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Interpreter {
     decoder: Decoder,
-    timeline: Timeline,
-    tolerance: Duration,
-    boards: HashMap<String, Board>,
+    clocks: Clocks<Decoded>,
+    timed: Vec<Timed<Decoded>>,
+    losses: HashMap<String, LossCounter>,
     monitor: Arc<Monitor>,
     packets: Vec<Packet>,
-}
-
-#[derive(Debug)]
-struct Board {
-    clock: DeviceClock,
-    losses: LossCounter,
 }
 
 impl Ingest {
@@ -46,17 +46,15 @@ impl Ingest {
         tolerance: Duration,
         monitor: Arc<Monitor>,
     ) -> Self {
-        let boards = HashMap::new();
-        let packets = Vec::new();
         Self {
             framer: Framer::default(),
             interpreter: Interpreter {
                 decoder,
-                timeline,
-                tolerance,
-                boards,
+                clocks: Clocks::new(timeline, tolerance),
+                timed: Vec::new(),
+                losses: HashMap::new(),
                 monitor,
-                packets,
+                packets: Vec::new(),
             },
         }
     }
@@ -71,16 +69,48 @@ impl Ingest {
             self.end(received);
         }
         let interpreter = &mut self.interpreter;
+        let timed = &mut interpreter.timed;
+        interpreter.clocks.advance(received.monotonic, timed);
+        interpreter.pass_on();
         self.framer.push(&chunk.bytes, &mut |segment| {
             interpreter.interpret(segment, received);
         });
         std::mem::take(&mut interpreter.packets)
     }
 
+    /// What comes from here on was recorded before.
+    pub fn begin_recording(&mut self, times: RecordedTimes) {
+        let interpreter = &mut self.interpreter;
+        interpreter
+            .clocks
+            .begin_recording(times, &mut interpreter.timed);
+    }
+
+    /// Whether times are to be noted from here on.
+    pub fn note_times(&mut self, noting: bool) {
+        self.interpreter.clocks.note(noting);
+    }
+
+    /// What was noted since this was last asked.
+    pub fn take_notes(&mut self) -> Vec<TimeNote> {
+        self.interpreter.clocks.take_notes()
+    }
+
+    /// How long after the last chunk was read [`tick`](Self::tick) is due, if nothing else comes.
+    pub fn holds_for(&self) -> Option<Duration> {
+        self.interpreter.clocks.holds_for()
+    }
+
+    /// Packets that were held for what might follow them.
+    pub fn tick(&mut self) -> Vec<Packet> {
+        self.interpreter.release();
+        std::mem::take(&mut self.interpreter.packets)
+    }
+
     /// The stream ended: what is unfinished will stay so.
     pub fn finish(&mut self, received: Received) -> Vec<Packet> {
         self.end(received);
-        std::mem::take(&mut self.interpreter.packets)
+        self.tick()
     }
 
     fn end(&mut self, received: Received) {
@@ -137,65 +167,106 @@ impl Interpreter {
         );
     }
 
-    fn accept(&mut self, decoded: Decoded, received: Received) {
-        for key in &decoded.new_keys {
-            tracing::info!(key, "Unknown key passes under its own name.");
+    fn accept(&mut self, mut decoded: Decoded, received: Received) {
+        for key in std::mem::take(&mut decoded.new_keys) {
+            NEW_KEYS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(key, repeated, "Unknown key passes under its own name.");
+            });
         }
-        if self.boards.len() >= MAX_BOARDS && !self.boards.contains_key(&decoded.board) {
-            self.boards.clear();
+        let stamp = Stamp::of(&decoded);
+        let board = decoded.board.clone();
+        let timed = &mut self.timed;
+        self.clocks.observe(&board, stamp, received, decoded, timed);
+        self.pass_on();
+    }
+
+    /// Has what the clocks hold go on.
+    fn release(&mut self) {
+        self.clocks.release(&mut self.timed);
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
+        let mut timed = std::mem::take(&mut self.timed);
+        for packet in timed.drain(..) {
+            self.record(packet);
         }
-        let board = self.boards.entry(decoded.board).or_insert_with_key(|name| {
-            tracing::info!(board = name, "Board reports.");
-            Board {
-                clock: DeviceClock::new(self.timeline, self.tolerance),
-                losses: LossCounter::default(),
-            }
-        });
-        let (event_time, event) = board.clock.observe(decoded.uptime_ms, received);
-        announce(event, decoded.uptime_ms);
+        self.timed = timed;
+    }
+
+    fn record(&mut self, timed: Timed<Decoded>) {
+        let (decoded, event) = (timed.payload, timed.event);
+        announce(event, &decoded.board, decoded.uptime_ms);
         if let Some(count) = decoded.radio_count {
-            let missed = board
-                .losses
-                .observe(count, event == Some(ClockEvent::Rebooted));
-            if missed > 0 {
-                self.monitor.counters.packets_missed.add(missed);
-                tracing::warn!(
-                    missed,
-                    "Packets were lost between the board and the gateway."
-                );
-            }
+            self.count_missed(decoded.board, count, event);
         }
         let packet = Packet {
-            received: received.wall,
-            event_time,
+            received: timed.received.wall,
+            event_time: timed.event_time,
             readings: decoded.readings,
         };
         self.monitor.record(&packet);
         self.packets.push(packet);
     }
+
+    fn count_missed(&mut self, board: String, count: u32, event: Option<ClockEvent>) {
+        if self.losses.len() >= MAX_BOARDS && !self.losses.contains_key(&board) {
+            self.losses.clear();
+        }
+        let losses = self.losses.entry(board).or_default();
+        let missed = losses.observe(count, event == Some(ClockEvent::Rebooted));
+        if missed > 0 {
+            self.monitor.counters.packets_missed.add(missed);
+            LOSSES.count("", "", missed, |sum| {
+                tracing::warn!(
+                    missed = sum.amount(),
+                    repeated = sum.words(),
+                    "Packets were lost between the board and the gateway."
+                );
+            });
+        }
+    }
 }
 
-fn announce(event: Option<ClockEvent>, uptime_ms: u32) {
+fn announce(event: Option<ClockEvent>, board: &str, uptime_ms: u32) {
     match event {
-        None | Some(ClockEvent::FirstPacket) => {}
-        Some(ClockEvent::Wrapped) => {
-            tracing::info!(uptime_ms, "The device clock wrapped after 49.7 days.");
+        None => {}
+        Some(ClockEvent::FirstPacket) => {
+            let board = board.to_owned();
+            NEW_BOARDS.say("", "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(board, repeated, "Board reports.");
+            });
         }
-        Some(ClockEvent::Rebooted) => {
-            tracing::warn!(uptime_ms, "The board rebooted; its clock is anchored anew.");
-        }
-        Some(ClockEvent::GatewayClockSet) => {
+        Some(ClockEvent::Wrapped) => CLOCKS.say("", "wrapped", move |sum| {
+            tracing::info!(
+                uptime_ms,
+                repeated = sum.words(),
+                "The device clock wrapped after 49.7 days."
+            );
+        }),
+        Some(ClockEvent::Rebooted) => CLOCKS.say("", "rebooted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
+                "The board rebooted; its clock is anchored anew."
+            );
+        }),
+        Some(ClockEvent::GatewayClockSet) => CLOCKS.say("", "set", move |sum| {
+            tracing::warn!(
+                uptime_ms,
+                repeated = sum.words(),
                 "The gateway's clock was set; the device clock is anchored anew."
             );
-        }
-        Some(ClockEvent::Drifted) => {
+        }),
+        Some(ClockEvent::Drifted) => CLOCKS.say("", "drifted", move |sum| {
             tracing::warn!(
                 uptime_ms,
+                repeated = sum.words(),
                 "Device and gateway clock drifted apart; anchored anew."
             );
-        }
+        }),
     }
 }
 
@@ -209,7 +280,7 @@ mod tests {
         let monitor = Arc::new(Monitor::default());
         let tolerance = Duration::from_secs(2);
         let decoder = Decoder::default();
-        let mut ingest = Ingest::new(decoder, Timeline::Live, tolerance, monitor.clone());
+        let mut ingest = Ingest::new(decoder, Timeline::Line, tolerance, monitor.clone());
         let received = Timestamp(1_700_000_000_000_000_000);
         let mut packets = ingest.take(&Chunk {
             bytes: Bytes::from_static(bytes),

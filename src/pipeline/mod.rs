@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
-//!    ↑ hold, reconnect                               ↑ directives
-//!    └───────────── Handle ← commands ───────────────┘
+//!    ↑ directive                                      ↑ directives
+//!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
 mod ending;
@@ -18,12 +18,13 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
 pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
@@ -31,13 +32,17 @@ pub use ingest::Ingest;
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, Speed};
+use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
-use crate::sink::Directive;
+use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
+use crate::repeated::Topic;
 use crate::source::{self, End, SourceError};
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Received, Timeline, Timestamp};
+use crate::telemetry::{
+    Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
+};
 use sinks::Sinks;
+
+const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -90,7 +95,6 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
-    end_of_source: CancellationToken,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -110,37 +114,37 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            directives: LinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-        let reconnect = Arc::new(Notify::new());
-        let hold = watch::Sender::new(false);
-        let end_of_source = CancellationToken::new();
+        let (times_sender, times) = oneshot::channel();
         let source = tokio::spawn({
             let (source, monitor) = (config.source.clone(), monitor.clone());
-            let (reconnect, held) = (reconnect.clone(), hold.subscribe());
-            let shutdown = end_of_source.clone();
+            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
+            let recorded = config.recorded;
             async move {
                 let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
-                source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await
+                let times = tokio::select! {
+                    biased;
+                    times = recorded_times(source.clone(), recorded) => times,
+                    _ = directive.wait_for(|directive| directive.retired) => None,
+                };
+                let _nobody_reads = times_sender.send(times);
+                source::run(&source, chunk_sender, monitor, directive).await
             }
         });
         let decoder = Decoder::new(MetricTable::clone(&metrics), names);
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(
-            decoder,
-            timeline(&config.source),
-            tolerance,
-            monitor.clone(),
-        );
+        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
         let ingest = tokio::spawn(feed_journal(
             ingest,
+            times,
             chunks,
             journal.clone(),
             monitor.clone(),
@@ -149,8 +153,6 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
-            source_reconnect: reconnect,
-            source_hold: hold,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -161,7 +163,6 @@ impl Pipeline {
             journal,
             source,
             ingest,
-            end_of_source,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -219,26 +220,97 @@ fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
         .collect()
 }
 
-/// A recording that is not replayed at its own pace arrives at times that mean nothing.
-fn timeline(source: &config::Source) -> Timeline {
-    match source {
-        config::Source::File { speed, .. } if *speed != Speed::Factor(1.0) => Timeline::Recorded,
-        _ => Timeline::Live,
+/// What the gateway makes up, or replays at its own pace, never waited anywhere.
+fn timeline(config: &Config) -> Timeline {
+    match config.source {
+        config::Source::Simulator(_) => Timeline::Live,
+        _ if is_measured_anew(&config.source, config.recorded) => Timeline::Live,
+        _ => Timeline::Line,
+    }
+}
+
+/// Whether a recording is replayed as if it were measured now.
+fn is_measured_anew(source: &config::Source, recorded: Recorded) -> bool {
+    let config::Source::File { speed, .. } = source else {
+        return false;
+    };
+    *speed == Speed::Factor(1.0) && recorded == Recorded::Unsaid
+}
+
+/// When the packets of a recording were measured, if the source is one and is not measured anew.
+async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<RecordedTimes> {
+    if is_measured_anew(&source, recorded) {
+        return None;
+    }
+    let can_be_one = matches!(source, config::Source::File { .. } | config::Source::Stdin);
+    // A thread of nobody's: a long recording on a slow disk must not hold up a stop.
+    let (sender, looked) = oneshot::channel();
+    let look = move || drop(sender.send(source::recorded_times(&source, recorded)));
+    std::thread::Builder::new()
+        .name("recording".to_owned())
+        .spawn(look)
+        .ok()?;
+    match (looked.await.ok()?, recorded) {
+        (Ok(Some(times)), _) => {
+            tracing::info!(start = %times.start, noted = times.notes.len(), "A recording is read.");
+            Some(times)
+        }
+        (Ok(None), Recorded::StartsAt(start)) if can_be_one => Some(RecordedTimes {
+            start,
+            notes: Vec::new(),
+        }),
+        (Ok(None), Recorded::EndsAt(_)) if can_be_one => {
+            tracing::warn!(
+                "The source is no file, so that nothing says how long it is: source.ends_at does not \
+                 apply, and what is read ends now."
+            );
+            None
+        }
+        (Ok(None), _) => None,
+        (Err(error), _) => {
+            // Opening it says so aloud.
+            tracing::debug!(error = %error, "The recording cannot be looked at.");
+            None
+        }
     }
 }
 
 /// Turns chunks into packets until the source is gone.
 async fn feed_journal(
     mut ingest: Ingest,
+    times: oneshot::Receiver<Option<RecordedTimes>>,
     mut chunks: RecordedChunks,
     journal: Journal,
     monitor: Arc<Monitor>,
 ) {
     let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
     let started = Instant::now();
-    while let Some(chunk) = chunks.next().await {
+    if let Ok(Some(times)) = times.await {
+        ingest.begin_recording(times);
+    }
+    let mut noted = recorder::RecordedTimes::default();
+    loop {
+        // Bytes that are there come first: they may belong to what is held.
+        let chunk = {
+            let mut next = pin!(chunks.next());
+            match ingest.holds_for() {
+                None => next.await,
+                Some(pause) => match timeout(pause, &mut next).await {
+                    Ok(chunk) => chunk,
+                    Err(_elapsed) => {
+                        append(&journal, ingest.tick()).await;
+                        noted.note(&ingest.take_notes()).await;
+                        next.await
+                    }
+                },
+            }
+        };
+        let Some(chunk) = chunk else { break };
         monitor.pulses.beat(Stage::Ingest);
+        noted.follow(chunks.recording());
+        ingest.note_times(noted.are_wanted());
         append(&journal, ingest.take(&chunk)).await;
+        noted.note(&ingest.take_notes()).await;
         monitor.pulses.rest(Stage::Ingest);
     }
     let end = Received {
@@ -246,6 +318,7 @@ async fn feed_journal(
         monotonic: started.elapsed(),
     };
     append(&journal, ingest.finish(end)).await;
+    noted.note(&ingest.take_notes()).await;
 }
 
 async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
@@ -253,7 +326,10 @@ async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
         return;
     }
     if let Err(error) = journal.append(packets).await {
-        tracing::error!(error = %error, "Packets could not be given to the journal.");
+        UNKEPT.say("", "", move |sum| {
+            let repeated = sum.words();
+            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
+        });
     }
 }
 

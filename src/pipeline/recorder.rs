@@ -9,8 +9,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
 use crate::monitor::{Monitor, Recording};
-use crate::source::Chunk;
-use crate::telemetry::Timestamp;
+use crate::repeated::Topic;
+use crate::source::{Chunk, times_path};
+use crate::telemetry::{TimeNote, Timestamp};
+
+const RECORDINGS: Topic = Topic::of_attempts("recordings");
 
 /// Recordings begun within one second; more are a mistake.
 const MAX_SAME_NAMES: u32 = 100;
@@ -66,6 +69,12 @@ impl RecordedChunks {
         }
     }
 
+    /// The recording that there is.
+    pub(super) fn recording(&self) -> Option<&str> {
+        let recording = self.recording.as_ref()?;
+        Some(&recording.path)
+    }
+
     async fn begin_or_end(&mut self) {
         let is_wanted = *self.wanted.borrow_and_update();
         if !is_wanted {
@@ -79,7 +88,14 @@ impl RecordedChunks {
         match create(&self.folder, Timestamp::now()).await {
             Ok((file, path)) => {
                 let path = path.display().to_string();
-                tracing::info!(path, "Recording the raw stream.");
+                let begun = path.clone();
+                RECORDINGS.say("begun", "", move |sum| {
+                    tracing::info!(
+                        path = begun,
+                        repeated = sum.words(),
+                        "Recording the raw stream."
+                    );
+                });
                 self.recording = Some(OpenRecording {
                     file,
                     path,
@@ -115,14 +131,26 @@ impl RecordedChunks {
 
     fn end(&mut self) {
         if let Some(OpenRecording { path, bytes, .. }) = self.recording.take() {
-            tracing::info!(path, bytes, "The recording ended.");
+            let ended = path.clone();
+            RECORDINGS.say("ended", "", move |sum| {
+                tracing::info!(
+                    path = ended,
+                    bytes,
+                    repeated = sum.words(),
+                    "The recording ended."
+                );
+            });
             self.monitor.set_recording(Recording::Ended { path, bytes });
         }
     }
 
     fn fail(&self, path: String, error: &io::Error) {
-        tracing::error!(path, error = %error, "The raw stream cannot be recorded.");
         let reason = error.to_string();
+        let (of, error) = (path.clone(), reason.clone());
+        RECORDINGS.say("failed", &reason, move |sum| {
+            let repeated = sum.words();
+            tracing::error!(path = of, error = %error, repeated, "The raw stream cannot be recorded.");
+        });
         self.monitor
             .set_recording(Recording::Failed { path, reason });
     }
@@ -134,6 +162,61 @@ impl RecordedChunks {
                 bytes: *bytes,
             });
         }
+    }
+}
+
+/// The file beside a recording that says when its packets were measured. The recording itself holds what
+/// came from the source and nothing else.
+#[derive(Default)]
+pub(super) struct RecordedTimes {
+    path: Option<PathBuf>,
+    /// Made with the first note.
+    file: Option<File>,
+}
+
+impl RecordedTimes {
+    /// Says which recording there is now.
+    pub(super) fn follow(&mut self, recording: Option<&str>) {
+        let path = recording.map(|path| times_path(Path::new(path)));
+        if self.path != path {
+            *self = Self { path, file: None };
+        }
+    }
+
+    /// Whether there is a recording.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Notes when packets were measured.
+    pub(super) async fn note(&mut self, notes: &[TimeNote]) {
+        let (Some(path), false) = (self.path.clone(), notes.is_empty()) else {
+            return;
+        };
+        if let Err(error) = self.write(&path, notes).await {
+            tracing::warn!(
+                path = %path.display(),
+                error = %error,
+                "The times of the recording cannot be noted; its replay will end when it was written."
+            );
+            // Those that are there would be taken for all.
+            *self = Self::default();
+            drop(tokio::fs::remove_file(path).await);
+        }
+    }
+
+    async fn write(&mut self, path: &Path, notes: &[TimeNote]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for note in notes {
+            serde_json::to_writer(&mut lines, note)?;
+            lines.push(b'\n');
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::create(path).await?),
+        };
+        file.write_all(&lines).await?;
+        file.flush().await
     }
 }
 

@@ -13,7 +13,12 @@ use futures_util::FutureExt;
 use super::Lane;
 use crate::backoff::Backoff;
 use crate::monitor::{LinkState, Monitor, SinkId, Stage, StageGuard};
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
+
+/// Sessions that failed, by link and reason.
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
+const HOLDS: Topic = Topic::of_attempts("link-held");
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
@@ -81,7 +86,11 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
     while !lane.is_finished() {
         if lane.is_held() {
             lane.monitor().set_link(link, LinkState::Held);
-            tracing::info!(link = %link, waiting = lane.waiting(), "Held until it is released.");
+            let waiting = lane.waiting();
+            HOLDS.say(link.name(), "", move |sum| {
+                let repeated = sum.words();
+                tracing::info!(link = %link, waiting, repeated, "Held until it is released.");
+            });
             while lane.is_held() && !lane.is_finished() {
                 lane.directive_changed().await;
             }
@@ -118,19 +127,27 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
     let link = lane.sink().link();
     let (delay, reason, is_refusal) = match failure {
-        Failure::Unavailable(reason) => (backoff.next_delay(), reason, false),
+        Failure::Unavailable(reason) => {
+            let delay = backoff.next_delay();
+            let delay = lane
+                .wanted_pause()
+                .map_or(delay, |wanted| delay.max(wanted));
+            (delay, reason, false)
+        }
         Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
     };
     let peer = lane.monitor().link(link).peer;
     let retry_in = humantime::format_duration(Duration::from_millis(
         u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
     ));
-    tracing::warn!(
-        link = %link, peer, error = reason, retry_in = %retry_in, waiting = lane.waiting(),
-        "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
-    );
-    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let until = Timestamp::now().plus_millis(millis);
+    let (error, waiting) = (reason.clone(), lane.waiting());
+    FAILURES.say(link.name(), &reason, move |sum| {
+        tracing::warn!(
+            link = %link, peer, error, retry_in = %retry_in, waiting, repeated = sum.words(),
+            "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
+        );
+    });
+    let until = Timestamp::now().plus(delay);
     lane.monitor().set_link(
         link,
         if is_refusal {

@@ -65,16 +65,16 @@ fn gap(last_ts: Option<u32>, ts: u32, factor: f64) -> Duration {
 /// Bytes that belong to one point in time: an object that begins with a `ts`, and all up to the
 /// next such object.
 #[derive(Debug, PartialEq)]
-struct Segment {
-    bytes: Bytes,
+pub(super) struct Segment {
+    pub(super) bytes: Bytes,
     /// `None`: the bytes before the first object, or more of the last segment.
-    ts: Option<u32>,
+    pub(super) ts: Option<u32>,
 }
 
 /// Cuts a stream of bytes where an object with a `ts` begins. It looks for `"ts":` and digits, and
 /// decodes nothing: whatever the stream holds comes out again, whole and in order.
 #[derive(Default)]
-struct Splitter {
+pub(super) struct Splitter {
     pending: BytesMut,
     /// The device clock of the pending segment; `None`: it belongs to the one before.
     ts: Option<u32>,
@@ -101,17 +101,17 @@ impl Splitter {
     /// start of its object.
     const OVERLAP: usize = 256;
 
-    fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
     /// Nothing comes after what was pushed.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.ended = true;
     }
 
     /// The next segment; `None`: more bytes are needed.
-    fn next_segment(&mut self) -> Option<Segment> {
+    pub(super) fn next_segment(&mut self) -> Option<Segment> {
         while let Some(mark) = find_mark(&self.pending, self.searched, self.ended) {
             self.searched = mark.end;
             if mark.start == 0 {

@@ -22,6 +22,11 @@ use tracing::{info, warn};
 use super::SourceError;
 use super::driver::{Open, Reopen};
 use super::stream::{Feed, READ_SIZE};
+use crate::repeated::Topic;
+
+/// What the program itself says: some screens of it before it is summed up.
+const OUTPUT: Topic = Topic::new("program-output").at_once(100);
+const KILLS: Topic = Topic::of_attempts("program-killed");
 
 /// How long a program may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -191,10 +196,13 @@ impl Group {
             }
         });
         if emptied.await.is_err() {
-            warn!(
-                group = group.as_raw(),
-                "The program ignores SIGTERM; it is killed."
-            );
+            KILLS.say("", "", move |sum| {
+                warn!(
+                    group = group.as_raw(),
+                    repeated = sum.words(),
+                    "The program ignores SIGTERM; it is killed."
+                );
+            });
             if killpg(group, Signal::SIGKILL).is_ok() {
                 drop(child.wait().await);
             }
@@ -237,16 +245,23 @@ fn log_standard_error(program: &str, child: &mut Child) -> JoinHandle<Option<Str
         let mut errors = errors?;
         while let Ok(1..) = errors.read_buf(&mut buffer).await {
             lines.push(&buffer.split(), |line| {
-                info!(program, "{line}");
+                say(&program, &line);
                 last = Some(line);
             });
         }
         lines.end(|line| {
-            info!(program, "{line}");
+            say(&program, &line);
             last = Some(line);
         });
         last
     })
+}
+
+fn say(program: &str, line: &str) {
+    let (program, line) = (program.to_owned(), line.to_owned());
+    OUTPUT.say(&program.clone(), "", move |sum| {
+        info!(program, repeated = sum.words(), "{line}");
+    });
 }
 
 /// Cuts text into lines that are fit for a log: of bounded length, without control characters,

@@ -15,6 +15,9 @@ use super::driver::{Open, Reopen};
 use super::stream::{Feed, Stream};
 use super::{PortInfo, SourceError, ports};
 use crate::config::PortSelector;
+use crate::repeated::Topic;
+
+const CHOICES: Topic = Topic::of_attempts("several-ports");
 
 /// How soon the reading thread notices that it is no longer wanted. Bytes do not wait for it.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
@@ -88,11 +91,15 @@ fn find(selector: &PortSelector, ports: &[PortInfo]) -> Result<PathBuf, SourceEr
     };
     let others: Vec<_> = matching.collect();
     if !others.is_empty() {
-        warn!(
-            taken = %first.path.display(),
-            others = %names(others.into_iter()),
-            "More than one serial port matches; choose it by its serial number or path.",
-        );
+        let (taken, others) = (first.path.clone(), names(others.into_iter()));
+        CHOICES.say(&others.clone(), "", move |sum| {
+            warn!(
+                taken = %taken.display(),
+                others = %others,
+                repeated = sum.words(),
+                "More than one serial port matches; choose it by its serial number or path.",
+            );
+        });
     }
     Ok(first.path.clone())
 }

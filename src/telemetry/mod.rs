@@ -8,12 +8,16 @@ mod metrics;
 mod packet;
 mod reading;
 mod reject;
+mod set_aside;
 
-pub use clock::{ClockEvent, DeviceClock, Received, Timeline};
-pub use decoder::{Decoded, Decoder};
+pub use clock::{
+    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+};
+pub use decoder::{Decoded, Decoder, OWN_FIGURES};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
 pub use metrics::{MetricInfo, MetricTable};
 pub use packet::{Packet, Timestamp};
 pub use reading::{Name, Reading, ShortestValue, is_mqtt_char, is_safe};
 pub use reject::RejectReason;
+pub use set_aside::{KnownName, SetAside};

@@ -8,25 +8,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossterm::cursor::Show;
+use crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
+use crossterm::execute;
+use crossterm::style::ResetColor;
+use crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, DisableBracketedPaste, EnableBracketedPaste, Event};
-use ratatui::crossterm::execute;
-use ratatui::crossterm::style::ResetColor;
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
 use ratatui::layout::{Rect, Size};
 
 use super::runner::Front;
 use super::state::App;
 use super::views;
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
+
+const SUSPENSIONS: Topic = Topic::of_attempts("not-suspended");
 
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";
@@ -131,7 +134,9 @@ impl Front for Taken {
         println!("{words}");
         let own_group = Pid::from_raw(0);
         if let Err(error) = kill(own_group, Signal::SIGTSTP) {
-            tracing::warn!(error = %error, "Cannot suspend.");
+            SUSPENSIONS.say("", "", move |sum| {
+                tracing::warn!(error = %error, repeated = sum.words(), "Cannot suspend.");
+            });
         }
         // The signal may reach another thread first; this one must not take the terminal before the
         // process stands still.

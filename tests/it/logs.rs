@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Fieldgate, Mosquitto, PATIENCE, Sample};
+use crate::support::{ContractServer, Fieldgate, Mosquitto, PATIENCE, Reply, Sample, packets};
 
 /// Replays a sample to its end with these keys of `[log]`.
 fn run(log: &str) -> Fieldgate {
@@ -113,6 +113,62 @@ fn the_level_says_which_lines_are_written() {
         assert!(present.is_none_or(holds), "{level}: {printed}");
         assert!(!absent.is_some_and(holds), "{level}: {printed}");
     }
+}
+
+#[test]
+fn what_repeats_with_every_frame_is_one_line_and_its_end() {
+    let mut gateway = Fieldgate::new("[source]\nkind = \"stdin\"\n").start();
+    for number in 1..=2_000_u64 {
+        // Each time two packets are missing.
+        let frame = format!(
+            "{{\"ts\":{},\"id\":\"N2\",\"sts\":{{\"rx\":{},\"err\":0}}}}\n",
+            number * 10,
+            number * 3
+        );
+        gateway.write_stdin(frame.as_bytes());
+    }
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let lines = gateway.stdout();
+    let losses: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("Packets were lost"))
+        .collect();
+    assert_eq!(losses.len(), 2, "{losses:?}");
+    assert!(losses[0].ends_with("missed=2"), "{losses:?}");
+    for part in [
+        "missed=3998 ",
+        "repeated=\"1999 times in ",
+        ", then no more\"",
+    ] {
+        assert!(losses[1].contains(part), "{losses:?}");
+    }
+}
+
+#[test]
+fn many_points_refused_are_one_line_and_its_end() {
+    let server = ContractServer::start();
+    server.always(Reply::RejectIf(400, std::sync::Arc::new(|_| true)));
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"stdin\"\n[influxdb]\nurl = \"{}\"\norg = \"{}\"\nbucket = \"{}\"\ntoken = \"{}\"\n",
+        server.url(),
+        ContractServer::ORG,
+        ContractServer::BUCKET,
+        ContractServer::TOKEN,
+    ))
+    .start();
+    gateway.write_stdin(packets(1..=100).as_bytes());
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let summary = gateway.stdout().pop().unwrap();
+    assert!(summary.contains("600 rejected"), "{summary}");
+    let lines = gateway.stdout();
+    let lines: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("Rejected for good"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].contains("repeated=\"600 times in "), "{lines:?}");
 }
 
 #[test]

@@ -1,27 +1,25 @@
 //! A gateway elsewhere, as seen over its API.
 
-mod feed;
 mod session;
 mod stream;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::failure::ErrorBody;
+use crate::causes::root_cause;
+use crate::http::{self, Proxy};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry,
+    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Ring,
+    Sight, Snapshot, TrafficEntry,
 };
 use crate::telemetry::Timestamp;
-use feed::Feed;
 
 /// A gateway in reach is connected to much sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,8 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of a history or a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Entries and bytes kept of each kind, as many as a gateway keeps.
-const KEPT: (usize, usize) = (2_048, 512 << 10);
+/// A point of a history takes less in JSON.
+const MAX_POINT: usize = 256;
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +67,9 @@ struct Remote {
 struct Seen {
     sight: Sight,
     snapshot: Option<Arc<Snapshot>>,
-    traffic: Feed<TrafficEntry>,
-    deliveries: Feed<DeliveryEntry>,
-    log: Feed<LogEntry>,
+    traffic: Ring<TrafficEntry>,
+    deliveries: Ring<DeliveryEntry>,
+    log: Ring<LogEntry>,
 }
 
 impl Client {
@@ -80,9 +78,8 @@ impl Client {
     pub fn start(url: &str, token: Option<&SecretString>) -> Result<Self, ClientError> {
         let base = parse(url)?;
         let peer = base.as_str().trim_end_matches('/').to_owned();
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none());
+        let proxy = Proxy::of_environment(&base);
+        let mut http = http::client(proxy.as_ref()).connect_timeout(CONNECT_TIMEOUT);
         if let Some(token) = token {
             let value = format!("Bearer {}", token.expose_secret());
             let mut value = HeaderValue::try_from(value).map_err(|_| ClientError::Token)?;
@@ -97,9 +94,9 @@ impl Client {
         let seen = Seen {
             sight,
             snapshot: None,
-            traffic: Feed::new(KEPT),
-            deliveries: Feed::new(KEPT),
-            log: Feed::new(KEPT),
+            traffic: Ring::default(),
+            deliveries: Ring::default(),
+            log: Ring::default(),
         };
         let remote = Arc::new(Remote {
             http: http.build()?,
@@ -136,9 +133,7 @@ impl Remote {
     }
 
     fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
+        http::url_below(&self.base, path)
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
@@ -153,8 +148,8 @@ async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
     if status.is_success() {
         return Ok(response);
     }
-    let body = response.text().await.unwrap_or_default();
-    Err(match serde_json::from_str::<ErrorBody>(&body) {
+    let body = http::read_words(response).await;
+    Err(match serde_json::from_slice::<ErrorBody>(&body.bytes) {
         Ok(body) => body.error,
         Err(_) => format!("the server answered {status}; is it a fieldgate?"),
     })
@@ -162,25 +157,14 @@ async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
 
 /// A failure to reach the gateway, in plain words.
 fn explain(error: reqwest::Error) -> String {
-    use std::error::Error;
     if error.is_timeout() {
         return "no answer in time".into();
     }
-    let error = error.without_url();
-    let first: &dyn Error = &error;
-    let causes = std::iter::successors(Some(first), |cause| (*cause).source());
-    let root = causes.last().map(ToString::to_string).unwrap_or_default();
+    let root = root_cause(&error.without_url());
     if root.contains("refused") {
         return "connection refused; is the gateway running with api.listen set?".into();
     }
     root
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(time.0.into());
-    let text = time.ok().and_then(|time| time.format(&Rfc3339).ok());
-    // Every time that fits a timestamp can be written.
-    text.unwrap_or_default()
 }
 
 impl Observer for Client {
@@ -208,14 +192,15 @@ impl Observer for Client {
         let request = self.remote.get("/api/v1/history").query(&[
             ("node", query.node.as_str()),
             ("metric", query.metric.as_str()),
-            ("from", &rfc3339(query.from)),
-            ("to", &rfc3339(query.to)),
+            ("from", &query.from.to_rfc3339()),
+            ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
+        let most = query.points.saturating_add(1).saturating_mul(MAX_POINT);
         Box::pin(async move {
             let response = send(request.timeout(ANSWER_TIMEOUT)).await?;
-            let body = response.bytes().await.map_err(explain)?;
-            serde_json::from_slice(&body).map_err(|error| format!("no history came: {error}"))
+            let body = http::read_body(response, most, ANSWER_TIMEOUT).await;
+            serde_json::from_slice(&body.bytes).map_err(|error| format!("no history came: {error}"))
         })
     }
 

@@ -11,6 +11,7 @@ use super::report::Report;
 use crate::api::{ApiError, Server};
 use crate::config::{Api, Journal, JournalPath};
 use crate::journal::Archive;
+use crate::telemetry::Timestamp;
 
 /// The least room for a journal without a bound in bytes.
 const LEAST_ROOM: u64 = 100 << 20;
@@ -101,7 +102,7 @@ pub(super) fn check_clock(server_time: Option<SystemTime>, report: &mut Report) 
     const SANE: &str = "is set";
     let fix = "set the clock: timedatectl set-ntp true";
     let now = SystemTime::now();
-    let shown = humantime::format_rfc3339_seconds(now).to_string();
+    let shown = Timestamp::now().to_string();
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     if !(EARLIEST..LATEST).contains(&since_epoch.as_secs()) {
         return report.failed(PART, SANE, &shown, fix);

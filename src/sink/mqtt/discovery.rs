@@ -12,7 +12,13 @@ use tokio::time::Instant;
 use super::announcement::{Announcement, Announcer};
 use super::message::TopicMap;
 use crate::config::Mqtt;
+use crate::repeated::Topic;
 use crate::telemetry::{MetricTable, Name, Reading};
+
+const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
+const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
+const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
+const LONG_NAMES: Topic = Topic::new("names-too-long");
 
 /// Sensors of one gateway. Names that damage makes up must not fill anybody's memory.
 const MAX_SENSORS: usize = 1_000;
@@ -175,11 +181,14 @@ impl Discovery {
         if self.is_suspended
             && let Task::Announce { announcer, .. } | Task::Remove { announcer, .. } = &self.task
         {
-            tracing::warn!(
-                topics = announcer.filter(),
-                "The broker closed the connection over what Home Assistant is told, or just then: this \
-                 connection does without. Allow the gateway to write these topics."
-            );
+            let topics = announcer.filter();
+            SUSPENSIONS.say("", "", move |sum| {
+                tracing::warn!(
+                    topics, repeated = sum.words(),
+                    "The broker closed the connection over what Home Assistant is told, or just then: this \
+                     connection does without. Allow the gateway to write these topics."
+                );
+            });
         }
         match &mut self.task {
             Task::Rest => {}
@@ -246,10 +255,12 @@ impl Discovery {
             removal.quiet_at = Some(Instant::now() + QUIET);
         } else {
             let filter = announcer.filter();
-            tracing::warn!(
-                filter,
-                "The broker does not say what Home Assistant was told: allow the gateway to read it."
-            );
+            UNREADABLE.say("", "", move |sum| {
+                tracing::warn!(
+                    filter, repeated = sum.words(),
+                    "The broker does not say what Home Assistant was told: allow the gateway to read it."
+                );
+            });
         }
     }
 
@@ -287,7 +298,10 @@ impl Discovery {
                     return announcement;
                 }
                 if let Some(Subject::Reading(node, metric)) = waiting.pop_front() {
-                    tracing::warn!(%node, %metric, "Names are too long for Home Assistant.");
+                    LONG_NAMES.say("", "", move |sum| {
+                        let repeated = sum.words();
+                        tracing::warn!(%node, %metric, repeated, "Names are too long for Home Assistant.");
+                    });
                 }
             },
         }
@@ -329,7 +343,13 @@ impl Discovery {
             && removal.quiet_at.take().is_some()
         {
             let removed = std::mem::take(&mut removal.removed);
-            tracing::info!(removed, "Removed sensors from Home Assistant.");
+            REMOVALS.count("", "", removed, |sum| {
+                tracing::info!(
+                    removed = sum.amount(),
+                    repeated = sum.words(),
+                    "Removed sensors from Home Assistant."
+                );
+            });
         }
     }
 }

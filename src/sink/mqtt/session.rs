@@ -15,7 +15,11 @@ use super::suspicion::{Conviction, Suspicion, UnderWay, Verdict};
 use crate::config::Qos;
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
+use crate::repeated::Topic;
 use crate::sink::{Failure, Lane, Wake};
+
+const REJECTIONS: Topic = Topic::new("rejected-messages");
+const OWN_REFUSALS: Topic = Topic::new("own-messages-refused");
 
 /// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -427,10 +431,12 @@ impl Session<'_> {
                     Some(self.setting.topics.status_topic())
                 }
             };
-            tracing::warn!(
-                link = %SinkId::Mqtt, topic, error = reason,
-                "The broker refused what the gateway says of itself; readings go on."
-            );
+            OWN_REFUSALS.say("", &reason.clone(), move |sum| {
+                tracing::warn!(
+                    link = %SinkId::Mqtt, topic, error = reason, repeated = sum.words(),
+                    "The broker refused what the gateway says of itself; readings go on."
+                );
+            });
             self.flight.arrived(publish);
             return Ok(());
         };
@@ -449,10 +455,13 @@ impl Session<'_> {
             return;
         };
         let topic = self.setting.topics.topic(reading);
-        tracing::warn!(
-            link = %SinkId::Mqtt, topic, error = reason,
-            "Rejected for good; the reading stands in the journal's table `rejected`."
-        );
+        let (of, error) = (topic.clone(), reason.clone());
+        REJECTIONS.say("", "", move |sum| {
+            tracing::warn!(
+                link = %SinkId::Mqtt, topic = of, error, repeated = sum.words(),
+                "Rejected for good; the reading stands in the journal's table `rejected`."
+            );
+        });
         let outcome = DeliveryOutcome::Rejected {
             reason: reason.clone(),
         };

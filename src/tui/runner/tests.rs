@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crossterm::event::{Event, KeyCode, KeyEvent};
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{Event, KeyCode, KeyEvent};
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
@@ -18,7 +18,8 @@ use crate::monitor::{
     Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
-use crate::tui::state::{App, Page};
+use crate::tui::action::Page;
+use crate::tui::state::App;
 use crate::tui::testing::{self, NOW};
 use crate::tui::theme::{Depth, Theme};
 use crate::tui::views;

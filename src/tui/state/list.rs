@@ -1,54 +1,6 @@
 //! A list of entries of which the newest comes last, as far as one can be chosen and scrolled to.
 
-use crate::monitor::Numbered;
 use crate::tui::action::Direction;
-
-/// Entries kept of each stream.
-const MAX_ENTRIES: usize = 2_048;
-
-/// The last entries of a stream.
-#[derive(Debug, Clone)]
-pub(crate) struct Entries<T> {
-    kept: Vec<Numbered<T>>,
-    next: u64,
-}
-
-impl<T> Default for Entries<T> {
-    fn default() -> Self {
-        Self {
-            kept: Vec::new(),
-            next: 0,
-        }
-    }
-}
-
-impl<T> Entries<T> {
-    /// The number from which on entries are wanted.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Takes new entries; the oldest ones go. Says whether there were any.
-    pub(crate) fn extend(&mut self, new: Vec<Numbered<T>>) -> bool {
-        let Some(last) = new.last() else {
-            return false;
-        };
-        self.next = last.number + 1;
-        self.kept.extend(new);
-        let surplus = self.kept.len().saturating_sub(MAX_ENTRIES);
-        self.kept.drain(..surplus);
-        true
-    }
-
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Numbered<T>> {
-        self.kept.iter()
-    }
-
-    pub(crate) fn get(&self, number: u64) -> Option<&T> {
-        let found = self.kept.iter().find(|entry| entry.number == number);
-        found.map(|found| &found.entry)
-    }
-}
 
 /// What is shown of a list. Entries are named by their numbers, so that what is chosen stays so
 /// while others come and go.
@@ -177,20 +129,5 @@ mod tests {
         assert_eq!((view.selected, view.first(&numbers, 4)), (Some(7), 6));
         view.click(9, &numbers, 4);
         assert_eq!(view.selected, Some(7));
-    }
-
-    #[test]
-    fn entries_are_bounded_and_know_what_comes_next() {
-        let mut entries = Entries::default();
-        let many = (0..5_000).map(|number| Numbered {
-            number,
-            entry: number,
-        });
-        assert!(entries.extend(many.collect()));
-        assert!(!entries.extend(Vec::new()));
-        assert_eq!(entries.next(), 5_000);
-        assert_eq!(entries.iter().count(), MAX_ENTRIES);
-        assert_eq!(entries.get(4_999), Some(&4_999));
-        assert_eq!(entries.get(0), None);
     }
 }

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use ratatui::crossterm::event::{
+use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
 use super::*;
-use crate::monitor::{Command, LinkId, LogLevel, Sight};
+use crate::monitor::{Command, LinkId, LogLevel, Order, Sight};
 use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
@@ -45,11 +45,8 @@ fn notice(app: &App) -> &str {
 fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert!(press(&mut app, "h").is_empty());
-    assert_eq!(
-        app.overlay,
-        Some(Overlay::WhichLink(super::super::state::Verb::Hold))
-    );
-    let hold = Effect::Command(Command::Hold(LinkId::Influxdb));
+    assert_eq!(app.overlay, Some(Overlay::WhichLink(Order::Hold)));
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Influxdb));
     assert_eq!(press(&mut app, "i"), [hold]);
     assert!(notice(&app).starts_with("InfluxDB is held"));
 
@@ -58,9 +55,9 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
 
     press(&mut app, "↑→");
     assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
-    let reconnect = Effect::Command(Command::Reconnect(LinkId::Mqtt));
+    let reconnect = Effect::Command(Command::To(Order::Reconnect, LinkId::Mqtt));
     assert_eq!(press(&mut app, "r"), [reconnect]);
-    let flush = Effect::Command(Command::Flush(Some(crate::monitor::SinkId::Mqtt)));
+    let flush = Effect::Command(Command::To(Order::Flush, LinkId::Mqtt));
     assert_eq!(press(&mut app, "f"), [flush]);
     assert_eq!(notice(&app), "Nothing waits for MQTT.");
 }
@@ -82,7 +79,7 @@ fn a_held_link_is_released_by_the_same_key() {
     let mut held = testing::healthy();
     held.sinks[0].link.state = crate::monitor::LinkState::Held;
     let mut app = app(80, 24, [held]);
-    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert!(press(&mut app, "rm").is_empty());
     assert!(notice(&app).contains("release it first"));
@@ -122,10 +119,10 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
         panic!("nothing is asked");
     };
     assert!(question.contains("pi:8080"), "{question}");
-    let hold = Effect::Command(Command::Hold(LinkId::Mqtt));
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Mqtt));
     assert_eq!(press(&mut app, "y"), [hold]);
     assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
-    app.refuse(Command::Hold(LinkId::Mqtt), "no answer for 5s");
+    app.refuse(Command::To(Order::Hold, LinkId::Mqtt), "no answer for 5s");
     assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
 }
@@ -239,24 +236,24 @@ fn lists_are_filtered_chosen_and_opened() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, "4/REFUSED⏎");
     assert_eq!(
-        app.log_lines().len(),
+        app.log.shown().len(),
         1 + 1,
         "connection refused, and refused for good"
     );
     press(&mut app, "⎋←←←");
-    assert_eq!(app.level, LogLevel::Warn);
-    assert_eq!(app.log_lines().len(), 2);
+    assert_eq!(app.log.choice, LogLevel::Warn);
+    assert_eq!(app.log.shown().len(), 2);
     press(&mut app, "↑⏎");
     assert!(matches!(app.overlay, Some(Overlay::Detail(Detail::Log(_)))));
     press(&mut app, "⎋3→");
-    assert_eq!(app.traffic_lines().len(), 2, "accepted frames");
+    assert_eq!(app.traffic.shown().len(), 2, "accepted frames");
     press(&mut app, "l");
-    assert_eq!(app.traffic_lines().len(), 1, "text, line ends apart");
+    assert_eq!(app.traffic.shown().len(), 1, "text, line ends apart");
     press(&mut app, "5/iiot⏎");
-    assert_eq!(app.deliveries().len(), 1);
+    assert_eq!(app.deliveries.shown().len(), 1);
     press(&mut app, "⎋/timed out⏎");
     assert_eq!(
-        app.deliveries().len(),
+        app.deliveries.shown().len(),
         1,
         "the reason is shown, so it is searched"
     );
@@ -292,7 +289,7 @@ fn the_mouse_picks_scrolls_and_switches_pages() {
     click(&mut app, 40, 0);
     assert_eq!(app.page, Page::Traffic);
     click(&mut app, 5, 3);
-    assert_eq!(app.traffic.selected, Some(1));
+    assert_eq!(app.traffic.view.selected, Some(1));
 }
 
 #[test]
@@ -341,7 +338,7 @@ fn what_is_asked_while_the_display_is_frozen_is_asked_of_the_gateway_as_it_is() 
     };
     app.observe(testing::observation(held), later);
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
-    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 0);
 
@@ -440,4 +437,19 @@ fn the_help_ends_where_its_keys_end() {
     assert_eq!(app.overlay, Some(Overlay::Help { scroll: 0 }));
     press(&mut app, "G");
     assert_eq!(app.overlay, Some(Overlay::Help { scroll: last }));
+}
+
+#[test]
+fn what_an_earlier_run_of_a_gateway_sent_goes_and_does_not_come_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let next = app.traffic.entries.next_number();
+    assert!(next > 0 && !app.traffic.shown().is_empty());
+    let mut restarted = testing::observation(testing::healthy());
+    let mut snapshot = testing::healthy();
+    snapshot.started = ago(1);
+    restarted.snapshot = Some(Arc::new(snapshot));
+    restarted.traffic.clear();
+    app.observe(restarted, NOW);
+    assert!(app.traffic.shown().is_empty());
+    assert_eq!(app.traffic.entries.next_number(), next);
 }

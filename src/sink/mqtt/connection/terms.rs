@@ -6,8 +6,11 @@ use rumqttc::v5::mqttbytes::v5::ConnAckProperties;
 
 use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::SinkId;
+use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::sink::mqtt::failure::NOTHING_RETAINED;
+
+const LIMITS: Topic = Topic::of_attempts("limits-of-the-broker");
 
 /// What a broker allows on a connection that it accepted. One that speaks MQTT 3.1.1 does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +68,12 @@ impl Terms {
     /// Says what the broker does not take as it is configured.
     pub(super) fn announce(&self, config: &Mqtt) {
         if self.maximum_qos == Qos::AtLeastOnce && config.qos == Qos::ExactlyOnce {
-            tracing::warn!(
-                link = %SinkId::Mqtt,
-                "The broker takes no QoS 2: readings go out with QoS 1."
-            );
+            LIMITS.say("", "qos", |sum| {
+                tracing::warn!(
+                    link = %SinkId::Mqtt, repeated = sum.words(),
+                    "The broker takes no QoS 2: readings go out with QoS 1."
+                );
+            });
         }
         if self.receive_maximum < config.max_inflight {
             tracing::debug!(

@@ -1,5 +1,7 @@
 //! Configuration as it reaches the program that runs.
 
+mod files;
+
 use crate::support::{
     Fieldgate, Mosquitto, MosquittoOptions, PATIENCE, Sample, Subscriber, SubscriberOptions,
     VictoriaMetrics, by_topic,
@@ -99,6 +101,20 @@ fn what_cannot_be_used_is_answered_with_what_can() {
     let variable = Fieldgate::new("").env("FIELDGATE_MQTT_QOSS", "1");
     let variable = refusal(variable);
     assert!(variable.contains("FIELDGATE_MQTT_QOS?"), "{variable}");
+}
+
+#[test]
+fn what_an_orchestrator_sets_is_no_configuration() {
+    let mut gateway = Fieldgate::new("[source]\nkind = \"stdin\"\n")
+        .env("FIELDGATE_SERVICE_HOST", "10.96.0.7")
+        .env("FIELDGATE_SERVICE_PORT_HTTP", "8787")
+        .env("FIELDGATE_PORT", "tcp://10.96.0.7:8787")
+        .env("FIELDGATE_PORT_8787_TCP_ADDR", "10.96.0.7")
+        .start();
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let alone = Fieldgate::with_arguments(&["run"]).env("FIELDGATE_SERVICE_HOST", "10.96.0.7");
+    assert!(refusal(alone).contains("nothing is configured"));
 }
 
 #[test]
