@@ -36,6 +36,7 @@ mod names;
 mod opening;
 mod place;
 mod recovery;
+mod retention;
 mod shared;
 mod store;
 #[cfg(test)]

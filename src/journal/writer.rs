@@ -13,6 +13,7 @@ use super::fallback::Trouble;
 use super::inbox::Work;
 use super::place::Place;
 use super::recovery::Claim;
+use super::retention::Retention;
 use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
@@ -51,7 +52,7 @@ pub(super) struct Writer {
     /// The end that the file remembers.
     pub(super) saved_end: Position,
     pub(super) max_bytes: Option<u64>,
-    pub(super) history: Duration,
+    pub(super) retention: Retention,
     /// The last packet of the inbox that was dealt with.
     pub(super) ticket: u64,
     pub(super) housekeeping_due: Instant,
@@ -219,10 +220,9 @@ impl Writer {
 
     fn prune(&mut self, budget: usize) -> Result<bool, Fault> {
         let delivered = self.shared.ledger().delivered().sequence;
-        let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
-        let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
+        let keep = self.retention.look(Timestamp::now(), Instant::now());
         let prune = |store: &mut Store| {
-            store.prune_rejected(cutoff)?;
+            store.prune_rejected(&keep)?;
             let forgotten = store.take_forgotten();
             if forgotten > 0 {
                 tracing::warn!(
@@ -230,7 +230,7 @@ impl Writer {
                     "The oldest of what was rejected left the journal."
                 );
             }
-            store.prune(delivered, cutoff, budget)
+            store.prune(delivered, &keep, budget)
         };
         if let Some(file) = &mut self.file {
             return prune(file);

@@ -23,8 +23,9 @@ pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
+use super::retention::Keep;
 use super::{Position, Rejection, Row};
-use crate::telemetry::{KnownName, Packet, SetAside, Timestamp};
+use crate::telemetry::{KnownName, Packet, SetAside};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
@@ -287,12 +288,12 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the oldest rows up to `delivered` that were received before `cutoff`, at most
-    /// `budget` of them; returns whether there may be more.
+    /// Removes the oldest rows up to `delivered` that are old, at most `budget` of them; returns
+    /// whether there may be more.
     pub(super) fn prune(
         &mut self,
         delivered: u64,
-        cutoff: Timestamp,
+        keep: &Keep,
         budget: usize,
     ) -> Result<bool, Fault> {
         let extent = self.extent;
@@ -301,7 +302,7 @@ impl Store {
         }
         let transaction = self.begin(false)?;
         let (first, removed) = remove_front(&transaction, extent, budget, |row| {
-            row.sequence <= delivered && row.received < cutoff
+            row.sequence <= delivered && keep.is_old(row.received)
         })?;
         if removed > 0 {
             transaction.commit()?;
@@ -310,18 +311,18 @@ impl Store {
         Ok(removed == budget)
     }
 
-    /// Removes what was rejected before `cutoff`.
-    pub(super) fn prune_rejected(&mut self, cutoff: Timestamp) -> Result<(), Fault> {
+    /// Removes what was rejected long ago.
+    pub(super) fn prune_rejected(&mut self, keep: &Keep) -> Result<(), Fault> {
         let mut held = match self.holdings {
             Some(held) => held,
             None => Holdings::of(&self.connection)?,
         };
         self.holdings = Some(held);
-        if !held.has_older(&self.connection, cutoff)? {
+        if !held.has_old(&self.connection, keep)? {
             return Ok(());
         }
         let transaction = self.begin(false)?;
-        let forgotten = held.prune(&transaction, cutoff)?;
+        let forgotten = held.prune(&transaction, keep)?;
         transaction.commit()?;
         self.holdings = Some(held);
         self.forgotten += forgotten;
