@@ -36,6 +36,8 @@ mod names;
 mod opening;
 mod place;
 mod recovery;
+mod rejected;
+mod requests;
 mod retention;
 mod shared;
 mod store;
@@ -50,6 +52,7 @@ pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
 pub use cursor::Cursor;
 pub use error::JournalError;
+pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};

@@ -70,6 +70,9 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), JournalError> {
         let _end = EndGuard(Arc::clone(&self.shared));
         let mut work = Work::default();
+        // What was asked for while no gateway ran comes before anything of this run.
+        self.take_requests();
+        self.publish(&[]);
         loop {
             let timeout = self
                 .housekeeping_due
@@ -97,16 +100,17 @@ impl Writer {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
-            let messages: usize = work
-                .packets
-                .iter()
-                .map(|packet| packet.readings.len())
-                .sum();
-            self.end.sequence += work.packets.len() as u64;
-            self.end.total += messages as u64;
+            self.advance(work);
         }
         self.ticket = work.ticket;
         self.publish(&work.acknowledged);
+    }
+
+    /// The journal ends behind these packets now.
+    pub(super) fn advance(&mut self, work: &Work) {
+        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        self.end.sequence += work.packets.len() as u64;
+        self.end.total += messages.sum::<usize>() as u64;
     }
 
     /// What was taken from the inbox, for the place where the journal ends.
@@ -119,6 +123,7 @@ impl Writer {
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            sent_on: &[],
         }
     }
 
@@ -203,6 +208,7 @@ impl Writer {
             return;
         }
         self.watch_files();
+        self.take_requests();
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
         let more = self.prune(budget).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -242,7 +248,7 @@ impl Writer {
     }
 
     /// An append that fails in the same way says it aloud; only damage cannot wait for one.
-    fn housekeeping_failed(&mut self, fault: &Fault) {
+    pub(super) fn housekeeping_failed(&mut self, fault: &Fault) {
         if let Fault::Damaged(reason) = fault {
             let generation = self.shared.tiers().generation;
             self.replace_damaged(generation, reason);

@@ -17,7 +17,7 @@ const MAX_ENTRIES: u64 = 10_000;
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What a server refused has this in place of a [`crate::telemetry::RejectReason`]'s name.
-pub(in crate::journal) const REFUSED: &str = "refused";
+pub const REFUSED: &str = "refused";
 
 /// All columns but the number, in the order of [`INSERT_REJECTED`].
 pub(super) const SELECT_REJECTED: &str = "SELECT rejected_at, sink, sequence, received, event_time,
