@@ -269,6 +269,7 @@ fn journal(section: &mut Section<'_, '_>) -> Option<Journal> {
 
 fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
+    let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
     let mut node_names = Vec::new();
     let nodes = section.named("nodes", |nodes, key| {
         let name = nodes.named_value(key, &value::name())?;
@@ -295,6 +296,7 @@ fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
         nodes: nodes?,
         metrics: metrics?,
         clock_tolerance: clock_tolerance?,
+        wait_for_clock,
     })
 }
 

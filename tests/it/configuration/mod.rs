@@ -1,5 +1,7 @@
 //! Configuration as it reaches the program that runs.
 
+mod files;
+
 use crate::support::{
     Fieldgate, Mosquitto, MosquittoOptions, PATIENCE, Sample, Subscriber, SubscriberOptions,
     VictoriaMetrics, by_topic,
@@ -70,7 +72,7 @@ fn a_wrong_configuration_ends_the_gateway_before_it_does_anything() {
     let expected = "\
 config.toml:1: mqtt.username is missing
   found:   nothing
-  allowed: text that is not empty
+  allowed: 1 to 65535 bytes of text without control characters and noncharacters
   advice:  MQTT has no password without a user name
 
 config.toml:2: mqtt.qos has a value that is not allowed
