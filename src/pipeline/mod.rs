@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
@@ -38,7 +38,7 @@ use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageG
 use crate::repeated::Topic;
 use crate::source::{self, End, SourceError};
 use crate::telemetry::{
-    Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
+    Decoder, MetricInfo, MetricTable, Name, Range, Received, RecordedTimes, Timeline, Timestamp,
 };
 use sinks::Sinks;
 
@@ -138,7 +138,9 @@ impl Pipeline {
         });
         let decoder = Decoder::new(MetricTable::clone(&metrics), names);
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
+        let known = journal.known_names();
+        let timeline = timeline(config);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -207,6 +209,10 @@ pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
         }
         info.min = change.min.or(info.min);
         info.max = change.max.or(info.max);
+        if let Some(range) = change.range {
+            let counts = info.range.counts && range != Range::ANY;
+            info.range = Range { counts, ..range };
+        }
         table.set(key, info);
     }
     table
@@ -293,23 +299,22 @@ async fn feed_journal(
         // Bytes that are there come first: they may belong to what is held.
         let chunk = {
             let mut next = pin!(chunks.next());
-            match ingest.holds_for() {
-                None => next.await,
-                Some(pause) => match timeout(pause, &mut next).await {
-                    Ok(chunk) => chunk,
-                    Err(_elapsed) => {
-                        append(&journal, ingest.tick()).await;
-                        noted.note(&ingest.take_notes()).await;
-                        next.await
-                    }
-                },
+            loop {
+                let Some(pause) = ingest.holds_for() else {
+                    break next.await;
+                };
+                if let Ok(chunk) = timeout(pause, &mut next).await {
+                    break chunk;
+                }
+                keep(&journal, ingest.tick()).await;
+                noted.note(&ingest.take_notes()).await;
             }
         };
         let Some(chunk) = chunk else { break };
         monitor.pulses.beat(Stage::Ingest);
         noted.follow(chunks.recording());
         ingest.note_times(noted.are_wanted());
-        append(&journal, ingest.take(&chunk)).await;
+        keep(&journal, ingest.take(&chunk)).await;
         noted.note(&ingest.take_notes()).await;
         monitor.pulses.rest(Stage::Ingest);
     }
@@ -317,8 +322,22 @@ async fn feed_journal(
         wall: Timestamp::now(),
         monotonic: started.elapsed(),
     };
-    append(&journal, ingest.finish(end)).await;
+    keep(&journal, ingest.finish(end)).await;
     noted.note(&ingest.take_notes()).await;
+}
+
+/// Gives the journal all that came out of some bytes.
+async fn keep(journal: &Journal, ingested: Yield) {
+    append(journal, ingested.packets).await;
+    if !ingested.learnt.is_empty() {
+        journal.learn(ingested.learnt);
+    }
+    if let Err(error) = journal.set_aside(ingested.set_aside).await {
+        UNKEPT.say("", "set aside", move |sum| {
+            let repeated = sum.words();
+            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
+        });
+    }
 }
 
 async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
