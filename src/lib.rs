@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod backoff;
+mod causes;
 pub mod cli;
 pub mod commands;
 pub mod config;

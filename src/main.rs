@@ -1,10 +1,8 @@
 //! The fieldgate command: reads the command line, calls one command, turns its error into an exit
 //! code.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use clap::Parser;
 use fieldgate::cli::{Cli, Command};
@@ -16,9 +14,6 @@ const FAILURE: u8 = 1;
 
 /// The command line or the configuration is wrong; clap uses the same.
 const WRONG_USAGE: u8 = 2;
-
-/// How long the standard error is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let result = match Cli::parse().into_command() {
@@ -50,22 +45,9 @@ fn report(error: &anyhow::Error) -> ExitCode {
     });
     let of_config = error.downcast_ref::<ConfigErrors>().or(of_run);
     if let Some(errors) = of_config {
-        print(errors.to_string());
+        commands::say_last(io::stderr(), errors.to_string());
         return ExitCode::from(WRONG_USAGE);
     }
-    print(format!("fieldgate: {error:#}"));
+    commands::say_last(io::stderr(), format!("fieldgate: {error:#}"));
     ExitCode::from(FAILURE)
-}
-
-/// To the standard error; a terminal that takes nothing must not keep the process from ending.
-fn print(text: String) {
-    let (done, is_done) = mpsc::channel();
-    std::thread::spawn(move || {
-        // Whoever started it may be gone; there is nobody else to tell.
-        let _gone = writeln!(io::stderr(), "{text}");
-        // Nobody waits any more when that took too long.
-        let _late = done.send(());
-    });
-    // The time is up when the terminal takes nothing; there is nowhere to say so.
-    let _late = is_done.recv_timeout(PATIENCE);
 }

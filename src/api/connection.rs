@@ -1,74 +1,31 @@
-//! Connections that nobody can hold open for nothing.
+//! A connection over which nothing moves is closed.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
-
-/// Connections at once; more wait in the system's queue.
-const CONNECTIONS: usize = 64;
 
 /// A connection over which nothing moved in either direction for so long is closed: its peer is gone,
 /// or does not read. Streams of events move at least every [`KEEP_ALIVE`](super::events::KEEP_ALIVE).
 pub(super) const STALLED: Duration = Duration::from_secs(15);
-
-/// Accepts a bounded number of connections.
-pub(super) struct BoundedListener {
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-}
-
-impl BoundedListener {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self {
-            listener,
-            room: Arc::new(Semaphore::new(CONNECTIONS)),
-        }
-    }
-}
-
-impl Listener for BoundedListener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.room).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = %error, "A connection keeps its send delay.");
-        }
-        (Connection::new(stream, permit), address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
 
 /// A connection that ends by itself when it stalls.
 pub(super) struct Connection {
     stream: TcpStream,
     last_moved: Instant,
     alarm: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             last_moved: Instant::now(),
             alarm: Box::pin(tokio::time::sleep(STALLED)),
-            _permit: permit,
         }
     }
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::monitor::{Numbered, Observer, Snapshot};
 use crate::repeated::Topic;
 
-const SLOW_READERS: Topic = Topic::new("slow readers of events");
-const UNWRITABLE: Topic = Topic::new("unwritable events");
+const SLOW_READERS: Topic = Topic::new("slow-readers-of-events");
+const UNWRITABLE: Topic = Topic::new("unwritable-events");
 
 /// Between two looks: four snapshots a second at most.
 const INTERVAL: Duration = Duration::from_millis(250);

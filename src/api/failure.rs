@@ -44,6 +44,11 @@ impl IntoResponse for Failure {
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
         }
+        if self.status == StatusCode::REQUEST_TIMEOUT {
+            // The rest of the request is not waited for either.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         response
     }
 }

@@ -12,6 +12,7 @@ mod guard;
 mod parameters;
 mod prometheus;
 mod routes;
+mod seats;
 mod server;
 
 pub use client::{Client, ClientError};

@@ -1,11 +1,13 @@
 //! What can be asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::sse::Sse;
@@ -27,11 +29,18 @@ use crate::telemetry::Timestamp;
 /// A command is one short line.
 const MAX_BODY: usize = 4 << 10;
 
-/// Streams of events at once.
-const STREAMS: usize = 32;
+/// How long it may take to come.
+const BODY: Duration = Duration::from_secs(10);
+
+/// Streams of events at once: half of the seats, so that there are always some for who asks.
+const STREAMS: usize = super::seats::SEATS / 2;
 
 /// Histories read from the disk at once: they must not take it from the journal.
 const HISTORIES: usize = 2;
+
+/// Marks an answer that goes on for as long as somebody listens.
+#[derive(Debug, Clone)]
+pub(super) struct Endless;
 
 #[derive(Clone)]
 struct Api {
@@ -175,7 +184,7 @@ async fn event_stream(
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
     let stream = events::stream(api.observer, kinds, api.stop, permit);
-    Ok(Sse::new(stream).into_response())
+    Ok((Extension(Endless), Sse::new(stream)).into_response())
 }
 
 async fn history(
@@ -207,7 +216,7 @@ struct Accepted {
 async fn command(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    request: Request,
 ) -> Result<Response, Failure> {
     // A form of a page elsewhere can send other types without asking; this one it cannot.
     let content_type = headers.get(header::CONTENT_TYPE);
@@ -218,6 +227,11 @@ async fn command(
             "send the command as JSON with the header Content-Type: application/json",
         ));
     }
+    let body = tokio::time::timeout(BODY, Bytes::from_request(request, &())).await;
+    let body = body.map_err(|_| {
+        let reason = "the command did not come within 10 s; send it in one piece";
+        Failure::new(StatusCode::REQUEST_TIMEOUT, reason)
+    })?;
     let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
     let command: Command = serde_json::from_slice(&body).map_err(|error| {
         Failure::bad_request(format!(

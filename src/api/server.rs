@@ -1,22 +1,41 @@
 //! The listening side.
 
-use std::future::{Future, IntoFuture};
+use std::convert::Infallible;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::response::Response;
+use axum::serve::Listener;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::BoundedListener;
+use super::connection::Connection;
 use super::guard::Guard;
-use super::routes;
+use super::routes::{self, Endless};
+use super::seats::{Answering, Seat, Seats};
 use crate::config;
 use crate::monitor::Observer;
 
 /// How long requests under way may take at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What is kept of a connection at most: the head of a request, and what its peer has not taken yet.
+const BUFFER: usize = 64 << 10;
 
 /// Why there is no API.
 #[derive(Debug, thiserror::Error)]
@@ -74,27 +93,109 @@ impl Server {
 
     /// Answers until `stop`; requests under way then have a moment left.
     pub fn serve(
-        self,
+        mut self,
         observer: Arc<dyn Observer>,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let router = routes::router(observer, self.guard, stop.clone());
-        let listener = BoundedListener::new(self.listener);
         tracing::info!(address = %self.address, "The HTTP API listens.");
         async move {
-            let serve = axum::serve(listener, router)
-                .with_graceful_shutdown(stop.clone().cancelled_owned())
-                .into_future();
-            let patience = async {
-                stop.cancelled().await;
-                tokio::time::sleep(FAREWELL).await;
-            };
-            tokio::select! {
-                result = serve => if let Err(error) = result {
-                    tracing::error!(error = %error, "The HTTP API failed.");
-                },
-                () = patience => {}
+            let seats = Seats::default();
+            let mut connections = JoinSet::new();
+            loop {
+                tokio::select! {
+                    (stream, _) = Listener::accept(&mut self.listener) => {
+                        let (router, seat) = (router.clone(), seats.take());
+                        connections.spawn(converse(stream, router, seat, stop.clone()));
+                    }
+                    Some(_) = connections.join_next() => {}
+                    () = stop.cancelled() => break,
+                }
             }
+            drop(self.listener);
+            let ended = async { while connections.join_next().await.is_some() {} };
+            let _late = tokio::time::timeout(FAREWELL, ended).await;
         }
+    }
+}
+
+/// Answers what comes over one connection, until either side has had enough.
+async fn converse(stream: TcpStream, router: Router, seat: Seat, stop: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = %error, "A connection keeps its send delay.");
+    }
+    let seat = Arc::new(seat);
+    let service = Seated {
+        router: TowerToHyperService::new(router),
+        seat: Arc::clone(&seat),
+    };
+    let mut connection = pin!(
+        http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(Connection::new(stream)), service)
+    );
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = seat.left() => return,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = %error, "A connection to the HTTP API failed.");
+    }
+}
+
+/// The routes, as one connection asks for them: its seat knows what it is doing.
+struct Seated {
+    router: TowerToHyperService<Router>,
+    seat: Arc<Seat>,
+}
+
+impl Service<Request<Incoming>> for Seated {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answering = self.seat.answering();
+        let response = self.router.call(request);
+        Box::pin(async move {
+            let response = response.await?;
+            if response.extensions().get::<Endless>().is_some() {
+                answering.has_no_end();
+            }
+            Ok(response.map(|body| Answer {
+                body,
+                _answering: answering,
+            }))
+        })
+    }
+}
+
+/// The body of an answer, which is under way until it is dropped.
+struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

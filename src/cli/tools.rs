@@ -22,7 +22,7 @@ pub struct AttachArguments {
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,
     /// Colours for this background: auto, dark or light
-    #[arg(long, value_name = "THEME", value_parser = ["auto", "dark", "light"])]
+    #[arg(long, value_name = "THEME", value_parser = super::tui_themes())]
     pub theme: Option<String>,
     /// Draw with ASCII alone
     #[arg(long)]
@@ -102,7 +102,7 @@ pub struct InitArguments {
         help = "InfluxDB server, or none [default: http://localhost:8086]"
     )]
     pub influxdb_url: Option<String>,
-    /// Organisation of the InfluxDB bucket [default: iiot]
+    /// Organisation of the InfluxDB bucket [default: my-org]
     #[arg(long, value_name = "NAME")]
     pub influxdb_org: Option<String>,
     /// InfluxDB bucket [default: telemetry]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::{Heard, Signals};
 use crate::api::Client;
 use crate::cli::AttachArguments;
-use crate::config::{Tui, TuiGlyphs, TuiTheme};
+use crate::config::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// Where the token is looked for when no file is named.
@@ -39,18 +39,17 @@ pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
 async fn watch(arguments: &AttachArguments, token: Option<&SecretString>) -> anyhow::Result<Ended> {
     let client = Client::start(&arguments.url, token)?;
     let control = Control::default();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
+    let mut signals = Signals::watch(true);
     let theme = Theme::detect(appearance(arguments), |name| std::env::var(name).ok());
     let mut screen = Screen::open(Arc::new(client), theme, control.clone(), Guide::Off)?;
     loop {
         tokio::select! {
             () = screen.ended() => break,
-            // Closing gives up on a terminal that is gone; waiting for the screen would not.
-            _ = terminate.recv() => break,
-            _ = hang_up.recv() => break,
-            _ = continued.recv() => control.process_continued(),
+            heard = signals.next() => match heard {
+                // Closing gives up on a terminal that is gone; waiting for the screen would not.
+                Heard::End => break,
+                Heard::Continued => control.process_continued(),
+            },
         }
     }
     Ok(screen.close())
@@ -62,12 +61,14 @@ fn appearance(arguments: &AttachArguments) -> Tui {
     } else {
         TuiGlyphs::Auto
     };
-    let theme = match arguments.theme.as_deref() {
-        Some("dark") => TuiTheme::Dark,
-        Some("light") => TuiTheme::Light,
-        _ => TuiTheme::Auto,
-    };
-    Tui { theme, glyphs }
+    let named = arguments.theme.as_deref();
+    let found = TUI_THEMES
+        .into_iter()
+        .find(|(name, _)| named == Some(*name));
+    Tui {
+        theme: found.map_or(TuiTheme::Auto, |(_, theme)| theme),
+        glyphs,
+    }
 }
 
 /// Never from the command line itself: everybody on the machine could read it there.

@@ -8,8 +8,6 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::api::{TIME_FORMS, parse_time};
 use crate::cli::{ExportArguments, ExportFormat};
@@ -181,7 +179,7 @@ impl Writer<'_> {
                 .push_reading(&mut self.text, reading, row.event_time, sensor_type);
             return Ok(());
         }
-        let (time, received) = (rfc3339(row.event_time)?, rfc3339(row.received)?);
+        let (time, received) = (row.event_time.to_rfc3339(), row.received.to_rfc3339());
         if self.format == ExportFormat::Jsonl {
             let line = Line {
                 time: &time,
@@ -199,12 +197,6 @@ impl Writer<'_> {
         }
         Ok(())
     }
-}
-
-/// With nanoseconds as far as they are not zero.
-fn rfc3339(time: Timestamp) -> anyhow::Result<String> {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(time.0.into())?;
-    Ok(time.format(&Rfc3339)?)
 }
 
 /// A field as RFC 4180 wants it.

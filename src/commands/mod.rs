@@ -11,8 +11,12 @@ mod reload;
 mod run;
 mod service;
 mod shell;
+mod signals;
 
 use std::io::{self, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 pub use attach::attach;
 pub use check::check;
@@ -23,6 +27,23 @@ pub use init::init;
 pub use ports::ports;
 pub use run::{RunError, run};
 pub use shell::{completions, man};
+
+/// How long somebody who reads nothing is waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Writes the last line of a process. Nobody may be there to read it: a pipe that is closed is no
+/// failure, and a pipe or terminal that takes nothing does not hold up the end.
+pub fn say_last(mut to: impl Write + Send + 'static, line: String) {
+    let (done, is_done) = mpsc::channel::<()>();
+    let writing = thread::Builder::new().spawn(move || {
+        let _closed = writeln!(to, "{line}");
+        drop(done);
+    });
+    if writing.is_ok() {
+        // Nothing is ever sent: it comes back when the line is written, or too late.
+        let _written = is_done.recv_timeout(LAST_WORDS);
+    }
+}
 
 /// Writes to standard output; a reader that has gone has seen what it wanted.
 fn print(text: &[u8]) -> io::Result<()> {

@@ -1,15 +1,14 @@
 //! `fieldgate run`: the gateway itself.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{reload, service};
+use super::signals::{Heard, Signals};
+use super::{reload, say_last, service};
 use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
@@ -21,9 +20,6 @@ use crate::tui::{Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
-
-/// How long somebody who reads nothing is waited for at the end.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -108,23 +104,9 @@ pub(super) fn run_with(
     // Writes out what is left, so that the summary is the last line also where both go to one place.
     drop(logging);
     if !is_stuck {
-        print_last(summary);
+        say_last(io::stdout(), summary);
     }
     finish(outcome, screen)
-}
-
-/// Prints the last line. Nobody may be there to read it: a pipe that is closed is no failure of the
-/// gateway, and one that is full does not hold up its end.
-fn print_last(line: String) {
-    let (done, is_done) = mpsc::channel::<()>();
-    let printing = thread::Builder::new().spawn(move || {
-        let _closed = writeln!(io::stdout(), "{line}");
-        drop(done);
-    });
-    if printing.is_ok() {
-        // Nothing is ever sent: it comes back when the line is written, or too late.
-        let _written = is_done.recv_timeout(LAST_WORDS);
-    }
 }
 
 /// Where the gateway shows itself.
@@ -176,7 +158,7 @@ async fn run_pipeline(
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
     let control = Control::default();
-    let signals = tokio::spawn(signals.forward(handle.clone(), control.clone()));
+    let signals = tokio::spawn(obey(signals, handle.clone(), control.clone()));
     let metrics = tokio::spawn(log_metrics(handle.clone()));
     let reload = read.map(|read| {
         tokio::spawn(reload::at_hangup(
@@ -230,62 +212,21 @@ async fn run_with_screen(
     (outcome, screen.close())
 }
 
-/// The signals that end the gateway, and the one that says that it was suspended.
-struct Signals {
-    interrupt: io::Result<Signal>,
-    terminate: io::Result<Signal>,
-    /// Sent when the terminal goes; without one it means nothing, and is left to `nohup`.
-    hang_up: Option<io::Result<Signal>>,
-    continued: io::Result<Signal>,
-}
-
-impl Signals {
-    fn watch(has_terminal: bool) -> Self {
-        let signals = Self {
-            interrupt: signal(SignalKind::interrupt()),
-            terminate: signal(SignalKind::terminate()),
-            hang_up: has_terminal.then(|| signal(SignalKind::hangup())),
-            continued: signal(SignalKind::from_raw(nix::libc::SIGCONT)),
-        };
-        let all = [&signals.interrupt, &signals.terminate, &signals.continued];
-        for signal in all.into_iter().chain(&signals.hang_up) {
-            if let Err(error) = signal {
-                tracing::warn!(error = %error, "A signal cannot be watched.");
-            }
-        }
-        signals
-    }
-
-    /// The first signal ends the gateway tidily, the second one at once.
-    async fn forward(mut self, handle: Handle, control: Control) {
-        loop {
-            tokio::select! {
-                () = received(Some(&mut self.interrupt)) => {}
-                () = received(Some(&mut self.terminate)) => {}
-                () = received(self.hang_up.as_mut()) => {}
-                () = received(Some(&mut self.continued)) => {
-                    control.process_continued();
-                    continue;
+/// The first signal ends the gateway tidily, the second one at once.
+async fn obey(mut signals: Signals, handle: Handle, control: Control) {
+    loop {
+        match signals.next().await {
+            Heard::Continued => control.process_continued(),
+            Heard::End => {
+                service::stopping();
+                if handle.stop_further() == Stop::Now {
+                    tracing::warn!("Stopping at once; what is in the journal waits there.");
+                } else {
+                    tracing::info!("Stopping; a second signal stops at once.");
                 }
             }
-            service::stopping();
-            if handle.stop_further() == Stop::Now {
-                tracing::warn!("Stopping at once; what is in the journal waits there.");
-            } else {
-                tracing::info!("Stopping; a second signal stops at once.");
-            }
         }
     }
-}
-
-/// Waits for a signal; for ever when it cannot be watched.
-async fn received(signal: Option<&mut io::Result<Signal>>) {
-    if let Some(Ok(signal)) = signal
-        && signal.recv().await.is_some()
-    {
-        return;
-    }
-    std::future::pending::<()>().await;
 }
 
 async fn log_metrics(handle: Handle) {

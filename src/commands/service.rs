@@ -9,8 +9,8 @@ use crate::monitor::{LinkId, LinkState, Snapshot};
 use crate::pipeline::Handle;
 use crate::repeated::Topic;
 
-const UNTOLD: Topic = Topic::new("service manager untold");
-const STUCK: Topic = Topic::new("stuck stages");
+const UNTOLD: Topic = Topic::new("service-manager-untold");
+const STUCK: Topic = Topic::new("stuck-stages");
 
 /// How often the manager's status line is renewed where there is no watchdog.
 const STATUS_INTERVAL: Duration = Duration::from_secs(10);

@@ -37,28 +37,37 @@ impl Environment {
         self.variables.get(name).map(OsString::as_os_str)
     }
 
-    /// The names of all variables with the gateway's prefix.
+    /// The names of all variables with the gateway's prefix that somebody set for the gateway.
     pub(super) fn own_names(&self) -> impl Iterator<Item = &str> {
-        let names = self.variables.keys().map(String::as_str);
-        names.filter(|name| name.starts_with(PREFIX))
+        let own = |(name, value): (&'_ String, &OsString)| {
+            let rest = name.strip_prefix(PREFIX);
+            rest.is_some_and(|rest| !is_of_orchestrator(rest, value))
+        };
+        let variables = self.variables.iter().filter(move |it| own(*it));
+        variables.map(|(name, _)| name.as_str())
     }
 
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// A secret that systemd hands over with `LoadCredential=`: its file, and the text in it without
-    /// the line end that most editors leave; `None` when there is no such credential.
-    pub(super) fn credential(&self, name: &str) -> Option<(PathBuf, io::Result<String>)> {
-        let file = Path::new(self.get("CREDENTIALS_DIRECTORY")?).join(name);
-        match fs::read_to_string(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some((file, Err(error))),
-            Ok(text) => {
-                let secret = text.trim_end_matches(['\r', '\n']).to_owned();
-                (!secret.is_empty()).then_some((file, Ok(secret)))
+    /// The secret of a key that systemd hands over with `LoadCredential=`: its file, and the text in it
+    /// without the line end that most editors leave; `None` when there is no such credential. The file
+    /// of `mqtt.password` is `mqtt-password`, or has the name of the key itself.
+    pub(super) fn credential(&self, key: &str) -> Option<(PathBuf, io::Result<String>)> {
+        let folder = Path::new(self.get("CREDENTIALS_DIRECTORY")?);
+        let names = [key.replace('.', "-"), key.to_owned()];
+        names.iter().find_map(|name| {
+            let file = folder.join(name);
+            match fs::read_to_string(&file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => Some((file, Err(error))),
+                Ok(text) => {
+                    let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+                    (!secret.is_empty()).then_some((file, Ok(secret)))
+                }
             }
-        }
+        })
     }
 
     /// The folder where the state of a service or of a user belongs; `None` when neither is known.
@@ -77,6 +86,33 @@ impl Environment {
         };
         service.or_else(user)
     }
+}
+
+/// Whether an orchestrator tells where a service is, one whose name begins as the gateway's: Kubernetes
+/// with `NAME_SERVICE_HOST` and the like in every container, Docker's links with those and
+/// `NAME_PORT_8787_TCP`, `NAME_NAME`, `NAME_ENV_…`. `rest` is the name without the gateway's prefix.
+fn is_of_orchestrator(rest: &str, value: &OsStr) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    let value = value.to_str().unwrap_or_default();
+    // A service's own name may have more words: `fieldgate-api` is FIELDGATE_API.
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|it| it.is_ascii_digit());
+    let is_address = || {
+        let protocol = value.split_once("://").map(|(protocol, _)| protocol);
+        protocol.is_some_and(|it| PROTOCOLS.contains(&&*it.to_ascii_uppercase()))
+    };
+    (0..words.len()).any(|start| match &words[start..] {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["PORT"] => is_address(),
+        ["PORT", number, protocol, end @ ..] => {
+            is_number(number)
+                && PROTOCOLS.contains(protocol)
+                && matches!(end, [] | ["ADDR" | "PORT" | "PROTO"])
+        }
+        ["NAME"] => value.starts_with('/'),
+        ["ENV", _, ..] => true,
+        _ => false,
+    })
 }
 
 /// Any variables, on a host named `gateway`.
@@ -141,6 +177,38 @@ mod tests {
                 expected.map(PathBuf::from),
                 "{variables:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_an_orchestrator_says_of_services_is_no_configuration() {
+        for (name, value, is_own) in [
+            ("FIELDGATE_SERVICE_HOST", "10.96.0.7", false),
+            ("FIELDGATE_SERVICE_PORT", "8787", false),
+            ("FIELDGATE_SERVICE_PORT_HTTP", "8787", false),
+            ("FIELDGATE_SERVICE_PORT_HTTP_API", "8787", false),
+            ("FIELDGATE_PORT", "tcp://10.96.0.7:8787", false),
+            ("FIELDGATE_PORT_8787_TCP", "tcp://10.96.0.7:8787", false),
+            ("FIELDGATE_PORT_8787_TCP_PROTO", "tcp", false),
+            ("FIELDGATE_PORT_8787_TCP_PORT", "8787", false),
+            ("FIELDGATE_PORT_8787_TCP_ADDR", "10.96.0.7", false),
+            ("FIELDGATE_PORT_53_UDP", "udp://10.96.0.7:53", false),
+            ("FIELDGATE_API_SERVICE_HOST", "10.96.0.7", false),
+            ("FIELDGATE_API_PORT", "tcp://10.96.0.7:8787", false),
+            ("FIELDGATE_NAME", "/web/fieldgate", false),
+            ("FIELDGATE_ENV_PATH", "/usr/bin", false),
+            ("FIELDGATE_PORT", "/dev/ttyACM0", true),
+            ("FIELDGATE_NAME", "greenhouse", true),
+            ("FIELDGATE_PORT_GROUP", "20", true),
+            ("FIELDGATE_SORCE_PORT", "/dev/ttyACM0", true),
+            ("FIELDGATE_SERVICE", "x", true),
+            ("FIELDGATE_ENV", "x", true),
+            ("FIELDGATE_PORT_8787_TCP_MODE", "x", true),
+            ("FIELDGATE_MQTT_QOSS", "1", true),
+        ] {
+            let environment: Environment = [(name, value)].into_iter().collect();
+            let own: Vec<&str> = environment.own_names().collect();
+            assert_eq!(own == [name], is_own, "{name}={value}: {own:?}");
         }
     }
 

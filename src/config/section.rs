@@ -163,10 +163,7 @@ impl<'e> Section<'_, 'e> {
         if !is_secret {
             return None;
         }
-        let (file, text) = self
-            .reader
-            .environment
-            .credential(&path.replace('.', "-"))?;
+        let (file, text) = self.reader.environment.credential(path)?;
         let place = Place::Credential(file.into());
         match text {
             Ok(text) => Some(Setting::untyped(place, &text)),

@@ -18,29 +18,21 @@ pub(super) struct SecretKey {
     file: &'static str,
     /// The environment variable that holds it by convention.
     variable: &'static str,
-    /// As systemd hands it over, in a file of this name.
-    credential: &'static str,
 }
 
 pub(super) const MQTT_PASSWORD: SecretKey = SecretKey {
     name: "password",
     file: "password_file",
     variable: "MQTT_PASSWORD",
-    credential: "mqtt.password",
 };
 
 pub(super) const INFLUXDB_TOKEN: SecretKey = SecretKey {
     name: "token",
     file: "token_file",
     variable: "INFLUXDB_TOKEN",
-    credential: "influxdb.token",
 };
 
-/// Where systemd puts the credentials of a service.
-const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-
-/// Reads a secret: what is set in the strongest layer, else what systemd hands over. Empty text is no
-/// secret.
+/// Reads a secret, or the file that holds it: what is set in the strongest layer. Empty text is no secret.
 pub(super) fn secret_or_file(
     section: &mut Section<'_, '_>,
     key: &SecretKey,
@@ -61,25 +53,12 @@ pub(super) fn secret_or_file(
             read.map_err(|error| refuse_file(section, key.file, &error))
                 .ok()
         }
-        None if layers.0 == 0 => credential(section, key),
         _ => own,
     }
 }
 
 pub(super) fn is_some_text(secret: &SecretString) -> bool {
     !secret.expose_secret().is_empty()
-}
-
-fn credential(section: &mut Section<'_, '_>, key: &SecretKey) -> Option<SecretString> {
-    let folder = section.environment().get(CREDENTIALS_DIRECTORY)?;
-    match read_secret(&Path::new(folder).join(key.credential)) {
-        Ok(secret) => Some(secret),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            refuse_file(section, key.name, &error);
-            None
-        }
-    }
 }
 
 /// Editors and `echo` end the last line, which is no part of the secret.

@@ -156,6 +156,15 @@ fn a_credential_wins_over_the_file_and_yields_to_the_environment() {
     let api = folder.load(&[directory], &[]).unwrap().api.unwrap();
     assert_eq!(api.token.unwrap().expose_secret(), "api");
 
+    // The name with a dot stands in the same layer, and yields to the other one.
+    let dotted = credentials.path().join("mqtt.password");
+    fs::write(&dotted, "dotted\n").unwrap();
+    for expected in ["handed over", "dotted"] {
+        let mqtt = folder.load(&[directory], &[]).unwrap().mqtt.unwrap();
+        assert_eq!(mqtt.password.unwrap().expose_secret(), expected);
+        drop(fs::remove_file(credentials.path().join("mqtt-password")));
+    }
+
     fs::write(credentials.path().join("mqtt-password"), [0xff]).unwrap();
     let errors = folder.load(&[directory], &[]).unwrap_err().to_string();
     assert!(errors.contains("mqtt-password"), "{errors}");

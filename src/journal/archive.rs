@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::encoding::Names;
 use super::error::Fault;
-use super::store::{SELECT_BOUNDS, check_identity, natural, open_reader, read_rows};
+use super::store::{SELECT_BOUNDS, identify, natural, open_reader, read_rows};
 use super::{JournalError, Position, Row};
 
 /// Messages read at once: each time as one short transaction, so that the gateway's log does not grow
@@ -34,7 +34,8 @@ impl Archive {
         })?;
         let failed = |fault: Fault| fault.into_error("read", path.to_owned());
         let connection = open_reader(path).map_err(failed)?;
-        check_identity(&connection).map_err(failed)?;
+        let version = identify(&connection).map_err(failed)?;
+        version.ok_or_else(|| failed(Fault::Foreign))?;
         Ok(Self {
             path: path.to_owned(),
             connection,

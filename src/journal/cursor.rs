@@ -12,7 +12,7 @@ use super::encoding::Names;
 use super::error::Fault;
 use super::marks::Mark;
 use super::shared::{Progress, Shared, Tiers, lock_store};
-use super::store::{check_gap, open_reader, read_rows};
+use super::store::{check_gap, read_rows};
 use super::{JournalError, Position, Rejection, Row};
 use crate::monitor::SinkId;
 
@@ -265,10 +265,8 @@ impl Cursor {
             self.reader = None;
             self.generation = tiers.generation;
         }
-        if self.reader.is_none()
-            && let Some(path) = &tiers.file
-        {
-            self.reader = Some(open_reader(path)?);
+        if self.reader.is_none() {
+            self.reader = tiers.open_file()?;
         }
         Ok(())
     }

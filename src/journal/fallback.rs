@@ -18,10 +18,10 @@ use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const TROUBLES: Topic = Topic::new("journal not written");
-const RECOVERIES: Topic = Topic::new("journal written again");
-const DAMAGES: Topic = Topic::new("journal damaged");
-const LOSSES: Topic = Topic::new("packets not kept");
+const TROUBLES: Topic = Topic::new("journal-not-written");
+const RECOVERIES: Topic = Topic::new("journal-written-again");
+const DAMAGES: Topic = Topic::new("journal-damaged");
+const LOSSES: Topic = Topic::new("packets-not-kept");
 
 /// Messages kept in memory while the file cannot be written: some megabytes, and more than one
 /// group commit, which would otherwise not survive the moment.
@@ -58,7 +58,8 @@ impl Writer {
         }
         let first = self.commit_to_file(work);
         let second = match first {
-            Some(Err(Fault::Damaged(reason))) => {
+            // Files that are gone are not to be moved aside: what is there is somebody else's.
+            Some(Err(Fault::Damaged(reason))) if !self.find_astray() => {
                 self.replace(&reason);
                 self.commit_to_file(work)
             }
@@ -147,7 +148,9 @@ impl Writer {
         self.file = Some(file);
         let packets = moved?;
         self.trouble = None;
-        self.shared.ledger().set_state(JournalState::File);
+        if self.astray.is_none() {
+            self.shared.ledger().set_state(JournalState::File);
+        }
         self.publish(&[]);
         let journal = self.shared.name.clone();
         TROUBLES.over("");
@@ -224,7 +227,8 @@ impl Writer {
 
     /// Replaces a file that a cursor or the housekeeping found damaged, unless it has been already.
     pub(super) fn replace_damaged(&mut self, generation: u64, reason: &str) {
-        if self.file.is_some() && generation == self.shared.tiers().generation {
+        let is_current = generation == self.shared.tiers().generation;
+        if self.file.is_some() && is_current && !self.find_astray() {
             self.replace(reason);
         }
     }
@@ -275,7 +279,8 @@ impl Writer {
         if let Some(damaged) = damaged
             && damaged.moved.is_none()
         {
-            let moved = recovery::move_aside(&path, Timestamp::now()).map_err(unavailable)?;
+            let moved =
+                recovery::move_aside(&path, "damaged", Timestamp::now()).map_err(unavailable)?;
             damaged.moved = Some(moved);
         }
         let _created = recovery::create_file(&path).map_err(unavailable)?;
@@ -288,6 +293,8 @@ impl Writer {
         tiers.generation += 1;
         tiers.file = Some(path);
         tiers.replacing = false;
+        drop(tiers);
+        self.note_place();
         Ok(())
     }
 
@@ -305,7 +312,7 @@ impl Writer {
             return;
         };
         let after = self.shared.ledger().delivered();
-        let salvage = recovery::salvage(&moved, after, start, store, &self.source);
+        let salvage = recovery::salvage_file(&moved, after, start, store, &self.source);
         let notice = recovery::report(&self.shared.name, &moved, &reason, &salvage);
         let mut ledger = self.shared.ledger();
         ledger.missing = salvage.missing;
@@ -313,7 +320,7 @@ impl Writer {
     }
 
     /// Where the rows of the file end: where those in memory begin.
-    fn file_end(&self) -> Position {
+    pub(super) fn file_end(&self) -> Position {
         let tiers = self.shared.tiers();
         tiers
             .memory
@@ -375,39 +382,48 @@ impl Writer {
         if let Some(trouble) = &mut self.trouble {
             trouble.next_attempt = Instant::now();
         }
+        if let Some(astray) = &mut self.astray {
+            astray.try_now();
+        }
     }
 
     /// The last attempt, before the thread ends.
     pub(super) fn rescue(&mut self) -> Result<(), JournalError> {
-        if self.trouble.is_none() {
+        let saved = if self.find_astray() {
+            self.save()
+        } else {
+            Ok(())
+        };
+        let recovered = match self.trouble {
+            Some(_) => self.recover(),
+            None => Ok(()),
+        };
+        let Err(fault) = saved.and(recovered) else {
+            return Ok(());
+        };
+        let messages = self.unsaved_messages();
+        if messages == 0 {
             return Ok(());
         }
-        let Err(fault) = self.recover() else {
-            return Ok(());
-        };
-        let messages = {
-            let start = self
-                .file
-                .as_ref()
-                .map(|file| file.extent().end)
-                .unwrap_or_default();
-            let ledger = self.shared.ledger();
-            let from = start.total.max(ledger.delivered().total);
-            ledger
-                .end
-                .total
-                .saturating_sub(from + ledger.missing.after(from))
-        };
         let lost = JournalError::Unsaved {
             path: self.shared.name.clone(),
             messages,
             reason: fault.to_string(),
         };
-        if messages == 0 {
-            return Ok(());
-        }
         error!(error = %lost, "Messages are lost.");
         Err(lost)
+    }
+
+    /// Messages that no sink has delivered and that are not in a file that the next start finds.
+    fn unsaved_messages(&self) -> u64 {
+        let found = self.file.as_ref().filter(|_| self.astray.is_none());
+        let start = found.map(|file| file.extent().end).unwrap_or_default();
+        let ledger = self.shared.ledger();
+        let from = start.total.max(ledger.delivered().total);
+        ledger
+            .end
+            .total
+            .saturating_sub(from + ledger.missing.after(from))
     }
 }
 

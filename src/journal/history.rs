@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::encoding::Names;
 use super::error::Fault;
 use super::shared::{Shared, lock_store};
-use super::store::{SELECT_BOUNDS, open_reader, read_rows};
+use super::store::{SELECT_BOUNDS, read_rows};
 use super::{JournalError, Position, Row};
 use crate::monitor::{HistoryPoint, HistoryQuery};
 use crate::telemetry::Timestamp;
@@ -25,9 +25,8 @@ pub(super) fn query(
     let failed = |fault: Fault| fault.into_error("read", shared.name.clone());
     // While this is held, no row moves from memory to the file.
     let tiers = shared.tiers();
-    if let Some(path) = &tiers.file {
-        let connection = open_reader(path).map_err(failed)?;
-        visit(&connection, query, &mut buckets).map_err(failed)?;
+    if let Some(file) = tiers.open_file().map_err(failed)? {
+        visit(&file, query, &mut buckets).map_err(failed)?;
     }
     if let Some(memory) = &tiers.memory {
         let store = lock_store(memory);

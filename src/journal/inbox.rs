@@ -8,10 +8,13 @@ use tokio::sync::Semaphore;
 
 use super::{Correction, JournalError, Position, Rejection};
 use crate::monitor::SinkId;
-use crate::telemetry::Packet;
+use crate::telemetry::{KnownName, Packet, SetAside};
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
 const CAPACITY: usize = 4096;
+
+/// Bytes of what is set aside that take as much room as a packet.
+const BYTES_OF_A_PLACE: usize = 1024;
 
 /// Acknowledgements alone are taken at most so often: a busy sink has one for every row, and a commit
 /// for each would cost more than the delivery.
@@ -25,6 +28,8 @@ pub(super) struct Work {
     pub(super) rejections: Vec<Rejection>,
     /// What is to become of the times of all packets of this run before those here.
     pub(super) correction: Correction,
+    pub(super) set_aside: Vec<SetAside>,
+    pub(super) names: Vec<KnownName>,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -38,16 +43,28 @@ pub(super) struct Work {
 
 impl Work {
     fn is_waiting(&self) -> bool {
-        self.is_urgent() || self.acknowledged.iter().any(Option::is_some)
+        self.is_urgent() || self.has_acknowledgements()
     }
 
     /// Whether there is more than acknowledgements.
     fn is_urgent(&self) -> bool {
+        self.has_entries() || !self.correction.is_nothing() || self.damage.is_some() || self.closing
+    }
+
+    /// Whether there is something that belongs into the database.
+    pub(super) fn is_to_be_written(&self) -> bool {
+        self.has_entries() || self.has_acknowledgements()
+    }
+
+    fn has_entries(&self) -> bool {
         !self.packets.is_empty()
             || !self.rejections.is_empty()
-            || self.damage.is_some()
-            || !self.correction.is_nothing()
-            || self.closing
+            || !self.set_aside.is_empty()
+            || !self.names.is_empty()
+    }
+
+    fn has_acknowledgements(&self) -> bool {
+        self.acknowledged.iter().any(Option::is_some)
     }
 }
 
@@ -69,10 +86,30 @@ impl Inbox {
 
     /// Adds packets as soon as there is room, all of them or, when cancelled, none.
     pub(super) async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
-        let cost = packets.len().min(CAPACITY);
+        let mut waiting = self.make_room(packets.len()).await?;
+        waiting.ticket += packets.len() as u64;
+        waiting.packets.append(&mut packets);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Adds what is set aside, in the same way.
+    pub(super) async fn set_aside(&self, mut entries: Vec<SetAside>) -> Result<(), JournalError> {
+        let size = |entry: &SetAside| 1 + entry.frame.len() / BYTES_OF_A_PLACE;
+        let mut waiting = self.make_room(entries.iter().map(size).sum()).await?;
+        waiting.set_aside.append(&mut entries);
+        drop(waiting);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Waits for so many places, or for all there are.
+    async fn make_room(&self, places: usize) -> Result<MutexGuard<'_, Work>, JournalError> {
+        let places = places.min(CAPACITY);
         let permits = self
             .room
-            .acquire_many(u32::try_from(cost).unwrap_or(u32::MAX))
+            .acquire_many(u32::try_from(places).unwrap_or(u32::MAX))
             .await
             .map_err(|_| JournalError::Closed)?;
         let mut waiting = self.lock();
@@ -80,12 +117,17 @@ impl Inbox {
             return Err(JournalError::Closed);
         }
         permits.forget();
-        waiting.permits += cost;
-        waiting.ticket += packets.len() as u64;
-        waiting.packets.append(&mut packets);
+        waiting.permits += places;
+        Ok(waiting)
+    }
+
+    /// Adds names; those for which there is no room are asked for again one day.
+    pub(super) fn learn(&self, names: Vec<KnownName>) {
+        let mut waiting = self.lock();
+        let room = CAPACITY.saturating_sub(waiting.names.len());
+        waiting.names.extend(names.into_iter().take(room));
         drop(waiting);
         self.wake.notify_one();
-        Ok(())
     }
 
     pub(super) fn acknowledge(&self, sink: SinkId, up_to: Position) {
@@ -141,6 +183,8 @@ impl Inbox {
     pub(super) fn take(&self, timeout: Duration, work: &mut Work) {
         work.packets.clear();
         work.rejections.clear();
+        work.set_aside.clear();
+        work.names.clear();
         let mut waiting = self
             .wake
             .wait_timeout_while(self.lock(), timeout, |waiting| !waiting.is_waiting())
@@ -159,6 +203,8 @@ impl Inbox {
         work.taken = Some(Instant::now());
         std::mem::swap(&mut work.packets, &mut waiting.packets);
         std::mem::swap(&mut work.rejections, &mut waiting.rejections);
+        std::mem::swap(&mut work.set_aside, &mut waiting.set_aside);
+        std::mem::swap(&mut work.names, &mut waiting.names);
         work.acknowledged = std::mem::take(&mut waiting.acknowledged);
         work.correction = std::mem::take(&mut waiting.correction);
         work.damage = waiting.damage.take();

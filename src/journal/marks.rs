@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use super::{Position, Row};
 use crate::monitor::SinkId;
@@ -66,24 +67,33 @@ impl Mark {
 
 /// The marks of all sinks.
 #[derive(Debug)]
-pub(super) struct Marks(File);
+pub(super) struct Marks(RwLock<File>);
 
 impl Marks {
     /// Marks in a file, which is perhaps empty.
     pub(super) fn new(file: File) -> Self {
-        Self(file)
+        Self(RwLock::new(file))
+    }
+
+    /// From now on keeps them in another file.
+    pub(super) fn move_to(&self, file: File) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    fn file(&self) -> RwLockReadGuard<'_, File> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A sink's mark, if it ever made one.
     pub(super) fn get(&self, sink: SinkId) -> Option<Mark> {
         let mut bytes = [0; LENGTH];
-        self.0.read_exact_at(&mut bytes, offset(sink)).ok()?;
+        self.file().read_exact_at(&mut bytes, offset(sink)).ok()?;
         Some(Mark::from_bytes(bytes))
     }
 
     /// Sets a sink's mark.
     pub(super) fn set(&self, sink: SinkId, mark: Mark) -> io::Result<()> {
-        self.0.write_all_at(&mark.to_bytes(), offset(sink))
+        self.file().write_all_at(&mark.to_bytes(), offset(sink))
     }
 }
 

@@ -22,6 +22,7 @@
 //!    match its checksum.
 
 mod archive;
+mod astray;
 mod correction;
 mod cursor;
 mod drops;
@@ -32,7 +33,9 @@ mod history;
 mod inbox;
 mod ledger;
 mod marks;
+mod names;
 mod opening;
+mod place;
 mod recovery;
 mod shared;
 mod store;
@@ -51,7 +54,7 @@ pub use error::JournalError;
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
-use crate::telemetry::{Packet, Reading, Timestamp};
+use crate::telemetry::{KnownName, Packet, Reading, SetAside, Timestamp};
 
 use shared::Shared;
 use writer::Writer;
@@ -156,6 +159,26 @@ impl Journal {
     pub async fn correct_times(&self, correction: Correction) {
         self.0.shared.inbox.correct(correction);
         self.settle().await;
+    }
+
+    /// Keeps what is not to be delivered, with its reason. Waits only for room in the writer's bounded
+    /// queue; all of it is taken or, when cancelled, none.
+    pub async fn set_aside(&self, entries: Vec<SetAside>) -> Result<(), JournalError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.0.shared.inbox.set_aside(entries).await
+    }
+
+    /// Remembers names that were confirmed. Never waits; of very many, the oldest are forgotten.
+    pub fn learn(&self, names: Vec<KnownName>) {
+        self.0.shared.inbox.learn(names);
+    }
+
+    /// The names that were confirmed, committed ones alone: to be asked for at a start. Reads the
+    /// disk. Names that cannot be read have to be confirmed once more.
+    pub fn known_names(&self) -> Vec<KnownName> {
+        names::known(&self.0.shared)
     }
 
     /// Waits until everything appended before is committed; returns the end of the journal.

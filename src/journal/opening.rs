@@ -61,6 +61,7 @@ impl Writer {
             generation: 1,
             file: claim.as_ref().map(|claim| claim.path.clone()),
             replacing: false,
+            astray: false,
             memory,
         };
         let drops = Drops::new(ledger.dropped());
@@ -76,6 +77,8 @@ impl Writer {
             durable: config.durability == Durability::Full,
             claim,
             file: opened.store,
+            place: None,
+            astray: None,
             trouble: None,
             end,
             began_at: end.sequence,
@@ -92,6 +95,7 @@ impl Writer {
             drops,
         };
         writer.register();
+        writer.note_place();
         Ok(writer)
     }
 
@@ -150,9 +154,10 @@ impl Opened {
         source: &str,
     ) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
-        let moved = recovery::move_aside(&claim.path, Timestamp::now()).map_err(|error| {
-            Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
-        })?;
+        let moved =
+            recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
+                Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
+            })?;
         let _created = recovery::create_file(&claim.path)
             .map_err(|error| Fault::Unavailable(error.to_string()))?;
         let mut store = Store::open(&claim.path)?;
@@ -169,7 +174,7 @@ impl Opened {
         // A sink whose cursor cannot be read gets all again that there is.
         let after = delivered.filter(|_| complete).unwrap_or_default();
         let start = furthest.unwrap_or_default();
-        let salvage = recovery::salvage(&moved, after, start, &mut store, source);
+        let salvage = recovery::salvage_file(&moved, after, start, &mut store, source);
         self.notice = Some(recovery::report(&claim.path, &moved, reason, &salvage));
         self.missing = salvage.missing;
         self.cursors = cursors;

@@ -5,10 +5,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
 use super::encoding::Names;
 use super::error::Fault;
 use super::ledger::Missing;
 use super::marks::Marks;
+use super::place::Identity;
 use super::store::{
     SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
 };
@@ -23,7 +26,7 @@ pub(super) struct Claim {
     /// There was none, though one had been here.
     is_gone: bool,
     lock_path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Claim {
@@ -41,6 +44,47 @@ impl Claim {
     pub(super) fn marks(&self) -> Option<Marks> {
         // Opened for itself: what is shared with the lock would keep it when the claim has gone.
         create_file(&self.lock_path).ok().map(Marks::new)
+    }
+
+    /// Whether the file that locks the journal is still the one that was locked.
+    pub(super) fn is_locked(&self) -> bool {
+        let own = self
+            .lock
+            .metadata()
+            .ok()
+            .map(|own| Identity::of_metadata(&own));
+        Identity::of(&self.lock_path).is_ok_and(|found| found == own)
+    }
+
+    /// Takes hold of the journal's path anew, after its files went: makes what is missing and locks
+    /// it. What is there is not touched.
+    pub(super) fn renew(&mut self, configured: &Path, marks: Option<&Marks>) -> Result<(), Fault> {
+        let unavailable = |error: io::Error| Fault::Unavailable(error.to_string());
+        if let Some(folder) = configured.parent() {
+            fs::create_dir_all(folder).map_err(unavailable)?;
+        }
+        if Identity::of(configured).map_err(unavailable)?.is_none() {
+            create_file(configured).map_err(unavailable)?;
+        }
+        self.path = fs::canonicalize(configured).map_err(unavailable)?;
+        self.lock_path = with_suffix(&self.path, ".lock");
+        if self.is_locked() {
+            return Ok(());
+        }
+        let lock = create_file(&self.lock_path).map_err(unavailable)?;
+        match lock.try_lock() {
+            Ok(()) => self.lock = lock,
+            Err(TryLockError::WouldBlock) => {
+                return Err(Fault::Unavailable(
+                    "another fieldgate has a journal in its place".to_owned(),
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        }
+        if let Some(marks) = marks {
+            marks.move_to(create_file(&self.lock_path).map_err(unavailable)?);
+        }
+        Ok(())
     }
 }
 
@@ -78,7 +122,7 @@ pub(super) fn claim(configured: &Path) -> Result<Claim, JournalError> {
             is_gone: was_used && length(&path) == 0,
             path,
             lock_path,
-            _lock: lock,
+            lock,
         }),
         Err(TryLockError::WouldBlock) => Err(JournalError::InUse {
             path: configured.to_owned(),
@@ -101,17 +145,17 @@ pub(super) fn is_cut_off(path: &Path) -> bool {
     length(path) == 0 && length(&with_suffix(path, "-wal")) > 0
 }
 
-fn length(path: &Path) -> u64 {
+pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// Renames a damaged file and its companions; returns the new path.
-pub(super) fn move_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+/// Renames a file and its companions, saying what it is; returns the new path.
+pub(super) fn move_aside(path: &Path, what: &str, now: Timestamp) -> io::Result<PathBuf> {
     let time: String = now.to_string().replace(['-', ':'], "");
     let target = (0..1000)
         .map(|attempt| match attempt {
-            0 => with_suffix(path, &format!(".damaged-{time}")),
-            _ => with_suffix(path, &format!(".damaged-{time}-{attempt}")),
+            0 => with_suffix(path, &format!(".{what}-{time}")),
+            _ => with_suffix(path, &format!(".{what}-{time}-{attempt}")),
         })
         .find(|target| !target.exists())
         .ok_or(io::ErrorKind::AlreadyExists)?;
@@ -133,13 +177,26 @@ pub(super) fn salvage_cursors(damaged: &Path) -> (Vec<StoredCursor>, bool) {
     )
 }
 
+/// As [`salvage`], from a file that was moved aside.
+pub(super) fn salvage_file(
+    damaged: &Path,
+    after: Position,
+    start: Position,
+    store: &mut Store,
+    source: &str,
+) -> Salvage {
+    let connection = open_reader(damaged);
+    let connection = connection.as_ref().map_err(Fault::clone);
+    salvage(connection, after, start, store, source)
+}
+
 /// Copies the rows behind a position that can be read from a damaged file into an empty store, and
 /// has new rows begin at `start`, or behind the last one copied if that is further.
 ///
 /// A row that does not match its checksum is left out; where a page cannot be read, it goes on
 /// behind it in growing steps.
 pub(super) fn salvage(
-    damaged: &Path,
+    damaged: Result<&Connection, Fault>,
     after: Position,
     start: Position,
     store: &mut Store,
@@ -158,9 +215,7 @@ pub(super) fn salvage(
             fault: None,
         },
     };
-    copy.salvage.fault = open_reader(damaged)
-        .and_then(|connection| copy.run(&connection))
-        .err();
+    copy.salvage.fault = damaged.and_then(|damaged| copy.run(damaged)).err();
     let mut salvage = copy.salvage;
     let copied = store.extent().end.total.max(after.total);
     salvage.missing.add(copied, start.total);
@@ -188,7 +243,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn run(&mut self, connection: &rusqlite::Connection) -> Result<(), Fault> {
+    fn run(&mut self, connection: &Connection) -> Result<(), Fault> {
         let mut step = 1;
         let mut unreadable = None;
         for _ in 0..MAX_ATTEMPTS {
@@ -209,10 +264,7 @@ impl Copy<'_> {
 
     /// Copies rows until the end or a place that cannot be read (the inner error). The outer error
     /// is the new store's.
-    fn copy_readable(
-        &mut self,
-        connection: &rusqlite::Connection,
-    ) -> Result<Result<(), Fault>, Fault> {
+    fn copy_readable(&mut self, connection: &Connection) -> Result<Result<(), Fault>, Fault> {
         let mut names = Names::default();
         let finished = self.read_rows(connection, &mut names);
         self.flush()?;
@@ -223,11 +275,7 @@ impl Copy<'_> {
         }
     }
 
-    fn read_rows(
-        &mut self,
-        connection: &rusqlite::Connection,
-        names: &mut Names,
-    ) -> Result<(), Stop> {
+    fn read_rows(&mut self, connection: &Connection, names: &mut Names) -> Result<(), Stop> {
         let unreadable = |error: rusqlite::Error| Stop::Unreadable(error.into());
         let mut statement = connection.prepare(SELECT_PACKETS).map_err(unreadable)?;
         let after = i64::try_from(self.after).unwrap_or(i64::MAX);
@@ -272,7 +320,7 @@ enum Stop {
     Store(Fault),
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)

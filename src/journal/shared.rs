@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use rusqlite::Connection;
 use tokio::sync::watch;
 
+use super::error::Fault;
 use super::inbox::Inbox;
 use super::ledger::{Account, Missing};
 use super::marks::Marks;
-use super::store::Store;
+use super::store::{Store, open_reader};
 use super::{JournalState, JournalStatus, Position, SinkBacklog};
 use crate::monitor::SinkId;
 use crate::telemetry::Timestamp;
@@ -52,6 +54,9 @@ pub(super) struct Tiers {
     pub(super) file: Option<PathBuf>,
     /// The file is damaged and its successor is not complete yet.
     pub(super) replacing: bool,
+    /// The path leads elsewhere at present: whoever has the file open may read on, and nobody may
+    /// open it.
+    pub(super) astray: bool,
     pub(super) memory: Option<Mutex<Store>>,
 }
 
@@ -65,6 +70,24 @@ pub(super) struct Ledger {
     pub(super) state: JournalState,
     pub(super) since: Timestamp,
     pub(super) notice: Option<String>,
+}
+
+impl Tiers {
+    /// Opens the file to read rows from it, if there is one.
+    pub(super) fn open_file(&self) -> Result<Option<Connection>, Fault> {
+        if self.replacing {
+            return Err(Fault::Unavailable(
+                "it was damaged and is being replaced".to_owned(),
+            ));
+        }
+        match &self.file {
+            Some(_) if self.astray => Err(Fault::Unavailable(
+                "its file was deleted, moved or replaced and is being saved".to_owned(),
+            )),
+            Some(path) => open_reader(path).map(Some),
+            None => Ok(None),
+        }
+    }
 }
 
 impl Shared {

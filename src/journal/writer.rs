@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
+use super::astray::Astray;
 use super::correction::Uncorrected;
 use super::drops::Drops;
 use super::error::Fault;
 use super::fallback::Trouble;
 use super::inbox::Work;
+use super::place::Place;
 use super::recovery::Claim;
 use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
@@ -48,6 +50,8 @@ pub(super) struct Writer {
     pub(super) claim: Option<Claim>,
     /// `None` as well while a damaged file could not be replaced.
     pub(super) file: Option<Store>,
+    pub(super) place: Option<Place>,
+    pub(super) astray: Option<Astray>,
     pub(super) trouble: Option<Trouble>,
     pub(super) end: Position,
     /// The last row of earlier runs.
@@ -103,8 +107,7 @@ impl Writer {
         }
         self.recover_if_due();
         self.correct(work.correction);
-        let acknowledged = work.acknowledged.iter().any(Option::is_some);
-        if acknowledged || !work.packets.is_empty() || !work.rejections.is_empty() {
+        if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
@@ -128,6 +131,8 @@ impl Writer {
             packets: &work.packets,
             cursors,
             rejections: &work.rejections,
+            set_aside: &work.set_aside,
+            names: &work.names,
         }
     }
 
@@ -211,6 +216,7 @@ impl Writer {
         if now < self.housekeeping_due {
             return;
         }
+        self.watch_files();
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
         let more = self.prune(budget).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -233,11 +239,22 @@ impl Writer {
         let delivered = self.shared.ledger().delivered().sequence;
         let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
         let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
+        let prune = |store: &mut Store| {
+            store.prune_rejected(cutoff)?;
+            let forgotten = store.take_forgotten();
+            if forgotten > 0 {
+                tracing::warn!(
+                    forgotten,
+                    "The oldest of what was rejected left the journal."
+                );
+            }
+            store.prune(delivered, cutoff, budget)
+        };
         if let Some(file) = &mut self.file {
-            return file.prune(delivered, cutoff, budget);
+            return prune(file);
         }
         match &self.shared.tiers().memory {
-            Some(memory) => lock_store(memory).prune(delivered, cutoff, budget),
+            Some(memory) => prune(&mut lock_store(memory)),
             None => Ok(false),
         }
     }

@@ -80,6 +80,12 @@ impl<T> Ring<T> {
         self.offset = self.next;
     }
 
+    /// Forgets the entries; their numbers are not given again.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.weight = 0;
+    }
+
     fn position(&self, number: u64) -> usize {
         self.entries.partition_point(|entry| entry.number < number)
     }
@@ -202,6 +208,11 @@ mod tests {
         ring.push("too heavy");
         assert_eq!(numbers(&ring, 0), []);
         assert_eq!(ring.next_number(), 6);
+        ring.push("last");
+        ring.clear();
+        assert_eq!(numbers(&ring, 0), []);
+        ring.push("next");
+        assert_eq!(numbers(&ring, 0), [(7, "next")]);
     }
 
     #[test]

@@ -87,11 +87,10 @@ impl Handle {
 
     /// Tells the pipeline to stop. A stop is never taken back.
     pub fn stop(&self, stop: Stop) {
-        let timeout = i64::try_from(self.0.shutdown_timeout.as_millis()).unwrap_or(i64::MAX);
         self.0
             .sinks
             .monitor
-            .set_ends_by(Timestamp::now().plus_millis(timeout));
+            .set_ends_by(Timestamp::now().plus(self.0.shutdown_timeout));
         self.0.stop.send_if_modified(|current| {
             let is_further = stop > *current;
             *current = stop.max(*current);

@@ -16,10 +16,10 @@ use crate::telemetry::{
 /// another for ever.
 const MAX_BOARDS: usize = 16;
 
-const NEW_KEYS: Topic = Topic::new("new keys").at_once(16);
-const NEW_BOARDS: Topic = Topic::new("new boards").at_once(16);
+const NEW_KEYS: Topic = Topic::new("new-keys").at_once(16);
+const NEW_BOARDS: Topic = Topic::new("new-boards").at_once(16);
 const LOSSES: Topic = Topic::new("losses");
-const CLOCKS: Topic = Topic::new("device clocks");
+const CLOCKS: Topic = Topic::new("device-clocks");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::journal::Journal;
 use crate::monitor::{LinkId, Monitor, SinkId};
 use crate::sink::{self, Directive, Lane};
-use crate::telemetry::{MetricTable, Name};
+use crate::telemetry::{MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
 pub(super) struct Sinks {
@@ -103,7 +103,7 @@ impl Sinks {
         let sink = SinkId::Mqtt;
         let lane = self.lane(sink, config.max_inflight.into())?;
         self.monitor.set_peer(LinkId::Mqtt, config.url());
-        let own_figures = [("sig", "signal"), ("sts", "stats")].map(|(key, default)| {
+        let own_figures = OWN_FIGURES.map(|(key, default)| {
             let name = self.names.get(key).or_else(|| self.names.get(default));
             name.cloned().unwrap_or_else(|| Name::new(default))
         });

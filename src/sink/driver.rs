@@ -17,8 +17,8 @@ use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
 /// Sessions that failed, by link and reason.
-pub(super) const FAILURES: Topic = Topic::of_attempts("link failed");
-const HOLDS: Topic = Topic::of_attempts("link held");
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
+const HOLDS: Topic = Topic::of_attempts("link-held");
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
@@ -141,8 +141,7 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
             "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
         );
     });
-    let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-    let until = Timestamp::now().plus_millis(millis);
+    let until = Timestamp::now().plus(delay);
     lane.monitor().set_link(
         link,
         if is_refusal {

@@ -17,10 +17,10 @@ use crate::monitor::{LinkId, LinkState, Monitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const FAILED: Topic = Topic::of_attempts("source failed");
-const OPENED: Topic = Topic::of_attempts("source opened");
-const STUCK: Topic = Topic::new("source does not close");
-const HELD: Topic = Topic::of_attempts("source held");
+const FAILED: Topic = Topic::of_attempts("source-failed");
+const OPENED: Topic = Topic::of_attempts("source-opened");
+const STUCK: Topic = Topic::new("source-does-not-close");
+const HELD: Topic = Topic::of_attempts("source-held");
 
 /// How long a source may take to let go of what it has open: a program gets two seconds to end
 /// before it is killed.
@@ -213,9 +213,8 @@ impl Driver {
     /// Says that an attempt failed, and waits for the next one.
     async fn pause(&mut self, error: &SourceError, delay: Duration) -> Result<(), Stopped> {
         let reason = error.to_string();
-        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         self.set(LinkState::BackingOff {
-            until: Timestamp::now().plus_millis(millis),
+            until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
         FAILED.say("", &reason.clone(), move |sum| {

@@ -25,8 +25,8 @@ use super::stream::{Feed, READ_SIZE};
 use crate::repeated::Topic;
 
 /// What the program itself says: some screens of it before it is summed up.
-const OUTPUT: Topic = Topic::new("program's standard error").at_once(100);
-const KILLS: Topic = Topic::of_attempts("program killed");
+const OUTPUT: Topic = Topic::new("program-output").at_once(100);
+const KILLS: Topic = Topic::of_attempts("program-killed");
 
 /// How long a program may take to end after SIGTERM, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);

@@ -17,7 +17,7 @@ use super::{PortInfo, SourceError, ports};
 use crate::config::PortSelector;
 use crate::repeated::Topic;
 
-const CHOICES: Topic = Topic::of_attempts("several ports");
+const CHOICES: Topic = Topic::of_attempts("several-ports");
 
 /// How soon the reading thread notices that it is no longer wanted. Bytes do not wait for it.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);

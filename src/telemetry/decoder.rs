@@ -10,6 +10,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use super::framer::is_not_finite;
 use super::{MetricTable, Name, Reading, RejectReason};
 
+/// What a board says of its radio and of itself: the key on the wire, and the name of the node that it
+/// stands for.
+pub const OWN_FIGURES: [(&str, &str); 2] = [("sig", "signal"), ("sts", "stats")];
+
 /// How many names are remembered; made-up ones beyond that cost an allocation each.
 const MAX_NAMES: usize = 4096;
 
@@ -112,8 +116,8 @@ impl Decoder {
         }
         let default = match group {
             Group::Node => format!("node{}", &key[1..]),
-            Group::Signal => "signal".to_owned(),
-            Group::Stats => "stats".to_owned(),
+            Group::Signal => OWN_FIGURES[0].1.to_owned(),
+            Group::Stats => OWN_FIGURES[1].1.to_owned(),
         };
         let renamed = self
             .renamed_nodes

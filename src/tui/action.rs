@@ -2,9 +2,54 @@
 
 use ratatui::layout::Position;
 
-use super::state::{MetricKey, Page};
-use super::update::Purpose;
 use crate::monitor::{Command, HistoryQuery, LinkId};
+use crate::telemetry::Name;
+
+/// A metric of a node.
+pub(crate) type MetricKey = (Name, Name);
+
+/// One of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Overview,
+    Charts,
+    Traffic,
+    Log,
+    Delivery,
+}
+
+impl Page {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Overview,
+        Self::Charts,
+        Self::Traffic,
+        Self::Log,
+        Self::Delivery,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Charts => "Charts",
+            Self::Traffic => "Traffic",
+            Self::Log => "Log",
+            Self::Delivery => "Delivery",
+        }
+    }
+
+    /// The page so many further on, round the end.
+    pub(crate) fn turned(self, steps: usize) -> Self {
+        Self::ALL[(self as usize + steps) % Self::ALL.len()]
+    }
+}
+
+/// What is asked of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Flush,
+    Reconnect,
+    Hold,
+}
 
 /// What a key or the mouse asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +64,8 @@ pub(crate) enum Action {
     Show(Page),
     NextPage,
     PreviousPage,
-    Flush,
-    Reconnect,
-    Hold,
+    /// Asks something of a link.
+    Operate(Verb),
     Freeze,
     Move(Direction),
     /// Begins to type a filter.
@@ -64,6 +108,13 @@ pub(crate) enum Direction {
 pub(crate) enum Choice {
     Link(LinkId),
     All,
+}
+
+/// What a history was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Chart,
+    Trend,
 }
 
 /// What the screen asks of the world around it.

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Everything between the terminal and the gateway is pure: the state changes in `update` and is
-//! drawn by `views`, and neither does any I/O.
+//! drawn by `views`, and neither does any I/O. A module uses only those before it in this order:
+//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `runner`.
 
 mod action;
 mod keymap;
+mod layout;
 mod runner;
 mod state;
 mod terminal;
@@ -21,6 +23,7 @@ mod theme;
 mod update;
 mod views;
 mod widgets;
+mod words;
 
 pub use runner::{Control, Ended, Picture, Screen};
 pub use state::Guide;

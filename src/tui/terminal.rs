@@ -29,7 +29,7 @@ use super::views;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const SUSPENSIONS: Topic = Topic::of_attempts("not suspended");
+const SUSPENSIONS: Topic = Topic::of_attempts("not-suspended");
 
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";

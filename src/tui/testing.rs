@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ratatui::layout::Size;
 
-use super::state::{App, Observation, Page};
+use super::action::{Page, Purpose};
+use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
-use super::update::Purpose;
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
     LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, Numbered, Position,

@@ -9,12 +9,11 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, redirect};
 use secrecy::{ExposeSecret, SecretString};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::failure::ErrorBody;
+use crate::causes::root_cause;
 use crate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Ring,
     Sight, Snapshot, TrafficEntry,
@@ -157,25 +156,14 @@ async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
 
 /// A failure to reach the gateway, in plain words.
 fn explain(error: reqwest::Error) -> String {
-    use std::error::Error;
     if error.is_timeout() {
         return "no answer in time".into();
     }
-    let error = error.without_url();
-    let first: &dyn Error = &error;
-    let causes = std::iter::successors(Some(first), |cause| (*cause).source());
-    let root = causes.last().map(ToString::to_string).unwrap_or_default();
+    let root = root_cause(&error.without_url());
     if root.contains("refused") {
         return "connection refused; is the gateway running with api.listen set?".into();
     }
     root
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(time.0.into());
-    let text = time.ok().and_then(|time| time.format(&Rfc3339).ok());
-    // Every time that fits a timestamp can be written.
-    text.unwrap_or_default()
 }
 
 impl Observer for Client {
@@ -203,8 +191,8 @@ impl Observer for Client {
         let request = self.remote.get("/api/v1/history").query(&[
             ("node", query.node.as_str()),
             ("metric", query.metric.as_str()),
-            ("from", &rfc3339(query.from)),
-            ("to", &rfc3339(query.to)),
+            ("from", &query.from.to_rfc3339()),
+            ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
         Box::pin(async move {

@@ -30,7 +30,6 @@ pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken)
         };
         backoff.connection_ended(began.elapsed(), heard);
         let delay = backoff.next_delay();
-        let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
         tracing::debug!(
             peer = remote.peer,
             error = reason,
@@ -39,7 +38,7 @@ pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken)
         remote.seen().sight = Sight::Lost {
             peer: remote.peer.clone(),
             reason,
-            next_try: Timestamp::now().plus_millis(millis),
+            next_try: Timestamp::now().plus(delay),
         };
         tokio::select! {
             () = tokio::time::sleep(delay) => {}

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::report::Report;
+use crate::causes::root_cause;
 use crate::config::Influxdb;
 use crate::sink::influx::{self, line::LineFormat};
 use crate::telemetry::{Reading, Timestamp};
@@ -206,12 +207,8 @@ fn judge(status: u16, words: &str, config: &Influxdb, report: &mut Report) {
 }
 
 fn failure(error: reqwest::Error) -> String {
-    use std::error::Error;
     if error.is_timeout() {
         return "no answer in time".into();
     }
-    let error = error.without_url();
-    let first: &dyn Error = &error;
-    let causes = std::iter::successors(Some(first), |cause| (*cause).source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
+    root_cause(&error.without_url())
 }

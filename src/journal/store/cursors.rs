@@ -1,11 +1,10 @@
-//! The sinks' entries, and what servers refused.
+//! The sinks' entries.
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{checksum_of, integer, natural};
+use crate::journal::Position;
 use crate::journal::error::Fault;
-use crate::journal::{Position, Rejection};
-use crate::telemetry::Timestamp;
 
 /// The name of a sink, or [`END`], and its place.
 pub(in crate::journal) type NamedPosition = (&'static str, Position);
@@ -14,14 +13,7 @@ pub(in crate::journal) type NamedPosition = (&'static str, Position);
 /// memory alone, or cannot be found in a damaged file, are then missed.
 pub(in crate::journal) const END: &str = "journal";
 
-/// Refused readings kept, unless even fewer messages are; the oldest go first.
-const MAX_REJECTED: u64 = 10_000;
-
 const SELECT_CURSORS: &str = "SELECT sink, sequence, total, enabled, checksum FROM cursors";
-
-pub(super) const INSERT_REJECTED: &str = "INSERT INTO rejected
-    (rejected_at, sink, sequence, event_time, node, metric, value, reason)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// A sink's entry in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,34 +88,5 @@ pub(super) fn write_cursors(
             )?
             .execute(params![name, fields[0], fields[1], checksum])?;
     }
-    Ok(())
-}
-
-pub(super) fn write_rejections(
-    transaction: &Transaction<'_>,
-    rejections: &[Rejection],
-    max_messages: u64,
-) -> Result<(), Fault> {
-    if rejections.is_empty() {
-        return Ok(());
-    }
-    let now = Timestamp::now();
-    let mut statement = transaction.prepare_cached(INSERT_REJECTED)?;
-    for rejection in rejections {
-        statement.execute(params![
-            now.0,
-            rejection.sink.name(),
-            integer(rejection.sequence),
-            rejection.event_time.0,
-            rejection.reading.node.as_str(),
-            rejection.reading.metric.as_str(),
-            rejection.reading.value,
-            rejection.reason,
-        ])?;
-    }
-    let newest = transaction.last_insert_rowid();
-    transaction
-        .prepare_cached("DELETE FROM rejected WHERE id <= ?1")?
-        .execute([newest.saturating_sub(integer(max_messages.min(MAX_REJECTED)))])?;
     Ok(())
 }

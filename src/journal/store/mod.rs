@@ -3,27 +3,33 @@
 //! The newest row never leaves, so the last sequence and total used are always in the database.
 
 mod cursors;
+mod names;
+mod rejected;
 mod rows;
 mod schema;
 mod trim;
 
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
+pub(super) use names::read_names;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
-pub(super) use schema::{SCHEMA_VERSION, check_identity, open_reader};
+pub(super) use schema::{SCHEMA_VERSION, identify, open_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
 use super::{Correction, Position, Rejection, Row};
-use crate::telemetry::{Packet, Timestamp};
-use cursors::{INSERT_REJECTED, read_cursors, write_cursors, write_rejections};
+use crate::telemetry::{KnownName, Packet, SetAside, Timestamp};
+use cursors::{read_cursors, write_cursors};
+use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
+use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
-use schema::{SCHEMA, connect, find_extent, last_row};
+use schema::{adopt, connect, create_tables, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -45,6 +51,8 @@ pub(super) struct Batch<'a> {
     pub(super) packets: &'a [Packet],
     pub(super) cursors: &'a [NamedPosition],
     pub(super) rejections: &'a [Rejection],
+    pub(super) set_aside: &'a [SetAside],
+    pub(super) names: &'a [KnownName],
 }
 
 /// The writing end of a database. Readers of a file have connections of their own.
@@ -55,6 +63,10 @@ pub(super) struct Store {
     /// Whether commits wait for the disk.
     synchronous: bool,
     json: Vec<u8>,
+    /// What is in `rejected`; `None`: to be counted.
+    holdings: Option<Holdings>,
+    /// Entries that left `rejected` since this was last asked.
+    forgotten: u64,
 }
 
 impl Store {
@@ -65,7 +77,7 @@ impl Store {
         // An explicit checkpoint comes at close; one made while giving up a damaged file would
         // change what is to be kept as it is.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        check_identity(&connection)?;
+        adopt(&connection)?;
         if connection.is_readonly("main")? {
             return Err(Fault::Damaged("its header forbids writing".to_owned()));
         }
@@ -91,7 +103,7 @@ impl Store {
         let connection = Connection::open_in_memory_with_flags(
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        connection.execute_batch(SCHEMA)?;
+        create_tables(&connection)?;
         let extent = Extent {
             first: start,
             end: start,
@@ -105,6 +117,8 @@ impl Store {
             extent,
             synchronous: false,
             json: Vec::new(),
+            holdings: None,
+            forgotten: 0,
         }
     }
 
@@ -173,6 +187,9 @@ impl Store {
         let mut json = std::mem::take(&mut self.json);
         let result = self.commit_with(batch, limits, durable, &mut json);
         self.json = json;
+        if result.is_err() {
+            self.holdings = None;
+        }
         result
     }
 
@@ -183,7 +200,7 @@ impl Store {
         durable: bool,
         json: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let mut extent = self.extent;
+        let (mut extent, mut holdings) = (self.extent, self.holdings);
         let transaction = self.begin(durable && !batch.packets.is_empty())?;
         if !batch.packets.is_empty() {
             extent.end = insert_packets(&transaction, batch, json)?;
@@ -191,10 +208,22 @@ impl Store {
             let budget = appended.unwrap_or(usize::MAX).saturating_add(TRIM_SLACK);
             extent.first = trim(&transaction, extent, limits, budget)?;
         }
-        write_rejections(&transaction, batch.rejections, limits.max_messages)?;
+        let mut forgotten = 0;
+        if !batch.rejections.is_empty() || !batch.set_aside.is_empty() {
+            let mut held = match holdings {
+                Some(held) => held,
+                None => Holdings::of(&transaction)?,
+            };
+            let max_entries = limits.max_messages;
+            forgotten = held.write(&transaction, batch.rejections, batch.set_aside, max_entries)?;
+            holdings = Some(held);
+        }
+        write_names(&transaction, batch.names)?;
         write_cursors(&transaction, batch.cursors)?;
         transaction.commit()?;
         self.extent = extent;
+        self.holdings = holdings;
+        self.forgotten += forgotten;
         Ok(())
     }
 
@@ -234,16 +263,21 @@ impl Store {
         )?;
         copy_table(
             &other.connection,
-            "SELECT rejected_at, sink, sequence, event_time, node, metric, value, reason
-             FROM rejected ORDER BY id",
+            SELECT_REJECTED,
             &transaction,
             INSERT_REJECTED,
         )?;
+        let mut holdings = Holdings::of(&transaction)?;
+        let forgotten = holdings.write(&transaction, &[], &[], limits.max_messages)?;
+        copy_table(&other.connection, SELECT_NAMES, &transaction, INSERT_NAME)?;
+        trim_names(&transaction)?;
         let appended = usize::try_from(extent.end.total - other.extent.first.total);
         let budget = appended.unwrap_or(usize::MAX).max(copied) + TRIM_SLACK;
         extent.first = trim(&transaction, extent, limits, budget)?;
         transaction.commit()?;
         self.extent = extent;
+        self.holdings = Some(holdings);
+        self.forgotten += forgotten;
         Ok(())
     }
 
@@ -288,6 +322,48 @@ impl Store {
             self.extent.first = first;
         }
         Ok(removed == budget)
+    }
+
+    /// Removes what was rejected before `cutoff`.
+    pub(super) fn prune_rejected(&mut self, cutoff: Timestamp) -> Result<(), Fault> {
+        let mut held = match self.holdings {
+            Some(held) => held,
+            None => Holdings::of(&self.connection)?,
+        };
+        self.holdings = Some(held);
+        if !held.has_older(&self.connection, cutoff)? {
+            return Ok(());
+        }
+        let transaction = self.begin(false)?;
+        let forgotten = held.prune(&transaction, cutoff)?;
+        transaction.commit()?;
+        self.holdings = Some(held);
+        self.forgotten += forgotten;
+        Ok(())
+    }
+
+    /// Entries that left `rejected` since this was last asked.
+    pub(super) fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Writes all there is into an empty file, and has it on the disk.
+    pub(super) fn copy_to(&self, path: &Path) -> Result<(), Fault> {
+        let name = path
+            .to_str()
+            .ok_or_else(|| Fault::Unavailable("its name is no Unicode".to_owned()))?;
+        self.connection.execute("VACUUM INTO ?1", [name])?;
+        let synced = File::open(path).and_then(|file| file.sync_all());
+        synced.map_err(|error| Fault::Unavailable(error.to_string()))
+    }
+
+    /// Gives up a file that nobody will find at its path: what is in its log goes into the file itself
+    /// as far as that is possible, for whoever moved it.
+    pub(super) fn leave(self) {
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(error) = self.connection.query_row(checkpoint, [], |_| Ok(())) {
+            tracing::debug!(error = %error, "The log of the old journal stays as it is.");
+        }
     }
 
     /// Gives some free pages back to the file system.

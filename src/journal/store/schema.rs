@@ -13,12 +13,12 @@ use crate::journal::error::Fault;
 use crate::journal::{Position, Row};
 
 /// The newest schema known here.
-pub(in crate::journal) const SCHEMA_VERSION: i64 = 1;
+pub(in crate::journal) const SCHEMA_VERSION: i64 = 2;
 
 /// `fgjl`: tells `file` and us whose database it is.
 const APPLICATION_ID: i64 = 0x6667_6a6c;
 
-pub(super) const SCHEMA: &str = "
+const SCHEMA: &str = "
 CREATE TABLE packets (
     sequence INTEGER PRIMARY KEY,
     total INTEGER NOT NULL,
@@ -36,20 +36,46 @@ CREATE TABLE cursors (
     enabled INTEGER NOT NULL,
     checksum INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE rejected (
-    id INTEGER PRIMARY KEY,
-    rejected_at INTEGER NOT NULL,
-    sink TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    event_time INTEGER NOT NULL,
-    node TEXT NOT NULL,
-    metric TEXT NOT NULL,
-    value REAL NOT NULL,
-    reason TEXT NOT NULL
-) STRICT;
 CREATE VIEW readings AS
     SELECT sequence, received, event_time, node.key AS node, metric.key AS metric, metric.value AS value
     FROM packets, json_each(packets.readings) AS node, json_each(node.value) AS metric;
+";
+
+/// What was set aside, or refused by a server, and the names that are known. A number of a row is
+/// never used twice: people ask for rows by it.
+const SCHEMA_OF_REJECTED: &str = "
+CREATE TABLE rejected (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rejected_at INTEGER NOT NULL,
+    sink TEXT,
+    sequence INTEGER,
+    received INTEGER,
+    event_time INTEGER,
+    node TEXT,
+    metric TEXT,
+    value REAL,
+    reason_name TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    frame BLOB,
+    delivered_at INTEGER
+) STRICT;
+CREATE TABLE known_names (
+    id INTEGER PRIMARY KEY,
+    node TEXT NOT NULL,
+    metric TEXT,
+    UNIQUE (node, metric)
+) STRICT;
+";
+
+/// From version 1, which kept refusals alone.
+const MIGRATION: &str = "
+ALTER TABLE rejected RENAME TO refused;
+{SCHEMA}
+INSERT INTO rejected
+    (id, rejected_at, sink, sequence, event_time, node, metric, value, reason_name, reason)
+    SELECT id, rejected_at, sink, sequence, event_time, node, metric, value, 'refused', reason
+    FROM refused ORDER BY id;
+DROP TABLE refused;
 ";
 
 /// Opens a file to read rows from it.
@@ -66,20 +92,30 @@ pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault
     Ok(connection)
 }
 
-/// Finds out whose database this is; makes it ours when it is empty.
-pub(in crate::journal) fn check_identity(connection: &Connection) -> Result<(), Fault> {
+/// Makes sure that this is a journal of the newest version: an empty database becomes one, and an
+/// older journal is brought up to date.
+pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
+    match identify(connection)? {
+        None => create_schema(connection),
+        Some(SCHEMA_VERSION) => Ok(()),
+        Some(_) => migrate(connection),
+    }
+}
+
+/// Finds out whose database this is; returns the version of its schema, or none when it is empty.
+pub(in crate::journal) fn identify(connection: &Connection) -> Result<Option<i64>, Fault> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let stamp = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     if (application, stamp, tables) == (0, 0, 0) {
-        return create_schema(connection);
+        return Ok(None);
     }
     let own_tables = number(
         "SELECT count(*) FROM sqlite_schema WHERE name IN ('packets', 'cursors', 'rejected')",
     )?;
     match (application == APPLICATION_ID, version_of(stamp)) {
-        (true, Some(SCHEMA_VERSION)) if own_tables == 3 => Ok(()),
+        (true, Some(version @ 1..=SCHEMA_VERSION)) if own_tables == 3 => Ok(Some(version)),
         (true, Some(version)) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
         (false, _) if own_tables < 3 => Err(Fault::Foreign),
         _ => Err(Fault::Damaged(
@@ -104,8 +140,20 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
     // Has to come before the first table, outside of a transaction.
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(SCHEMA)?;
+    create_tables(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", stamp_of(SCHEMA_VERSION))?;
+    Ok(transaction.commit()?)
+}
+
+pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection.execute_batch(SCHEMA_OF_REJECTED)?)
+}
+
+fn migrate(connection: &Connection) -> Result<(), Fault> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(&MIGRATION.replace("{SCHEMA}", SCHEMA_OF_REJECTED))?;
     transaction.pragma_update(None, "user_version", stamp_of(SCHEMA_VERSION))?;
     Ok(transaction.commit()?)
 }

@@ -336,14 +336,14 @@ fn databases_of_others_and_of_later_versions_are_left_alone() {
     Bench::open(&config).close().unwrap();
     Connection::open(&path)
         .unwrap()
-        .execute_batch("PRAGMA user_version = 131074")
+        .execute_batch("PRAGMA user_version = 196611")
         .unwrap();
     let newer = Bench::try_open(&config).err().unwrap();
     assert!(matches!(
         newer,
         JournalError::Newer {
-            found: 2,
-            known: 1,
+            found: 3,
+            known: 2,
             ..
         }
     ));

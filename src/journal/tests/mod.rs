@@ -1,9 +1,11 @@
 //! The journal as a whole. Most of it is driven without its thread, step by step.
 
+mod astray;
 mod basics;
 mod corrections;
 mod damage;
 mod model;
+mod rejected;
 mod trouble;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! What became of a write, by what the server or the network said.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use influxdb2::RequestError;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use crate::causes::{causes, root_cause};
 use crate::sink::{Failure, tls};
 
 /// The key that says whom to trust.
@@ -162,11 +162,9 @@ pub(super) fn failure(error: &reqwest::Error, peer: &Peer) -> String {
         };
         return format!("no {what} within {}", humantime::format_duration(timeout));
     }
-    let first: &dyn Error = error;
-    let causes = || std::iter::successors(Some(first), |cause| (*cause).source());
-    let kind = causes().find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    let root = causes().last().map(ToString::to_string).unwrap_or_default();
-    if causes().any(|cause| cause.to_string().starts_with("dns error")) {
+    let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    let root = root_cause(error);
+    if causes(error).any(|cause| cause.to_string().starts_with("dns error")) {
         // The words are the resolver's: `failed to lookup address information: …`.
         let words = root.rsplit(": ").next().unwrap_or_default();
         return format!("host {:?} not found ({words})", peer.host);

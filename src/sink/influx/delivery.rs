@@ -16,8 +16,8 @@ use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
 use crate::telemetry::{MetricTable, Timestamp};
 
-const REJECTIONS: Topic = Topic::new("rejected points");
-const TOO_LARGE: Topic = Topic::new("writes too large");
+const REJECTIONS: Topic = Topic::new("rejected-points");
+const TOO_LARGE: Topic = Topic::new("writes-too-large");
 
 /// Delivers to a server that takes line protocol.
 pub struct InfluxDelivery {

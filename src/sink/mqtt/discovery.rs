@@ -15,10 +15,10 @@ use crate::config::Mqtt;
 use crate::repeated::Topic;
 use crate::telemetry::{MetricTable, Name, Reading};
 
-const SUSPENSIONS: Topic = Topic::of_attempts("announcements suspended");
-const UNREADABLE: Topic = Topic::of_attempts("announcements unreadable");
-const REMOVALS: Topic = Topic::of_attempts("announcements removed");
-const LONG_NAMES: Topic = Topic::new("names too long");
+const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
+const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
+const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
+const LONG_NAMES: Topic = Topic::new("names-too-long");
 
 /// Sensors of one gateway. Names that damage makes up must not fill anybody's memory.
 const MAX_SENSORS: usize = 1_000;

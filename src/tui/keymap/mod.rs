@@ -4,8 +4,8 @@ mod tables;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::action::Action;
-use super::state::Page;
+use super::action::{Action, Page, Verb};
+use super::state::{App, Overlay};
 use tables::{
     CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
     WHICH_LINK, WHICH_SINK,
@@ -21,6 +21,21 @@ pub(crate) enum Context {
     Confirm,
     Detail,
     Help,
+}
+
+impl Context {
+    /// Which keys hold now.
+    pub(crate) fn of(app: &App) -> Self {
+        match &app.overlay {
+            None => Self::Page(app.page),
+            Some(Overlay::Filter) => Self::Filter,
+            Some(Overlay::WhichLink(Verb::Flush)) => Self::WhichSink,
+            Some(Overlay::WhichLink(_)) => Self::WhichLink,
+            Some(Overlay::Confirm { .. }) => Self::Confirm,
+            Some(Overlay::Detail(_)) => Self::Detail,
+            Some(Overlay::Help { .. }) => Self::Help,
+        }
+    }
 }
 
 /// A key with its modifiers; Shift is part of the character.
@@ -91,6 +106,11 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Page(_) => vec![own, PAGES, EVERYWHERE],
         _ => vec![own, EVERYWHERE],
     }
+}
+
+/// The keys that hold on a page, for the help.
+pub(crate) fn help_of(page: Page) -> impl Iterator<Item = &'static Binding> {
+    bindings(Context::Page(page)).into_iter().flatten()
 }
 
 /// What a key asks for; `None`: nothing here.

@@ -4,8 +4,7 @@ use crossterm::event::KeyCode;
 
 use super::{Binding, Key};
 use crate::monitor::LinkId;
-use crate::tui::action::{Action, Choice, Direction};
-use crate::tui::state::Page;
+use crate::tui::action::{Action, Choice, Direction, Page, Verb};
 
 const fn char(character: char) -> Key {
     key(KeyCode::Char(character))
@@ -108,19 +107,19 @@ pub(super) static PAGES: &[Binding] = &[
     ),
     bind(
         &[char('f')],
-        Action::Flush,
+        Action::Operate(Verb::Flush),
         "flush",
         "send what waits now, without a full batch",
     ),
     bind(
         &[char('r')],
-        Action::Reconnect,
+        Action::Operate(Verb::Reconnect),
         "reconnect",
         "end a link's pause, or connect it anew",
     ),
     bind(
         &[char('H')],
-        Action::Hold,
+        Action::Operate(Verb::Hold),
         "",
         "take a link down on purpose, or release it",
     ),
@@ -171,7 +170,7 @@ pub(super) static PAGES: &[Binding] = &[
 /// `h` holds, except where it moves the cursor.
 const HOLD: Binding = bind(
     &[char('h')],
-    Action::Hold,
+    Action::Operate(Verb::Hold),
     "hold",
     "take a link down on purpose, or release it",
 );
@@ -328,56 +327,40 @@ pub(super) static FILTER: &[Binding] = &[
     ),
 ];
 
-pub(super) static WHICH_LINK: &[Binding] = &[
-    bind(
-        &[char('s')],
-        Action::Choose(Choice::Link(LinkId::Source)),
-        "source",
-        "the source",
-    ),
-    bind(
-        &[char('m')],
-        Action::Choose(Choice::Link(LinkId::Mqtt)),
-        "MQTT",
-        "the MQTT broker",
-    ),
-    bind(
-        &[char('i')],
-        Action::Choose(Choice::Link(LinkId::Influxdb)),
-        "InfluxDB",
-        "InfluxDB",
-    ),
-    bind(
-        &[char('a')],
-        Action::Choose(Choice::All),
-        "all",
-        "all of them",
-    ),
-    bind(&[ESCAPE], Action::Back, "none", "none of them"),
-];
+const SOURCE: Binding = bind(
+    &[char('s')],
+    Action::Choose(Choice::Link(LinkId::Source)),
+    "source",
+    "the source",
+);
+
+const MQTT: Binding = bind(
+    &[char('m')],
+    Action::Choose(Choice::Link(LinkId::Mqtt)),
+    "MQTT",
+    "the MQTT broker",
+);
+
+const INFLUXDB: Binding = bind(
+    &[char('i')],
+    Action::Choose(Choice::Link(LinkId::Influxdb)),
+    "InfluxDB",
+    "InfluxDB",
+);
+
+const ALL_LINKS: Binding = bind(
+    &[char('a')],
+    Action::Choose(Choice::All),
+    "all",
+    "all of them",
+);
+
+const NO_LINK: Binding = bind(&[ESCAPE], Action::Back, "none", "none of them");
+
+pub(super) static WHICH_LINK: &[Binding] = &[SOURCE, MQTT, INFLUXDB, ALL_LINKS, NO_LINK];
 
 /// The source has nothing to flush.
-pub(super) static WHICH_SINK: &[Binding] = &[
-    bind(
-        &[char('m')],
-        Action::Choose(Choice::Link(LinkId::Mqtt)),
-        "MQTT",
-        "the MQTT broker",
-    ),
-    bind(
-        &[char('i')],
-        Action::Choose(Choice::Link(LinkId::Influxdb)),
-        "InfluxDB",
-        "InfluxDB",
-    ),
-    bind(
-        &[char('a')],
-        Action::Choose(Choice::All),
-        "all",
-        "all of them",
-    ),
-    bind(&[ESCAPE], Action::Back, "none", "none of them"),
-];
+pub(super) static WHICH_SINK: &[Binding] = &[MQTT, INFLUXDB, ALL_LINKS, NO_LINK];
 
 pub(super) static CONFIRM: &[Binding] = &[
     bind(&[char('y')], Action::Confirm(true), "yes", "yes"),

@@ -11,9 +11,8 @@ use crossterm::event::Event;
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
 use crate::telemetry::Timestamp;
-use crate::tui::action::Effect;
-use crate::tui::state::{App, MetricKey, Observation};
-use crate::tui::update::Purpose;
+use crate::tui::action::{Effect, MetricKey, Purpose};
+use crate::tui::state::{App, Observation};
 
 /// How often the gateway is looked at, and at most drawn.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);
@@ -164,7 +163,7 @@ impl<F: Front> Session<F> {
     /// A frozen display reads what it missed once it goes on. All pages are read, so that each has
     /// what there was when it was frozen.
     fn observation(&self) -> Observation {
-        let (observer, observed) = (&self.observer, &self.app.observed);
+        let (observer, app) = (&self.observer, &self.app);
         let mut observation = Observation {
             sight: observer.sight(),
             snapshot: observer.snapshot(),
@@ -173,9 +172,10 @@ impl<F: Front> Session<F> {
             log: Vec::new(),
         };
         if self.app.frozen.is_none() {
-            observation.traffic = observer.traffic_since(observed.traffic.next_number());
-            observation.deliveries = observer.deliveries_since(observed.deliveries.next_number());
-            observation.log = observer.log_since(observed.log.next_number());
+            observation.traffic = observer.traffic_since(app.traffic.entries.next_number());
+            observation.deliveries =
+                observer.deliveries_since(app.deliveries.entries.next_number());
+            observation.log = observer.log_since(app.log.entries.next_number());
         }
         observation
     }

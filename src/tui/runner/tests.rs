@@ -18,7 +18,8 @@ use crate::monitor::{
     Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
-use crate::tui::state::{App, Page};
+use crate::tui::action::Page;
+use crate::tui::state::App;
 use crate::tui::testing::{self, NOW};
 use crate::tui::theme::{Depth, Theme};
 use crate::tui::views;

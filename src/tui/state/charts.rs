@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::MetricKey;
+use ratatui::layout::Rect;
+
 use crate::monitor::{HistoryPoint, HistoryQuery};
 use crate::telemetry::Timestamp;
+use crate::tui::action::MetricKey;
+use crate::tui::layout::plot;
 
 /// Stretches of time that can be shown.
 pub(crate) const SPANS: [Duration; 7] = [
@@ -40,7 +43,14 @@ pub(crate) struct Series {
     span: usize,
 }
 
-/// See the module.
+/// Metrics of one unit, which share a panel.
+pub(crate) struct Panel {
+    pub(crate) unit: String,
+    /// With the number that gives the line its colour.
+    pub(crate) metrics: Vec<(usize, MetricKey)>,
+}
+
+/// The charts: which metrics, over which time, and their lines.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Charts {
     /// Chosen metrics, in the order in which they were.
@@ -93,6 +103,17 @@ impl Charts {
         let step = span / CURSOR_STEPS;
         let at = self.cursor.unwrap_or(now).0 + if back { -step } else { step };
         self.cursor = (at < now.0).then_some(Timestamp(at.max(now.0 - span)));
+    }
+
+    /// Puts the cursor where the mouse points to.
+    pub(crate) fn point(&mut self, x: u16, panel: Rect, now: Timestamp) {
+        let plot = plot(panel);
+        if plot.width < 2 || x < plot.left() || x >= plot.right() {
+            return;
+        }
+        let span = nanos(self.span());
+        let share = i64::from(x - plot.x) * span / i64::from(plot.width - 1);
+        self.cursor = Some(Timestamp(now.0 - span + share));
     }
 
     /// The history of these metrics that is to be asked for now. Others are forgotten.

@@ -4,76 +4,32 @@
 mod charts;
 mod list;
 mod observed;
+mod stream;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ratatui::layout::Size;
 
-pub(crate) use charts::{Charts, nanos};
+pub(crate) use charts::{Charts, Panel, nanos};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
+pub(crate) use stream::{Everything, Kinds, List, Shown, Stream};
 
-use super::keymap::Context;
+use super::action::{MetricKey, Page, Verb};
+use super::layout::Areas;
 use super::theme::Theme;
-use super::widgets::escape;
+use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, DeliveryOutcome, LatestValue, LinkId, LogEntry, LogLevel, Numbered,
-    Sight, Snapshot, TrafficEntry, TrafficKind,
+    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Sight, Snapshot, TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
-
-/// A metric of a node.
-pub(crate) type MetricKey = (Name, Name);
-
-/// One of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Page {
-    Overview,
-    Charts,
-    Traffic,
-    Log,
-    Delivery,
-}
-
-impl Page {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Overview,
-        Self::Charts,
-        Self::Traffic,
-        Self::Log,
-        Self::Delivery,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Overview => "Overview",
-            Self::Charts => "Charts",
-            Self::Traffic => "Traffic",
-            Self::Log => "Log",
-            Self::Delivery => "Delivery",
-        }
-    }
-
-    /// The page so many further on, round the end.
-    pub(crate) fn turned(self, steps: usize) -> Self {
-        Self::ALL[(self as usize + steps) % Self::ALL.len()]
-    }
-}
 
 /// What keys act on, on the Overview.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Focus {
     Table,
     Link(LinkId),
-}
-
-/// What is done with a link that is to be named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Flush,
-    Reconnect,
-    Hold,
 }
 
 /// What lies over the page and takes the keys.
@@ -112,50 +68,6 @@ pub(crate) struct Notice {
     pub(crate) until: Timestamp,
 }
 
-/// What of the traffic is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kinds {
-    All,
-    Accepted,
-    Text,
-    Rejected,
-}
-
-impl Kinds {
-    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::All => "everything",
-            Self::Accepted => "accepted frames",
-            Self::Text => "ignored text",
-            Self::Rejected => "rejected frames",
-        }
-    }
-
-    pub(crate) fn turned(self, forward: bool) -> Self {
-        let steps = if forward { 1 } else { Self::ALL.len() - 1 };
-        Self::ALL[(self as usize + steps) % Self::ALL.len()]
-    }
-
-    fn has(self, kind: TrafficKind) -> bool {
-        match self {
-            Self::All => true,
-            Self::Accepted => kind == TrafficKind::Accepted,
-            Self::Text => kind == TrafficKind::Text,
-            Self::Rejected => matches!(kind, TrafficKind::Rejected { .. }),
-        }
-    }
-}
-
-/// A piece of traffic with the line ends that follow it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TrafficLine<'a> {
-    pub(crate) number: u64,
-    pub(crate) entry: &'a TrafficEntry,
-    pub(crate) line_end: &'a [u8],
-}
-
 /// Who looks at the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Guide {
@@ -166,10 +78,10 @@ pub enum Guide {
     Demonstration,
 }
 
-/// See the module.
+/// The whole state of the screen.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
-    /// What is said where there is nothing else to say.
+    /// Who looks at it.
     pub(crate) guide: Guide,
     pub(crate) theme: Theme,
     pub(crate) size: Size,
@@ -191,11 +103,9 @@ pub(crate) struct App {
     pub(crate) focus: Focus,
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
-    pub(crate) traffic: ListView,
-    pub(crate) kinds: Kinds,
-    pub(crate) log: ListView,
-    pub(crate) level: LogLevel,
-    pub(crate) delivery: ListView,
+    pub(crate) traffic: Stream<TrafficEntry, Kinds>,
+    pub(crate) log: Stream<LogEntry, LogLevel>,
+    pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
     pub(crate) is_changed: bool,
     pub(super) recording_seen: crate::monitor::Recording,
@@ -227,27 +137,17 @@ impl App {
             focus: Focus::Table,
             table: TableView::default(),
             charts: Charts::default(),
-            traffic: ListView::default(),
-            kinds: Kinds::All,
-            log: ListView::default(),
-            level: LogLevel::Trace,
-            delivery: ListView::default(),
+            traffic: Stream::new(Kinds::All),
+            log: Stream::new(LogLevel::Trace),
+            deliveries: Stream::new(Everything),
             is_changed: true,
             recording_seen: crate::monitor::Recording::Off,
         }
     }
 
-    /// Which keys hold now.
-    pub(crate) fn context(&self) -> Context {
-        match &self.overlay {
-            None => Context::Page(self.page),
-            Some(Overlay::Filter) => Context::Filter,
-            Some(Overlay::WhichLink(Verb::Flush)) => Context::WhichSink,
-            Some(Overlay::WhichLink(_)) => Context::WhichLink,
-            Some(Overlay::Confirm { .. }) => Context::Confirm,
-            Some(Overlay::Detail(_)) => Context::Detail,
-            Some(Overlay::Help { .. }) => Context::Help,
-        }
+    /// Where everything lies.
+    pub(crate) fn areas(&self) -> Areas {
+        Areas::of(self.size, self.page)
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
@@ -303,58 +203,61 @@ impl App {
         key.into_iter().collect()
     }
 
-    /// The log lines shown.
-    pub(crate) fn log_lines(&self) -> Vec<&Numbered<LogEntry>> {
-        let filter = self.log.filter.to_lowercase();
-        let is_shown = |line: &&Numbered<LogEntry>| {
-            let entry = &line.entry;
-            entry.level <= self.level
-                && (filter.is_empty()
-                    || entry.message.to_lowercase().contains(&filter)
-                    || entry.target.to_lowercase().contains(&filter))
-        };
-        self.observed.log.iter().filter(is_shown).collect()
-    }
-
-    /// The deliveries shown.
-    pub(crate) fn deliveries(&self) -> Vec<&Numbered<DeliveryEntry>> {
-        let filter = self.delivery.filter.to_lowercase();
-        let is_shown = |line: &&Numbered<DeliveryEntry>| {
-            let entry = &line.entry;
-            filter.is_empty()
-                || entry.what.to_lowercase().contains(&filter)
-                || entry.sink.name().contains(&filter)
-                || reason(&entry.outcome).to_lowercase().contains(&filter)
-        };
-        self.observed.deliveries.iter().filter(is_shown).collect()
-    }
-
-    /// The traffic shown; the line ends between frames stand behind the frame.
-    pub(crate) fn traffic_lines(&self) -> Vec<TrafficLine<'_>> {
-        let filter = self.traffic.filter.to_lowercase();
-        let mut lines: Vec<TrafficLine<'_>> = Vec::new();
-        let mut is_last_shown = false;
-        for Numbered { number, entry } in self.observed.traffic.iter() {
-            if is_line_end(entry) && *number > 0 && !lines.is_empty() {
-                if let Some(last) = lines.last_mut()
-                    && is_last_shown
-                {
-                    last.line_end = &entry.bytes;
-                }
-                is_last_shown = false;
-                continue;
-            }
-            is_last_shown = self.kinds.has(entry.kind)
-                && (filter.is_empty() || escape(&entry.bytes).to_lowercase().contains(&filter));
-            if is_last_shown {
-                lines.push(TrafficLine {
-                    number: *number,
-                    entry,
-                    line_end: &[],
-                });
+    /// The panels of the charts: one for each unit.
+    pub(crate) fn panels(&self) -> Vec<Panel> {
+        let mut panels: Vec<Panel> = Vec::new();
+        for (number, key) in self.charted().into_iter().enumerate() {
+            let latest = self.snapshot().and_then(|snapshot| {
+                let mut all = snapshot.latest.iter();
+                all.find(|latest| latest.node == key.0 && latest.metric == key.1)
+            });
+            let unit = latest.map_or("", unit).to_owned();
+            match panels.iter_mut().find(|panel| panel.unit == unit) {
+                Some(panel) => panel.metrics.push((number, key)),
+                None => panels.push(Panel {
+                    unit,
+                    metrics: vec![(number, key)],
+                }),
             }
         }
-        lines
+        panels
+    }
+
+    /// The first row of the table that is shown: what is chosen is always among them.
+    pub(crate) fn shown_top(&self, height: usize) -> usize {
+        let rows = self.rows();
+        let selected = self.selected_row(&rows).unwrap_or(0);
+        let last = rows.len().saturating_sub(height);
+        let lowest = (selected + 1).saturating_sub(height);
+        self.table.top.clamp(lowest, selected.max(lowest)).min(last)
+    }
+
+    /// The list of the page; the pages of charts and tables have none.
+    pub(crate) fn list(&self) -> Option<&dyn List> {
+        match self.page {
+            Page::Overview | Page::Charts => None,
+            Page::Traffic => Some(&self.traffic),
+            Page::Log => Some(&self.log),
+            Page::Delivery => Some(&self.deliveries),
+        }
+    }
+
+    /// [`list`](Self::list), to be changed.
+    pub(crate) fn list_mut(&mut self) -> Option<&mut dyn List> {
+        match self.page {
+            Page::Overview | Page::Charts => None,
+            Page::Traffic => Some(&mut self.traffic),
+            Page::Log => Some(&mut self.log),
+            Page::Delivery => Some(&mut self.deliveries),
+        }
+    }
+
+    /// The text by which the page is filtered.
+    pub(crate) fn filter(&self) -> &str {
+        match self.list() {
+            Some(list) => &list.view().filter,
+            None => &self.table.filter,
+        }
     }
 }
 
@@ -372,21 +275,4 @@ fn natural_order(one: &Name, other: &Name) -> Ordering {
 fn split_number(name: &str) -> (&str, Option<u64>) {
     let text = name.trim_end_matches(|character: char| character.is_ascii_digit());
     (text, name[text.len()..].parse().ok())
-}
-
-/// Why a delivery did not come to pass; empty when it did.
-fn reason(outcome: &DeliveryOutcome) -> &str {
-    match outcome {
-        DeliveryOutcome::Delivered => "",
-        DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => reason,
-    }
-}
-
-/// Whether a piece is nothing but the end of a line, be it spelt out.
-fn is_line_end(entry: &TrafficEntry) -> bool {
-    entry.kind == TrafficKind::Text
-        && matches!(
-            &*entry.bytes,
-            b"\n" | b"\r\n" | b"\r" | b"\\n" | b"\\n\n" | b"\\n\r\n" | b"\\r\\n"
-        )
 }

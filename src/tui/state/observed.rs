@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::MetricKey;
 use crate::monitor::{
-    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Ring, Sight, SinkId,
+    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Sight, SinkId,
     SinkSnapshot, Snapshot, TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
+use crate::tui::action::MetricKey;
 
 /// Rates are means over this stretch.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -103,14 +103,11 @@ struct Trend {
     count: u64,
 }
 
-/// See the module.
+/// The gateway as it was seen so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed {
     pub(crate) sight: Sight,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    pub(crate) traffic: Ring<TrafficEntry>,
-    pub(crate) deliveries: Ring<DeliveryEntry>,
-    pub(crate) log: Ring<LogEntry>,
     samples: VecDeque<Sample>,
     nodes: BTreeMap<Name, Heard>,
     trends: BTreeMap<MetricKey, Trend>,
@@ -121,9 +118,6 @@ impl Default for Observed {
         Self {
             sight: Sight::Local,
             snapshot: None,
-            traffic: Ring::default(),
-            deliveries: Ring::default(),
-            log: Ring::default(),
             samples: VecDeque::new(),
             nodes: BTreeMap::new(),
             trends: BTreeMap::new(),
@@ -132,36 +126,24 @@ impl Default for Observed {
 }
 
 impl Observed {
-    /// Takes in what was seen; says whether anything of it is new. Metrics that were not there
-    /// before are added to `newcomers`.
-    pub(crate) fn take(
-        &mut self,
-        observation: Observation,
-        now: Timestamp,
-        newcomers: &mut Vec<MetricKey>,
-    ) -> bool {
-        let mut is_new = self.sight != observation.sight;
-        self.sight = observation.sight;
-        if let Some(snapshot) = observation.snapshot {
-            is_new |= self.take_snapshot(snapshot, now, newcomers);
-        }
-        is_new |= self.traffic.take(observation.traffic);
-        is_new |= self.deliveries.take(observation.deliveries);
-        is_new | self.log.take(observation.log)
+    /// Whether a snapshot is of another run of the gateway than what was seen before.
+    pub(crate) fn is_of_another_run(&self, snapshot: &Snapshot) -> bool {
+        let before = self.snapshot.as_ref();
+        before.is_some_and(|before| before.started != snapshot.started)
     }
 
-    fn take_snapshot(
+    /// Takes in a snapshot; says whether anything of it is new. Metrics that were not there before are
+    /// added to `newcomers`.
+    pub(crate) fn take(
         &mut self,
         snapshot: Arc<Snapshot>,
         now: Timestamp,
         newcomers: &mut Vec<MetricKey>,
     ) -> bool {
+        let is_of_another_run = self.is_of_another_run(&snapshot);
         let before = self.snapshot.take();
-        if before
-            .as_ref()
-            .is_some_and(|before| before.started != snapshot.started)
-        {
-            // Another run of a gateway elsewhere: it counts from zero again.
+        if is_of_another_run {
+            // A gateway elsewhere that was started again counts from zero.
             let sight = self.sight.clone();
             *self = Self {
                 sight,

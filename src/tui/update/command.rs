@@ -3,19 +3,14 @@
 use crate::monitor::{
     Command, JournalState, LinkId, LinkState, Recording, SinkId, SinkSnapshot, Snapshot,
 };
-use crate::tui::action::{Action, Effect};
-use crate::tui::state::{App, Focus, Overlay, Page, Verb};
-use crate::tui::views::link_title;
+use crate::tui::action::{Effect, Page, Verb};
+use crate::tui::state::{App, Focus, Overlay};
 use crate::tui::widgets::count;
+use crate::tui::words::link_title;
 
 impl App {
     /// Flush, reconnect or hold: to the link in focus, or to the one that is named then.
-    pub(super) fn operate(&mut self, action: Action) -> Vec<Effect> {
-        let verb = match action {
-            Action::Flush => Verb::Flush,
-            Action::Reconnect => Verb::Reconnect,
-            _ => Verb::Hold,
-        };
+    pub(super) fn operate(&mut self, verb: Verb) -> Vec<Effect> {
         if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus) {
             return self.give(verb, Some(link));
         }

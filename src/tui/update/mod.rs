@@ -13,9 +13,9 @@ use std::time::Duration;
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::layout::{Position, Size};
 
-use super::action::{Action, Choice, Direction, Effect};
-use super::keymap;
-use super::state::{App, Detail, Focus, MetricKey, Observation, Overlay, Page, nanos};
+use super::action::{Action, Choice, Direction, Effect, MetricKey, Page, Purpose};
+use super::keymap::{self, Context};
+use super::state::{App, Detail, Focus, List, Observation, Overlay, nanos};
 use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
@@ -34,13 +34,6 @@ const MAX_TRENDS: usize = 64;
 /// Clocks of two machines that differ by less are set by their freshest snapshot.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// What a history was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Chart,
-    Trend,
-}
-
 impl App {
     /// Takes in what was seen of the gateway.
     pub(crate) fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Effect> {
@@ -50,15 +43,29 @@ impl App {
         let mut newcomers = Vec::new();
         if self.frozen.is_none() {
             self.now = self.gateway_time();
-            if self.observed.take(observation, self.now, &mut newcomers) {
-                self.is_changed = true;
-            }
+            self.is_changed |= self.take(observation, &mut newcomers);
         }
         let mut effects = self.ask_trends(newcomers);
         if self.page == Page::Charts {
             effects.extend(self.ask_charts());
         }
         effects
+    }
+
+    /// Takes in what the display shows; says whether anything of it is new.
+    fn take(&mut self, observation: Observation, newcomers: &mut Vec<MetricKey>) -> bool {
+        let mut is_new = false;
+        if let Some(snapshot) = observation.snapshot {
+            if self.observed.is_of_another_run(&snapshot) {
+                self.traffic.entries.clear();
+                self.deliveries.entries.clear();
+                self.log.entries.clear();
+            }
+            is_new |= self.observed.take(snapshot, self.now, newcomers);
+        }
+        is_new |= self.traffic.entries.take(observation.traffic);
+        is_new |= self.deliveries.entries.take(observation.deliveries);
+        is_new | self.log.entries.take(observation.log)
     }
 
     /// What is to be known even while the display is frozen.
@@ -157,7 +164,7 @@ impl App {
         self.notice = Some(super::state::Notice {
             text,
             is_error,
-            until: self.clock.plus_millis(nanos(NOTICE_TIME) / 1_000_000),
+            until: self.clock.plus(NOTICE_TIME),
         });
         self.is_changed = true;
     }
@@ -166,7 +173,7 @@ impl App {
     pub(crate) fn on_event(&mut self, event: &Event) -> Vec<Effect> {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
-                let action = keymap::action(self.context(), *key);
+                let action = keymap::action(Context::of(self), *key);
                 action.map_or_else(Vec::new, |action| self.apply(action))
             }
             Event::Mouse(mouse) => {
@@ -202,7 +209,7 @@ impl App {
             Action::Interrupt => return self.quit(true),
             Action::Suspend => return vec![Effect::Suspend],
             Action::Repaint => return vec![Effect::Repaint],
-            Action::Flush | Action::Reconnect | Action::Hold => return self.operate(action),
+            Action::Operate(verb) => return self.operate(verb),
             Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
             Action::Choose(Choice::All) => return self.choose_link(None),
             Action::Confirm(yes) => return self.confirm(yes),
@@ -295,26 +302,7 @@ impl App {
                 }
                 return self.show(Page::Charts);
             }
-            (Page::Traffic, _) => {
-                let numbers = self.numbers();
-                let at = self.traffic.selected_index(&numbers);
-                let number = at.or(numbers.len().checked_sub(1)).map(|at| numbers[at]);
-                let entry = number.and_then(|number| self.observed.traffic.get(number));
-                entry.cloned().map(Detail::Traffic)
-            }
-            (Page::Log, _) => {
-                let lines = self.log_lines();
-                let at = self.log.selected_index(&self.numbers());
-                let line = at.map_or(lines.last(), |at| lines.get(at));
-                line.map(|line| Detail::Log(line.entry.clone()))
-            }
-            (Page::Delivery, _) => {
-                let lines = self.deliveries();
-                let at = self.delivery.selected_index(&self.numbers());
-                let line = at.map_or(lines.last(), |at| lines.get(at));
-                line.map(|line| Detail::Delivery(line.entry.clone()))
-            }
-            (Page::Charts, _) => None,
+            _ => self.list().and_then(List::chosen),
         };
         match detail {
             Some(detail) => self.overlay = Some(Overlay::Detail(detail)),
@@ -333,23 +321,18 @@ impl App {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
                 Page::Charts if self.charts.cursor.is_some() => self.charts.cursor = None,
                 Page::Charts => self.page = Page::Overview,
-                Page::Overview => self.edit_filter(String::clear),
-                Page::Traffic | Page::Log | Page::Delivery => {
-                    if self.list().selected.is_some() {
-                        self.list().follow();
-                    } else {
-                        self.edit_filter(String::clear);
-                    }
-                }
+                _ => match self.list_mut().map(List::view_mut) {
+                    Some(view) if view.selected.is_some() => view.follow(),
+                    _ => self.edit_filter(String::clear),
+                },
             },
         }
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
-        match self.page {
-            Page::Overview => edit(&mut self.table.filter),
-            Page::Charts => {}
-            Page::Traffic | Page::Log | Page::Delivery => edit(&mut self.list().filter),
+        match self.list_mut() {
+            Some(list) => edit(&mut list.view_mut().filter),
+            None => edit(&mut self.table.filter),
         }
     }
 

@@ -1,45 +1,16 @@
 //! Where the arrows, the wheel and the mouse move to.
 
-use crate::monitor::{LinkId, LogLevel};
+use crate::monitor::LinkId;
 use crate::telemetry::Timestamp;
-use crate::tui::action::Direction;
-use crate::tui::state::{App, Focus, ListView, Overlay, Page, nanos};
-use crate::tui::views::{self, Areas};
-
-const LEVELS: [LogLevel; 5] = [
-    LogLevel::Error,
-    LogLevel::Warn,
-    LogLevel::Info,
-    LogLevel::Debug,
-    LogLevel::Trace,
-];
+use crate::tui::action::{Direction, Page};
+use crate::tui::keymap;
+use crate::tui::layout::help_rows;
+use crate::tui::state::{App, Focus, Overlay, nanos};
 
 impl App {
-    /// The list of the page; the pages without one share that of the deliveries.
-    pub(super) fn list(&mut self) -> &mut ListView {
-        match self.page {
-            Page::Traffic => &mut self.traffic,
-            Page::Log => &mut self.log,
-            _ => &mut self.delivery,
-        }
-    }
-
-    /// The numbers of the entries that the page shows.
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        match self.page {
-            Page::Traffic => self
-                .traffic_lines()
-                .iter()
-                .map(|line| line.number)
-                .collect(),
-            Page::Log => self.log_lines().iter().map(|line| line.number).collect(),
-            Page::Delivery => self.deliveries().iter().map(|line| line.number).collect(),
-            Page::Overview | Page::Charts => Vec::new(),
-        }
-    }
-
     pub(super) fn go(&mut self, direction: Direction) {
-        let last = views::last_scroll_of_help(self);
+        let rows = help_rows(self.areas().body);
+        let last = keymap::help_of(self.page).count().saturating_sub(rows);
         if let Some(Overlay::Help { scroll }) = &mut self.overlay {
             let to = match direction {
                 Direction::Up => scroll.saturating_sub(1),
@@ -54,30 +25,20 @@ impl App {
         match self.page {
             Page::Overview => self.go_overview(direction),
             Page::Charts => self.go_charts(direction),
-            Page::Traffic if is_sideways => {
-                self.kinds = self.kinds.turned(direction == Direction::Right);
-                self.traffic.follow();
-                self.say(format!("Shown: {}.", self.kinds.word()));
-            }
-            Page::Log if is_sideways => self.change_level(direction == Direction::Right),
             Page::Traffic | Page::Log | Page::Delivery => {
-                let height = Areas::of(self).rows();
-                let numbers = self.numbers();
-                self.list().go(direction, &numbers, height);
+                let height = self.areas().rows();
+                let Some(list) = self.list_mut() else {
+                    return;
+                };
+                if is_sideways {
+                    let shown = list.turn(direction == Direction::Right);
+                    self.say(format!("Shown: {shown}."));
+                    return;
+                }
+                let numbers = list.numbers();
+                list.view_mut().go(direction, &numbers, height);
             }
         }
-    }
-
-    fn change_level(&mut self, less_grave: bool) {
-        let at = self.level as usize;
-        let to = if less_grave {
-            (at + 1).min(LEVELS.len() - 1)
-        } else {
-            at.saturating_sub(1)
-        };
-        self.level = LEVELS[to];
-        self.log.follow();
-        self.say(format!("Shown: {}.", views::levels(self.level)));
     }
 
     fn go_charts(&mut self, direction: Direction) {
@@ -94,7 +55,7 @@ impl App {
             }
             Direction::Down | Direction::PageDown => charts.first_panel += 1,
         }
-        let panels = views::panel_count(self);
+        let panels = self.panels().len();
         self.charts.first_panel = self.charts.first_panel.min(panels.saturating_sub(1));
     }
 
@@ -111,7 +72,7 @@ impl App {
         }
         let rows = self.rows();
         let at = self.selected_row(&rows);
-        let height = Areas::of(self).rows();
+        let height = self.areas().rows();
         let page = height.saturating_sub(1).max(1);
         let last = rows.len().saturating_sub(1);
         let to = match (direction, at) {
@@ -131,7 +92,7 @@ impl App {
     }
 
     pub(super) fn select_row(&mut self, to: usize) {
-        let height = Areas::of(self).rows().max(1);
+        let height = self.areas().rows().max(1);
         let rows = self.rows();
         let Some(row) = rows.get(to) else {
             return;

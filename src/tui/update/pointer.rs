@@ -3,16 +3,15 @@
 use ratatui::layout::Position;
 
 use crate::monitor::LinkId;
-use crate::tui::action::{Direction, Effect};
-use crate::tui::state::{App, Focus, Overlay, Page};
-use crate::tui::views::Areas;
+use crate::tui::action::{Direction, Effect, Page};
+use crate::tui::state::{App, Focus, Overlay};
 
 /// Lines that one turn of the wheel moves.
 const WHEEL: usize = 3;
 
 impl App {
     pub(super) fn click(&mut self, at: Position) -> Vec<Effect> {
-        let areas = Areas::of(self);
+        let areas = self.areas();
         if let Some(page) = areas.tab(at) {
             return self.show(page);
         }
@@ -42,8 +41,10 @@ impl App {
             }
             Page::Charts => self.charts.point(at.x, areas.list, self.now),
             Page::Traffic | Page::Log | Page::Delivery => {
-                let numbers = self.numbers();
-                self.list().click(row, &numbers, areas.rows());
+                if let Some(list) = self.list_mut() {
+                    let numbers = list.numbers();
+                    list.view_mut().click(row, &numbers, areas.rows());
+                }
             }
         }
         Vec::new()

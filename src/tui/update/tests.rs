@@ -47,7 +47,7 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     assert!(press(&mut app, "h").is_empty());
     assert_eq!(
         app.overlay,
-        Some(Overlay::WhichLink(super::super::state::Verb::Hold))
+        Some(Overlay::WhichLink(crate::tui::action::Verb::Hold))
     );
     let hold = Effect::Command(Command::Hold(LinkId::Influxdb));
     assert_eq!(press(&mut app, "i"), [hold]);
@@ -239,24 +239,24 @@ fn lists_are_filtered_chosen_and_opened() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, "4/REFUSED⏎");
     assert_eq!(
-        app.log_lines().len(),
+        app.log.shown().len(),
         1 + 1,
         "connection refused, and refused for good"
     );
     press(&mut app, "⎋←←←");
-    assert_eq!(app.level, LogLevel::Warn);
-    assert_eq!(app.log_lines().len(), 2);
+    assert_eq!(app.log.choice, LogLevel::Warn);
+    assert_eq!(app.log.shown().len(), 2);
     press(&mut app, "↑⏎");
     assert!(matches!(app.overlay, Some(Overlay::Detail(Detail::Log(_)))));
     press(&mut app, "⎋3→");
-    assert_eq!(app.traffic_lines().len(), 2, "accepted frames");
+    assert_eq!(app.traffic.shown().len(), 2, "accepted frames");
     press(&mut app, "l");
-    assert_eq!(app.traffic_lines().len(), 1, "text, line ends apart");
+    assert_eq!(app.traffic.shown().len(), 1, "text, line ends apart");
     press(&mut app, "5/iiot⏎");
-    assert_eq!(app.deliveries().len(), 1);
+    assert_eq!(app.deliveries.shown().len(), 1);
     press(&mut app, "⎋/timed out⏎");
     assert_eq!(
-        app.deliveries().len(),
+        app.deliveries.shown().len(),
         1,
         "the reason is shown, so it is searched"
     );
@@ -292,7 +292,7 @@ fn the_mouse_picks_scrolls_and_switches_pages() {
     click(&mut app, 40, 0);
     assert_eq!(app.page, Page::Traffic);
     click(&mut app, 5, 3);
-    assert_eq!(app.traffic.selected, Some(1));
+    assert_eq!(app.traffic.view.selected, Some(1));
 }
 
 #[test]
@@ -440,4 +440,19 @@ fn the_help_ends_where_its_keys_end() {
     assert_eq!(app.overlay, Some(Overlay::Help { scroll: 0 }));
     press(&mut app, "G");
     assert_eq!(app.overlay, Some(Overlay::Help { scroll: last }));
+}
+
+#[test]
+fn what_an_earlier_run_of_a_gateway_sent_goes_and_does_not_come_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let next = app.traffic.entries.next_number();
+    assert!(next > 0 && !app.traffic.shown().is_empty());
+    let mut restarted = testing::observation(testing::healthy());
+    let mut snapshot = testing::healthy();
+    snapshot.started = ago(1);
+    restarted.snapshot = Some(Arc::new(snapshot));
+    restarted.traffic.clear();
+    app.observe(restarted, NOW);
+    assert!(app.traffic.shown().is_empty());
+    assert_eq!(app.traffic.entries.next_number(), next);
 }

@@ -6,14 +6,15 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
-use super::log::following;
 use super::overview::short_count;
-use super::{filter_note, link_title, mark_row, put};
+use super::put;
+use super::stream::{self, Look, following};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
-use crate::tui::state::App;
+use crate::tui::layout::Areas;
+use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
+use crate::tui::words::link_title;
 
 /// Cells before what was delivered.
 const WHAT: usize = 50;
@@ -24,42 +25,26 @@ const AXIS: usize = 8;
 const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    let lines = app.deliveries();
-    let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
-    let height = areas.rows();
-    let style = app.theme.style(Role::Dim);
-    let heading = format!(
-        " {:<8} {:<9} {:<11} {:>7} {:>8}  topic or line{}{}",
-        "time",
-        "to",
-        "result",
-        "count",
-        "latency",
-        following(app.delivery.selected.is_none()),
-        filter_note(&app.delivery.filter)
-    );
-    put(buffer, areas.heading, 0, &Line::styled(heading, style));
-    if lines.is_empty() {
-        let text = if app.delivery.filter.is_empty() {
+    let view = &app.deliveries.view;
+    let look = Look {
+        heading: format!(
+            " {:<8} {:<9} {:<11} {:>7} {:>8}  topic or line{}",
+            "time",
+            "to",
+            "result",
+            "count",
+            "latency",
+            following(view)
+        ),
+        nothing: if view.filter.is_empty() {
             " Nothing has been delivered yet."
         } else {
             " No delivery matches the filter; Esc: show all."
-        };
-        put(buffer, areas.list, 0, &Line::styled(text, style));
-    }
-    let first = app.delivery.first(&numbers, height);
-    let selected = app.delivery.selected_index(&numbers);
-    for (row, (index, line)) in (0..).zip(lines.iter().enumerate().skip(first).take(height)) {
-        put(
-            buffer,
-            areas.list,
-            row,
-            &delivery_line(app.theme, &line.entry, usize::from(areas.list.width)),
-        );
-        if selected == Some(index) {
-            mark_row(buffer, areas.list, row, app.theme);
-        }
-    }
+        },
+        line: delivery_line,
+    };
+    let shown = app.deliveries.shown();
+    stream::draw(buffer, areas, app.theme, (&shown, view), look);
     draw_histograms(buffer, areas.histogram, app);
 }
 
@@ -72,7 +57,8 @@ pub(super) fn outcome_look(outcome: &DeliveryOutcome) -> (&'static str, &'static
     }
 }
 
-fn delivery_line<'a>(theme: Theme, entry: &DeliveryEntry, cells: usize) -> Line<'a> {
+fn delivery_line<'a>(theme: Theme, shown: &Shown<'_, DeliveryEntry>, cells: usize) -> Line<'a> {
+    let entry = shown.entry;
     let (glyph, word, role) = outcome_look(&entry.outcome);
     let what = match &entry.outcome {
         DeliveryOutcome::Delivered => escape_text(&entry.what),

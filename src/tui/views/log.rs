@@ -3,12 +3,13 @@
 use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
-use super::{filter_note, mark_row, put};
+use super::stream::{self, Look, following};
 use crate::monitor::{LogEntry, LogLevel};
-use crate::tui::state::App;
+use crate::tui::layout::Areas;
+use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{cut, escape_text, fitted, time_of_day};
+use crate::tui::words::{level_word, levels};
 
 /// Cells before the message: time, level, module.
 const MESSAGE: usize = 10 + 5 + TARGET + 2;
@@ -17,52 +18,22 @@ const MESSAGE: usize = 10 + 5 + TARGET + 2;
 const TARGET: usize = 12;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    let lines = app.log_lines();
-    let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
-    let height = areas.rows();
-    let heading = format!(
-        " {} lines, {}{}{}",
-        lines.len(),
-        levels(app.level),
-        following(app.log.selected.is_none()),
-        filter_note(&app.log.filter)
-    );
-    let style = app.theme.style(Role::Dim);
-    put(buffer, areas.heading, 0, &Line::styled(heading, style));
-    if lines.is_empty() {
-        put(
-            buffer,
-            areas.list,
-            0,
-            &Line::styled(" No line matches.", style),
-        );
-        return;
-    }
-    let first = app.log.first(&numbers, height);
-    let selected = app.log.selected_index(&numbers);
-    for (row, (index, line)) in (0..).zip(lines.iter().enumerate().skip(first).take(height)) {
-        put(
-            buffer,
-            areas.list,
-            row,
-            &log_line(app.theme, &line.entry, usize::from(areas.list.width)),
-        );
-        if selected == Some(index) {
-            mark_row(buffer, areas.list, row, app.theme);
-        }
-    }
+    let (shown, view) = (app.log.shown(), &app.log.view);
+    let look = Look {
+        heading: format!(
+            " {} lines, {}{}",
+            shown.len(),
+            levels(app.log.choice),
+            following(view)
+        ),
+        nothing: " No line matches.",
+        line: log_line,
+    };
+    stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
-/// Whether a list shows its newest entries as they come.
-pub(super) fn following(is_following: bool) -> &'static str {
-    if is_following {
-        ""
-    } else {
-        "  (stopped; Esc: follow)"
-    }
-}
-
-fn log_line<'a>(theme: Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
+fn log_line<'a>(theme: Theme, shown: &Shown<'_, LogEntry>, cells: usize) -> Line<'a> {
+    let entry = shown.entry;
     let target = entry
         .target
         .strip_prefix("fieldgate::")
@@ -85,25 +56,6 @@ fn log_line<'a>(theme: Theme, entry: &LogEntry, cells: usize) -> Line<'a> {
             cells.saturating_sub(MESSAGE),
         )),
     ])
-}
-
-/// Which lines are shown, in words.
-pub(crate) fn levels(level: LogLevel) -> String {
-    match level {
-        LogLevel::Trace => "all levels".to_owned(),
-        level => format!("{} and graver", level_word(level).trim_end()),
-    }
-}
-
-/// A level's word, all equally long.
-pub(crate) fn level_word(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "ERROR",
-        LogLevel::Warn => "WARN ",
-        LogLevel::Info => "INFO ",
-        LogLevel::Debug => "DEBUG",
-        LogLevel::Trace => "TRACE",
-    }
 }
 
 fn level_role(level: LogLevel) -> Role {

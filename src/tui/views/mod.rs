@@ -11,11 +11,11 @@
 
 mod charts;
 mod delivery;
-mod layout;
 mod log;
 mod overlay;
 mod overview;
 mod status;
+mod stream;
 mod table;
 mod traffic;
 
@@ -27,28 +27,21 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-pub(crate) use charts::panel_count;
-pub(crate) use layout::Areas;
-use log::level_word;
-pub(crate) use log::levels;
-pub(crate) use overlay::last_scroll_of_help;
-
-use super::state::{App, Overlay, Page};
+use super::action::Page;
+use super::layout::{Areas, SMALLEST, is_too_small};
+use super::state::{App, Overlay};
 use super::theme::{Role, Theme};
 use super::widgets::{cut, width};
-use crate::monitor::{LinkId, LinkState};
-
-/// The smallest terminal that shows what matters.
-pub(crate) const SMALLEST: (u16, u16) = (72, 20);
+use crate::monitor::LinkState;
 
 /// Draws all of it.
 pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     let buffer = frame.buffer_mut();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    if is_too_small(area.as_size()) {
         too_small(buffer, area, app);
     } else {
-        let areas = Areas::new(area, app.page);
+        let areas = Areas::of(area.as_size(), app.page);
         status::header(buffer, &areas, app);
         match app.page {
             Page::Overview => overview::draw(buffer, &areas, app),
@@ -98,15 +91,6 @@ fn to_ascii(buffer: &mut Buffer, area: Rect) {
         if !cell.symbol().is_ascii() {
             cell.set_symbol(Theme::ascii_of(cell.symbol()));
         }
-    }
-}
-
-/// A link's name for people.
-pub(crate) fn link_title(link: LinkId) -> &'static str {
-    match link {
-        LinkId::Source => "the source",
-        LinkId::Mqtt => "MQTT",
-        LinkId::Influxdb => "InfluxDB",
     }
 }
 

@@ -6,18 +6,19 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
-use super::layout::Areas;
 use super::overview::wrap;
 use super::traffic::{PLACE, around_place, kind_look};
-use super::{level_word, link_title, put, state_look};
+use super::{put, state_look};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
     TrafficEntry, TrafficKind,
 };
-use crate::tui::keymap::{self, Binding, Context};
-use crate::tui::state::{App, Detail, Overlay, Page};
+use crate::tui::keymap::help_of;
+use crate::tui::layout::Areas;
+use crate::tui::state::{App, Detail, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{count, duration, escape_text, fitted, width};
+use crate::tui::words::{level_word, link_title};
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     match &app.overlay {
@@ -72,17 +73,6 @@ fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
 
 /// Cells for the keys of a binding.
 const KEYS: usize = 18;
-
-/// The keys of a page.
-fn help_of(page: Page) -> impl Iterator<Item = &'static Binding> {
-    keymap::bindings(Context::Page(page)).into_iter().flatten()
-}
-
-/// How far the help can be scrolled.
-pub(crate) fn last_scroll_of_help(app: &App) -> usize {
-    let rows = usize::from(Areas::of(app).body.height).saturating_sub(2);
-    help_of(app.page).count().saturating_sub(rows)
-}
 
 fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
     let theme = app.theme;
@@ -316,6 +306,7 @@ fn draw_stopping(buffer: &mut Buffer, body: Rect, app: &App, snapshot: &Snapshot
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tui::action::Page;
 
     #[test]
     fn every_line_of_the_help_fits_into_its_frame() {

@@ -5,13 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use super::layout::Areas;
-use super::{link_title, put, spread, state_look, table};
+use super::{put, spread, state_look, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
 use crate::telemetry::Timestamp;
+use crate::tui::layout::Areas;
 use crate::tui::state::{App, Flow, Focus};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, duration, escape_text, fitted, gauge, rate, width};
+use crate::tui::words::link_title;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     for link in LinkId::ALL {

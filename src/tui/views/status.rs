@@ -5,11 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::layout::{Areas, NAME, tab_text};
 use super::{put, spread};
 use crate::monitor::{JournalState, LinkState, Recording, Sight, SinkId, Snapshot};
+use crate::tui::action::{Page, Verb};
 use crate::tui::keymap::{self, Context};
-use crate::tui::state::{App, Guide, Overlay, Page, Verb};
+use crate::tui::layout::{Areas, NAME, tab_text};
+use crate::tui::state::{App, Guide, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
 
@@ -89,7 +90,7 @@ fn said(app: &App) -> (String, Role) {
     match (&app.overlay, &app.notice) {
         (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
-        (Some(Overlay::Filter), _) => (format!("/{}▏", filter(app)), Role::Accent),
+        (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),
         (_, None) => condition(app),
@@ -101,15 +102,6 @@ pub(super) fn which(verb: Verb) -> &'static str {
         Verb::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
         Verb::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
         Verb::Hold => "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none",
-    }
-}
-
-fn filter(app: &App) -> &str {
-    match app.page {
-        Page::Overview => &app.table.filter,
-        Page::Traffic => &app.traffic.filter,
-        Page::Log => &app.log.filter,
-        Page::Charts | Page::Delivery => &app.delivery.filter,
     }
 }
 
@@ -183,7 +175,7 @@ fn journal(snapshot: &Snapshot) -> (String, Role) {
 /// The keys that work here, as many as fit.
 pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
     let theme = app.theme;
-    let context = app.context();
+    let context = Context::of(app);
     let mut shown: Vec<(String, &str)> = keymap::bindings(context)
         .into_iter()
         .flatten()

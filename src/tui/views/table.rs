@@ -4,12 +4,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
 use super::{mark_row, put};
 use crate::monitor::LatestValue;
+use crate::tui::layout::Areas;
 use crate::tui::state::{Alarm, App, Focus, Freshness};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{aligned, duration, fitted, sparkline};
+use crate::tui::words::unit;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     draw_heading(buffer, areas.heading, app);
@@ -122,7 +123,7 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
 /// Names of the first two columns, or which rows of how many are shown.
 fn names_heading(app: &App, columns: &Columns) -> String {
     let all = app.rows().len();
-    let height = usize::from(Areas::of(app).list.height);
+    let height = app.areas().rows();
     if !app.table.filter.is_empty() {
         return format!("filter: {}", app.table.filter);
     }
@@ -214,23 +215,4 @@ fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bo
         spans.push(Span::styled(text, theme.style(Role::Dim)));
     }
     Line::from(spans)
-}
-
-/// The unit as it is read: a plain number has none.
-pub(super) fn unit(latest: &LatestValue) -> &str {
-    match latest.unit.as_str() {
-        "1" => "",
-        unit => unit,
-    }
-}
-
-impl App {
-    /// The first row of the table that is shown: what is chosen is always among them.
-    pub(crate) fn shown_top(&self, height: usize) -> usize {
-        let rows = self.rows();
-        let selected = self.selected_row(&rows).unwrap_or(0);
-        let last = rows.len().saturating_sub(height);
-        let lowest = (selected + 1).saturating_sub(height);
-        self.table.top.clamp(lowest, selected.max(lowest)).min(last)
-    }
 }

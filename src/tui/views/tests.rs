@@ -3,9 +3,8 @@ use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
 use super::*;
-use crate::monitor::{Command, Sight, Snapshot};
-use crate::tui::action::{Action, Direction};
-use crate::tui::state::Verb;
+use crate::monitor::{Command, LinkId, Sight, Snapshot};
+use crate::tui::action::{Action, Direction, Verb};
 use crate::tui::testing::{self, app, on_page};
 use crate::tui::theme::Depth;
 
@@ -185,7 +184,7 @@ fn a_small_terminal_asks_what_keys_ask_elsewhere() {
     assert!(asked.contains("1,234,567 waiting for MQTT"), "{asked}");
     assert!(asked.contains("y yes, n no"), "{asked}");
     app.apply(Action::Confirm(false));
-    app.apply(Action::Hold);
+    app.apply(Action::Operate(Verb::Hold));
     let asked = text(&app);
     assert!(asked.contains("Hold or release which?"), "{asked}");
 }

@@ -3,12 +3,11 @@
 use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
-use super::layout::Areas;
-use super::log::following;
-use super::{filter_note, mark_row, put};
+use super::stream::{self, Look, following};
 use crate::monitor::{Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::RejectReason;
-use crate::tui::state::{App, TrafficLine};
+use crate::tui::layout::Areas;
+use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
 
@@ -16,34 +15,17 @@ use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
 const PREFIX: usize = 21;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    let lines = app.traffic_lines();
-    let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
-    let height = areas.rows();
-    let style = app.theme.style(Role::Dim);
-    put(buffer, areas.heading, 0, &Line::styled(heading(app), style));
-    if lines.is_empty() {
-        let text = if app.observed.traffic.iter().next().is_none() {
+    let look = Look {
+        heading: heading(app),
+        nothing: if app.traffic.entries.iter().next().is_none() {
             " Nothing has arrived yet."
         } else {
             " Nothing of the last traffic is shown; ← →: other kinds, Esc: no filter."
-        };
-        put(buffer, areas.list, 0, &Line::styled(text, style));
-        return;
-    }
-    let first = app.traffic.first(&numbers, height);
-    let selected = app.traffic.selected_index(&numbers);
-    let cells = usize::from(areas.list.width);
-    for (row, (index, line)) in (0..).zip(lines.iter().enumerate().skip(first).take(height)) {
-        put(
-            buffer,
-            areas.list,
-            row,
-            &traffic_line(app.theme, line, cells),
-        );
-        if selected == Some(index) {
-            mark_row(buffer, areas.list, row, app.theme);
-        }
-    }
+        },
+        line: traffic_line,
+    };
+    let (shown, view) = (app.traffic.shown(), &app.traffic.view);
+    stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
 fn heading(app: &App) -> String {
@@ -64,10 +46,9 @@ fn heading(app: &App) -> String {
         _ => String::new(),
     };
     format!(
-        " {}{}{}{recording}{counts}",
-        app.kinds.word(),
-        following(app.traffic.selected.is_none()),
-        filter_note(&app.traffic.filter)
+        " {}{}{recording}{counts}",
+        app.traffic.choice.word(),
+        following(&app.traffic.view)
     )
 }
 
@@ -80,7 +61,7 @@ pub(super) fn kind_look(kind: TrafficKind) -> (&'static str, &'static str, Role)
     }
 }
 
-fn traffic_line<'a>(theme: Theme, line: &TrafficLine<'_>, cells: usize) -> Line<'a> {
+fn traffic_line<'a>(theme: Theme, line: &Shown<'_, TrafficEntry>, cells: usize) -> Line<'a> {
     let entry = line.entry;
     let (glyph, word, role) = kind_look(entry.kind);
     let mut spans = vec![
@@ -190,7 +171,7 @@ mod tests {
             },
             bytes: bytes.into(),
         };
-        let line = TrafficLine {
+        let line = Shown {
             number: 0,
             entry: &entry,
             line_end: &[],

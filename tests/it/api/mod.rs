@@ -1,6 +1,7 @@
 //! The HTTP API of a running gateway, held against its own document.
 
 mod attached;
+mod crowd;
 mod document;
 mod event_stream;
 mod exposition;

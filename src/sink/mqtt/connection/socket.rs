@@ -1,6 +1,5 @@
 //! The way to the broker: TCP, with TLS and WebSocket upon it as the configuration says.
 
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use ws_stream_tungstenite::WsStream;
 
 use super::event::Ending;
 use super::incoming::LONGEST;
+use crate::causes::causes;
 use crate::config::{Mqtt, Transport};
 use crate::sink::Failure;
 use crate::sink::mqtt::failure::ended_by;
@@ -88,9 +88,7 @@ fn websocket_limits() -> WebSocketConfig {
 }
 
 fn explain_websocket(error: &tungstenite::Error) -> Ending {
-    let first: &dyn Error = error;
-    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
-    match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
+    match causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
         Some(error) => ended_by(error),
         None => Ending::unavailable(format!("Websocket: {error}")),
     }

@@ -4,8 +4,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::{LABELS, Panel, put, scale};
-use crate::tui::state::{App, MetricKey};
+use super::{put, scale};
+use crate::tui::action::MetricKey;
+use crate::tui::layout::LABELS;
+use crate::tui::state::{App, Panel};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{aligned, cut, fitted};
 

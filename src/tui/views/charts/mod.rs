@@ -12,53 +12,19 @@ use ratatui::widgets::canvas::{Canvas, Line as Segment, Points};
 
 use scale::Stroke;
 
-use super::layout::Areas;
 use super::put;
 use crate::monitor::HistoryPoint;
 use crate::telemetry::Timestamp;
-use crate::tui::state::{App, Charts, MetricKey, nanos};
+use crate::tui::layout::{Areas, LABELS, plot};
+use crate::tui::state::{App, Panel, nanos};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{duration, span, time_of_day, time_of_minute};
-
-/// Cells for the labels of the values.
-const LABELS: u16 = 12;
 
 /// The least rows of a panel, its heading and its axis included.
 const LEAST_ROWS: u16 = 7;
 
-/// Metrics of one unit.
-struct Panel {
-    unit: String,
-    /// With the number that gives the line its colour.
-    metrics: Vec<(usize, MetricKey)>,
-}
-
-fn panels(app: &App) -> Vec<Panel> {
-    let mut panels: Vec<Panel> = Vec::new();
-    for (number, key) in app.charted().into_iter().enumerate() {
-        let latest = app.snapshot().and_then(|snapshot| {
-            let mut all = snapshot.latest.iter();
-            all.find(|latest| latest.node == key.0 && latest.metric == key.1)
-        });
-        let unit = latest.map_or("", super::table::unit).to_owned();
-        match panels.iter_mut().find(|panel| panel.unit == unit) {
-            Some(panel) => panel.metrics.push((number, key)),
-            None => panels.push(Panel {
-                unit,
-                metrics: vec![(number, key)],
-            }),
-        }
-    }
-    panels
-}
-
-/// How many panels there are.
-pub(crate) fn panel_count(app: &App) -> usize {
-    panels(app).len()
-}
-
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    let panels = panels(app);
+    let panels = app.panels();
     draw_heading(buffer, areas.heading, app, panels.len());
     if panels.is_empty() {
         let text = " No metric yet: pick some on the page Overview with c.";
@@ -115,16 +81,6 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
         0,
         &Line::styled(text, app.theme.style(Role::Dim)),
     );
-}
-
-/// The part of a panel in which lines are drawn.
-fn plot(area: Rect) -> Rect {
-    Rect {
-        x: area.x + LABELS,
-        y: area.y + 1,
-        width: area.width.saturating_sub(LABELS + 1),
-        height: area.height.saturating_sub(2),
-    }
 }
 
 fn draw_panel(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
@@ -313,18 +269,5 @@ fn draw_cursor(buffer: &mut Buffer, plot: Rect, app: &App) {
         } else {
             cell.set_style(app.theme.style(Role::Selected));
         }
-    }
-}
-
-impl Charts {
-    /// Puts the cursor where the mouse points to.
-    pub(crate) fn point(&mut self, x: u16, area: Rect, now: Timestamp) {
-        let plot = plot(area);
-        if plot.width < 2 || x < plot.left() || x >= plot.right() {
-            return;
-        }
-        let span = nanos(self.span());
-        let share = i64::from(x - plot.x) * span / i64::from(plot.width - 1);
-        self.cursor = Some(Timestamp(now.0 - span + share));
     }
 }

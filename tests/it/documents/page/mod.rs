@@ -75,8 +75,8 @@ impl Page {
         let mut known = known.iter().flat_map(|key| &key.variables);
         let others = [
             "FIELDGATE_CONFIG",
-            "FIELDGATE_PORT",
-            "FIELDGATE_PORT_GROUP",
+            "SERIAL_PORT",
+            "SERIAL_PORT_GROUP",
             "NO_COLOR",
             "TERM",
         ];

@@ -1,10 +1,15 @@
 //! Where everything lies: asked by what draws and by what the mouse hits.
 
-use ratatui::layout::{Position, Rect};
+use ratatui::layout::{Position, Rect, Size};
 
-use super::SMALLEST;
-use crate::tui::state::{App, Page};
-use crate::tui::widgets::width;
+use super::action::Page;
+use super::widgets::width;
+
+/// The smallest terminal that shows what matters.
+pub(crate) const SMALLEST: (u16, u16) = (72, 20);
+
+/// Cells for the labels of the values in a chart.
+pub(crate) const LABELS: u16 = 12;
 
 /// Rows of a link's box, frame included, on a small and on a large terminal.
 const LINK_ROWS: (u16, u16) = (12, 14);
@@ -16,9 +21,9 @@ const ARROW: u16 = 3;
 const LARGE: u16 = 36;
 
 /// Before the first tab.
-pub(super) const NAME: &str = " fieldgate ";
+pub(crate) const NAME: &str = " fieldgate ";
 
-/// See the module.
+/// The place of everything on a screen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Areas {
     pub(crate) header: Rect,
@@ -38,16 +43,12 @@ pub(crate) struct Areas {
 }
 
 impl Areas {
-    /// Of the screen as it is.
-    pub(crate) fn of(app: &App) -> Self {
-        let area = Rect::new(0, 0, app.size.width, app.size.height);
-        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+    /// Of a page on a terminal; all empty where it is too small.
+    pub(crate) fn of(size: Size, page: Page) -> Self {
+        if is_too_small(size) {
             return Self::default();
         }
-        Self::new(area, app.page)
-    }
-
-    pub(super) fn new(area: Rect, page: Page) -> Self {
+        let area = Rect::from((Position::ORIGIN, size));
         let row = |y: u16| Rect::new(area.x, area.y + y, area.width, 1);
         let body = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
         let mut areas = Self {
@@ -108,7 +109,8 @@ fn tabs(area: Rect) -> [Rect; Page::ALL.len()] {
     })
 }
 
-pub(super) fn tab_text(page: Page) -> String {
+/// A tab, as it stands in the header.
+pub(crate) fn tab_text(page: Page) -> String {
     format!(" {} {} ", page as usize + 1, page.name())
 }
 
@@ -122,4 +124,24 @@ fn links(area: Rect) -> [Rect; 3] {
         x += cells + ARROW;
         link
     })
+}
+
+/// Whether a terminal is too small for any page.
+pub(crate) fn is_too_small(size: Size) -> bool {
+    size.width < SMALLEST.0 || size.height < SMALLEST.1
+}
+
+/// The part of a chart's panel in which lines are drawn.
+pub(crate) fn plot(panel: Rect) -> Rect {
+    Rect {
+        x: panel.x + LABELS,
+        y: panel.y + 1,
+        width: panel.width.saturating_sub(LABELS + 1),
+        height: panel.height.saturating_sub(2),
+    }
+}
+
+/// The lines of the help that fit into the body of a page.
+pub(crate) fn help_rows(body: Rect) -> usize {
+    usize::from(body.height).saturating_sub(2)
 }

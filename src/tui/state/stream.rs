@@ -1,0 +1,266 @@
+//! What happens, entry by entry, as far as a page shows it: the traffic, the log, the deliveries.
+
+use super::Detail;
+use super::list::ListView;
+use crate::monitor::{
+    DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, Numbered, Ring, TrafficEntry, TrafficKind,
+    Weighed,
+};
+use crate::tui::widgets::escape;
+use crate::tui::words::levels;
+
+/// An entry of a stream.
+pub(crate) trait Entry: Weighed + Clone {
+    /// Whether it holds a text, which is in small letters.
+    fn holds(&self, text: &str) -> bool;
+
+    /// Shown in full.
+    fn detail(self) -> Detail;
+
+    /// Its bytes, if it is nothing but the end of the line of the entry before it.
+    fn line_end(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What a page can be narrowed down to beside its filter.
+pub(crate) trait Choice<T>: Copy {
+    /// Whether an entry is shown.
+    fn has(self, entry: &T) -> bool;
+
+    /// The next choice, or the one before.
+    fn turned(self, forward: bool) -> Self;
+
+    /// What is shown, in words.
+    fn words(self) -> String;
+}
+
+/// An entry that is shown, with the line ends that follow it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a, T> {
+    pub(crate) number: u64,
+    pub(crate) entry: &'a T,
+    pub(crate) line_end: &'a [u8],
+}
+
+/// The last entries of one kind, and what a page shows of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream<T, C> {
+    pub(crate) entries: Ring<T>,
+    pub(crate) view: ListView,
+    pub(crate) choice: C,
+}
+
+impl<T: Entry, C: Choice<T>> Stream<T, C> {
+    /// Without entries.
+    pub(super) fn new(choice: C) -> Self {
+        Self {
+            entries: Ring::default(),
+            view: ListView::default(),
+            choice,
+        }
+    }
+
+    /// What the page shows; line ends stand behind what they end.
+    pub(crate) fn shown(&self) -> Vec<Shown<'_, T>> {
+        let filter = self.view.filter.to_lowercase();
+        let mut shown: Vec<Shown<'_, T>> = Vec::new();
+        let mut is_last_shown = false;
+        for Numbered { number, entry } in self.entries.iter() {
+            if let (Some(line_end), Some(last)) = (entry.line_end(), shown.last_mut()) {
+                if is_last_shown {
+                    last.line_end = line_end;
+                }
+                is_last_shown = false;
+                continue;
+            }
+            is_last_shown = self.choice.has(entry) && (filter.is_empty() || entry.holds(&filter));
+            if is_last_shown {
+                shown.push(Shown {
+                    number: *number,
+                    entry,
+                    line_end: &[],
+                });
+            }
+        }
+        shown
+    }
+}
+
+/// A stream, whatever its entries are.
+pub(crate) trait List {
+    fn view(&self) -> &ListView;
+
+    fn view_mut(&mut self) -> &mut ListView;
+
+    /// The numbers of the entries that are shown.
+    fn numbers(&self) -> Vec<u64>;
+
+    /// What is chosen, or else the newest that is shown, in full.
+    fn chosen(&self) -> Option<Detail>;
+
+    /// Shows the next choice, or the one before; returns it in words.
+    fn turn(&mut self, forward: bool) -> String;
+}
+
+impl<T: Entry, C: Choice<T>> List for Stream<T, C> {
+    fn view(&self) -> &ListView {
+        &self.view
+    }
+
+    fn view_mut(&mut self) -> &mut ListView {
+        &mut self.view
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.shown().iter().map(|shown| shown.number).collect()
+    }
+
+    fn chosen(&self) -> Option<Detail> {
+        let numbers = self.numbers();
+        let at = self.view.selected_index(&numbers);
+        let at = at.or(numbers.len().checked_sub(1))?;
+        self.entries.get(numbers[at]).cloned().map(Entry::detail)
+    }
+
+    fn turn(&mut self, forward: bool) -> String {
+        self.choice = self.choice.turned(forward);
+        self.view.follow();
+        self.choice.words()
+    }
+}
+
+impl Entry for TrafficEntry {
+    fn holds(&self, text: &str) -> bool {
+        escape(&self.bytes).to_lowercase().contains(text)
+    }
+
+    fn detail(self) -> Detail {
+        Detail::Traffic(self)
+    }
+
+    /// It may be spelt out.
+    fn line_end(&self) -> Option<&[u8]> {
+        let is_line_end = self.kind == TrafficKind::Text
+            && matches!(
+                &*self.bytes,
+                b"\n" | b"\r\n" | b"\r" | b"\\n" | b"\\n\n" | b"\\n\r\n" | b"\\r\\n"
+            );
+        is_line_end.then_some(&*self.bytes)
+    }
+}
+
+impl Entry for LogEntry {
+    fn holds(&self, text: &str) -> bool {
+        self.message.to_lowercase().contains(text) || self.target.to_lowercase().contains(text)
+    }
+
+    fn detail(self) -> Detail {
+        Detail::Log(self)
+    }
+}
+
+impl Entry for DeliveryEntry {
+    fn holds(&self, text: &str) -> bool {
+        let reason = match &self.outcome {
+            DeliveryOutcome::Delivered => "",
+            DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => reason,
+        };
+        self.what.to_lowercase().contains(text)
+            || self.sink.name().contains(text)
+            || reason.to_lowercase().contains(text)
+    }
+
+    fn detail(self) -> Detail {
+        Detail::Delivery(self)
+    }
+}
+
+/// What of the traffic is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinds {
+    All,
+    Accepted,
+    Text,
+    Rejected,
+}
+
+impl Kinds {
+    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::All => "everything",
+            Self::Accepted => "accepted frames",
+            Self::Text => "ignored text",
+            Self::Rejected => "rejected frames",
+        }
+    }
+}
+
+impl Choice<TrafficEntry> for Kinds {
+    fn has(self, entry: &TrafficEntry) -> bool {
+        match self {
+            Self::All => true,
+            Self::Accepted => entry.kind == TrafficKind::Accepted,
+            Self::Text => entry.kind == TrafficKind::Text,
+            Self::Rejected => matches!(entry.kind, TrafficKind::Rejected { .. }),
+        }
+    }
+
+    fn turned(self, forward: bool) -> Self {
+        let steps = if forward { 1 } else { Self::ALL.len() - 1 };
+        Self::ALL[(self as usize + steps) % Self::ALL.len()]
+    }
+
+    fn words(self) -> String {
+        self.word().to_owned()
+    }
+}
+
+const LEVELS: [LogLevel; 5] = [
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Debug,
+    LogLevel::Trace,
+];
+
+/// The lines of this level and graver ones.
+impl Choice<LogEntry> for LogLevel {
+    fn has(self, entry: &LogEntry) -> bool {
+        entry.level <= self
+    }
+
+    fn turned(self, forward: bool) -> Self {
+        let at = self as usize;
+        let to = if forward {
+            (at + 1).min(LEVELS.len() - 1)
+        } else {
+            at.saturating_sub(1)
+        };
+        LEVELS[to]
+    }
+
+    fn words(self) -> String {
+        levels(self)
+    }
+}
+
+/// Where there is no choice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Everything;
+
+impl<T> Choice<T> for Everything {
+    fn has(self, _: &T) -> bool {
+        true
+    }
+
+    fn turned(self, _: bool) -> Self {
+        self
+    }
+
+    fn words(self) -> String {
+        "everything".to_owned()
+    }
+}
