@@ -110,10 +110,9 @@ impl Snapshot {
 
     /// A link's status.
     pub fn link(&self, link: LinkId) -> Option<&LinkStatus> {
-        match link {
-            LinkId::Source => Some(&self.source),
-            LinkId::Mqtt => self.sink(SinkId::Mqtt).map(|sink| &sink.link),
-            LinkId::Influxdb => self.sink(SinkId::Influxdb).map(|sink| &sink.link),
+        match link.sink() {
+            None => Some(&self.source),
+            Some(sink) => self.sink(sink).map(|sink| &sink.link),
         }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
-//!    ↑ hold, reconnect                               ↑ directives
-//!    └───────────── Handle ← commands ───────────────┘
+//!    ↑ directive                                      ↑ directives
+//!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
 mod ending;
+mod feed;
 mod handle;
 mod ingest;
 mod recorder;
 mod sinks;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -18,16 +20,14 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 pub use ending::{Outcome, RunFailure};
+use feed::Feed;
 pub use handle::Handle;
 pub use ingest::Ingest;
 use recorder::RecordedChunks;
@@ -35,16 +35,10 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
-use crate::repeated::Topic;
-use crate::sink::Directive;
+use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::source::{self, End, SourceError};
-use crate::telemetry::{
-    Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
-};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
 use sinks::Sinks;
-
-const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -97,7 +91,6 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
-    end_of_source: CancellationToken,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -112,35 +105,40 @@ impl Pipeline {
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = node_names(&config.telemetry);
 
+        let first_directive = Directive {
+            held: waiting::must_wait(config.telemetry.wait_for_clock),
+            ..Directive::default()
+        };
         let sinks = Sinks {
             monitor: monitor.clone(),
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: SinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            directives: LinkId::ALL.map(|link| {
+                watch::Sender::new(match link {
+                    LinkId::Source => Directive::default(),
+                    LinkId::Mqtt | LinkId::Influxdb => first_directive.clone(),
+                })
+            }),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let reconnect = Arc::new(Notify::new());
-        let hold = watch::Sender::new(false);
-        let end_of_source = CancellationToken::new();
         let source = tokio::spawn({
             let (source, monitor) = (config.source.clone(), monitor.clone());
-            let (reconnect, held) = (reconnect.clone(), hold.subscribe());
-            let shutdown = end_of_source.clone();
+            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
             let recorded = config.recorded;
             async move {
                 let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
                 let times = tokio::select! {
                     biased;
                     times = recorded_times(source.clone(), recorded) => times,
-                    () = shutdown.cancelled() => None,
+                    _ = directive.wait_for(|directive| directive.retired) => None,
                 };
                 let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await
+                source::run(&source, chunk_sender, monitor, directive).await
             }
         });
         let decoder = decoder(&config.telemetry);
@@ -149,19 +147,28 @@ impl Pipeline {
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let ingest = tokio::spawn(feed_journal(
-            ingest,
-            times,
-            chunks,
-            journal.clone(),
-            monitor.clone(),
-        ));
+        let sink_directives =
+            SinkId::ALL.map(|sink| sinks.directives[sink.link() as usize].clone());
+        let clock_set = {
+            let directives = sink_directives.clone();
+            move || {
+                for directive in &directives {
+                    directive.send_modify(|directive| directive.reconnects += 1);
+                }
+            }
+        };
+        if let Some(patience) = config.telemetry.wait_for_clock {
+            tokio::spawn(waiting::release_when_synchronised(
+                sink_directives,
+                patience,
+            ));
+        }
+        let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
+        let ingest = tokio::spawn(feed.run(times, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
-            source_reconnect: reconnect,
-            source_hold: hold,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -172,7 +179,6 @@ impl Pipeline {
             journal,
             source,
             ingest,
-            end_of_source,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -287,64 +293,6 @@ async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<Re
             tracing::debug!(error = %error, "The recording cannot be looked at.");
             None
         }
-    }
-}
-
-/// Turns chunks into packets until the source is gone.
-async fn feed_journal(
-    mut ingest: Ingest,
-    times: oneshot::Receiver<Option<RecordedTimes>>,
-    mut chunks: RecordedChunks,
-    journal: Journal,
-    monitor: Arc<Monitor>,
-) {
-    let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
-    let started = Instant::now();
-    if let Ok(Some(times)) = times.await {
-        ingest.begin_recording(times);
-    }
-    let mut noted = recorder::RecordedTimes::default();
-    loop {
-        // Bytes that are there come first: they may belong to what is held.
-        let chunk = {
-            let mut next = pin!(chunks.next());
-            match ingest.holds_for() {
-                None => next.await,
-                Some(pause) => match timeout(pause, &mut next).await {
-                    Ok(chunk) => chunk,
-                    Err(_elapsed) => {
-                        append(&journal, ingest.tick()).await;
-                        noted.note(&ingest.take_notes()).await;
-                        next.await
-                    }
-                },
-            }
-        };
-        let Some(chunk) = chunk else { break };
-        monitor.pulses.beat(Stage::Ingest);
-        noted.follow(chunks.recording());
-        ingest.note_times(noted.are_wanted());
-        append(&journal, ingest.take(&chunk)).await;
-        noted.note(&ingest.take_notes()).await;
-        monitor.pulses.rest(Stage::Ingest);
-    }
-    let end = Received {
-        wall: Timestamp::now(),
-        monotonic: started.elapsed(),
-    };
-    append(&journal, ingest.finish(end)).await;
-    noted.note(&ingest.take_notes()).await;
-}
-
-async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
-    if packets.is_empty() {
-        return;
-    }
-    if let Err(error) = journal.append(packets).await {
-        UNKEPT.say("", "", move |sum| {
-            let repeated = sum.words();
-            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
-        });
     }
 }
 

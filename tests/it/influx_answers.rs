@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fieldgate::monitor::{Command, LinkId, LinkState, SinkId};
+use fieldgate::monitor::{Command, LinkId, LinkState, Order, SinkId};
 use fieldgate::telemetry::Timestamp;
 
 use crate::support::{ContractServer, Gateway, MESSAGES, Reply, Tally, packets};
@@ -75,7 +75,7 @@ fn a_refusal_says_what_to_do_and_keeps_everything() {
             "{pause:?}"
         );
         assert_eq!(gateway.sink(SinkId::Influxdb).queue_depth, MESSAGES as u64);
-        gateway.command(Command::Reconnect(LinkId::Influxdb));
+        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
         gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
     }
     let tally = Tally::of_points(&server.points());
@@ -131,7 +131,7 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
             reason.starts_with(expected) && !reason.is_empty(),
             "{reason}, not {expected}"
         );
-        gateway.command(Command::Reconnect(LinkId::Influxdb));
+        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
         gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
     }
     let points = server.points();
@@ -154,7 +154,7 @@ fn a_write_that_is_too_large_is_halved() {
     server.always(Reply::MaxBody(20_000));
     let mut gateway = Gateway::start(&influxdb(&server, ""));
     gateway.wait_until_up(LinkId::Influxdb);
-    gateway.command(Command::Hold(LinkId::Influxdb));
+    gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
     gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
@@ -162,7 +162,7 @@ fn a_write_that_is_too_large_is_halved() {
     gateway.wait_until("backlog", |snapshot| {
         (snapshot.sink(SinkId::Influxdb)?.queue_depth == 3_000).then_some(())
     });
-    gateway.command(Command::Release(LinkId::Influxdb));
+    gateway.command(Command::To(Order::Release, LinkId::Influxdb));
     gateway.wait_until_delivered(SinkId::Influxdb, 3_000);
     let tally = Tally::of_points(&server.points());
     tally.assert_complete("points", 1..=500);
@@ -183,7 +183,7 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
         let server = ContractServer::start();
         let mut gateway = Gateway::start(&influxdb(&server, ""));
         gateway.wait_until_up(LinkId::Influxdb);
-        gateway.command(Command::Hold(LinkId::Influxdb));
+        gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
         gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
             (*state == LinkState::Held).then_some(())
         });
@@ -198,7 +198,7 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
             status,
             std::sync::Arc::new(move |point| is_bad(&point.measurement, point.value)),
         ));
-        gateway.command(Command::Release(LinkId::Influxdb));
+        gateway.command(Command::To(Order::Release, LinkId::Influxdb));
         gateway.wait_until_delivered(SinkId::Influxdb, 5_004);
         gateway.send(&packets(835..=836));
         gateway.wait_until_delivered(SinkId::Influxdb, 5_016);
