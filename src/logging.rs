@@ -1,5 +1,7 @@
 //! Where log lines go: the terminal, and rotating files when configured.
 
+mod rolling;
+
 use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -7,7 +9,6 @@ use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
@@ -15,10 +16,11 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat, LogOutput, LogRotation};
+use crate::config::{Log, LogFormat, LogOutput};
 use crate::monitor::{LogEntry, LogLevel, SharedRing};
 use crate::repeated::{self, Topic};
 use crate::telemetry::Timestamp;
+use rolling::RollingFile;
 
 const PANICS: Topic = Topic::new("panics");
 
@@ -111,19 +113,8 @@ pub fn start(
             dir: dir.display().to_string(),
             error,
         };
-        // The appender would do it, and complain on standard error that it was not there.
-        std::fs::create_dir_all(dir).map_err(unwritable)?;
-        let files = RollingFileAppender::builder()
-            .rotation(match config.rotation {
-                LogRotation::Hourly => Rotation::HOURLY,
-                LogRotation::Daily => Rotation::DAILY,
-                LogRotation::Never => Rotation::NEVER,
-            })
-            .filename_prefix("fieldgate")
-            .filename_suffix("log")
-            .max_log_files(config.max_files)
-            .build(dir)
-            .map_err(|error| unwritable(io::Error::other(error)))?;
+        let files =
+            RollingFile::open(dir, config.rotation, config.max_files).map_err(unwritable)?;
         let filter = level.filter(config)?;
         layers.push(layer(
             config,

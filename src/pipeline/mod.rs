@@ -36,7 +36,7 @@ use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::source::{self, End, SourceError};
-use crate::telemetry::{Decoder, MetricTable, RecordedTimes};
+use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -140,7 +140,7 @@ impl Pipeline {
                 source::run(&source, chunk_sender, monitor, directive).await
             }
         });
-        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
         let ingest = Ingest::new(
             decoder,

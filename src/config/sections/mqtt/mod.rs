@@ -236,14 +236,8 @@ fn retain() -> Kind<Retain> {
         use crate::config::setting::Value::{Text, Untyped};
         match value {
             Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
-            _ => {
-                let is_wanted = flag.parse(value).map_err(|_| Refusal::default())?;
-                Ok(if is_wanted {
-                    Retain::Always
-                } else {
-                    Retain::Never
-                })
-            }
+            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ => Ok(Retain::Never),
         }
     })
 }

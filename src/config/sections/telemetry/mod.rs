@@ -9,7 +9,7 @@ use names::Given;
 
 use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, text};
 use crate::config::section::Section;
-use crate::telemetry::{MetricInfo, MetricTable, Name, is_safe};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, is_safe};
 
 /// `[telemetry]`.
 #[derive(Debug, Clone, Default)]
@@ -125,6 +125,11 @@ impl Telemetry {
             table.set(key, info);
         }
         table
+    }
+
+    /// What turns frames into readings under the configured names.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.metric_table(), self.node_names())
     }
 
     /// The configured names of nodes, by their key on the wire or their default name.
