@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::home_assistant::home_assistant;
-use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
+use super::kind::{boolean, bytes, duration, number, one_of, path, range, text, whole};
 use super::names::{self, Given};
 use super::section::Section;
 use super::setting::Value;
@@ -308,6 +308,7 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         sensor_type: section.optional("sensor_type", &value::name()),
         min: section.optional("min", &any_number()),
         max: section.optional("max", &any_number()),
+        range: section.optional("range", &range()),
     };
     if let (Some(min), Some(max)) = (metric.min, metric.max)
         && min > max

@@ -29,7 +29,7 @@ use tokio::task;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
@@ -37,7 +37,7 @@ use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::source::{self, End, SourceError};
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Range, RecordedTimes, Timeline};
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -141,9 +141,11 @@ impl Pipeline {
                 source::run(&source, chunk_sender, monitor, directive).await
             }
         });
-        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let decoder = decoder(&config.telemetry);
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
+        let known = journal.known_names();
+        let timeline = timeline(config);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -223,9 +225,18 @@ pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
         }
         info.min = change.min.or(info.min);
         info.max = change.max.or(info.max);
+        if let Some(range) = change.range {
+            let counts = info.range.counts && range != Range::ANY;
+            info.range = Range { counts, ..range };
+        }
         table.set(key, info);
     }
     table
+}
+
+/// What turns frames into readings under the configured names.
+pub(crate) fn decoder(config: &config::Telemetry) -> Decoder {
+    Decoder::new(metric_table(config), node_names(config))
 }
 
 fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
