@@ -102,7 +102,7 @@ pub struct InitArguments {
         help = "InfluxDB server, or none [default: http://localhost:8086]"
     )]
     pub influxdb_url: Option<String>,
-    /// Organisation of the InfluxDB bucket [default: iiot]
+    /// Organisation of the InfluxDB bucket [default: my-org]
     #[arg(long, value_name = "NAME")]
     pub influxdb_org: Option<String>,
     /// InfluxDB bucket [default: telemetry]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use super::home_assistant::home_assistant;
 use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
 use super::section::Section;
@@ -72,15 +74,16 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         "client_id",
         Some(client_id),
         "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"",
-        &text(),
+        &value::mqtt_text(),
     );
     let topic_prefix = section.or("topic_prefix", "iiot", &value::topic_prefix());
     let topic_prefix = topic_prefix.and_then(|prefix| fill_in(section, prefix, gateway));
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
+    let retain = section.or("retain", "auto", &value::retain());
     let qos = section.or("qos", 1, &value::qos());
     let keep_alive = section.or("keep_alive", "30s", &value::keep_alive());
-    let username = section.optional("username", &text());
+    let username = section.optional("username", &value::mqtt_text());
     let password = security::secret_or_file(section, &security::MQTT_PASSWORD);
     let tls = security::tls(section, broker.as_ref());
     let max_inflight = match qos {
@@ -106,6 +109,11 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
             Some("MQTT has no password without a user name"),
         );
     }
+    let length = password.as_ref().map_or(0, |it| it.expose_secret().len());
+    if length > usize::from(u16::MAX) {
+        let allowed = "at most 65535 bytes, which is what MQTT carries";
+        section.refuse("password", "is too long", allowed.into());
+    }
     if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
         section.refuse(
             "message_expiry",
@@ -126,6 +134,7 @@ fn mqtt(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
         topic_prefix: topic_prefix?,
         payload: payload?,
         home_assistant,
+        retain: retain?,
         qos: qos?,
         keep_alive: keep_alive?,
         username,

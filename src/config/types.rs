@@ -226,6 +226,17 @@ pub struct HomeAssistant {
     pub gateway: Option<String>,
 }
 
+/// Whether the broker shall keep the last values of nodes, and the status, for later subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// If it can.
+    Auto,
+    /// It has to.
+    Always,
+    /// It shall not.
+    Never,
+}
+
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
@@ -245,6 +256,8 @@ pub struct Mqtt {
     pub payload: Payload,
     /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
     pub home_assistant: Option<HomeAssistant>,
+    /// Whether the broker shall keep last values.
+    pub retain: Retain,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.

@@ -13,8 +13,8 @@ use url::Url;
 
 use super::kind::{Kind, OrRefuse, Refusal, path_of};
 use super::time::parse_time;
-use super::types::{JournalPath, PortSelector, Qos, Speed};
-use crate::telemetry::{Name, Timestamp, is_safe};
+use super::types::{JournalPath, PortSelector, Qos, Retain, Speed};
+use crate::telemetry::{Name, Timestamp, is_mqtt_char, is_safe};
 
 /// USB vendor and product id.
 pub(super) fn usb_id() -> Kind<PortSelector> {
@@ -191,6 +191,16 @@ pub(super) fn gateway() -> Kind<String> {
     })
 }
 
+/// A text that MQTT carries: its length is a number of 16 bits.
+pub(super) fn mqtt_text() -> Kind<String> {
+    let allowed = "1 to 65535 bytes of text without control characters and noncharacters";
+    Kind::of_text(allowed, |text| {
+        let fits = (1..=usize::from(u16::MAX)).contains(&text.len());
+        let fits = fits && text.chars().all(is_mqtt_char);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
 /// The first levels of every topic, the gateway's name not filled in yet.
 pub(super) fn topic_prefix() -> Kind<String> {
     let allowed = format!(
@@ -220,7 +230,9 @@ pub(super) fn discovery_prefix() -> Kind<String> {
 
 fn topic_levels(text: &str) -> Result<String, Refusal> {
     let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
-        && !text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+        && text
+            .chars()
+            .all(|c| is_mqtt_char(c) && !matches!(c, '+' | '#'))
         && !text.starts_with(['$', '/'])
         && !text.ends_with('/');
     fits.then(|| text.to_owned()).ok_or_default()
@@ -239,6 +251,21 @@ pub(super) fn qos() -> Kind<Qos> {
             })
         },
     )
+}
+
+/// Whether the broker shall keep last values.
+pub(super) fn retain() -> Kind<Retain> {
+    let flag = super::kind::boolean();
+    Kind::new("\"auto\", true or false", move |value| {
+        use super::setting::Value::{Text, Untyped};
+        match value {
+            Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
+            _ => Ok(match flag.parse(value).map_err(|_| Refusal::default())? {
+                true => Retain::Always,
+                false => Retain::Never,
+            }),
+        }
+    })
 }
 
 /// Whole seconds, as MQTT sends them.

@@ -40,7 +40,7 @@ pub struct Lane {
     /// When the present connection came up.
     up_since: Option<Instant>,
     was_up: bool,
-    /// Whether the present connection carried an acknowledgement.
+    /// Whether the present connection carried an acknowledgement, or else is known to work.
     acknowledged: bool,
 }
 
@@ -164,6 +164,11 @@ impl Lane {
             let repeated = sum.words();
             tracing::info!(link = %sink, peer, waiting, repeated, "Connected.");
         });
+    }
+
+    /// The connection has shown that it works, though no acknowledgement came over it.
+    pub fn prove(&mut self) {
+        self.acknowledged = true;
     }
 
     /// Waits until there is something to do. With `wants_rows`, rows to read are something.

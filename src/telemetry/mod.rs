@@ -18,6 +18,6 @@ pub use framer::{Framer, MAX_FRAME, Segment};
 pub use loss::LossCounter;
 pub use metrics::{MetricInfo, MetricTable};
 pub use packet::{Packet, Timestamp};
-pub use reading::{Name, Reading, ShortestValue, is_safe};
+pub use reading::{Name, Reading, ShortestValue, is_mqtt_char, is_safe};
 pub use reject::RejectReason;
 pub use set_aside::{KnownName, SetAside};

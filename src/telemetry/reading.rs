@@ -44,11 +44,18 @@ pub fn is_safe(text: &str) -> bool {
 }
 
 fn is_safe_char(c: char) -> bool {
-    !c.is_control()
+    is_mqtt_char(c)
         && !matches!(
             c,
             '/' | '+' | '#' | '\\' | '\u{feff}' | '\u{2028}' | '\u{2029}'
         )
+}
+
+/// Whether a character may stand in a text of MQTT. Over U+0000 a broker has to end the connection, and
+/// over the other control characters and Unicode's 66 noncharacters it may ([MQTT-1.5.3]).
+pub fn is_mqtt_char(c: char) -> bool {
+    let is_noncharacter = matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe;
+    !c.is_control() && !is_noncharacter
 }
 
 impl fmt::Display for Name {
@@ -133,5 +140,24 @@ mod tests {
         assert_eq!(Name::new("").as_str(), "_");
         assert_eq!(Name::new(&"x".repeat(4000)).as_str().len(), Name::MAX_CHARS);
         assert_eq!(Name::new("Küche 1").as_str(), "Küche 1");
+    }
+
+    #[test]
+    fn names_lose_what_mqtt_does_not_allow() {
+        let controls = (0..0x20).chain(0x7f..0xa0);
+        let ends = (0..=0x10).flat_map(|plane| [plane << 16 | 0xfffe, plane << 16 | 0xffff]);
+        let forbidden: Vec<char> = controls
+            .chain(0xfdd0..=0xfdef)
+            .chain(ends)
+            .map(|code| char::from_u32(code).unwrap())
+            .collect();
+        assert_eq!(forbidden.len(), 65 + 66);
+        for c in forbidden {
+            assert!(!is_mqtt_char(c), "{c:?}");
+            assert_eq!(Name::new(&format!("a{c}b")).as_str(), "a_b", "{c:?}");
+        }
+        for c in ['\u{fdcf}', '\u{fdf0}', '\u{fffd}', '\u{10000}', '\u{1f600}'] {
+            assert_eq!(Name::new(&c.to_string()).as_str(), c.to_string());
+        }
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::Report;
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Qos, Retain};
 use crate::sink::Failure;
-use crate::sink::mqtt::connection::{self, Connection, Event, Message, OpenError, Published};
-use crate::sink::mqtt::not_accepted;
+use crate::sink::mqtt::connection::{Connection, Event, Message, OpenError, Published};
+use crate::sink::mqtt::{not_accepted, remedy, remedy_of_refusal, retain};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,24 +27,25 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     };
     // Not the gateway's own name: a running one must not lose its connection.
     let client_id = format!("{}-check-{}", config.client_id, std::process::id());
-    let mut connection = match timeout(PATIENCE, connection::open(config, &client_id, None)).await {
-        Ok(Ok(connection)) => connection,
+    let topic = format!("{}/gateway/check", config.topic_prefix);
+    let will = message(&topic, String::new(), config.retain != Retain::Never);
+    let opening = retain::open(config, &client_id, will);
+    let mut connection = match timeout(PATIENCE, opening).await {
+        Ok(Ok(opened)) => opened.connection,
         Ok(Err(OpenError::NotAccepted(failure))) => {
             report.passed(PART, REACHED, &broker);
-            let fix = "correct the login here or at the broker";
+            let fix = remedy_of_refusal(&failure);
             report.failed(PART, LOGIN, &reason(failure), fix);
             return report.skipped(PART, PUBLISH, "needs a login");
         }
-        failure => {
-            let reason = match failure {
-                Ok(Err(OpenError::NotReached(ending))) => reason(not_accepted(ending, config)),
-                _ => format!("no answer within {} s", PATIENCE.as_secs()),
-            };
-            return not_reached(
-                report,
-                &reason,
-                "start the broker, or correct mqtt.broker_url",
-            );
+        Ok(Err(OpenError::NotReached(ending))) => {
+            let fix = remedy(&ending, config);
+            return not_reached(report, &reason(not_accepted(ending, config)), &fix);
+        }
+        Err(_elapsed) => {
+            let reason = format!("no answer within {} s", PATIENCE.as_secs());
+            let fix = "start the broker, or correct mqtt.broker_url";
+            return not_reached(report, &reason, fix);
         }
     };
     report.passed(PART, REACHED, &broker);
@@ -56,7 +57,6 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
             None => "without a user name".to_owned(),
         },
     );
-    let topic = format!("{}/gateway/check", config.topic_prefix);
     match round_trip(&mut connection, &topic).await {
         Ok(()) => report.passed(PART, PUBLISH, &format!("{topic} came back")),
         Err(reason) => {
@@ -100,13 +100,7 @@ async fn round_trip(connection: &mut Connection, topic: &str) -> Result<(), Stri
         match event {
             Event::Subscribed(Err(reason)) => return Err(format!("{topic}: {reason}")),
             Event::Subscribed(Ok(())) => {
-                let message = Message {
-                    topic: topic.to_owned(),
-                    payload: payload.clone(),
-                    qos: Qos::AtLeastOnce,
-                    retained: false,
-                    event_time: None,
-                };
+                let message = message(topic, payload.clone(), false);
                 if let Published::NotSent(refusal) = connection.publish(message) {
                     return refused(refusal.reason);
                 }
@@ -116,6 +110,16 @@ async fn round_trip(connection: &mut Connection, topic: &str) -> Result<(), Stri
             Event::Message(came) if came.payload == payload.as_bytes() => return Ok(()),
             _ => {}
         }
+    }
+}
+
+fn message(topic: &str, payload: String, retained: bool) -> Message {
+    Message {
+        topic: topic.to_owned(),
+        payload,
+        qos: Qos::AtLeastOnce,
+        retained,
+        event_time: None,
     }
 }
 

@@ -1,32 +1,21 @@
 //! One connection after the other to the broker.
 
-use std::collections::VecDeque;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::announcement::Announcement;
-use super::connection::{
-    self, Cause, Connection, Ending, Event, Message, OpenError, Published, Received, Refusal,
-};
+use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
-use super::failure::not_accepted;
-use super::flight::{Flight, Publish};
+use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::message::TopicMap;
-use crate::config::{Mqtt, Payload, Qos};
-use crate::journal::Row;
-use crate::monitor::{DeliveryOutcome, SinkId};
-use crate::repeated::Topic;
-use crate::sink::{Delivery, Failure, Lane, Wake};
+use super::retain::{self, Opened};
+use super::session::{Session, Setting, of_itself};
+use super::suspicion::{Suspicion, Verdict};
+use crate::config::{Mqtt, Payload, Qos, Retain};
+use crate::monitor::SinkId;
+use crate::sink::{Delivery, Failure, Lane};
 use crate::telemetry::MetricTable;
-
-const REJECTIONS: Topic = Topic::new("rejected-messages");
-const OWN_REFUSALS: Topic = Topic::new("own-messages-refused");
-
-/// How long the end of a session may take: what was sent is acknowledged, `offline` is published.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A connection that the broker closes sooner than this was not wanted.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
@@ -34,31 +23,18 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
 
-/// Rows read at once.
-const READ_AHEAD: usize = 256;
-
 /// Delivers to a broker.
 pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
     discovery: Discovery,
+    suspicion: Suspicion,
+    /// Whether messages are retained, as far as is known.
+    retains: bool,
+    /// Whether it was said that they are not.
+    has_told: bool,
     /// Connections in a row that the broker took and soon closed without a word.
     closed_early: u32,
-}
-
-/// What is delivered over one connection.
-struct Session<'a> {
-    connection: Connection,
-    topics: &'a TopicMap,
-    discovery: &'a mut Discovery,
-    qos: Qos,
-    flight: Flight,
-    /// Read from the journal, not begun yet.
-    rows: VecDeque<Row>,
-    /// When the broker last acknowledged something, or was given something with nothing else waiting.
-    last_progress: Instant,
-    /// Silence for longer than this means that the link is dead, though nobody closed it.
-    patience: Duration,
 }
 
 impl MqttDelivery {
@@ -70,6 +46,9 @@ impl MqttDelivery {
         };
         Self {
             discovery: Discovery::new(&config, &topics, metrics),
+            suspicion: Suspicion::default(),
+            retains: config.retain != Retain::Never,
+            has_told: false,
             config,
             topics,
             closed_early: 0,
@@ -78,38 +57,81 @@ impl MqttDelivery {
 
     /// Connects; `None`: told to leave meanwhile.
     async fn connect(&mut self, lane: &mut Lane) -> Result<Option<Session<'_>>, Failure> {
-        let will = of_itself(self.topics.status_topic(), "offline".to_owned());
-        let opening = connection::open(&self.config, &self.config.client_id, Some(will));
-        let connection = tokio::select! {
+        let will = of_itself(
+            self.topics.status_topic(),
+            "offline".to_owned(),
+            self.retains,
+        );
+        let opening = retain::open(&self.config, &self.config.client_id, will);
+        let Opened {
+            connection,
+            retains,
+        } = tokio::select! {
             opened = opening => opened.map_err(|error| match error {
                 OpenError::NotReached(ending) => not_accepted(ending, &self.config),
                 OpenError::NotAccepted(failure) => failure,
             })?,
             () = lane.leave() => return Ok(None),
         };
+        self.retains &= retains;
+        if !retains || !connection.keeps_retained() {
+            self.tell_nothing_retained();
+        }
         self.discovery.begin();
-        Ok(Some(Session {
-            patience: connection.keep_alive().mul_f64(1.5),
-            connection,
+        let setting = Setting {
             topics: &self.topics,
             discovery: &mut self.discovery,
+            suspicion: &mut self.suspicion,
             qos: self.config.qos,
-            flight: Flight::default(),
-            rows: VecDeque::new(),
-            last_progress: Instant::now(),
-        }))
+            retains: self.retains,
+            max_inflight: self.config.max_inflight,
+        };
+        Ok(Some(Session::new(connection, setting)))
+    }
+
+    fn tell_nothing_retained(&mut self) {
+        if self.config.retain == Retain::Auto && !std::mem::replace(&mut self.has_told, true) {
+            tracing::warn!(
+                link = %SinkId::Mqtt,
+                "The broker keeps no retained messages: later subscribers see no last values."
+            );
+        }
+    }
+
+    /// What the end of a connection means that had been accepted.
+    fn judge(&mut self, ending: Ending, held: Duration, verdict: Verdict) -> Failure {
+        let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
+        self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
+        match verdict {
+            Verdict::Innocent => self.judge_name(ending.failure),
+            Verdict::Doubtful => {
+                if self.suspicion.is_careful() {
+                    tracing::debug!(link = %SinkId::Mqtt, "Messages are sent one by one.");
+                }
+                Failure::Unavailable(text(&ending.failure).to_owned())
+            }
+            Verdict::NothingRetained if self.config.retain == Retain::Always => {
+                Failure::Refused(NOTHING_RETAINED.to_owned())
+            }
+            Verdict::NothingRetained => {
+                self.retains = false;
+                self.tell_nothing_retained();
+                Failure::Unavailable(text(&ending.failure).to_owned())
+            }
+            Verdict::NoMessage => Failure::Refused(format!(
+                "the broker ends the connection over every message ({}), allow {}/# in its access \
+                 rules",
+                text(&ending.failure),
+                self.topics.prefix()
+            )),
+        }
     }
 
     /// A broker that ends connections it has just accepted most likely has another client of the same
     /// name, which takes the connection back each time. Two such must not fight every second.
-    fn judge(&mut self, ending: Ending, held: Duration) -> Failure {
-        if ending.cause != Cause::HangUp || held > TAKEN_OVER_WITHIN {
-            self.closed_early = 0;
-            return ending.failure;
-        }
-        self.closed_early += 1;
+    fn judge_name(&self, failure: Failure) -> Failure {
         if self.closed_early < TAKEN_OVER_AFTER {
-            return ending.failure;
+            return failure;
         }
         let too_many = match self.config.qos {
             Qos::ExactlyOnce => {
@@ -137,311 +159,13 @@ impl Delivery for MqttDelivery {
                 session.run(lane).await
             }
             Err(failure) => {
-                // A broker that is away was restarted; another client would have left it up.
+                // A broker that is away was restarted; neither another client nor a message would have
+                // done that.
                 self.closed_early = 0;
+                self.suspicion.clear();
                 return Err(failure);
             }
         };
-        result.map_err(|ending| self.judge(ending, since.elapsed()))
-    }
-}
-
-impl Session<'_> {
-    async fn run(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        self.publish_status("online", lane)?;
-        let result = self.serve(lane).await;
-        self.discovery.report();
-        let lost = self.flight.outstanding() as u64;
-        match &result {
-            Ok(()) => self.farewell(lane).await,
-            Err(ending) => {
-                let has_arrived = self.flight.announcements_arrived() > 0;
-                self.discovery.broke_off(has_arrived);
-                lane.failed(&ending.failure, lost);
-            }
-        }
-        result
-    }
-
-    /// Delivers until the connection ends or the session has to.
-    async fn serve(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        let mut silence = pin!(tokio::time::sleep(self.patience));
-        loop {
-            self.take_events(lane)?;
-            self.send(lane)?;
-            if lane.must_leave() {
-                return Ok(());
-            }
-            let wants_rows = self.flight.next_reading().is_none() && self.connection.has_room();
-            tokio::select! {
-                // Answers come by the ten thousand a second, and looking for orders costs more than one
-                // of them: it is done before, by `must_leave`, and while there is none.
-                biased;
-                exchanged = self.connection.exchange() => exchanged?,
-                wake = lane.wake(wants_rows) => if wake == Wake::Leave {
-                    return Ok(());
-                },
-                () = self.discovery.settle() => {}
-                () = &mut silence => {
-                    if let Some(failure) = self.silence() {
-                        return Err(Ending::other(failure));
-                    }
-                    // Set anew here rather than at every packet: that would cost more than this.
-                    silence.as_mut().reset(self.last_sign_of_life() + self.patience);
-                }
-            }
-        }
-    }
-
-    /// A broker that answers pings and acknowledges nothing is as good as dead.
-    fn last_sign_of_life(&self) -> Instant {
-        let last_heard = self.connection.last_heard();
-        if self.flight.outstanding() == 0 {
-            return last_heard;
-        }
-        last_heard.min(self.last_progress)
-    }
-
-    fn silence(&self) -> Option<Failure> {
-        let silent = self.last_sign_of_life().elapsed();
-        if silent < self.patience {
-            return None;
-        }
-        let seconds = silent.as_secs_f64();
-        let is_heard = self.connection.last_heard().elapsed() < self.patience;
-        Some(Failure::Unavailable(if is_heard {
-            format!("the broker acknowledged nothing for {seconds:.1} s")
-        } else {
-            format!("the broker was silent for {seconds:.1} s, the link is dead")
-        }))
-    }
-
-    /// Publishes what there is, as far as there is room.
-    fn send(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        if self.flight.outstanding() == 0 {
-            self.last_progress = Instant::now();
-        }
-        while self.connection.has_room() {
-            // A row that has just begun may have brought something new.
-            self.begin_row(lane)?;
-            if self.announce(lane)? {
-                continue;
-            }
-            let Some((row, reading)) = self.flight.next_reading() else {
-                break;
-            };
-            let message = Message {
-                topic: self.topics.topic(reading),
-                payload: self.topics.payload(reading, row.event_time),
-                qos: self.qos,
-                retained: self.topics.is_retained(reading),
-                event_time: Some(row.event_time),
-            };
-            let Some(publish) = self.flight.begin_reading() else {
-                break;
-            };
-            self.publish(publish, message, lane)?;
-        }
-        // What was not sent may have been the last of its row.
-        self.acknowledge(lane);
-        Ok(())
-    }
-
-    /// Publishes what is to be said to Home Assistant next; false: there is nothing.
-    fn announce(&mut self, lane: &Lane) -> Result<bool, Ending> {
-        if let Some(filter) = self.discovery.subscription() {
-            self.connection.subscribe(&filter);
-            self.discovery.subscription_handed_over();
-        }
-        let Some(Announcement { topic, payload }) = self.discovery.next() else {
-            return Ok(false);
-        };
-        self.discovery.handed_over();
-        let publish = self.flight.begin(Publish::Announcement);
-        self.publish(publish, of_itself(topic, payload), lane)?;
-        Ok(true)
-    }
-
-    fn publish_status(&mut self, text: &str, lane: &Lane) -> Result<(), Ending> {
-        let message = of_itself(self.topics.status_topic(), text.to_owned());
-        let publish = self.flight.begin(Publish::Status);
-        self.publish(publish, message, lane)
-    }
-
-    /// Publishes a message that there is room for.
-    fn publish(&mut self, publish: Publish, message: Message, lane: &Lane) -> Result<(), Ending> {
-        match self.connection.publish(message) {
-            Published::Sent(packet_id) => {
-                self.flight.sent(publish, packet_id);
-                Ok(())
-            }
-            Published::NotSent(refusal) => self.refused(publish, refusal, lane),
-            Published::NoRoom => Err(Ending::unavailable("no packet identifier is free")),
-        }
-    }
-
-    /// Makes sure that there is a reading to send, if there is one to read.
-    fn begin_row(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        while self.flight.next_reading().is_none() {
-            if self.rows.is_empty() {
-                let rows = lane.read(READ_AHEAD);
-                self.rows = rows
-                    .map_err(|error| Ending::unavailable(error.to_string()))?
-                    .into();
-            }
-            let Some(row) = self.rows.pop_front() else {
-                break;
-            };
-            for reading in &row.readings {
-                self.discovery.notice(reading);
-            }
-            let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
-            self.flight.begin_row(row, first_message);
-        }
-        Ok(())
-    }
-
-    fn describe(&self, row: &Row) -> Option<String> {
-        let reading = row.readings.first()?;
-        Some(format!(
-            "{} {}",
-            self.topics.topic(reading),
-            self.topics.payload(reading, row.event_time)
-        ))
-    }
-
-    /// Takes what the broker answered.
-    fn take_events(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        let mut has_progressed = false;
-        while let Some(event) = self.connection.event() {
-            match event {
-                Event::Written => self.flight.written(),
-                Event::Acknowledged(packet_id) => self.flight.acknowledged(packet_id),
-                Event::Refused { packet_id, refusal } => {
-                    if let Some(publish) = self.flight.refused(packet_id) {
-                        self.refused(publish, refusal, lane)?;
-                    }
-                }
-                Event::Received => {}
-                Event::Subscribed(answer) => {
-                    self.discovery.subscribed(answer.is_ok());
-                    continue;
-                }
-                Event::Message(Received {
-                    topic,
-                    payload,
-                    is_retained,
-                }) => {
-                    self.discovery.received(&topic, is_retained, &payload);
-                    continue;
-                }
-                Event::PingAnswered => continue,
-            }
-            has_progressed = true;
-        }
-        if has_progressed {
-            self.last_progress = self.connection.last_heard();
-            self.acknowledge(lane);
-        }
-        Ok(())
-    }
-
-    /// Acknowledges what has arrived.
-    fn acknowledge(&mut self, lane: &mut Lane) {
-        while let Some(row) = self.flight.next_arrived() {
-            if !row.rejections.is_empty() {
-                lane.reject(row.rejections);
-            }
-            lane.acknowledge(row.end, row.received, row.messages);
-            if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
-                lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
-            }
-        }
-    }
-
-    /// The broker did not take a message. What it will never take is set aside; what it does not take
-    /// as things are ends the connection, and stays in the journal with all that comes behind it.
-    fn refused(&mut self, publish: Publish, refusal: Refusal, lane: &Lane) -> Result<(), Ending> {
-        let Refusal {
-            reason,
-            is_of_this_message,
-        } = refusal;
-        let Some((row, reading)) = self.flight.reading(publish) else {
-            // Readings are worth more than what the gateway says of itself.
-            let topic = match publish {
-                Publish::Announcement => self.discovery.topics(),
-                Publish::Status | Publish::Reading { .. } => Some(self.topics.status_topic()),
-            };
-            OWN_REFUSALS.say("", &reason.clone(), move |sum| {
-                tracing::warn!(
-                    link = %SinkId::Mqtt, topic, error = reason, repeated = sum.words(),
-                    "The broker refused what the gateway says of itself; readings go on."
-                );
-            });
-            self.flight.arrived(publish);
-            return Ok(());
-        };
-        let topic = self.topics.topic(reading);
-        if !is_of_this_message {
-            let reason = format!("the broker refused a message to {topic}: {reason}");
-            return Err(Ending::other(Failure::Refused(reason)));
-        }
-        let (of, error) = (topic.clone(), reason.clone());
-        REJECTIONS.say("", "", move |sum| {
-            tracing::warn!(
-                link = %SinkId::Mqtt, topic = of, error, repeated = sum.words(),
-                "Rejected for good; the reading stands in the journal's table `rejected`."
-            );
-        });
-        let outcome = DeliveryOutcome::Rejected {
-            reason: reason.clone(),
-        };
-        lane.show(topic, 1, outcome, row.received);
-        self.flight.reject(publish, reason);
-        Ok(())
-    }
-
-    /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
-    async fn farewell(&mut self, lane: &mut Lane) {
-        if lane.is_abandoned() {
-            // The broker publishes the last will when the connection breaks off.
-            return;
-        }
-        let deadline = Instant::now() + FAREWELL;
-        let mut said = false;
-        loop {
-            if self.take_events(lane).is_err() {
-                return;
-            }
-            // The last word: at `QoS` 2 it could overtake what is still being handed over.
-            if self.flight.outstanding() == 0 {
-                if said {
-                    break;
-                }
-                if self.publish_status("offline", lane).is_err() {
-                    return;
-                }
-                said = true;
-            }
-            let exchanged = tokio::time::timeout_at(deadline, self.connection.exchange());
-            if !matches!(exchanged.await, Ok(Ok(()))) {
-                return;
-            }
-        }
-        self.connection.disconnect();
-        // It ends with the connection, which is what it waits for.
-        let ending = async { while self.connection.next().await.is_ok() {} };
-        let _late = tokio::time::timeout_at(deadline, ending).await;
-    }
-}
-
-/// What the gateway says of itself.
-fn of_itself(topic: String, payload: String) -> Message {
-    Message {
-        topic,
-        payload,
-        qos: Qos::AtLeastOnce,
-        retained: true,
-        event_time: None,
+        result.map_err(|(ending, verdict)| self.judge(ending, since.elapsed(), verdict))
     }
 }

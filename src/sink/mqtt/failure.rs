@@ -4,7 +4,7 @@ use std::io;
 
 use super::connection::{Cause, Ending};
 use super::encryption::CA_KEY;
-use crate::config::{Mqtt, Transport};
+use crate::config::{Mqtt, Protocol, Transport};
 use crate::sink::{Failure, tls};
 
 /// How it is said that the broker ended the connection without a word.
@@ -15,6 +15,16 @@ pub(super) const NOT_AUTHORISED: &str = "not authorised, check mqtt.username, MQ
                                          mqtt.password, and the broker's access rules";
 pub(super) const BAD_CLIENT_ID: &str = "client identifier rejected, change mqtt.client_id";
 pub(super) const UNAVAILABLE: &str = "the broker says it is unavailable";
+
+/// What is wrong with a broker that keeps nothing although everything is to be retained.
+pub(super) const NOTHING_RETAINED: &str = "the broker keeps no retained messages, allow them there or \
+                                           set mqtt.retain = \"auto\"";
+
+/// The words of a failure.
+pub(super) fn text(failure: &Failure) -> &str {
+    let (Failure::Unavailable(reason) | Failure::Refused(reason)) = failure;
+    reason
+}
 
 /// The broker ended the connection without a word.
 pub(super) fn hung_up() -> Ending {
@@ -41,9 +51,37 @@ pub(super) fn ended_by(error: &io::Error) -> Ending {
     })
 }
 
-/// Adds what a broker most likely means that ends a connection without having accepted it.
+/// Why there is no connection: adds what a broker most likely means that hangs up.
 pub fn not_accepted(ending: Ending, config: &Mqtt) -> Failure {
-    let hint = match &config.transport {
+    if ending.cause != Cause::HangUp {
+        return ending.failure;
+    }
+    let why = why_hung_up(config);
+    Failure::Unavailable(format!(
+        "{CLOSED} before it had accepted it; if this stays so, {why}"
+    ))
+}
+
+/// What is to be done about it.
+pub fn remedy(ending: &Ending, config: &Mqtt) -> String {
+    match (ending.cause, &ending.failure) {
+        (Cause::HangUp, _) => why_hung_up(config),
+        (_, Failure::Refused(_)) => "correct the file or the key that it names".to_owned(),
+        (_, Failure::Unavailable(_)) => "start the broker, or correct mqtt.broker_url".to_owned(),
+    }
+}
+
+/// What is to be done about a broker that answered, and did not accept the connection.
+pub fn remedy_of_refusal(failure: &Failure) -> &'static str {
+    match text(failure) {
+        BAD_LOGIN | NOT_AUTHORISED => "correct the login here or at the broker",
+        _ => "do what it says, here or at the broker",
+    }
+}
+
+/// What a broker most likely means that ends a connection without having accepted it.
+fn why_hung_up(config: &Mqtt) -> String {
+    let why = match &config.transport {
         Transport::Tls(tls) | Transport::SecureWebSocket { tls, .. } => match tls.identity {
             None => {
                 "it may want mqtt.client_certificate and mqtt.client_key, or the port may not be one \
@@ -53,12 +91,12 @@ pub fn not_accepted(ending: Ending, config: &Mqtt) -> Failure {
         },
         Transport::Tcp | Transport::WebSocket { .. } => "the port may be one for TLS (mqtts://)",
     };
-    if ending.cause != Cause::HangUp {
-        return ending.failure;
+    match config.protocol {
+        Protocol::Mqtt311 => why.to_owned(),
+        Protocol::Mqtt5 { .. } => {
+            format!("{why}, or it does not speak MQTT 5: mqtt.protocol = 4")
+        }
     }
-    Failure::Unavailable(format!(
-        "{CLOSED} before it had accepted it; if this stays so, {hint}"
-    ))
 }
 
 fn tls_error(error: &rustls::Error) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::suspicion::MessageId;
 use crate::journal::{Position, Rejection, Row};
 use crate::monitor::SinkId;
 use crate::telemetry::{Reading, Timestamp};
@@ -58,6 +59,8 @@ pub(super) struct Flight {
     unacknowledged: Vec<Option<Publish>>,
     /// Of `QoS` 0, and not written so far.
     unwritten: Vec<Publish>,
+    /// Passed over.
+    withheld: VecDeque<Publish>,
     outstanding: usize,
     /// Announcements that have arrived.
     announcements: usize,
@@ -75,20 +78,59 @@ impl Flight {
         });
     }
 
-    /// What is to be sent next of the rows that were begun: a reading and its row.
-    pub(super) fn next_reading(&self) -> Option<(&Row, &Reading)> {
-        let FlyingRow { row, begun, .. } = self.rows.back()?;
-        Some((row, row.readings.get(*begun)?))
+    /// Whether there is a reading to be sent next, of the rows that were begun.
+    pub(super) fn has_reading(&self) -> bool {
+        let mut last = self.rows.back().into_iter();
+        last.any(|last| last.begun < last.row.readings.len())
     }
 
-    /// The [next reading](Self::next_reading) begins its way.
+    /// The [next reading](Self::has_reading) begins its way.
     pub(super) fn begin_reading(&mut self) -> Option<Publish> {
         let row = (self.first_row + self.rows.len() as u64).checked_sub(1)?;
         let last = self.rows.back_mut()?;
         let index = last.begun;
+        last.row.readings.get(index)?;
         last.begun += 1;
         self.outstanding += 1;
         Some(Publish::Reading { row, index })
+    }
+
+    /// The [next reading](Self::has_reading) is passed over for now.
+    pub(super) fn withhold_reading(&mut self) {
+        let publish = self.begin_reading();
+        self.withheld.extend(publish);
+    }
+
+    /// The next reading that was passed over begins its way after all.
+    pub(super) fn release(&mut self) -> Option<Publish> {
+        self.withheld.pop_front()
+    }
+
+    /// The number of the next reading.
+    pub(super) fn next_message(&self) -> Option<MessageId> {
+        let FlyingRow { row, begun, .. } = self.rows.back()?;
+        (*begun < row.readings.len()).then_some(MessageId {
+            sequence: row.sequence,
+            index: *begun,
+        })
+    }
+
+    /// The only publish that is under way.
+    pub(super) fn alone(&self) -> Option<Publish> {
+        let mut under_way = self.unacknowledged.iter().flatten().chain(&self.unwritten);
+        under_way
+            .next()
+            .copied()
+            .filter(|_| under_way.next().is_none())
+    }
+
+    /// The number of a reading.
+    pub(super) fn message(&self, publish: Publish) -> Option<MessageId> {
+        let Publish::Reading { row, index } = publish else {
+            return None;
+        };
+        let sequence = self.rows.get(self.index(row)?)?.row.sequence;
+        Some(MessageId { sequence, index })
     }
 
     /// What the gateway says of itself begins its way.
@@ -117,10 +159,10 @@ impl Flight {
     }
 
     /// The broker acknowledged the publish with this identifier.
-    pub(super) fn acknowledged(&mut self, packet_id: u16) {
-        if let Some(publish) = self.refused(packet_id) {
-            self.arrived(publish);
-        }
+    pub(super) fn acknowledged(&mut self, packet_id: u16) -> Option<Publish> {
+        let publish = self.refused(packet_id)?;
+        self.arrived(publish);
+        Some(publish)
     }
 
     /// The broker did not take the publish with this identifier, which [`arrived`](Self::arrived) or
@@ -196,9 +238,9 @@ impl Flight {
         self.announcements
     }
 
-    /// Publishes that began and have not arrived.
+    /// Publishes that are under way.
     pub(super) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.outstanding - self.withheld.len()
     }
 }
 
@@ -242,7 +284,7 @@ mod tests {
         flight.sent(status, 1);
         row(&mut flight, 1, 2);
         (2..=3).for_each(|packet_id| send(&mut flight, packet_id));
-        assert_eq!(flight.next_reading(), None);
+        assert!(!flight.has_reading());
         row(&mut flight, 2, 1);
         send(&mut flight, 4);
         flight.acknowledged(4);
@@ -285,6 +327,28 @@ mod tests {
             flight.acknowledged(3);
             assert_eq!(arrived(&mut flight), [sequence]);
         }
+    }
+
+    #[test]
+    fn what_is_withheld_holds_nothing_up_but_its_row() {
+        let mut flight = Flight::default();
+        row(&mut flight, 1, 2);
+        send(&mut flight, 1);
+        let sent = flight.alone().unwrap();
+        assert_eq!(flight.message(sent).unwrap().index, 0);
+        let next = flight.next_message().unwrap();
+        assert_eq!((next.sequence, next.index), (1, 1));
+        flight.withhold_reading();
+        assert_eq!((flight.next_message(), flight.outstanding()), (None, 1));
+        flight.acknowledged(1);
+        assert_eq!((flight.alone(), flight.outstanding()), (None, 0));
+        assert_eq!(flight.next_arrived(), None);
+        let publish = flight.release().unwrap();
+        assert_eq!(flight.outstanding(), 1);
+        flight.reject(publish, "not taken".to_owned());
+        let row = flight.next_arrived().unwrap();
+        assert_eq!((row.messages, row.rejections.len()), (1, 1));
+        assert_eq!(flight.outstanding(), 0);
     }
 
     #[test]

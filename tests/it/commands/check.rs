@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 /// The result of a check with this configuration.
-fn check(config: &str) -> (Option<i32>, Value) {
+pub(crate) fn check(config: &str) -> (Option<i32>, Value) {
     let gateway = Fieldgate::with_arguments(&["check", "--json", "--config", "config.toml"]);
     gateway.write_file("config.toml", config);
     let result = ended(gateway.start());
@@ -32,7 +32,8 @@ fn outcome<'a>(report: &'a Value, part: &str, name: &str) -> (&'a str, String) {
     (check["result"].as_str().unwrap(), check.to_string())
 }
 
-fn assert_failed(report: &Value, part: &str, name: &str, words: &[&str]) {
+/// Fails unless a check failed, with these words and what to do.
+pub(crate) fn assert_failed(report: &Value, part: &str, name: &str, words: &[&str]) {
     let (result, text) = outcome(report, part, name);
     assert_eq!(result, "failed", "{text}");
     assert!(text.contains("\"fix\":"), "{text}");

@@ -1,6 +1,6 @@
 //! The commands beside `run`, as a user calls them.
 
-mod check;
+pub(crate) mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;

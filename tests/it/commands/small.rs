@@ -84,6 +84,26 @@ fn init_writes_a_configuration_once_and_replaces_it_only_when_forced() {
 }
 
 #[test]
+fn init_takes_the_defaults_that_its_help_promises() {
+    let help = ended(fieldgate(&["init", "--help"]).start()).stdout;
+    let mut process = fieldgate(&["init", "--no-input"]).start();
+    assert!(process.wait_exit(crate::support::PATIENCE).success());
+    let text = std::fs::read_to_string(process.folder().join("config.toml")).unwrap();
+    let written: toml::Table = text.parse().unwrap();
+    for (flag, section, key) in [
+        ("--broker-url", "mqtt", "broker_url"),
+        ("--influxdb-url", "influxdb", "url"),
+        ("--influxdb-org", "influxdb", "org"),
+        ("--influxdb-bucket", "influxdb", "bucket"),
+    ] {
+        let (_, of_flag) = help.split_once(flag).unwrap();
+        let (_, promised) = of_flag.split_once("[default: ").unwrap();
+        let (promised, _) = promised.split_once(']').unwrap();
+        assert_eq!(written[section][key].as_str(), Some(promised), "{flag}");
+    }
+}
+
+#[test]
 fn init_writes_nothing_that_would_not_be_read() {
     let arguments = [
         "init",

@@ -20,7 +20,6 @@ const KINDS: &[(&str, CheckText)] = &[
     ("sh", shell_commands),
     ("json", json),
     ("yaml", yaml),
-    ("ini", systemd_unit),
     ("sql", sql),
     ("mosquitto", broker_configuration),
     ("acl", access_rules),
@@ -160,40 +159,6 @@ fn json(_: &mut Page, text: &str) -> Checked {
 fn yaml(_: &mut Page, text: &str) -> Checked {
     let parsed = serde_saphyr::from_str::<Value>(text);
     parsed.map(drop).map_err(|error| error.to_string())
-}
-
-/// A fragment of a unit: its credentials are known, and what it starts is right.
-fn systemd_unit(_: &mut Page, text: &str) -> Checked {
-    let known = [
-        "mqtt.password",
-        "mqtt-password",
-        "influxdb.token",
-        "influxdb-token",
-        "api-token",
-    ];
-    for line in text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with(['[', '#']))
-    {
-        let (key, value) = line
-            .split_once('=')
-            .ok_or_else(|| format!("{line:?} sets nothing"))?;
-        match key {
-            "LoadCredential"
-                if !known
-                    .iter()
-                    .any(|name| value.starts_with(&format!("{name}:"))) =>
-            {
-                return Err(format!("nobody reads the credential of {line:?}"));
-            }
-            "ExecStart" => {
-                let words = &shell::lines(value)[0].words;
-                parse(words)?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// A real Mosquitto starts with it, with files of the test's own in the place of those it names, and

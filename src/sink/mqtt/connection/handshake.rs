@@ -14,7 +14,7 @@ use super::reason::{self, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED};
 use super::socket::{self, Socket};
 use super::terms::Terms;
 use super::{Connection, malformed};
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Qos, Retain};
 use crate::sink::Failure;
 use crate::sink::mqtt::encryption::client_config;
 use crate::sink::mqtt::failure::{ended_by, hung_up};
@@ -44,7 +44,11 @@ pub async fn open(
         let answer = attempt.map_err(late)??;
         // A client cannot know before what a broker does not take as last will.
         match (&mut will, answer.code) {
-            (Some(will), RETAIN_NOT_SUPPORTED) if will.retained => will.retained = false,
+            (Some(will), RETAIN_NOT_SUPPORTED)
+                if will.retained && config.retain == Retain::Auto =>
+            {
+                will.retained = false;
+            }
             (Some(will), QOS_NOT_SUPPORTED) if will.qos != Qos::AtMostOnce => {
                 will.qos = Qos::AtMostOnce;
             }

@@ -103,6 +103,11 @@ impl Connection {
         self.terms.keep_alive
     }
 
+    /// Whether the broker keeps what is to be retained, as far as it says.
+    pub fn keeps_retained(&self) -> bool {
+        self.terms.keeps_retained
+    }
+
     /// When the broker last said anything.
     pub fn last_heard(&self) -> Instant {
         self.last_heard

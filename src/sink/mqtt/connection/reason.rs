@@ -6,7 +6,9 @@
 use super::codec::Codec;
 use super::event::{Cause, Ending, Refusal};
 use crate::sink::Failure;
-use crate::sink::mqtt::failure::{BAD_CLIENT_ID, BAD_LOGIN, CLOSED, NOT_AUTHORISED, UNAVAILABLE};
+use crate::sink::mqtt::failure::{
+    BAD_CLIENT_ID, BAD_LOGIN, CLOSED, NOT_AUTHORISED, NOTHING_RETAINED, UNAVAILABLE,
+};
 
 /// From here on a code is a refusal. Below, it is a success: "nobody has subscribed" is one, too.
 const FIRST_FAILURE: u8 = 0x80;
@@ -85,6 +87,7 @@ pub(super) fn not_accepted(
             "the broker does not speak MQTT 5, set mqtt.protocol = 4"
         }
         BANNED => "the broker has banned this client, see its list of bans",
+        RETAIN_NOT_SUPPORTED => NOTHING_RETAINED,
         LOGIN_METHOD => "the broker wants a way to log in that is not a user name and a password",
         TOPIC_NAME_INVALID => {
             "the broker does not accept the topic of the last will, change mqtt.topic_prefix"
@@ -149,7 +152,7 @@ fn why_disconnected(
         }
         PACKET_TOO_LARGE => "a message is too large for the broker, raise its limit",
         PAYLOAD_FORMAT_INVALID => "the broker does not accept the format of a payload",
-        RETAIN_NOT_SUPPORTED => "the broker keeps no retained messages, allow them there",
+        RETAIN_NOT_SUPPORTED => NOTHING_RETAINED,
         QOS_NOT_SUPPORTED => "the broker does not take this quality of service, lower mqtt.qos",
         USE_ANOTHER_SERVER | SERVER_MOVED => return moved(words, elsewhere),
         code => return unavailable(&ended(code), words),

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::v5::ConnAckProperties;
 
-use crate::config::{Mqtt, Qos};
+use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::sink::Failure;
+use crate::sink::mqtt::failure::NOTHING_RETAINED;
 
 const LIMITS: Topic = Topic::of_attempts("limits-of-the-broker");
 
@@ -51,6 +52,9 @@ impl Terms {
 
     /// A quality of service without acknowledgements is never chosen for whoever wants them.
     pub(super) fn unfit(&self, config: &Mqtt) -> Option<Failure> {
+        if !self.keeps_retained && config.retain == Retain::Always {
+            return Some(Failure::Refused(NOTHING_RETAINED.to_owned()));
+        }
         let is_unfit = self.maximum_qos == Qos::AtMostOnce && config.qos != Qos::AtMostOnce;
         is_unfit.then(|| {
             Failure::Refused(
@@ -63,14 +67,6 @@ impl Terms {
 
     /// Says what the broker does not take as it is configured.
     pub(super) fn announce(&self, config: &Mqtt) {
-        if !self.keeps_retained {
-            LIMITS.say("", "retained", |sum| {
-                tracing::warn!(
-                    link = %SinkId::Mqtt, repeated = sum.words(),
-                    "The broker keeps no retained messages: later subscribers see no last values."
-                );
-            });
-        }
         if self.maximum_qos == Qos::AtLeastOnce && config.qos == Qos::ExactlyOnce {
             LIMITS.say("", "qos", |sum| {
                 tracing::warn!(
@@ -105,6 +101,7 @@ mod tests {
             topic_prefix: "iiot".to_owned(),
             payload: Payload::Plain,
             home_assistant: None,
+            retain: Retain::Auto,
             qos,
             keep_alive: Duration::from_secs(30),
             username: None,
@@ -157,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_are_not_given_up() {
+    fn what_is_asked_for_is_not_given_up() {
         for (qos, is_unfit) in [
             (Qos::AtMostOnce, false),
             (Qos::AtLeastOnce, true),
@@ -166,6 +163,18 @@ mod tests {
             let config = config(qos, 10);
             let failure = terms(&config, b"\x24\x00").unfit(&config);
             assert_eq!(matches!(failure, Some(Failure::Refused(_))), is_unfit);
+        }
+        for (retain, is_unfit) in [
+            (Retain::Auto, false),
+            (Retain::Never, false),
+            (Retain::Always, true),
+        ] {
+            let config = Mqtt {
+                retain,
+                ..config(Qos::AtLeastOnce, 10)
+            };
+            let failure = terms(&config, b"\x25\x00").unfit(&config);
+            assert_eq!(failure.is_some(), is_unfit);
         }
     }
 }

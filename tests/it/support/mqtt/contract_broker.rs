@@ -31,6 +31,15 @@ pub(crate) enum Conduct {
         /// So many at the end without acknowledgement.
         unacknowledged: usize,
     },
+    /// Hangs up over one message, with this reason code if it speaks MQTT 5.
+    HangUpOver {
+        /// Where it goes.
+        topic: &'static str,
+        /// What it says.
+        payload: &'static str,
+        /// What it says to a client of MQTT 5; `None`: nothing.
+        code: Option<u8>,
+    },
     /// Answers pings and acknowledges nothing.
     AcknowledgeNothing,
     /// Answers late and in the wrong order, PUBREC and PUBCOMP mixed.
@@ -246,6 +255,18 @@ impl Served<'_> {
     fn take_publish(&mut self, packet: &Packet) -> bool {
         let publish = packet.publish(self.level);
         let (qos, packet_id) = (publish.qos, publish.packet_id);
+        if let Conduct::HangUpOver {
+            topic,
+            payload,
+            code,
+        } = self.conduct
+            && (publish.topic == topic && publish.payload == payload)
+        {
+            let code = code.filter(|_| self.level == 5);
+            self.answers
+                .extend(code.iter().flat_map(|code| [0xe0, 1, *code]));
+            return false;
+        }
         self.record.publish(self.session, publish);
         self.publishes += 1;
         let acknowledged = match self.conduct {
