@@ -36,7 +36,7 @@ use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::repeated::Topic;
-use crate::source::{self, End, SourceError};
+use crate::source::{self, Chunk, End, SourceError};
 use crate::telemetry::{
     Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
 };
@@ -121,34 +121,17 @@ impl Pipeline {
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let source = tokio::spawn({
-            let (source, monitor) = (config.source.clone(), monitor.clone());
-            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
-            let recorded = config.recorded;
-            async move {
-                let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
-                let times = tokio::select! {
-                    biased;
-                    times = recorded_times(source.clone(), recorded) => times,
-                    _ = directive.wait_for(|directive| directive.retired) => None,
-                };
-                let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, directive).await
-            }
-        });
+        let directive = sinks.directives[LinkId::Source as usize].subscribe();
+        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let source = tokio::spawn(source);
         let decoder = Decoder::new(MetricTable::clone(&metrics), names);
         let tolerance = config.telemetry.clock_tolerance;
         let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let ingest = tokio::spawn(feed_journal(
-            ingest,
-            times,
-            chunks,
-            journal.clone(),
-            monitor.clone(),
-        ));
+        let ingest = feed_journal(ingest, times, chunks, journal.clone(), monitor.clone());
+        let ingest = tokio::spawn(ingest);
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
@@ -179,6 +162,28 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
+    }
+}
+
+/// Reads the source until it ends or is told to; says before what is known of a recording's times.
+fn read_source(
+    config: &Config,
+    chunks: mpsc::Sender<Chunk>,
+    times: oneshot::Sender<Option<RecordedTimes>>,
+    monitor: &Arc<Monitor>,
+    mut directive: watch::Receiver<Directive>,
+) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
+    let (source, recorded) = (config.source.clone(), config.recorded);
+    let monitor = Arc::clone(monitor);
+    async move {
+        let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+        let known = tokio::select! {
+            biased;
+            times = recorded_times(source.clone(), recorded) => times,
+            _ = directive.wait_for(|directive| directive.retired) => None,
+        };
+        let _nobody_reads = times.send(known);
+        source::run(&source, chunks, monitor, directive).await
     }
 }
 

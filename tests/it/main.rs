@@ -21,6 +21,7 @@ mod fixtures;
 mod gateways;
 mod hang_ups;
 mod home_assistant;
+mod house;
 mod influx_answers;
 mod influx_client;
 mod logs;
