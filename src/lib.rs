@@ -21,6 +21,7 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod monitor;
@@ -28,5 +29,6 @@ pub mod pipeline;
 pub mod repeated;
 pub mod sink;
 pub mod source;
+pub mod system_clock;
 pub mod telemetry;
 pub mod tui;

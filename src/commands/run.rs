@@ -95,7 +95,12 @@ pub(super) fn run_with(
     runtime.shutdown_background();
     repeated::finish();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
-    let summary = summary(&outcome.snapshot, &describe_journal(&config.journal));
+    // A file that could not be written does not have what waits.
+    let journal = match &outcome.failure {
+        Some(RunFailure::Journal(_)) => "not written, see the error".to_owned(),
+        _ => describe_journal(&config.journal),
+    };
+    let summary = summary(&outcome.snapshot, &journal);
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
     let is_stuck = matches!(screen, Ended::Stuck);
     if is_stuck {

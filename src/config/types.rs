@@ -358,6 +358,8 @@ pub struct Telemetry {
     pub metrics: std::collections::BTreeMap<String, Metric>,
     /// How far device and gateway clock may drift apart before the anchor is set anew.
     pub clock_tolerance: Duration,
+    /// How long delivery waits at a start for a clock that is synchronised.
+    pub wait_for_clock: Option<Duration>,
 }
 
 /// `[telemetry.metrics.KEY]`: what is set here replaces the built-in entry of that key.

@@ -23,6 +23,7 @@
 
 mod archive;
 mod astray;
+mod correction;
 mod cursor;
 mod drops;
 mod encoding;
@@ -47,6 +48,7 @@ use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
+pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
 
@@ -169,6 +171,14 @@ impl Journal {
     /// disk. Names that cannot be read have to be confirmed once more.
     pub fn known_names(&self) -> Vec<KnownName> {
         names::known(&self.0.shared)
+    }
+
+    /// Moves the times of everything that was appended in this run, because they come from a clock that
+    /// was set since; returns when that is committed. What sinks have read already keeps its times until
+    /// they read it again.
+    pub async fn correct_times(&self, correction: Correction) {
+        self.0.shared.inbox.correct(correction);
+        self.settle().await;
     }
 
     /// Waits until everything appended before is committed; returns the end of the journal.

@@ -13,11 +13,11 @@ use super::marks::Marks;
 use super::recovery::{self, Claim};
 use super::shared::{Ledger, Shared, Tiers};
 use super::store::{Store, StoredCursor};
-use super::writer::Writer;
+use super::writer::{CLOCK_TOLERANCE, Writer};
 use super::{JournalError, JournalState, Position};
 use crate::config::{self, Durability, JournalPath};
 use crate::monitor::SinkId;
-use crate::telemetry::Timestamp;
+use crate::telemetry::{ClockWatch, Timestamp};
 
 impl Writer {
     /// Opens the journal and finds out where everybody is.
@@ -81,6 +81,10 @@ impl Writer {
             astray: None,
             trouble: None,
             end,
+            began_at: end.sequence,
+            uncorrected: Vec::new(),
+            clock: ClockWatch::new(CLOCK_TOLERANCE),
+            distrusted_until: None,
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
             max_bytes: config.max_bytes,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use super::astray::Astray;
+use super::correction::Uncorrected;
 use super::drops::Drops;
 use super::error::Fault;
 use super::fallback::Trouble;
@@ -17,7 +18,8 @@ use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
-use crate::telemetry::Timestamp;
+use crate::system_clock;
+use crate::telemetry::{ClockWatch, Timestamp};
 
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -28,6 +30,12 @@ const PRUNE_CHUNK: usize = 100;
 /// Time between two such commits while there is more to remove, so that new packets, which wait for
 /// them, seldom meet one.
 const PRUNE_PAUSE: Duration = Duration::from_millis(100);
+
+/// The clock was set if it moved by more than this.
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// After the clock was set, the times of rows follow within this.
+const CORRECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Free pages given back to the file system at a time (1 MiB).
 const SHRINK_PAGES: u32 = 256;
@@ -46,6 +54,12 @@ pub(super) struct Writer {
     pub(super) astray: Option<Astray>,
     pub(super) trouble: Option<Trouble>,
     pub(super) end: Position,
+    /// The last row of earlier runs.
+    pub(super) began_at: u64,
+    pub(super) uncorrected: Vec<Uncorrected>,
+    pub(super) clock: ClockWatch,
+    /// The clock was set, and times were not corrected yet.
+    pub(super) distrusted_until: Option<Instant>,
     /// Acknowledgements that are not in the file.
     pub(super) unsaved: [Option<Position>; SinkId::ALL.len()],
     /// The end that the file remembers.
@@ -92,6 +106,7 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
+        self.correct(work.correction);
         if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
@@ -218,6 +233,9 @@ impl Writer {
     }
 
     fn prune(&mut self, budget: usize) -> Result<bool, Fault> {
+        if self.distrusts_times() {
+            return Ok(false);
+        }
         let delivered = self.shared.ledger().delivered().sequence;
         let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
         let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
@@ -239,6 +257,17 @@ impl Writer {
             Some(memory) => prune(&mut lock_store(memory)),
             None => Ok(false),
         }
+    }
+
+    /// Whether the clock was set just now: until the times of rows follow it, they say nothing of how old
+    /// the rows are.
+    fn distrusts_times(&mut self) -> bool {
+        if self.clock.look(system_clock::now()).is_some() {
+            self.distrusted_until = Some(Instant::now() + CORRECTED_WITHIN);
+        }
+        self.correct_file();
+        let now = Instant::now();
+        !self.uncorrected.is_empty() || self.distrusted_until.is_some_and(|until| now < until)
     }
 
     /// An append that fails in the same way says it aloud; only damage cannot wait for one.

@@ -86,6 +86,16 @@ impl Ingest {
             .begin_recording(times, &mut interpreter.timed);
     }
 
+    /// The gateway's clock was set by so many nanoseconds. What was read before comes out, at times by
+    /// the clock as it was; whether these follow it is returned too.
+    pub fn set_clock(&mut self, step: i64) -> (Vec<Packet>, bool) {
+        let interpreter = &mut self.interpreter;
+        interpreter.clocks.set_clock(step, &mut interpreter.timed);
+        interpreter.pass_on();
+        let follows = !interpreter.clocks.is_recording();
+        (std::mem::take(&mut interpreter.packets), follows)
+    }
+
     /// Whether times are to be noted from here on.
     pub fn note_times(&mut self, noting: bool) {
         self.interpreter.clocks.note(noting);

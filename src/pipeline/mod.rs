@@ -7,10 +7,12 @@
 //! ```
 
 mod ending;
+mod feed;
 mod handle;
 mod ingest;
 mod recorder;
 mod sinks;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -18,15 +20,14 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
-use tokio::time::timeout;
 
 pub use ending::{Outcome, RunFailure};
+use feed::Feed;
 pub use handle::Handle;
 pub use ingest::Ingest;
 use recorder::RecordedChunks;
@@ -34,15 +35,10 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
-use crate::repeated::Topic;
+use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
 use crate::source::{self, Chunk, End, SourceError};
-use crate::telemetry::{
-    Decoder, MetricInfo, MetricTable, Name, Received, RecordedTimes, Timeline, Timestamp,
-};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
 use sinks::Sinks;
-
-const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -114,7 +110,7 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: LinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            directives: first_directives(config),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
@@ -130,8 +126,17 @@ impl Pipeline {
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let ingest = feed_journal(ingest, times, chunks, journal.clone(), monitor.clone());
-        let ingest = tokio::spawn(ingest);
+        let sink_directives = sinks.sink_directives();
+        let clock_set = {
+            let directives = sink_directives.clone();
+            move || obeyed_by(&directives, Order::Reconnect)
+        };
+        if let Some(patience) = config.telemetry.wait_for_clock {
+            let waiting = waiting::release_when_synchronised(sink_directives, patience);
+            tokio::spawn(waiting);
+        }
+        let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
+        let ingest = tokio::spawn(feed.run(times, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
@@ -162,6 +167,23 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
+    }
+}
+
+/// What every link is told at first: sinks wait for a clock that is right, where that is wanted.
+fn first_directives(config: &Config) -> [watch::Sender<Directive>; LinkId::ALL.len()] {
+    let must_wait = waiting::must_wait(config.telemetry.wait_for_clock);
+    LinkId::ALL.map(|link| {
+        watch::Sender::new(Directive {
+            held: must_wait && link.sink().is_some(),
+            ..Directive::default()
+        })
+    })
+}
+
+fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
+    for directive in directives {
+        directive.send_modify(|directive| directive.obey(order));
     }
 }
 
@@ -277,64 +299,6 @@ async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<Re
             tracing::debug!(error = %error, "The recording cannot be looked at.");
             None
         }
-    }
-}
-
-/// Turns chunks into packets until the source is gone.
-async fn feed_journal(
-    mut ingest: Ingest,
-    times: oneshot::Receiver<Option<RecordedTimes>>,
-    mut chunks: RecordedChunks,
-    journal: Journal,
-    monitor: Arc<Monitor>,
-) {
-    let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
-    let started = Instant::now();
-    if let Ok(Some(times)) = times.await {
-        ingest.begin_recording(times);
-    }
-    let mut noted = recorder::RecordedTimes::default();
-    loop {
-        // Bytes that are there come first: they may belong to what is held.
-        let chunk = {
-            let mut next = pin!(chunks.next());
-            match ingest.holds_for() {
-                None => next.await,
-                Some(pause) => match timeout(pause, &mut next).await {
-                    Ok(chunk) => chunk,
-                    Err(_elapsed) => {
-                        append(&journal, ingest.tick()).await;
-                        noted.note(&ingest.take_notes()).await;
-                        next.await
-                    }
-                },
-            }
-        };
-        let Some(chunk) = chunk else { break };
-        monitor.pulses.beat(Stage::Ingest);
-        noted.follow(chunks.recording());
-        ingest.note_times(noted.are_wanted());
-        append(&journal, ingest.take(&chunk)).await;
-        noted.note(&ingest.take_notes()).await;
-        monitor.pulses.rest(Stage::Ingest);
-    }
-    let end = Received {
-        wall: Timestamp::now(),
-        monotonic: started.elapsed(),
-    };
-    append(&journal, ingest.finish(end)).await;
-    noted.note(&ingest.take_notes()).await;
-}
-
-async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
-    if packets.is_empty() {
-        return;
-    }
-    if let Err(error) = journal.append(packets).await {
-        UNKEPT.say("", "", move |sum| {
-            let repeated = sum.words();
-            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
-        });
     }
 }
 

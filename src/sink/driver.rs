@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::lane::FAILURES;
 use super::{Failure, Lane};
 use crate::backoff::Backoff;
 use crate::monitor::{LinkState, Monitor, SinkId, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-/// Sessions that failed, by link and reason.
-pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
 const HOLDS: Topic = Topic::of_attempts("link-held");
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
@@ -118,7 +117,13 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
     let link = lane.sink().link();
     let (delay, reason, is_refusal) = match failure {
-        Failure::Unavailable(reason) => (backoff.next_delay(), reason, false),
+        Failure::Unavailable(reason) => {
+            let delay = backoff.next_delay();
+            let delay = lane
+                .wanted_pause()
+                .map_or(delay, |wanted| delay.max(wanted));
+            (delay, reason, false)
+        }
         Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
     };
     let peer = lane.monitor().link(link).peer;

@@ -10,10 +10,12 @@ use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
 use crate::repeated::Topic;
 use crate::sink::Failure;
-use crate::sink::driver::FAILURES;
 use crate::telemetry::Timestamp;
 
 const CONNECTIONS: Topic = Topic::of_attempts("connected");
+
+/// Sessions that failed, by link and reason.
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
 
 /// Why [`Lane::wake`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Lane {
     was_up: bool,
     /// Whether the present connection carried an acknowledgement, or else is known to work.
     acknowledged: bool,
+    /// How long the server wants to be left alone after this session.
+    retry_after: Option<Duration>,
 }
 
 impl Lane {
@@ -65,6 +69,7 @@ impl Lane {
             up_since: None,
             was_up: false,
             acknowledged: false,
+            retry_after: None,
         }
     }
 
@@ -267,6 +272,17 @@ impl Lane {
         self.told = self.directive.borrow_and_update().clone();
         self.up_since = None;
         self.acknowledged = false;
+        self.retry_after = None;
+    }
+
+    /// The server wants to be left alone for so long when this session has ended.
+    pub(super) fn retry_after(&mut self, wait: Duration) {
+        self.retry_after = Some(wait);
+    }
+
+    /// How long the server wants to be left alone.
+    pub(super) fn wanted_pause(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// For how long the session's connection was up, and whether it carried an acknowledgement.

@@ -82,6 +82,10 @@ impl MetricTable {
     pub fn set(&mut self, key: &str, info: MetricInfo) {
         if let Some(old) = self.by_key.insert(key.to_owned(), info.clone()) {
             self.by_name.remove(&old.name);
+            // Two keys may change names: what one of them leaves can be the other's by now.
+            let new = self.by_key.values().find(|info| info.name == old.name);
+            self.by_name
+                .extend(new.map(|info| (old.name, info.clone())));
         }
         self.by_name.insert(info.name.clone(), info);
     }
@@ -119,5 +123,16 @@ mod tests {
         );
         assert_eq!(table.sensor_type(&Name::new("temperature")), "other");
         assert_eq!(table.sensor_type(&Name::new("pressure")), "barometric");
+    }
+
+    #[test]
+    fn two_metrics_can_change_names() {
+        let mut table = MetricTable::default();
+        let [mut one, mut other] = ["p", "t"].map(|key| table.by_key(key).unwrap().clone());
+        std::mem::swap(&mut one.name, &mut other.name);
+        table.set("p", one);
+        table.set("t", other);
+        assert_eq!(table.sensor_type(&Name::new("temperature")), "barometric");
+        assert_eq!(table.sensor_type(&Name::new("pressure")), "environmental");
     }
 }

@@ -11,7 +11,8 @@ mod reject;
 mod set_aside;
 
 pub use clock::{
-    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+    ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
+    Timeline,
 };
 pub use decoder::{Decoded, Decoder, OWN_FIGURES};
 pub use framer::{Framer, MAX_FRAME, Segment};

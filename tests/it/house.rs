@@ -12,7 +12,14 @@ type Module = Vec<String>;
 /// A module uses nothing of those in later lines, nor of its neighbours in the same line but in the
 /// first and the last one.
 const LAYERS: [&[&str]; 9] = [
-    &["telemetry", "causes", "backoff", "repeated"],
+    &[
+        "telemetry",
+        "backoff",
+        "causes",
+        "http",
+        "repeated",
+        "system_clock",
+    ],
     &["config"],
     &["monitor"],
     &["journal"],
@@ -36,6 +43,7 @@ const LONGEST: usize = 60;
 const RINGS_LEFT: &[(&str, &str)] = &[
     ("config::reader", "config::section"),
     ("journal::astray", "journal::writer"),
+    ("journal::correction", "journal::writer"),
     ("journal::error", "journal::store::schema"),
     ("journal::fallback", "journal::writer"),
     ("journal::place", "journal::recovery"),

@@ -23,12 +23,12 @@ pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
-use super::{Position, Rejection, Row};
+use super::{Correction, Position, Rejection, Row};
 use crate::telemetry::{KnownName, Packet, SetAside, Timestamp};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
-use rows::{INSERT_PACKET, copy_table, insert_packets, insert_row};
+use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
 use schema::{adopt, connect, create_tables, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
@@ -225,6 +225,20 @@ impl Store {
         self.holdings = holdings;
         self.forgotten += forgotten;
         Ok(())
+    }
+
+    /// Moves the times of the rows behind `after` up to `up_to`, all or none of them; returns how many.
+    pub(super) fn correct(
+        &mut self,
+        after: u64,
+        up_to: u64,
+        correction: Correction,
+        durable: bool,
+    ) -> Result<usize, Fault> {
+        let transaction = self.begin(durable)?;
+        let rows = correct_rows(&transaction, after, up_to, correction)?;
+        transaction.commit()?;
+        Ok(rows)
     }
 
     /// Takes over all rows and refusals of another database, which come behind the own ones.

@@ -28,7 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const READ_AHEAD: usize = 256;
 
 /// So long a careful connection has to hold before anything is published on it.
-const PROOF: Duration = Duration::from_secs(1);
+const PROOF: Duration = Duration::from_millis(500);
 
 /// A broker that ends the connection over a message does so within this time.
 const SOON: Duration = Duration::from_secs(5);
@@ -246,7 +246,6 @@ impl Session<'_> {
                 return Ok(true);
             }
             Some(Conviction::Guilty(reason)) => {
-                next.map(|message| self.setting.suspicion.settle(message));
                 if let Some(publish) = self.flight.begin_reading() {
                     self.reject(publish, reason, lane);
                 }
@@ -352,7 +351,7 @@ impl Session<'_> {
                 Event::Acknowledged(packet_id) => {
                     let publish = self.flight.acknowledged(packet_id);
                     if let Some(publish) = publish.filter(|_| self.is_careful) {
-                        self.settle(publish);
+                        self.acquit(publish);
                     }
                 }
                 Event::Refused { packet_id, refusal } => {
@@ -387,10 +386,10 @@ impl Session<'_> {
     }
 
     /// The broker takes this message.
-    fn settle(&mut self, publish: Publish) {
+    fn acquit(&mut self, publish: Publish) {
         if let Some(message) = self.flight.message(publish) {
             self.acknowledged_readings += 1;
-            self.setting.suspicion.settle(message);
+            self.setting.suspicion.acquit(message);
         }
     }
 
@@ -400,6 +399,7 @@ impl Session<'_> {
             if !row.rejections.is_empty() {
                 lane.reject(row.rejections);
             }
+            self.setting.suspicion.pass(row.end.sequence);
             lane.acknowledge(row.end, row.received, row.messages);
             self.has_acknowledged_row = true;
             // What may have been under way when the last connection ended has been seen.

@@ -29,6 +29,7 @@ mod burst;
 mod device;
 mod recording;
 mod track;
+mod watch;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use burst::Burst;
 use device::{DeviceClock, Judged};
 use recording::Recording;
 pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
+pub use watch::ClockWatch;
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
@@ -165,6 +167,21 @@ impl<T> Clocks<T> {
         self.release(out);
         self.forget_boards();
         self.recording = Some(Recording::new(times));
+    }
+
+    /// Whether the times are those of a recording, which no clock of the gateway's changes.
+    pub fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// The gateway's clock was set by so many nanoseconds, before anything that comes from here on was
+    /// read: boards keep their own time.
+    pub fn set_clock(&mut self, step: i64, out: &mut Vec<Timed<T>>) {
+        self.release(out);
+        self.noted_zeros.clear();
+        for clock in &mut self.clocks {
+            clock.set_clock(step);
+        }
     }
 
     /// Has the times of what is put out noted, so that a recording of it can be given them again.
