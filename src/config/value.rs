@@ -268,10 +268,8 @@ pub(super) fn retain() -> Kind<Retain> {
         use super::setting::Value::{Text, Untyped};
         match value {
             Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
-            _ => Ok(match flag.parse(value).map_err(|_| Refusal::default())? {
-                true => Retain::Always,
-                false => Retain::Never,
-            }),
+            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ => Ok(Retain::Never),
         }
     })
 }

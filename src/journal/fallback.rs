@@ -10,6 +10,7 @@ use tracing::{debug, error, info};
 use super::error::Fault;
 use super::inbox::Work;
 use super::recovery;
+use super::retention::Keep;
 use super::shared::lock_store;
 use super::store::{END, Limits, NamedPosition, Store};
 use super::writer::Writer;
@@ -173,7 +174,7 @@ impl Writer {
         if absorbed == Err(Fault::Full) {
             // What is delivered gives way to what is not.
             let delivered = self.shared.ledger().delivered().sequence;
-            file.prune(delivered, Timestamp(i64::MAX), SACRIFICE)?;
+            file.prune(delivered, &Keep::nothing(), SACRIFICE)?;
         }
         absorbed
     }

@@ -37,6 +37,9 @@ mod names;
 mod opening;
 mod place;
 mod recovery;
+mod rejected;
+mod requests;
+mod retention;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -51,6 +54,7 @@ pub use archive::Archive;
 pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
+pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};

@@ -11,6 +11,7 @@ use super::error::Fault;
 use super::ledger::{Account, Missing};
 use super::marks::Marks;
 use super::recovery::{self, Claim};
+use super::retention::Retention;
 use super::shared::{Ledger, Shared, Tiers};
 use super::store::{Store, StoredCursor};
 use super::writer::{CLOCK_TOLERANCE, Writer};
@@ -88,7 +89,7 @@ impl Writer {
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
             max_bytes: config.max_bytes,
-            history: config.history,
+            retention: Retention::new(config.history),
             ticket: 0,
             housekeeping_due: Instant::now(),
             appended: 0,

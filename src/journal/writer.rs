@@ -14,6 +14,7 @@ use super::fallback::Trouble;
 use super::inbox::Work;
 use super::place::Place;
 use super::recovery::Claim;
+use super::retention::Retention;
 use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
@@ -65,7 +66,7 @@ pub(super) struct Writer {
     /// The end that the file remembers.
     pub(super) saved_end: Position,
     pub(super) max_bytes: Option<u64>,
-    pub(super) history: Duration,
+    pub(super) retention: Retention,
     /// The last packet of the inbox that was dealt with.
     pub(super) ticket: u64,
     pub(super) housekeeping_due: Instant,
@@ -83,6 +84,9 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), JournalError> {
         let _end = EndGuard(Arc::clone(&self.shared));
         let mut work = Work::default();
+        // What was asked for while no gateway ran comes before anything of this run.
+        self.take_requests();
+        self.publish(&[]);
         loop {
             let timeout = self
                 .housekeeping_due
@@ -111,16 +115,17 @@ impl Writer {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
-            let messages: usize = work
-                .packets
-                .iter()
-                .map(|packet| packet.readings.len())
-                .sum();
-            self.end.sequence += work.packets.len() as u64;
-            self.end.total += messages as u64;
+            self.advance(work);
         }
         self.ticket = work.ticket;
         self.publish(&work.acknowledged);
+    }
+
+    /// The journal ends behind these packets now.
+    pub(super) fn advance(&mut self, work: &Work) {
+        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        self.end.sequence += work.packets.len() as u64;
+        self.end.total += messages.sum::<usize>() as u64;
     }
 
     /// What was taken from the inbox, for the place where the journal ends.
@@ -133,6 +138,7 @@ impl Writer {
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            sent_on: &[],
         }
     }
 
@@ -217,6 +223,7 @@ impl Writer {
             return;
         }
         self.watch_files();
+        self.take_requests();
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
         let more = self.prune(budget).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -237,10 +244,9 @@ impl Writer {
             return Ok(false);
         }
         let delivered = self.shared.ledger().delivered().sequence;
-        let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
-        let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
+        let keep = self.retention.look(Timestamp::now(), Instant::now());
         let prune = |store: &mut Store| {
-            store.prune_rejected(cutoff)?;
+            store.prune_rejected(&keep)?;
             let forgotten = store.take_forgotten();
             if forgotten > 0 {
                 tracing::warn!(
@@ -248,7 +254,7 @@ impl Writer {
                     "The oldest of what was rejected left the journal."
                 );
             }
-            store.prune(delivered, cutoff, budget)
+            store.prune(delivered, &keep, budget)
         };
         if let Some(file) = &mut self.file {
             return prune(file);
@@ -271,7 +277,7 @@ impl Writer {
     }
 
     /// An append that fails in the same way says it aloud; only damage cannot wait for one.
-    fn housekeeping_failed(&mut self, fault: &Fault) {
+    pub(super) fn housekeeping_failed(&mut self, fault: &Fault) {
         if let Fault::Damaged(reason) = fault {
             let generation = self.shared.tiers().generation;
             self.replace_damaged(generation, reason);

@@ -120,7 +120,7 @@ impl Pipeline {
         let directive = sinks.directives[LinkId::Source as usize].subscribe();
         let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
         let source = tokio::spawn(source);
-        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let decoder = decoder(&config.telemetry);
         let tolerance = config.telemetry.clock_tolerance;
         let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
         let record = watch::Sender::new(false);
@@ -237,6 +237,11 @@ pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
         table.set(key, info);
     }
     table
+}
+
+/// What turns frames into readings under the configured names.
+pub(crate) fn decoder(config: &config::Telemetry) -> Decoder {
+    Decoder::new(metric_table(config), node_names(config))
 }
 
 fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {

@@ -28,7 +28,7 @@ pub enum Wake {
     Leave,
 }
 
-/// See the module.
+/// A sink's access to the journal, with its orders and its counters.
 pub struct Lane {
     sink: SinkId,
     cursor: Cursor,
