@@ -179,9 +179,7 @@ impl<T> FrameJudge<T> {
     /// The board whose next frame this is by all that it counts, though its name is another one.
     fn board_of_wrong_name(&self, counts: Counts) -> Option<usize> {
         let mut fitting = self.boards.iter().enumerate().filter(|(_, board)| {
-            board.accepted > ENOUGH_PACES as u64
-                && board.held.is_empty()
-                && board.track.is_followed_by(counts)
+            board.accepted > ENOUGH_PACES as u64 && board.track.is_followed_by(counts)
         });
         let (place, _) = fitting.next()?;
         fitting.next().is_none().then_some(place)
@@ -245,7 +243,9 @@ impl<T> Board<T> {
         }
         // Two that wait and fit each other are the beginning of something new.
         let fits = |held: &Held<T>| self.track.fits(held.counts, counts, damaged_line);
-        if let Some(first) = self.held.iter().position(fits) {
+        if let Some(first) = self.held.iter().position(fits)
+            && self.begins_with(first, counts, damaged_line)
+        {
             let mut held = std::mem::take(&mut self.held).into_iter();
             for contradicting in held.by_ref().take(first) {
                 out.push(contradicting.set_aside());
@@ -272,6 +272,20 @@ impl<T> Board<T> {
             counts,
             until: counts.read + patience,
         });
+    }
+
+    /// Whether what waits from `first` on is the beginning of something new. A board that was never
+    /// heard needs three frames: the same letter of a name can be damaged twice.
+    fn begins_with(&self, first: usize, next: Counts, damaged_line: bool) -> bool {
+        self.accepted > 0 || self.track.begins || {
+            let between = self.held.iter().skip(first + 1);
+            let mut between = between.filter(|held| {
+                let first = self.held.get(first).map(|first| first.counts);
+                first.is_some_and(|first| self.track.fits(first, held.counts, damaged_line))
+                    && self.track.fits(held.counts, next, damaged_line)
+            });
+            between.next().is_some()
+        }
     }
 
     /// Looks at what waits between the last accepted frame and one that continues it.
@@ -341,6 +355,8 @@ struct Track {
     /// Whether the first frame is believed.
     begins: bool,
     last: Option<Counts>,
+    /// The accepted frame before the last one.
+    previous: Option<Counts>,
     /// The last accepted frame with a count of packets that was right.
     counted: Option<Counts>,
     /// Packets that are missing if the last count is right.
@@ -356,7 +372,11 @@ impl Track {
         let Some(last) = self.last else {
             return self.begins;
         };
+        // One that goes on from the frame before the last one is right: the last one was not.
         self.fits(last, next, damaged_line)
+            || self
+                .previous
+                .is_some_and(|previous| damaged_line && self.fits(previous, next, true))
     }
 
     /// Whether a frame is the very next one, or repeats none: by both of its counts.
@@ -365,7 +385,7 @@ impl Track {
             return false;
         };
         let steps = radio_step(counted, next);
-        steps.is_some_and(|steps| (1..=4).contains(&steps)) && self.fits(last, next, true)
+        steps.is_some_and(|steps| (1..=16).contains(&steps)) && self.fits(last, next, true)
     }
 
     /// Whether `next` can come after `before`.
@@ -403,16 +423,15 @@ impl Track {
             return is_short && steps <= 1000;
         };
         let (pause, steps) = (f64::from(pause), steps as f64);
-        let (narrow, wide) = if damaged_line {
-            (0.8, 1.25)
+        let (shortest, longest) = if damaged_line {
+            // As even as the last packets were, and not more so than clocks are.
+            let spread = (high - low) / 2.0 + high / 50.0;
+            (steps * (low - spread) - UNEVEN, steps * (high + spread) + UNEVEN)
         } else {
-            (1.0 / 16.0, 16.0)
+            (steps * low / 16.0 - 1000.0, steps * high * 16.0 + 1000.0)
         };
-        let spare = if damaged_line { UNEVEN } else { 1000.0 };
-        let is_long_enough = pause >= low * steps * narrow - spare;
         // A board may be silent for any time, in step with the gateway's clock.
-        let is_short_enough = pause <= high * steps * wide + spare || arrives;
-        is_long_enough && is_short_enough
+        pause >= shortest && (pause <= longest || arrives)
     }
 
     /// Whether a board that does not count packets can have been silent for so long.
@@ -517,11 +536,13 @@ impl Track {
     fn begin(&mut self, _first: Counts) {
         self.count_gap();
         self.last = None;
+        self.previous = None;
         self.counted = None;
         self.begins = true;
     }
 
     fn accept(&mut self, next: Counts) {
+        self.previous = self.last;
         let Some(radio) = next.radio else {
             if let Some(last) = self.last
                 && self.counted.is_none()

@@ -69,8 +69,9 @@ impl Expected {
     /// moves on in the same direction.
     pub(super) fn confirms(&self, unexpected: f64, value: f64) -> bool {
         let (step, next) = (unexpected - self.value, value - unexpected);
-        let near = self.limit.max(step.abs() / 4.0);
-        let goes_on = step * next > 0.0 && next.abs() <= 2.0 * step.abs() + self.limit;
+        let near = self.limit.max((step.abs() / 4.0).min(3.0 * self.limit));
+        let ramp = step.abs() / 4.0..=2.0 * step.abs() + self.limit;
+        let goes_on = step * next > 0.0 && ramp.contains(&next.abs());
         next.abs() <= near || goes_on
     }
 }
