@@ -242,7 +242,8 @@ impl<T> Board<T> {
             return;
         }
         // Two that wait and fit each other are the beginning of something new.
-        let fits = |held: &Held<T>| self.track.fits(held.counts, counts, damaged_line);
+        // What contradicts the past has to agree with itself the more closely.
+        let fits = |held: &Held<T>| self.track.fits(held.counts, counts, true);
         if let Some(first) = self.held.iter().position(fits)
             && self.begins_with(first, counts, damaged_line)
         {
@@ -372,6 +373,10 @@ impl Track {
         let Some(last) = self.last else {
             return self.begins;
         };
+        // Without a count, one thing less speaks for its time.
+        if damaged_line && next.radio.is_none() && self.counted.is_some() {
+            return false;
+        }
         // One that goes on from the frame before the last one is right: the last one was not.
         self.fits(last, next, damaged_line)
             || self
@@ -393,7 +398,8 @@ impl Track {
         let Some(pause) = pause(before, next) else {
             return false;
         };
-        let counted = if self.last == Some(before) {
+        // A frame whose own count was wrong is no witness for the next one's.
+        let counted = if self.last == Some(before) || before.radio.is_none() {
             self.counted
         } else {
             Some(before)
@@ -483,6 +489,13 @@ impl Track {
         };
         match (in_time, counts_on) {
             (false, _) => Between::WrongTime,
+            (true, true) if held.radio.is_none() && next.radio.is_some() => {
+                if self.is_about_where(last, held, next) {
+                    Between::Whole
+                } else {
+                    Between::WrongTime
+                }
+            }
             (true, true) if self.fits(last, held, true) && self.fits(held, next, true) => {
                 Between::Whole
             }
