@@ -17,11 +17,14 @@ const MAX_BOARDS: usize = 16;
 /// Frames of a board that wait.
 const MAX_HELD: usize = 6;
 
-/// How long a frame waits on a line without damage, where hardly anything but a reboot can be doubted,
+/// How long the first frame after a reboot waits on a line without damage,
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// and on one with damage.
+/// and how long all others wait, beside the time in which some packets come.
 const PATIENCE_WITH_DAMAGE: Duration = Duration::from_mins(2);
+
+/// A pace that is longer than so many milliseconds is waited for no longer.
+const LONGEST_PACE: f64 = 3_600_000.0;
 
 /// Packets whose pace is remembered.
 const PACES: usize = 16;
@@ -263,11 +266,7 @@ impl<T> Board<T> {
         if self.held.len() >= MAX_HELD {
             self.decide_first(damaged_line, out);
         }
-        let patience = if damaged_line {
-            PATIENCE_WITH_DAMAGE
-        } else {
-            PATIENCE
-        };
+        let patience = self.track.patience(counts, damaged_line);
         self.held.push(Held {
             frame,
             counts,
@@ -275,18 +274,25 @@ impl<T> Board<T> {
         });
     }
 
-    /// Whether what waits from `first` on is the beginning of something new. A board that was never
-    /// heard needs three frames: the same letter of a name can be damaged twice.
+    /// Whether what waits from `first` on is the beginning of something new: two frames are enough
+    /// where both counts say so. The same digit can be damaged twice, and a letter of a name as well.
     fn begins_with(&self, first: usize, next: Counts, damaged_line: bool) -> bool {
-        self.accepted > 0 || self.track.begins || {
-            let between = self.held.iter().skip(first + 1);
-            let mut between = between.filter(|held| {
-                let first = self.held.get(first).map(|first| first.counts);
-                first.is_some_and(|first| self.track.fits(first, held.counts, damaged_line))
-                    && self.track.fits(held.counts, next, damaged_line)
-            });
-            between.next().is_some()
-        }
+        let Some(held) = self.held.get(first) else {
+            return false;
+        };
+        let needed = if self.accepted == 0 && !self.track.begins {
+            1
+        } else if self.track.both_turn_at(held.counts) {
+            0
+        } else {
+            2
+        };
+        let between = self.held.iter().skip(first + 1);
+        let agreeing = between.filter(|between| {
+            self.track.fits(held.counts, between.counts, damaged_line)
+                && self.track.fits(between.counts, next, damaged_line)
+        });
+        agreeing.count() >= needed
     }
 
     /// Looks at what waits between the last accepted frame and one that continues it.
@@ -391,6 +397,25 @@ impl Track {
         };
         let steps = radio_step(counted, next);
         steps.is_some_and(|steps| (1..=16).contains(&steps)) && self.fits(last, next, true)
+    }
+
+    /// Whether both counts step back, as after a reboot, or both go on.
+    fn both_turn_at(&self, next: Counts) -> bool {
+        let (Some(last), Some(counted)) = (self.last, self.counted) else {
+            return true;
+        };
+        let is_later = pause(last, next).is_some();
+        radio_step(counted, next).is_none_or(|steps| is_later == (steps > 0))
+    }
+
+    /// How long a doubtful frame waits for others.
+    fn patience(&self, next: Counts, damaged_line: bool) -> Duration {
+        let steps_back = self.last.is_some_and(|last| pause(last, next).is_none());
+        if !damaged_line && steps_back && self.both_turn_at(next) {
+            return PATIENCE;
+        }
+        let pace = self.pace().map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
+        PATIENCE_WITH_DAMAGE + Duration::from_secs_f64(4.0 * pace / 1000.0)
     }
 
     /// Whether `next` can come after `before`.
