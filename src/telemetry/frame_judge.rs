@@ -526,6 +526,8 @@ impl Track {
             }
             // Both counts are in order, and do not agree: the time is what does not fit the pace.
             (true, true) => Between::WrongTime,
+            // It agrees with the next one, so that what was counted before is what was wrong.
+            (true, false) if next.radio.is_some() && self.fits(held, next, true) => Between::Whole,
             (true, false) => {
                 let uncounted = Counts {
                     radio: None,

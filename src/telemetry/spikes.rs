@@ -58,8 +58,10 @@ enum Foretells {
 /// What is expected of the next value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// The value itself.
+    /// The value itself,
     pub(super) value: f64,
+    /// and without the last one, which may have been wrong by less than was noticed.
+    before: f64,
     /// How far off it may be.
     pub(super) limit: f64,
     /// By how much it rises in a second.
@@ -69,7 +71,7 @@ pub(super) struct Expected {
 impl Expected {
     /// Whether a value is as expected.
     pub(super) fn fits(&self, value: f64) -> bool {
-        (value - self.value).abs() <= self.limit
+        (value - self.value).abs() <= self.limit || (value - self.before).abs() <= self.limit
     }
 
     /// Whether a value confirms an unexpected one before it: the metric stays where that one was, or
@@ -130,8 +132,12 @@ impl History {
             Foretells::Pace => slope(segment)?,
             _ => 0.0,
         };
+        let at = at.0 as f64 / 1e9;
+        let value = foretell(measure.foretells, segment, at)?;
+        let earlier = segment.get(..segment.len() - 1).unwrap_or_default();
         Some(Expected {
-            value: foretell(measure.foretells, segment, at.0 as f64 / 1e9)?,
+            value,
+            before: foretell(measure.foretells, earlier, at).unwrap_or(value),
             limit: measure.limit,
             slope,
         })
