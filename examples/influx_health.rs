@@ -18,7 +18,7 @@ use clap::Parser;
 use fieldgate::cli::ConfigArguments;
 use fieldgate::config::{self, Config, Environment, Influxdb};
 use fieldgate::sink::influx::line::LineFormat;
-use fieldgate::sink::influx::{Answer, Client};
+use fieldgate::sink::influx::{Answer, Client, query_client};
 use fieldgate::telemetry::{Reading, Timestamp};
 use influxdb2::models::Query;
 
@@ -73,19 +73,14 @@ async fn main() -> ExitCode {
 }
 
 async fn check(config: Influxdb) -> Result<(), Failed> {
-    // What is queried must not be said to be compressed.
-    let config = Influxdb {
-        gzip: false,
-        ..config
-    };
     let client = Client::new(&config).map_err(|error| Failed {
         step: "set-up",
         reason: error.to_string(),
         advice: "Change what the message names.",
     })?;
-    client.reach().await.map_err(|reason| Failed {
+    client.reach().await.map_err(|answer| Failed {
         step: "health",
-        reason,
+        reason: answer.reason().to_owned(),
         advice: "Is the server running, and is influxdb.url its address? \
                  `docker compose up -d influxdb` starts one.",
     })?;
@@ -93,11 +88,11 @@ async fn check(config: Influxdb) -> Result<(), Failed> {
 
     // A write of nothing: rights are looked at before points.
     match client.write("").await {
-        Answer::Accepted | Answer::BadPoints { .. } => {}
-        Answer::Refused { reason } | Answer::BackOff { reason } | Answer::TooLarge { reason } => {
+        Answer::Accepted | Answer::BadPoints(_) => {}
+        answer => {
             return Err(Failed {
                 step: "token",
-                reason,
+                reason: answer.reason().to_owned(),
                 advice: "The token must be allowed to write to the bucket: `influx auth list` shows \
                          what it may do, `influx bucket list` what there is.",
             });
@@ -107,7 +102,7 @@ async fn check(config: Influxdb) -> Result<(), Failed> {
 
     let value = write(&client, &config).await?;
     println!("write: a point of fieldgate_health with value {value} was taken.");
-    read_back(&client, &config.bucket, value).await?;
+    read_back(&config, value).await?;
     println!("read: the same point came back.");
     Ok(())
 }
@@ -127,19 +122,16 @@ async fn write(client: &Client, config: &Influxdb) -> Result<f64, Failed> {
     format.push_reading(&mut lines, &reading, now, "test");
     match client.write(&lines).await {
         Answer::Accepted => Ok(value),
-        Answer::Refused { reason }
-        | Answer::BackOff { reason }
-        | Answer::TooLarge { reason }
-        | Answer::BadPoints { reason } => Err(Failed {
+        answer => Err(Failed {
             step: "write",
-            reason,
+            reason: answer.reason().to_owned(),
             advice: "The server's log says more; most often its disk is full, or the bucket holds \
                      points of this measurement with another type.",
         }),
     }
 }
 
-async fn read_back(client: &Client, bucket: &str, value: f64) -> Result<(), Failed> {
+async fn read_back(config: &Influxdb, value: f64) -> Result<(), Failed> {
     let advice = "The gateway only writes, so this stops no data. A token may be allowed to write and \
                   not to read; a server that is no InfluxDB 2 may not speak Flux.";
     let failed = |reason| Failed {
@@ -147,14 +139,15 @@ async fn read_back(client: &Client, bucket: &str, value: f64) -> Result<(), Fail
         reason,
         advice,
     };
-    let bucket = bucket.replace('\\', "\\\\").replace('"', "\\\"");
+    let client = query_client(config).map_err(|error| failed(error.to_string()))?;
+    let bucket = config.bucket.replace('\\', "\\\\").replace('"', "\\\"");
     let query = format!(
         "from(bucket: \"{bucket}\")\n  |> range(start: -1h, stop: 1h)\n  \
          |> filter(fn: (r) => r._measurement == \"fieldgate_health\" and r._value == {value:.1})"
     );
     for _ in 0..READ_ATTEMPTS {
         let query = Query::new(query.clone());
-        let records = client.influxdb().query_raw(Some(query)).await;
+        let records = client.query_raw(Some(query)).await;
         let records = records.map_err(|error| failed(error.to_string()))?;
         if !records.is_empty() {
             return Ok(());

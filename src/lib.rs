@@ -21,6 +21,7 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod monitor;

@@ -249,11 +249,7 @@ async fn command(
 
 /// What is not configured cannot be commanded, and whoever tries is to know.
 fn refuse_disabled(snapshot: &Snapshot, command: Command) -> Result<(), Failure> {
-    let link = match command {
-        Command::Flush(sink) => sink.map(crate::monitor::SinkId::link),
-        Command::Reconnect(link) | Command::Hold(link) | Command::Release(link) => Some(link),
-        Command::StartRecording | Command::StopRecording | Command::Quit => None,
-    };
+    let link = command.link();
     let status = link.and_then(|link| snapshot.link(link));
     match (link, status) {
         (Some(link), Some(status)) if status.state == LinkState::Disabled => Err(Failure::new(

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod home_assistant;
 mod kind;
+mod names;
 mod overrides;
 mod reader;
 mod section;

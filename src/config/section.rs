@@ -278,6 +278,21 @@ impl<'e> Section<'_, 'e> {
         self.answers.get(name).map_or(0, |(place, _)| place.layer())
     }
 
+    /// Where the value of a key came from, and how it was written there.
+    pub(super) fn answer(&self, name: &str) -> Option<(Place, String)> {
+        self.answers.get(name).cloned()
+    }
+
+    /// A key by its full path.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// Reports what is wrong with several keys together.
+    pub(super) fn report(&mut self, errors: Vec<ConfigError>) {
+        self.reader.errors.extend(errors);
+    }
+
     /// Whether an error about a key, or about the section itself, has been reported.
     pub(super) fn has_error(&self, name: &str) -> bool {
         let key = join(&self.path, name);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::home_assistant::home_assistant;
-use super::kind::{boolean, bytes, duration, number, one_of, path, text, whole};
+use super::kind::{boolean, bytes, duration, number, one_of, path, range, text, whole};
+use super::names::{self, Given};
 use super::section::Section;
 use super::setting::Value;
 use super::types::{
@@ -269,12 +270,28 @@ fn journal(section: &mut Section<'_, '_>) -> Option<Journal> {
 fn telemetry(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
     let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
-    let nodes = section.named("nodes", |nodes, name| {
-        nodes.named_value(name, &value::name())
+    let mut node_names = Vec::new();
+    let nodes = section.named("nodes", |nodes, key| {
+        let name = nodes.named_value(key, &value::name())?;
+        node_names.extend(Given::of_key(nodes, key, key, &name));
+        Some(name)
     });
+    let mut metric_names = Vec::new();
     let metrics = section.named("metrics", |metrics, key| {
-        metrics.section(key, |section| Some(metric(section)))
+        metrics.section(key, |section| {
+            let metric = metric(section);
+            let name = metric.name.as_deref();
+            let given = name.and_then(|name| Given::of_key(section, "name", key, name));
+            metric_names.extend(given);
+            Some(metric)
+        })
     });
+    section.report(names::check_nodes(&node_names));
+    let keys = metrics.iter().flatten().map(|(key, _)| key.as_str());
+    section.report(names::check_metrics(
+        &metric_names,
+        &keys.collect::<Vec<_>>(),
+    ));
     Some(Telemetry {
         nodes: nodes?,
         metrics: metrics?,
@@ -291,6 +308,7 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         sensor_type: section.optional("sensor_type", &value::name()),
         min: section.optional("min", &any_number()),
         max: section.optional("max", &any_number()),
+        range: section.optional("range", &range()),
     };
     if let (Some(min), Some(max)) = (metric.min, metric.max)
         && min > max

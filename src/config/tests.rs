@@ -170,6 +170,106 @@ fn a_credential_wins_over_the_file_and_yields_to_the_environment() {
     assert!(errors.contains("mqtt-password"), "{errors}");
 }
 
+/// The keys that are refused, with the advice.
+fn refused(text: &str) -> Vec<(String, String)> {
+    match Folder::with(&format!("{STDIN}{text}")).load(&[], &[]) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors
+            .iter()
+            .map(|error| (error.key.clone(), error.advice.clone().unwrap_or_default()))
+            .collect(),
+    }
+}
+
+#[test]
+fn a_name_that_something_else_has_is_refused_with_who_has_it() {
+    let nodes = |lines: &str| refused(&format!("[telemetry.nodes]\n{lines}"));
+    let metrics = |lines: &str| refused(&format!("[telemetry.metrics]\n{lines}"));
+    for (refused, key, advice) in [
+        (
+            nodes("n1 = \"hall\"\nn2 = \"hall\"\n"),
+            "telemetry.nodes.n2",
+            "n1 has it",
+        ),
+        (
+            nodes("n1 = \"hall\"\nsig = \"hall\"\n"),
+            "telemetry.nodes.sig",
+            "n1 has it",
+        ),
+        (
+            nodes("n3 = \"gateway\"\n"),
+            "telemetry.nodes.n3",
+            "taken by the gateway",
+        ),
+        (
+            nodes("node3 = \"stats\"\n"),
+            "telemetry.nodes.node3",
+            "taken by the gateway",
+        ),
+        (
+            nodes("sts = \"signal\"\n"),
+            "telemetry.nodes.sts",
+            "taken by the gateway",
+        ),
+        (nodes("n1 = \"node2\"\n"), "telemetry.nodes.n1", "n2 has it"),
+        (
+            nodes("n1 = \"node2\"\nn2 = \"node2\"\n"),
+            "telemetry.nodes.n2",
+            "n1 has it",
+        ),
+        (
+            metrics("t.name = \"humidity\"\n"),
+            "telemetry.metrics.t.name",
+            "h has it",
+        ),
+        (
+            metrics("lux.name = \"light\"\nuv.name = \"light\"\n"),
+            "telemetry.metrics.uv.name",
+            "lux has it",
+        ),
+        (
+            metrics("lux.unit = \"lx\"\nuv.name = \"lux\"\n"),
+            "telemetry.metrics.uv.name",
+            "lux has it",
+        ),
+        (
+            metrics("\"a/b\".unit = \"x\"\nc.name = \"a_b\"\n"),
+            "telemetry.metrics.c.name",
+            "telemetry.metrics.\"a/b\"",
+        ),
+        (
+            metrics("\"sig.snr\".name = \"rssi\"\n"),
+            "telemetry.metrics.sig.snr.name",
+            "sig.rssi has it",
+        ),
+    ] {
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0].0, key);
+        assert!(refused[0].1.contains(advice), "{refused:?}");
+    }
+    for allowed in [
+        nodes("n1 = \"hall\"\nn2 = \"Hall\"\nn3 = \"node3\"\nnode4 = \"attic\"\n"),
+        nodes("n1 = \"node2\"\nn2 = \"node1\"\nsig = \"radio\"\nsts = \"stats\"\n"),
+        nodes("n1 = \"hall\"\nnode1 = \"hall\"\n"),
+        metrics("t.name = \"humidity\"\nh.name = \"temperature\"\n"),
+        metrics("temperature.unit = \"K\"\n"),
+        metrics("\"sig.rssi\".name = \"temperature\"\n"),
+    ] {
+        assert_eq!(allowed, []);
+    }
+    let errors = Folder::with(&format!(
+        "{STDIN}[telemetry.nodes]\nn1 = \"hall\"\n\nn2 = \"hall\"\n"
+    ));
+    let errors = errors.load(&[], &[]).unwrap_err().to_string();
+    assert!(
+        errors.ends_with(
+            "config.toml:6: telemetry.nodes.n2 is a name that is taken\n  found:   \"hall\"\n  \
+             allowed: a name that nothing else has\n  advice:  n1 has it: give one of the two another name"
+        ),
+        "{errors}"
+    );
+}
+
 #[test]
 fn an_address_that_others_can_reach_needs_a_token() {
     let folder = Folder::with(STDIN);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::telemetry::Range;
+
 use crate::telemetry::Timestamp;
 
 /// Everything that can be configured.
@@ -375,6 +377,8 @@ pub struct Metric {
     pub min: Option<f64>,
     /// Above it the TUI raises an alarm.
     pub max: Option<f64>,
+    /// What its sensor can measure; a value outside is no reading.
+    pub range: Option<Range>,
 }
 
 /// `[api]`.

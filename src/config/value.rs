@@ -121,17 +121,25 @@ pub(super) fn broker_url() -> Kind<Broker> {
 
 /// Address of an HTTP server.
 pub(super) fn http_url() -> Kind<Url> {
-    Kind::of_text("http://HOST or http://HOST:PORT, or https://", |text| {
-        let url = parse_url(text, "http://")?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(Refusal::default());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("leave user and password out of the URL: use influxdb.token".into());
-        }
-        ends_after_port(&url)?;
-        (url.port() != Some(0)).then_some(url).ok_or_default()
-    })
+    Kind::of_text(
+        "http://HOST, http://HOST:PORT or http://HOST:PORT/PATH, or https://",
+        |text| {
+            let url = parse_url(text, "http://")?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(Refusal::default());
+            }
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err("leave user and password out of the URL: use influxdb.token".into());
+            }
+            if url.query().is_some() || url.fragment().is_some() {
+                return Err("leave out what follows the path: ?… and #…".into());
+            }
+            if url.path().trim_end_matches('/').ends_with("/api/v2/write") {
+                return Err("leave out /api/v2/write: it is added to the path".into());
+            }
+            (url.port() != Some(0)).then_some(url).ok_or_default()
+        },
+    )
 }
 
 /// The name that a server's certificate must be for.
@@ -182,7 +190,7 @@ pub(super) const MAX_TOPIC_PREFIX: usize = 256;
 /// The name of a gateway among others: one level of a topic.
 pub(super) fn gateway() -> Kind<String> {
     let allowed = format!(
-        "1 to {} bytes of text without /, +, #, \\ and control characters, no $ in front",
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters, no $ in front",
         Name::MAX_CHARS
     );
     Kind::of_text(allowed, |text| {
@@ -260,10 +268,8 @@ pub(super) fn retain() -> Kind<Retain> {
         use super::setting::Value::{Text, Untyped};
         match value {
             Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
-            _ => Ok(match flag.parse(value).map_err(|_| Refusal::default())? {
-                true => Retain::Always,
-                false => Retain::Never,
-            }),
+            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ => Ok(Retain::Never),
         }
     })
 }
@@ -336,7 +342,7 @@ pub(super) fn journal_path() -> Kind<JournalPath> {
 /// The name of a node or metric.
 pub(super) fn name() -> Kind<String> {
     let allowed = format!(
-        "1 to {} bytes of text without /, +, #, \\ and control characters",
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters",
         Name::MAX_CHARS
     );
     Kind::of_text(allowed, |text| {

@@ -10,6 +10,7 @@ use tracing::{debug, error, info};
 use super::error::Fault;
 use super::inbox::Work;
 use super::recovery;
+use super::retention::Keep;
 use super::shared::lock_store;
 use super::store::{END, Limits, NamedPosition, Store};
 use super::writer::Writer;
@@ -173,7 +174,7 @@ impl Writer {
         if absorbed == Err(Fault::Full) {
             // What is delivered gives way to what is not.
             let delivered = self.shared.ledger().delivered().sequence;
-            file.prune(delivered, Timestamp(i64::MAX), SACRIFICE)?;
+            file.prune(delivered, &Keep::nothing(), SACRIFICE)?;
         }
         absorbed
     }
@@ -262,7 +263,6 @@ impl Writer {
             return Ok(());
         };
         let path = claim.path.clone();
-        let unavailable = |error: std::io::Error| Fault::Unavailable(error.to_string());
         let damaged = self
             .trouble
             .as_mut()
@@ -279,11 +279,10 @@ impl Writer {
         if let Some(damaged) = damaged
             && damaged.moved.is_none()
         {
-            let moved =
-                recovery::move_aside(&path, "damaged", Timestamp::now()).map_err(unavailable)?;
+            let moved = recovery::move_aside(&path, "damaged", Timestamp::now())?;
             damaged.moved = Some(moved);
         }
-        let _created = recovery::create_file(&path).map_err(unavailable)?;
+        let _created = recovery::create_file(&path)?;
         let mut store = Store::open(&path)?;
         store.register(&self.acknowledged())?;
         self.fill(&mut store);

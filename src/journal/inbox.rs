@@ -26,10 +26,10 @@ pub(super) struct Work {
     pub(super) packets: Vec<Packet>,
     pub(super) acknowledged: [Option<Position>; SinkId::ALL.len()],
     pub(super) rejections: Vec<Rejection>,
-    /// What is to become of the times of all packets of this run before those here.
-    pub(super) correction: Correction,
     pub(super) set_aside: Vec<SetAside>,
     pub(super) names: Vec<KnownName>,
+    /// What is to become of the times of all packets of this run before those here.
+    pub(super) correction: Correction,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -61,6 +61,7 @@ impl Work {
             || !self.rejections.is_empty()
             || !self.set_aside.is_empty()
             || !self.names.is_empty()
+            || !self.correction.is_nothing()
     }
 
     fn has_acknowledgements(&self) -> bool {

@@ -37,6 +37,9 @@ mod names;
 mod opening;
 mod place;
 mod recovery;
+mod rejected;
+mod requests;
+mod retention;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -51,6 +54,7 @@ pub use archive::Archive;
 pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
+pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
@@ -153,14 +157,6 @@ impl Journal {
         self.0.shared.inbox.append(packets).await
     }
 
-    /// Moves the times of everything that was appended in this run, because they come from a clock that
-    /// was set since; returns when that is committed. What sinks have read already keeps its times until
-    /// they read it again.
-    pub async fn correct_times(&self, correction: Correction) {
-        self.0.shared.inbox.correct(correction);
-        self.settle().await;
-    }
-
     /// Keeps what is not to be delivered, with its reason. Waits only for room in the writer's bounded
     /// queue; all of it is taken or, when cancelled, none.
     pub async fn set_aside(&self, entries: Vec<SetAside>) -> Result<(), JournalError> {
@@ -179,6 +175,14 @@ impl Journal {
     /// disk. Names that cannot be read have to be confirmed once more.
     pub fn known_names(&self) -> Vec<KnownName> {
         names::known(&self.0.shared)
+    }
+
+    /// Moves the times of everything that was appended in this run, because they come from a clock that
+    /// was set since; returns when that is committed. What sinks have read already keeps its times until
+    /// they read it again.
+    pub async fn correct_times(&self, correction: Correction) {
+        self.0.shared.inbox.correct(correction);
+        self.settle().await;
     }
 
     /// Waits until everything appended before is committed; returns the end of the journal.

@@ -11,6 +11,7 @@ use super::error::Fault;
 use super::ledger::{Account, Missing};
 use super::marks::Marks;
 use super::recovery::{self, Claim};
+use super::retention::Retention;
 use super::shared::{Ledger, Shared, Tiers};
 use super::store::{Store, StoredCursor};
 use super::writer::{CLOCK_TOLERANCE, Writer};
@@ -56,6 +57,7 @@ impl Writer {
                 .map_or(JournalState::Memory, |_| JournalState::File),
             since: Timestamp::now(),
             notice: opened.notice,
+            forgotten: 0,
         };
         let tiers = Tiers {
             generation: 1,
@@ -88,7 +90,7 @@ impl Writer {
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
             max_bytes: config.max_bytes,
-            history: config.history,
+            retention: Retention::new(config.history),
             ticket: 0,
             housekeeping_due: Instant::now(),
             appended: 0,
@@ -158,8 +160,7 @@ impl Opened {
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
                 Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
             })?;
-        let _created = recovery::create_file(&claim.path)
-            .map_err(|error| Fault::Unavailable(error.to_string()))?;
+        let _created = recovery::create_file(&claim.path)?;
         let mut store = Store::open(&claim.path)?;
         let (cursors, complete) = recovery::salvage_cursors(&moved);
         let positions = || cursors.iter().map(|cursor| cursor.position);

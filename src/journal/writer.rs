@@ -14,12 +14,16 @@ use super::fallback::Trouble;
 use super::inbox::Work;
 use super::place::Place;
 use super::recovery::Claim;
+use super::retention::Retention;
 use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
+use crate::repeated::Topic;
 use crate::system_clock;
 use crate::telemetry::{ClockWatch, Timestamp};
+
+const FORGOTTEN: Topic = Topic::new("rejected-forgotten");
 
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -65,7 +69,7 @@ pub(super) struct Writer {
     /// The end that the file remembers.
     pub(super) saved_end: Position,
     pub(super) max_bytes: Option<u64>,
-    pub(super) history: Duration,
+    pub(super) retention: Retention,
     /// The last packet of the inbox that was dealt with.
     pub(super) ticket: u64,
     pub(super) housekeeping_due: Instant,
@@ -83,6 +87,9 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), JournalError> {
         let _end = EndGuard(Arc::clone(&self.shared));
         let mut work = Work::default();
+        // What was asked for while no gateway ran comes before anything of this run.
+        self.take_requests();
+        self.publish(&[]);
         loop {
             let timeout = self
                 .housekeeping_due
@@ -111,16 +118,17 @@ impl Writer {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
-            let messages: usize = work
-                .packets
-                .iter()
-                .map(|packet| packet.readings.len())
-                .sum();
-            self.end.sequence += work.packets.len() as u64;
-            self.end.total += messages as u64;
+            self.advance(work);
         }
         self.ticket = work.ticket;
         self.publish(&work.acknowledged);
+    }
+
+    /// The journal ends behind these packets now.
+    pub(super) fn advance(&mut self, work: &Work) {
+        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        self.end.sequence += work.packets.len() as u64;
+        self.end.total += messages.sum::<usize>() as u64;
     }
 
     /// What was taken from the inbox, for the place where the journal ends.
@@ -133,6 +141,7 @@ impl Writer {
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            sent_on: &[],
         }
     }
 
@@ -217,6 +226,7 @@ impl Writer {
             return;
         }
         self.watch_files();
+        self.take_requests();
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
         let more = self.prune(budget).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -237,18 +247,11 @@ impl Writer {
             return Ok(false);
         }
         let delivered = self.shared.ledger().delivered().sequence;
-        let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
-        let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
+        let keep = self.retention.look(Timestamp::now(), Instant::now());
         let prune = |store: &mut Store| {
-            store.prune_rejected(cutoff)?;
-            let forgotten = store.take_forgotten();
-            if forgotten > 0 {
-                tracing::warn!(
-                    forgotten,
-                    "The oldest of what was rejected left the journal."
-                );
-            }
-            store.prune(delivered, cutoff, budget)
+            store.prune_rejected(&keep)?;
+            say_forgotten(&self.shared, store.take_forgotten());
+            store.prune(delivered, &keep, budget)
         };
         if let Some(file) = &mut self.file {
             return prune(file);
@@ -271,7 +274,7 @@ impl Writer {
     }
 
     /// An append that fails in the same way says it aloud; only damage cannot wait for one.
-    fn housekeeping_failed(&mut self, fault: &Fault) {
+    pub(super) fn housekeeping_failed(&mut self, fault: &Fault) {
         if let Fault::Damaged(reason) = fault {
             let generation = self.shared.tiers().generation;
             self.replace_damaged(generation, reason);
@@ -298,6 +301,21 @@ impl Writer {
         }
         rescued
     }
+}
+
+/// Says and counts entries that left the table `rejected` before their time, because there is no room.
+fn say_forgotten(shared: &Shared, entries: u64) {
+    if entries == 0 {
+        return;
+    }
+    shared.ledger().forgotten += entries;
+    FORGOTTEN.count("journal", "", entries, |sum| {
+        tracing::warn!(
+            entries = sum.amount(),
+            repeated = sum.words(),
+            "The table `rejected` is full; its oldest entries went before journal.history was over."
+        );
+    });
 }
 
 /// Tells everybody that the writer has ended, whatever the way.

@@ -31,6 +31,11 @@ impl LinkId {
             Self::Influxdb => "influxdb",
         }
     }
+
+    /// The sink whose connection it is; `None`: it is a source's.
+    pub fn sink(self) -> Option<SinkId> {
+        SinkId::ALL.into_iter().find(|sink| sink.link() == self)
+    }
 }
 
 impl fmt::Display for LinkId {

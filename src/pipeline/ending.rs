@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Pipeline, Stop};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Snapshot, Stage};
+use crate::monitor::{LinkId, Snapshot, Stage};
 use crate::source::{End, SourceError};
 
 /// What a stop may take beside the time that the sinks have: the source is closed, what is in memory
@@ -113,7 +113,8 @@ impl Pipeline {
         let result = tokio::select! {
             result = &mut self.source => result,
             () = stop_asked(&mut self.stop) => {
-                self.end_of_source.cancel();
+                self.handle
+                    .direct(LinkId::Source, |directive| directive.retired = true);
                 (&mut self.source).await
             }
         };

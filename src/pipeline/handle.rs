@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::sinks::Sinks;
 use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor, Numbered,
-    Observer, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
+    Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor,
+    Numbered, Observer, Order, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
-use crate::sink::Directive;
 use crate::telemetry::Timestamp;
 
 const COMMANDS: Topic = Topic::of_attempts("commands");
@@ -24,8 +23,6 @@ pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) sinks: Sinks,
-    pub(super) source_reconnect: Arc<Notify>,
-    pub(super) source_hold: watch::Sender<bool>,
     pub(super) record: watch::Sender<bool>,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
@@ -51,18 +48,8 @@ impl Handle {
             tracing::info!(command = ?command, repeated = sum.words(), "Command.");
         });
         match command {
-            Command::Flush(sink) => {
-                let asked = |id: &SinkId| sink.is_none_or(|sink| sink == *id);
-                for sink in SinkId::ALL.into_iter().filter(asked) {
-                    self.direct(sink, |directive| directive.flushes += 1);
-                }
-            }
-            Command::Reconnect(link) => match sink_of(link) {
-                None => self.0.source_reconnect.notify_one(),
-                Some(sink) => self.direct(sink, |directive| directive.reconnects += 1),
-            },
-            Command::Hold(link) => self.hold(link, true),
-            Command::Release(link) => self.hold(link, false),
+            Command::To(order, link) => self.direct(link, |directive| directive.obey(order)),
+            Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
             Command::StartRecording => {
                 self.0.record.send_replace(true);
             }
@@ -123,23 +110,14 @@ impl Handle {
         self.0.sinks.threads.lock().await.take().unwrap_or_default()
     }
 
-    fn hold(&self, link: LinkId, held: bool) {
-        match sink_of(link) {
-            None => {
-                self.0.source_hold.send_replace(held);
-            }
-            Some(sink) => self.direct(sink, |directive| directive.held = held),
-        }
-    }
-
     pub(super) fn direct_sinks(&self, change: impl Fn(&mut Directive)) {
         for sink in SinkId::ALL {
-            self.direct(sink, &change);
+            self.direct(sink.link(), &change);
         }
     }
 
-    fn direct(&self, sink: SinkId, change: impl FnOnce(&mut Directive)) {
-        self.0.sinks.directives[sink as usize].send_modify(change);
+    pub(super) fn direct(&self, link: LinkId, change: impl FnOnce(&mut Directive)) {
+        self.0.sinks.directives[link as usize].send_modify(change);
     }
 }
 
@@ -178,13 +156,5 @@ impl Observer for Handle {
     fn command(&self, command: Command) -> Reply<()> {
         Self::command(self, command);
         Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-fn sink_of(link: LinkId) -> Option<SinkId> {
-    match link {
-        LinkId::Source => None,
-        LinkId::Mqtt => Some(SinkId::Mqtt),
-        LinkId::Influxdb => Some(SinkId::Influxdb),
     }
 }

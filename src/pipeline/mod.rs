@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
-//!    ↑ hold, reconnect                               ↑ directives
-//!    └───────────── Handle ← commands ───────────────┘
+//!    ↑ directive                                      ↑ directives
+//!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
 mod ending;
@@ -23,23 +23,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
-use tokio_util::sync::CancellationToken;
 
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded, Speed};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Monitor, SinkId, Stage, StageGuard};
-use crate::sink::Directive;
+use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
 use crate::source::{self, End, SourceError};
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Range, RecordedTimes, Timeline};
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -93,7 +91,6 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
-    end_of_source: CancellationToken,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -117,40 +114,45 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: SinkId::ALL.map(|_| watch::Sender::new(first_directive.clone())),
+            directives: LinkId::ALL.map(|link| {
+                watch::Sender::new(match link {
+                    LinkId::Source => Directive::default(),
+                    LinkId::Mqtt | LinkId::Influxdb => first_directive.clone(),
+                })
+            }),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let reconnect = Arc::new(Notify::new());
-        let hold = watch::Sender::new(false);
-        let end_of_source = CancellationToken::new();
         let source = tokio::spawn({
             let (source, monitor) = (config.source.clone(), monitor.clone());
-            let (reconnect, held) = (reconnect.clone(), hold.subscribe());
-            let shutdown = end_of_source.clone();
+            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
             let recorded = config.recorded;
             async move {
                 let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
                 let times = tokio::select! {
                     biased;
                     times = recorded_times(source.clone(), recorded) => times,
-                    () = shutdown.cancelled() => None,
+                    _ = directive.wait_for(|directive| directive.retired) => None,
                 };
                 let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, reconnect, held, shutdown).await
+                source::run(&source, chunk_sender, monitor, directive).await
             }
         });
-        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let decoder = decoder(&config.telemetry);
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
+        let known = journal.known_names();
+        let timeline = timeline(config);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
+        let sink_directives =
+            SinkId::ALL.map(|sink| sinks.directives[sink.link() as usize].clone());
         let clock_set = {
-            let directives = sinks.directives.clone();
+            let directives = sink_directives.clone();
             move || {
                 for directive in &directives {
                     directive.send_modify(|directive| directive.reconnects += 1);
@@ -159,7 +161,7 @@ impl Pipeline {
         };
         if let Some(patience) = config.telemetry.wait_for_clock {
             tokio::spawn(waiting::release_when_synchronised(
-                sinks.directives.clone(),
+                sink_directives,
                 patience,
             ));
         }
@@ -169,8 +171,6 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
-            source_reconnect: reconnect,
-            source_hold: hold,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -181,7 +181,6 @@ impl Pipeline {
             journal,
             source,
             ingest,
-            end_of_source,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -226,9 +225,18 @@ pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
         }
         info.min = change.min.or(info.min);
         info.max = change.max.or(info.max);
+        if let Some(range) = change.range {
+            let counts = info.range.counts && range != Range::ANY;
+            info.range = Range { counts, ..range };
+        }
         table.set(key, info);
     }
     table
+}
+
+/// What turns frames into readings under the configured names.
+pub(crate) fn decoder(config: &config::Telemetry) -> Decoder {
+    Decoder::new(metric_table(config), node_names(config))
 }
 
 fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {

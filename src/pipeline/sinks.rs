@@ -10,8 +10,8 @@ use tokio::task;
 use super::{StartError, UNJOURNALED};
 use crate::config::{self, Config};
 use crate::journal::Journal;
-use crate::monitor::{LinkId, Monitor, SinkId};
-use crate::sink::{self, Directive, Lane};
+use crate::monitor::{Directive, LinkId, Monitor, SinkId};
+use crate::sink::{self, Lane};
 use crate::telemetry::{MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
@@ -20,7 +20,8 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
-    pub(super) directives: [watch::Sender<Directive>; 2],
+    /// In the order of [`LinkId::ALL`].
+    pub(super) directives: [watch::Sender<Directive>; LinkId::ALL.len()],
     /// `None`: the gateway is stopping, and no sink is started any more.
     pub(super) threads: Mutex<Option<[Option<JoinHandle<()>>; 2]>>,
 }
@@ -73,7 +74,7 @@ impl Sinks {
         let Some(thread) = threads.as_mut().map(|threads| &mut threads[sink as usize]) else {
             return Ok(());
         };
-        let directive = &self.directives[sink as usize];
+        let directive = &self.directives[sink.link() as usize];
         directive.send_modify(|directive| directive.retired = true);
         if let Some(thread) = thread.take() {
             let joined = task::spawn_blocking(move || thread.join()).await;
@@ -87,7 +88,7 @@ impl Sinks {
     }
 
     fn lane(&self, sink: SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
-        let directive = self.directives[sink as usize].subscribe();
+        let directive = self.directives[sink.link() as usize].subscribe();
         let cursor = self.journal.cursor(sink)?;
         let window = unacknowledged + UNJOURNALED;
         Ok(Lane::new(

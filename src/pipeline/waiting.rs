@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::sink::Directive;
+use crate::monitor::Directive;
 use crate::system_clock::is_synchronised;
 
 /// Time between two looks at what the system says.

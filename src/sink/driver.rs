@@ -127,7 +127,13 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
     let link = lane.sink().link();
     let (delay, reason, is_refusal) = match failure {
-        Failure::Unavailable(reason) => (backoff.next_delay(), reason, false),
+        Failure::Unavailable(reason) => {
+            let delay = backoff.next_delay();
+            let delay = lane
+                .wanted_pause()
+                .map_or(delay, |wanted| delay.max(wanted));
+            (delay, reason, false)
+        }
         Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
     };
     let peer = lane.monitor().link(link).peer;

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
-use crate::monitor::{DeliveryEntry, DeliveryOutcome, LinkState, Monitor, SinkId};
+use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
 use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::sink::driver::FAILURES;
@@ -21,23 +21,6 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// What is under way for no longer than this when the gateway's clock is set is told from what waited.
 const UNDER_WAY: Duration = Duration::from_mins(1);
-
-/// What a sink is told to do. The state as a whole, so that no order is ever lost or queued.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Directive {
-    /// Whether the link is down on purpose.
-    pub held: bool,
-    /// How often a reconnect was asked for.
-    pub reconnects: u64,
-    /// How often a flush was asked for.
-    pub flushes: u64,
-    /// Deliver up to this row, then end.
-    pub drain_to: Option<u64>,
-    /// End when what is under way is acknowledged: another one with other settings takes over.
-    pub retired: bool,
-    /// End now, whatever is left.
-    pub abandon: bool,
-}
 
 /// Why [`Lane::wake`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +49,8 @@ pub struct Lane {
     was_up: bool,
     /// Whether the present connection carried an acknowledgement, or else is known to work.
     acknowledged: bool,
+    /// How long the server wants to be left alone after this session.
+    retry_after: Option<Duration>,
     clock: ClockWatch,
     /// By how much the gateway's clock was set last, in nanoseconds.
     clock_step: i64,
@@ -92,6 +77,7 @@ impl Lane {
             up_since: None,
             was_up: false,
             acknowledged: false,
+            retry_after: None,
             clock: ClockWatch::new(CLOCK_TOLERANCE),
             clock_step: 0,
         }
@@ -297,6 +283,17 @@ impl Lane {
         self.told = self.directive.borrow_and_update().clone();
         self.up_since = None;
         self.acknowledged = false;
+        self.retry_after = None;
+    }
+
+    /// The server wants to be left alone for so long when this session has ended.
+    pub(super) fn retry_after(&mut self, wait: Duration) {
+        self.retry_after = Some(wait);
+    }
+
+    /// How long the server wants to be left alone.
+    pub(super) fn wanted_pause(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// For how long the session's connection was up, and whether it carried an acknowledgement.

@@ -12,4 +12,4 @@ pub mod mqtt;
 mod tls;
 
 pub use driver::{Delivery, Failure, run, spawn};
-pub use lane::{Directive, Lane, Wake};
+pub use lane::{Lane, Wake};

@@ -5,15 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
-use crate::monitor::{LinkId, LinkState, Monitor};
+use crate::monitor::{Directive, LinkId, LinkState, Monitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -62,9 +61,9 @@ struct Stopped;
 pub(super) struct Driver {
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
-    reconnect: Arc<Notify>,
-    hold: watch::Receiver<bool>,
-    shutdown: CancellationToken,
+    directive: watch::Receiver<Directive>,
+    /// Reconnects that were asked for and done, or came to nothing.
+    reconnects_seen: u64,
     started: Instant,
     interrupted: bool,
 }
@@ -73,16 +72,14 @@ impl Driver {
     pub(super) fn new(
         out: mpsc::Sender<Chunk>,
         monitor: Arc<Monitor>,
-        reconnect: Arc<Notify>,
-        hold: watch::Receiver<bool>,
-        shutdown: CancellationToken,
+        directive: watch::Receiver<Directive>,
     ) -> Self {
+        let reconnects_seen = directive.borrow().reconnects;
         Self {
             out,
             monitor,
-            reconnect,
-            hold,
-            shutdown,
+            directive,
+            reconnects_seen,
             started: Instant::now(),
             interrupted: false,
         }
@@ -151,7 +148,7 @@ impl Driver {
             self.set(LinkState::Connecting);
             let opened = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => return Stopped,
+                () = retired(&mut self.directive) => return Stopped,
                 opened = kind.open(self.started) => opened,
             };
             let error = match opened {
@@ -253,7 +250,7 @@ impl Driver {
         let permit = tokio::select! {
             biased;
             permit = self.out.reserve() => permit.map_err(|_| Stopped)?,
-            () = self.shutdown.cancelled() => return Err(Stopped),
+            () = retired(&mut self.directive) => return Err(Stopped),
         };
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
@@ -264,30 +261,26 @@ impl Driver {
 
     /// Waits for the operator to ask for something.
     async fn interruption(&mut self) -> Interruption {
-        let Self {
-            out,
-            reconnect,
-            hold,
-            shutdown,
-            ..
-        } = self;
-        let held = async {
-            if hold.wait_for(|held| *held).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
+        let seen = self.reconnects_seen;
+        let is_asked = |now: &Directive| now.retired || now.held || now.reconnects != seen;
+        let now = tokio::select! {
             biased;
-            () = shutdown.cancelled() => Interruption::Shutdown,
-            () = out.closed() => Interruption::Shutdown,
-            () = held => Interruption::Hold,
-            () = reconnect.notified() => Interruption::Reconnect,
+            () = self.out.closed() => return Interruption::Shutdown,
+            now = told(&mut self.directive, is_asked) => now,
+        };
+        if now.retired {
+            return Interruption::Shutdown;
         }
+        if now.held {
+            return Interruption::Hold;
+        }
+        self.reconnects_seen = now.reconnects;
+        Interruption::Reconnect
     }
 
     /// Waits while the operator holds the source.
     async fn stay_held(&mut self) -> Result<(), Stopped> {
-        if !*self.hold.borrow() {
+        if !self.directive.borrow().held {
             return Ok(());
         }
         HELD.say("", "held", |sum| {
@@ -297,17 +290,20 @@ impl Driver {
             );
         });
         self.set(LinkState::Held);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => return Err(Stopped),
-                () = self.out.closed() => return Err(Stopped),
-                // Without anybody who could release it, it is released.
-                _ = self.hold.wait_for(|held| !held) => break,
-                // A hold is stronger; the wish is not kept for afterwards.
-                () = self.reconnect.notified() => {}
-            }
+        let is_over = |now: &Directive| now.retired || !now.held;
+        tokio::select! {
+            biased;
+            () = self.out.closed() => return Err(Stopped),
+            // Without anybody who could release it, it is released.
+            _ = self.directive.wait_for(is_over) => {}
         }
+        let now = self.directive.borrow();
+        if now.retired {
+            return Err(Stopped);
+        }
+        // A hold is stronger than a reconnect; the wish is not kept for afterwards.
+        self.reconnects_seen = now.reconnects;
+        drop(now);
         HELD.say("", "released", |sum| {
             info!(repeated = sum.words(), "The source is released.");
         });
@@ -317,6 +313,22 @@ impl Driver {
     fn set(&self, state: LinkState) {
         self.monitor.set_link(LinkId::Source, state);
     }
+}
+
+/// Waits until what is told to the source is so; for ever when there is nobody who could tell it.
+async fn told(
+    directive: &mut watch::Receiver<Directive>,
+    is_so: impl FnMut(&Directive) -> bool,
+) -> Directive {
+    if let Ok(now) = directive.wait_for(is_so).await {
+        return now.clone();
+    }
+    std::future::pending().await
+}
+
+/// Waits until the source is told to end.
+async fn retired(directive: &mut watch::Receiver<Directive>) {
+    told(directive, |now| now.retired).await;
 }
 
 /// A duration as it is logged: `4.3s`.
@@ -335,6 +347,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::monitor::Order;
     use crate::source::stream::read_in_thread;
 
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -344,39 +357,32 @@ mod tests {
         input: PipeWriter,
         chunks: mpsc::Receiver<Chunk>,
         monitor: Arc<Monitor>,
-        reconnect: Arc<Notify>,
-        hold: watch::Sender<bool>,
-        shutdown: CancellationToken,
+        directive: watch::Sender<Directive>,
         task: JoinHandle<Result<End, SourceError>>,
     }
 
     fn piped() -> Piped {
         let (reader, input) = std::io::pipe().unwrap();
         let (out, chunks) = mpsc::channel(4);
-        let (hold, on_hold) = watch::channel(false);
+        let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let reconnect = Arc::new(Notify::new());
-        let shutdown = CancellationToken::new();
-        let driver = Driver::new(
-            out,
-            Arc::clone(&monitor),
-            Arc::clone(&reconnect),
-            on_hold,
-            shutdown.clone(),
-        );
+        let driver = Driver::new(out, Arc::clone(&monitor), directive.subscribe());
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,
             chunks,
             monitor,
-            reconnect,
-            hold,
-            shutdown,
+            directive,
             task: tokio::spawn(driver.play("pipe", open)),
         }
     }
 
     impl Piped {
+        fn order(&self, order: Order) {
+            self.directive
+                .send_modify(|directive| directive.obey(order));
+        }
+
         async fn read(&mut self, expected: &[u8]) {
             let mut read = Vec::new();
             while read.len() < expected.len() {
@@ -400,7 +406,7 @@ mod tests {
         let mut piped = piped();
         piped.input.write_all(b"one").unwrap();
         piped.read(b"one").await;
-        piped.reconnect.notify_one();
+        piped.order(Order::Reconnect);
         piped.input.write_all(b"two").unwrap();
         piped.read(b"two").await;
         assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Up);
@@ -416,7 +422,7 @@ mod tests {
         piped.input.write_all(b"one").unwrap();
         piped.read(b"one").await;
         let start = Instant::now();
-        piped.shutdown.cancel();
+        piped.directive.send_modify(|it| it.retired = true);
         let end = timeout(DEADLINE, piped.task).await.unwrap().unwrap();
         assert_eq!(end.unwrap(), End::Cancelled);
         assert!(start.elapsed() < Duration::from_secs(1));
@@ -426,12 +432,12 @@ mod tests {
     async fn held_input_waits_until_it_is_released() {
         let mut piped = piped();
         piped.wait_for(LinkState::Up).await;
-        piped.hold.send(true).unwrap();
+        piped.order(Order::Hold);
         piped.wait_for(LinkState::Held).await;
         piped.input.write_all(b"later").unwrap();
         let silence = timeout(Duration::from_millis(50), piped.chunks.recv()).await;
         assert!(silence.is_err());
-        piped.hold.send(false).unwrap();
+        piped.order(Order::Release);
         piped.read(b"later").await;
         piped.wait_for(LinkState::Up).await;
         drop(piped.input);

@@ -26,15 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, watch};
 
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
 pub use recording::{recorded_times, times_path};
 
 use crate::config;
-use crate::monitor::Monitor;
+use crate::monitor::{Directive, Monitor};
 use crate::telemetry::Timestamp;
 use driver::Driver;
 
@@ -187,16 +186,14 @@ pub fn describe(config: &config::Source) -> String {
     }
 }
 
-/// Reads from the configured source until it ends or `shutdown` is cancelled.
+/// Reads from the configured source until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
-/// - `reconnect` is used with [`Notify::notify_one`]: it cuts a pause short, or closes an open
-///   source and opens it anew. Standard input, files and the simulator cannot be opened anew; they
-///   go on.
-/// - While `hold` is true a serial port stays closed and a program stays ended; the other kinds
-///   pause.
-/// - On shutdown what has been read already is still put into `out` as far as there is room, the
-///   port is closed and the program ended before this returns. That takes under 100 ms, unless a
+/// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
+///   and the simulator cannot be opened anew; they go on.
+/// - While it is held, a serial port stays closed and a program stays ended; the other kinds pause.
+/// - Once it is retired, what has been read already is still put into `out` as far as there is room,
+///   the port is closed and the program ended before this returns. That takes under 100 ms, unless a
 ///   program ignores SIGTERM: that one is killed after two seconds.
 ///
 /// An error is returned only by a source that is not opened again: standard input and files.
@@ -204,11 +201,9 @@ pub async fn run(
     config: &config::Source,
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
-    reconnect: Arc<Notify>,
-    hold: watch::Receiver<bool>,
-    shutdown: CancellationToken,
+    directive: watch::Receiver<Directive>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(out, monitor, reconnect, hold, shutdown);
+    let driver = Driver::new(out, monitor, directive);
     match config {
         config::Source::Serial { port, baud } => {
             let port = serial::Serial::new(port.clone(), *baud);

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Position;
 
-use crate::monitor::{Command, HistoryQuery, LinkId};
+use crate::monitor::{Command, HistoryQuery, LinkId, Order};
 use crate::telemetry::Name;
 
 /// A metric of a node.
@@ -43,14 +43,6 @@ impl Page {
     }
 }
 
-/// What is asked of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Flush,
-    Reconnect,
-    Hold,
-}
-
 /// What a key or the mouse asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -64,8 +56,8 @@ pub(crate) enum Action {
     Show(Page),
     NextPage,
     PreviousPage,
-    /// Asks something of a link.
-    Operate(Verb),
+    /// Asks something of a link; to hold one that is held releases it.
+    Operate(Order),
     Freeze,
     Move(Direction),
     /// Begins to type a filter.

@@ -27,4 +27,5 @@ mod words;
 
 pub use runner::{Control, Ended, Picture, Screen};
 pub use state::Guide;
+pub use terminal::outlive_the_background;
 pub use theme::{Depth, Theme};

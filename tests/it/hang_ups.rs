@@ -116,12 +116,12 @@ fn a_broker_that_fails_again_and_again_is_no_fault_of_any_message() {
             publishes: 2,
             unacknowledged: 1,
         };
-        broker.next([fails; 6]);
+        broker.next([fails; 5]);
         broker.next([Conduct::HangUp]);
         let keys = format!("protocol = {protocol}\nmax_inflight = 20");
         let mut gateway = Fieldgate::new(&config(&broker.url(), &keys)).start();
         gateway.write_stdin(packets(1..=50).as_bytes());
-        gateway.wait_for_log_count("Connection failed; trying again.", 7, 2 * PATIENCE);
+        gateway.wait_for_log_count("Connection failed; trying again.", 6, 2 * PATIENCE);
         finish(&mut gateway);
         let line = gateway.logged("Stopped.");
         let all = 50 * MESSAGES;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fieldgate::config::Influxdb;
 use fieldgate::sink::influx::line::LineFormat;
-use fieldgate::sink::influx::{Answer, Client, ClientError};
+use fieldgate::sink::influx::{Answer, Cause, Client, ClientError, Refusal, Setback};
 use fieldgate::telemetry::{Name, Reading, Timestamp};
 use proptest::prelude::*;
 
@@ -41,15 +41,23 @@ fn write(config: &Influxdb) -> Answer {
 }
 
 fn back_off(reason: &str) -> Answer {
-    Answer::BackOff {
+    Answer::BackOff(Setback {
         reason: reason.into(),
-    }
+        ..Setback::default()
+    })
 }
 
-fn refused(reason: &str) -> Answer {
-    Answer::Refused {
+fn late(reason: &str) -> Answer {
+    Answer::BackOff(Setback {
         reason: reason.into(),
-    }
+        was_too_much: true,
+        ..Setback::default()
+    })
+}
+
+fn refused(cause: Cause, reason: &str) -> Answer {
+    let reason = reason.into();
+    Answer::Refused(Refusal { cause, reason })
 }
 
 #[test]
@@ -96,12 +104,13 @@ fn points_arrive_at_a_real_database() {
 fn wrong_settings_are_refused_with_what_to_do() {
     let server = ContractServer::start();
     let right = config(&server.url());
-    for (wrong, reason) in [
+    for (wrong, cause, reason) in [
         (
             Influxdb {
                 token: "wrong".into(),
                 ..right.clone()
             },
+            Cause::Token,
             "token rejected, set INFLUXDB_TOKEN or influxdb.token",
         ),
         (
@@ -109,6 +118,7 @@ fn wrong_settings_are_refused_with_what_to_do() {
                 token: "".into(),
                 ..right.clone()
             },
+            Cause::Token,
             "token rejected, set INFLUXDB_TOKEN or influxdb.token",
         ),
         (
@@ -116,6 +126,7 @@ fn wrong_settings_are_refused_with_what_to_do() {
                 bucket: "no such".into(),
                 ..right.clone()
             },
+            Cause::Place,
             "bucket \"no such\" not found",
         ),
         (
@@ -123,10 +134,11 @@ fn wrong_settings_are_refused_with_what_to_do() {
                 org: "nobody".into(),
                 ..right.clone()
             },
+            Cause::Place,
             "org \"nobody\" not found",
         ),
     ] {
-        assert_eq!(write(&wrong), refused(reason));
+        assert_eq!(write(&wrong), refused(cause, reason));
     }
     assert_eq!(server.points(), []);
 }
@@ -136,7 +148,10 @@ fn a_redirect_is_not_taken_for_a_success() {
     let server = ContractServer::start();
     server.always(Reply::Status(302, String::new()));
     let reason = "the server answered 302 Found, check influxdb.url";
-    assert_eq!(write(&config(&server.url())), refused(reason));
+    assert_eq!(
+        write(&config(&server.url())),
+        refused(Cause::Address, reason)
+    );
 }
 
 #[test]
@@ -156,10 +171,18 @@ fn trouble_of_the_server_backs_off() {
     let reason = "the server answered 500 Internal Server Error (disk full)";
     assert_eq!(write(&config), back_off(reason));
     let reason = "the server answered 503 Service Unavailable (come again later)";
-    assert_eq!(write(&config), back_off(reason));
+    let retry_after = Some(Duration::from_secs(30));
+    assert_eq!(
+        write(&config),
+        Answer::BackOff(Setback {
+            reason: reason.into(),
+            retry_after,
+            ..Setback::default()
+        })
+    );
     assert!(matches!(write(&config), Answer::TooLarge { .. }));
     assert_eq!(write(&config), Answer::Accepted);
-    assert!(matches!(write(&config), Answer::BackOff { .. }));
+    assert!(matches!(write(&config), Answer::BackOff(_)));
     assert_eq!(write(&config), Answer::Accepted);
 }
 
@@ -172,12 +195,12 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
         ..config(&server.url())
     };
     let start = Instant::now();
-    assert_eq!(write(&impatient), back_off("no answer within 250ms"));
+    assert_eq!(write(&impatient), late("no answer within 250ms"));
     assert!(start.elapsed() < PATIENCE);
     poll(PATIENCE, || (!server.writes().is_empty()).then_some(())).expect("no write");
     assert_eq!(server.points(), []);
     server.next([Reply::TakeThenHang(Duration::from_hours(1))]);
-    assert_eq!(write(&impatient), back_off("no answer within 250ms"));
+    assert_eq!(write(&impatient), late("no answer within 250ms"));
     server.wait_for_points(2, PATIENCE);
 }
 
@@ -191,9 +214,9 @@ fn a_server_out_of_reach_is_told_in_plain_words() {
 
     // Too long for the name system: no resolver is asked, so this works without a network.
     let host = "x".repeat(64) + ".invalid";
-    let Answer::BackOff { reason } = write(&config(&format!("http://{host}:8086"))) else {
-        panic!("another answer");
-    };
+    let answer = write(&config(&format!("http://{host}:8086")));
+    let reason = answer.reason();
+    assert!(matches!(answer, Answer::BackOff(_)), "{answer:?}");
     assert!(
         reason.starts_with(&format!("host {host:?} not found (")),
         "{reason}"
@@ -202,9 +225,9 @@ fn a_server_out_of_reach_is_told_in_plain_words() {
     // A server that speaks something else.
     let broker = Mosquitto::start();
     let url = format!("http://user:secret@127.0.0.1:{}", broker.port());
-    let Answer::BackOff { reason } = write(&config(&url)) else {
-        panic!("another answer");
-    };
+    let answer = write(&config(&url));
+    let reason = answer.reason();
+    assert!(matches!(answer, Answer::BackOff(_)), "{answer:?}");
     assert!(reason.starts_with("connection closed"), "{reason}");
 }
 

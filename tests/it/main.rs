@@ -19,6 +19,7 @@ mod documents;
 mod examples;
 mod fixtures;
 mod gateways;
+mod gone;
 mod hang_ups;
 mod home_assistant;
 mod influx_answers;

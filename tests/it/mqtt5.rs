@@ -2,7 +2,7 @@
 
 use std::process::Command as Program;
 
-use fieldgate::monitor::{Command, LinkId, LinkState, SinkId};
+use fieldgate::monitor::{Command, LinkId, LinkState, Order, SinkId};
 
 use crate::outage_mqtt::{config, finish};
 use crate::support::{
@@ -123,7 +123,7 @@ fn a_forbidden_topic_is_named_and_nothing_is_lost() {
         gateway.wait_until("delivery", |snapshot| {
             let sink = snapshot.sink(SinkId::Mqtt)?;
             if let LinkState::Refused { .. } = sink.link.state {
-                gateway.command(Command::Reconnect(LinkId::Mqtt));
+                gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
             }
             (sink.queue_depth == 0).then_some(())
         });

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fieldgate::monitor::{Command, LinkId, LinkState, SinkId};
+use fieldgate::monitor::{Command, LinkId, LinkState, Order, SinkId};
 
 use crate::crash::try_journaled;
 use crate::outage_mqtt::{config, finish};
@@ -73,7 +73,7 @@ fn a_flush_sends_a_batch_that_is_not_full() {
         (snapshot.sink(SinkId::Influxdb)?.queue_depth == 2 * MESSAGES as u64).then_some(())
     });
     assert_eq!(server.writes().len(), 0);
-    gateway.command(Command::Flush(Some(SinkId::Influxdb)));
+    gateway.command(Command::To(Order::Flush, LinkId::Influxdb));
     gateway.wait_until_delivered(SinkId::Influxdb, 2 * MESSAGES as u64);
     assert_eq!(server.writes().len(), 1);
 
@@ -83,13 +83,13 @@ fn a_flush_sends_a_batch_that_is_not_full() {
     gateway.wait_until("a packet", |snapshot| {
         (snapshot.journal.end.sequence == 3).then_some(())
     });
-    gateway.command(Command::Flush(None));
+    gateway.command(Command::FlushAll);
     server.wait_for_points(3 * MESSAGES, PATIENCE);
     gateway.send(&packets(4..=4));
     gateway.wait_until("a packet", |snapshot| {
         (snapshot.journal.end.sequence == 4).then_some(())
     });
-    gateway.command(Command::Flush(None));
+    gateway.command(Command::FlushAll);
     gateway.wait_until_delivered(SinkId::Influxdb, 4 * MESSAGES as u64);
 }
 
@@ -103,7 +103,7 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     gateway.wait_until_up(LinkId::Mqtt);
     gateway.send(&packets(1..=10));
     gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
-    gateway.command(Command::Hold(LinkId::Mqtt));
+    gateway.command(Command::To(Order::Hold, LinkId::Mqtt));
     gateway.wait_for_link(LinkId::Mqtt, "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
@@ -113,11 +113,11 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     gateway.wait_until_delivered(SinkId::Influxdb, 30 * MESSAGES as u64);
     assert_eq!(gateway.sink(SinkId::Mqtt).queue_depth, 20 * MESSAGES as u64);
     assert_eq!(tap.record().count(), 1);
-    gateway.command(Command::Release(LinkId::Mqtt));
+    gateway.command(Command::To(Order::Release, LinkId::Mqtt));
     gateway.wait_until_delivered(SinkId::Mqtt, 30 * MESSAGES as u64);
     assert_eq!(gateway.sink(SinkId::Mqtt).link.reconnects, 1);
 
-    gateway.command(Command::Hold(LinkId::Influxdb));
+    gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
     gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
@@ -168,7 +168,7 @@ fn a_reconnect_cuts_the_pause_short() {
     });
     broker.start_again();
     let asked = Instant::now();
-    gateway.command(Command::Reconnect(LinkId::Mqtt));
+    gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
     gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
     assert!(
         asked.elapsed() < Duration::from_secs(2),
@@ -176,7 +176,7 @@ fn a_reconnect_cuts_the_pause_short() {
         asked.elapsed()
     );
     // A link that is up is connected anew.
-    gateway.command(Command::Reconnect(LinkId::Mqtt));
+    gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
     gateway.wait_until("second reconnect", |snapshot| {
         let link = &snapshot.sink(SinkId::Mqtt)?.link;
         (link.reconnects == 2 && link.state == LinkState::Up).then_some(())

@@ -6,14 +6,15 @@ mod stream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{RequestBuilder, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 use super::failure::ErrorBody;
 use crate::causes::root_cause;
+use crate::http::{self, Proxy};
 use crate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Ring,
     Sight, Snapshot, TrafficEntry,
@@ -25,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Of a history or a command.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A point of a history takes less in JSON.
+const MAX_POINT: usize = 256;
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +78,8 @@ impl Client {
     pub fn start(url: &str, token: Option<&SecretString>) -> Result<Self, ClientError> {
         let base = parse(url)?;
         let peer = base.as_str().trim_end_matches('/').to_owned();
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirect::Policy::none());
+        let proxy = Proxy::of_environment(&base);
+        let mut http = http::client(proxy.as_ref()).connect_timeout(CONNECT_TIMEOUT);
         if let Some(token) = token {
             let value = format!("Bearer {}", token.expose_secret());
             let mut value = HeaderValue::try_from(value).map_err(|_| ClientError::Token)?;
@@ -130,9 +133,7 @@ impl Remote {
     }
 
     fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
+        http::url_below(&self.base, path)
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
@@ -147,8 +148,8 @@ async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
     if status.is_success() {
         return Ok(response);
     }
-    let body = response.text().await.unwrap_or_default();
-    Err(match serde_json::from_str::<ErrorBody>(&body) {
+    let body = http::read_words(response).await;
+    Err(match serde_json::from_slice::<ErrorBody>(&body.bytes) {
         Ok(body) => body.error,
         Err(_) => format!("the server answered {status}; is it a fieldgate?"),
     })
@@ -195,10 +196,11 @@ impl Observer for Client {
             ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
+        let most = query.points.saturating_add(1).saturating_mul(MAX_POINT);
         Box::pin(async move {
             let response = send(request.timeout(ANSWER_TIMEOUT)).await?;
-            let body = response.bytes().await.map_err(explain)?;
-            serde_json::from_slice(&body).map_err(|error| format!("no history came: {error}"))
+            let body = http::read_body(response, most, ANSWER_TIMEOUT).await;
+            serde_json::from_slice(&body.bytes).map_err(|error| format!("no history came: {error}"))
         })
     }
 

@@ -250,6 +250,8 @@ fn a_file_that_cannot_be_replaced_leaves_the_journal_in_memory() {
     let rows = mqtt.read(5).unwrap();
     mqtt.acknowledge(rows[4].end());
     bench.step();
+    // As if it were damaged where it is, and its folder could not be written to.
+    bench.writer.place = None;
     std::fs::remove_dir_all(&place).unwrap();
     bench
         .writer

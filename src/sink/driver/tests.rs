@@ -6,8 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::{Journal, Position};
-use crate::monitor::Monitor;
-use crate::sink::Directive;
+use crate::monitor::{Directive, Monitor};
 
 /// What a session comes to.
 #[derive(Clone)]

@@ -1,20 +1,17 @@
-//! What became of a write, by what the server or the network said.
+//! What the server's answer to a write means.
 
-use std::io;
 use std::time::Duration;
 
-use influxdb2::RequestError;
-use reqwest::StatusCode;
-use serde::Deserialize;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
 
-use crate::causes::{causes, root_cause};
-use crate::sink::{Failure, tls};
+use super::retry_after::retry_after;
+use super::words::{self, words};
+use crate::http::Body;
 
-/// The key that says whom to trust.
-pub(super) const CA_KEY: &str = "influxdb.ca_file";
-
-/// The server's words are cut to so many characters: it may answer with a page, or quote a batch.
-const MAX_WORDS: usize = 200;
+/// An acknowledgement with more than that to say is none.
+const MAX_ACKNOWLEDGEMENT: usize = 1 << 10;
 
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,83 +19,251 @@ pub enum Answer {
     /// The points are stored.
     Accepted,
     /// Not now: the same write may work later.
-    BackOff {
-        /// What went wrong, in plain words.
-        reason: String,
-    },
+    BackOff(Setback),
     /// Not before somebody changes the settings, here or there.
-    Refused {
-        /// What was refused and what to do.
-        reason: String,
-    },
+    Refused(Refusal),
     /// Fewer points at once may work.
     TooLarge {
         /// The server's words.
         reason: String,
     },
-    /// The server never takes these points as they are, though it may take some of them.
-    BadPoints {
-        /// The server's words.
-        reason: String,
-    },
+    /// The server does not take these points as they are, though it may take some of them.
+    BadPoints(Rejected),
 }
 
-/// Whom the writes go to, as far as reasons name it.
+/// Why a write did not work this time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Setback {
+    /// What went wrong, in plain words.
+    pub reason: String,
+    /// When the server wants to be asked again.
+    pub retry_after: Option<Duration>,
+    /// Whether the write may have been more than the server can take in time.
+    pub was_too_much: bool,
+}
+
+/// What has to be changed before a write can work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it is about.
+    pub cause: Cause,
+    /// What was refused and what to do.
+    pub reason: String,
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Something else than InfluxDB answers at the address, or not as it is spoken to.
+    Address,
+    /// The token is missing or wrong.
+    Token,
+    /// The token is right and may not write.
+    Rights,
+    /// The organisation or the bucket does not exist.
+    Place,
+    /// The server does not take compressed writes.
+    Gzip,
+    /// The server does not say.
+    Other,
+}
+
+/// Points that were not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The server's words.
+    pub reason: String,
+    /// Whether the words are about points. If not, they may be about anything.
+    pub is_about_points: bool,
+    /// How many of the points it dropped, if it says so. It has stored the others.
+    pub dropped: Option<usize>,
+}
+
+/// An answer, as far as it was read.
 #[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) host: String,
+pub(super) struct Response {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+/// What a write was like, as far as its answer is to be understood by it.
+#[derive(Debug)]
+pub(super) struct Target {
     pub(super) org: String,
     pub(super) bucket: String,
-    pub(super) connect_timeout: Duration,
-    pub(super) timeout: Duration,
+    /// Whether the points were compressed.
+    pub(super) gzip: bool,
 }
 
 impl Answer {
-    /// What the result of a write means.
-    pub(super) fn new(result: Result<(), RequestError>, peer: &Peer) -> Self {
-        match result {
-            Ok(()) => Self::Accepted,
-            // The client takes every status but 204 for an error.
-            Err(RequestError::Http { status, text }) => Self::from_status(status, &text, peer),
-            Err(RequestError::ReqwestProcessing { source }) => Self::BackOff {
-                reason: failure(&source.without_url(), peer),
-            },
-            Err(error) => Self::BackOff {
-                reason: error.to_string(),
-            },
+    /// What went wrong, and what to do if that is known; nothing when the points are stored.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Accepted => "",
+            Self::BackOff(Setback { reason, .. })
+            | Self::Refused(Refusal { reason, .. })
+            | Self::TooLarge { reason }
+            | Self::BadPoints(Rejected { reason, .. }) => reason,
         }
     }
 
-    fn from_status(status: StatusCode, body: &str, peer: &Peer) -> Self {
-        let words = words(body);
+    /// What an answer to a write means.
+    pub(super) fn new(response: &Response, target: &Target) -> Self {
+        let Response { status, body, .. } = response;
+        let body = body.text();
+        let words = words(&body);
         match status.as_u16() {
-            200..=299 => Self::Accepted,
-            400 if wants_tls(body) => Self::Refused {
-                reason: "the server wants TLS on this port, use https:// in influxdb.url".into(),
-            },
-            400 | 422 => Self::BadPoints {
-                reason: words.unwrap_or_else(|| status.to_string()),
-            },
-            401 | 403 => Self::Refused {
-                reason: token_rejected(words),
-            },
-            404 => Self::Refused {
-                reason: not_found(words, peer),
-            },
+            200..=299 => response.acknowledgement(),
+            400 if wants_tls(&body) => refused(
+                Cause::Address,
+                "the server wants TLS on this port, use https:// in influxdb.url",
+            ),
+            415 if target.gzip => refused(Cause::Gzip, &no_gzip(*status, words)),
+            400 | 422 if target.gzip && is_about_gzip(&body) => {
+                refused(Cause::Gzip, &no_gzip(*status, words))
+            }
+            400 | 422 if !response.is_page() => Self::BadPoints(Rejected::new(*status, words)),
+            401 => refused(Cause::Token, &token_rejected(words)),
+            403 => refused(Cause::Rights, &token_rejected(words)),
+            404 if !is_of_another_server(response, &body) => {
+                refused(Cause::Place, &not_found(words, target))
+            }
             413 => Self::TooLarge {
                 reason: words.unwrap_or_else(|| status.to_string()),
             },
-            408 | 429 | 500..=599 => Self::BackOff {
+            500..=599 if is_partial_write(&body) => Self::BadPoints(Rejected::new(*status, words)),
+            408 | 425 | 429 | 500..=599 => Self::BackOff(Setback {
                 reason: with_words(format!("the server answered {status}"), words),
-            },
-            _ => Self::Refused {
-                reason: with_words(
-                    format!("the server answered {status}, check influxdb.url"),
-                    words,
-                ),
-            },
+                retry_after: retry_after(&response.headers),
+                was_too_much: is_timeout(*status, &body),
+            }),
+            _ => response.strange(words),
         }
     }
+}
+
+impl Response {
+    /// What a success means: only an answer as the write API gives it is an acknowledgement. A portal
+    /// that wants a login, or another web server, answers a write with a page.
+    fn acknowledgement(&self) -> Answer {
+        let is_empty = self.body.bytes.trim_ascii().is_empty();
+        match self.status.as_u16() {
+            // It has no body, whatever its head says.
+            204 => Answer::Accepted,
+            200..=202 if !self.is_page() && !self.body.is_whole && is_empty => {
+                Answer::BackOff(Setback {
+                    reason: "the server broke off its answer".into(),
+                    ..Setback::default()
+                })
+            }
+            200..=202 if !self.is_page() && (is_empty || self.is_small_success()) => {
+                Answer::Accepted
+            }
+            _ => self.not_influxdb(),
+        }
+    }
+
+    /// Whether it is something small in JSON that speaks of no error, as some servers and proxies have
+    /// it instead of 204.
+    fn is_small_success(&self) -> bool {
+        let Body { bytes, is_whole } = &self.body;
+        let json = serde_json::from_slice::<Value>(bytes);
+        let has_error = |body: &Value| {
+            let said = ["error", "errors", "message"].map(|key| &body[key]);
+            said.iter().any(|said| !said.is_null())
+        };
+        *is_whole
+            && bytes.len() <= MAX_ACKNOWLEDGEMENT
+            && json.is_ok_and(|body| body.is_object() && !has_error(&body))
+    }
+
+    /// Whether it is a page for a browser.
+    pub(super) fn is_page(&self) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind = kind.trim_start().to_ascii_lowercase();
+        kind.starts_with("text/html")
+            || kind.starts_with("application/xhtml")
+            || words::is_page(&self.body.text())
+    }
+
+    /// Says that something else answers here, and what it shows.
+    pub(super) fn not_influxdb(&self) -> Answer {
+        let body = self.body.text();
+        let shown = if self.is_page() {
+            words::page_words(&body).map(|title| format!(" with the page {title:?}"))
+        } else {
+            words(&body).map(|words| format!(" with {words:?}"))
+        };
+        let shown = shown.unwrap_or_default();
+        let status = self.status;
+        refused(
+            Cause::Address,
+            &format!("this is not InfluxDB, check influxdb.url (it answered {status}{shown})"),
+        )
+    }
+
+    /// An answer that no database gives to a write.
+    fn strange(&self, words: Option<String>) -> Answer {
+        let status = self.status;
+        let points_to = self
+            .location()
+            .map_or_else(String::new, |place| format!(" and points to {place}"));
+        let reason = format!("the server answered {status}{points_to}, check influxdb.url");
+        refused(Cause::Address, &with_words(reason, words))
+    }
+
+    /// Where a redirection leads, without what could be a secret.
+    fn location(&self) -> Option<String> {
+        if !self.status.is_redirection() {
+            return None;
+        }
+        let text = self.headers.get(LOCATION)?.to_str().ok()?;
+        let place = match Url::parse(text) {
+            Ok(url) => format!("{}{}", url.origin().ascii_serialization(), url.path()),
+            Err(_) => text.split(['?', '#']).next()?.to_owned(),
+        };
+        words(&place)
+    }
+}
+
+impl Rejected {
+    fn new(status: StatusCode, words: Option<String>) -> Self {
+        let reason = words.unwrap_or_else(|| status.to_string());
+        let lower = reason.to_ascii_lowercase();
+        let is_about_points = POINT_WORDS.iter().any(|word| lower.contains(word));
+        let dropped = lower.rsplit_once("dropped=").and_then(|(_, count)| {
+            let digits = count.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse().ok()
+        });
+        Self {
+            reason,
+            is_about_points,
+            dropped,
+        }
+    }
+}
+
+/// Words that tell a server's opinion on points from one on the request.
+const POINT_WORDS: [&str; 10] = [
+    "pars",
+    "partial write",
+    "retention",
+    "conflict",
+    "dropped",
+    "field",
+    "timestamp",
+    "measurement",
+    "schema",
+    "line protocol",
+];
+
+/// Some versions answer 500 where points are at fault: `partial write: points beyond retention policy
+/// dropped=3`. A cluster in trouble says `partial write` as well, but not that it dropped any.
+fn is_partial_write(body: &str) -> bool {
+    let at_fault = ["dropped=", "beyond retention policy", "field type conflict"];
+    body.contains("partial write") && at_fault.iter().any(|words| body.contains(words))
 }
 
 /// A server that is spoken to in the clear on its port for TLS answers 400, as if the points were at
@@ -106,6 +271,46 @@ impl Answer {
 /// sent to HTTPS port`.
 fn wants_tls(body: &str) -> bool {
     body.contains("HTTP request") && (body.contains("HTTPS server") || body.contains("HTTPS port"))
+}
+
+/// A server that does not know compressed writes says so, or takes the compressed bytes for lines and
+/// quotes them. A point may be called anything, so what quotes a line is about that.
+fn is_about_gzip(body: &str) -> bool {
+    let magic = [
+        "\u{1f}\u{fffd}",
+        "\u{1f}\u{8b}",
+        "\\x1f",
+        "\\u001f",
+        "\\037",
+    ];
+    if magic.iter().any(|bytes| body.contains(bytes)) {
+        return true;
+    }
+    let lower = body.to_ascii_lowercase();
+    let speaks_of_it = ["gzip", "content-encoding", "content encoding"];
+    speaks_of_it.iter().any(|words| lower.contains(words))
+        && !["pars", "partial write"]
+            .iter()
+            .any(|words| lower.contains(words))
+}
+
+/// Whether somebody on the way, or the server itself, gave up waiting for the write to be done.
+fn is_timeout(status: StatusCode, body: &str) -> bool {
+    let lower = body.to_ascii_lowercase();
+    matches!(status.as_u16(), 408 | 504)
+        || ["timeout", "timed out"]
+            .iter()
+            .any(|words| lower.contains(words))
+}
+
+fn no_gzip(status: StatusCode, words: Option<String>) -> String {
+    let reason = format!(
+        "the server does not take compressed writes, set influxdb.gzip = false (it answered {status}"
+    );
+    match words {
+        Some(words) => format!("{reason}: {words})"),
+        None => reason + ")",
+    }
 }
 
 fn token_rejected(words: Option<String>) -> String {
@@ -117,15 +322,34 @@ fn token_rejected(words: Option<String>) -> String {
     )
 }
 
+/// Whether nothing is there that takes writes: a page, or what web servers say without one.
+fn is_of_another_server(response: &Response, body: &str) -> bool {
+    let lower = body.to_ascii_lowercase();
+    let speaks_of_path = [
+        "page not found",
+        "path not found",
+        "no route",
+        "cannot post",
+    ];
+    response.is_page() || speaks_of_path.iter().any(|words| lower.contains(words))
+}
+
 /// InfluxDB says `bucket "x" not found` or `organization name "y" not found`. The names may hold
 /// any word, so the one that the message begins with decides.
-fn not_found(words: Option<String>, peer: &Peer) -> String {
-    let Peer { org, bucket, .. } = peer;
+fn not_found(words: Option<String>, target: &Target) -> String {
+    let Target { org, bucket, .. } = target;
     match words {
         Some(words) if words.starts_with("org") => format!("org {org:?} not found"),
         Some(words) if words.contains("bucket") => format!("bucket {bucket:?} not found"),
         words => with_words(format!("bucket {bucket:?} or org {org:?} not found"), words),
     }
+}
+
+fn refused(cause: Cause, reason: &str) -> Answer {
+    Answer::Refused(Refusal {
+        cause,
+        reason: reason.to_owned(),
+    })
 }
 
 fn with_words(reason: String, words: Option<String>) -> String {
@@ -135,117 +359,231 @@ fn with_words(reason: String, words: Option<String>) -> String {
     }
 }
 
-/// The message in the body of an error, on one line, or whatever else the body says.
-pub(crate) fn words(body: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(alias = "error")]
-        message: String,
-    }
-    let message = serde_json::from_str(body).map_or(body.into(), |it: Body| it.message);
-    let printable = message.replace(char::is_control, " ");
-    let mut words = printable.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((cut, _)) = words.char_indices().nth(MAX_WORDS) {
-        words.truncate(cut);
-        words.push('…');
-    }
-    (!words.is_empty()).then_some(words)
-}
-
-/// Why no answer came, in plain words. `error` must be without its URL, which may hold a password.
-pub(super) fn failure(error: &reqwest::Error, peer: &Peer) -> String {
-    if error.is_timeout() {
-        let (what, timeout) = if error.is_connect() {
-            ("connection", peer.connect_timeout)
-        } else {
-            ("answer", peer.timeout)
-        };
-        return format!("no {what} within {}", humantime::format_duration(timeout));
-    }
-    let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    let root = root_cause(error);
-    if causes(error).any(|cause| cause.to_string().starts_with("dns error")) {
-        // The words are the resolver's: `failed to lookup address information: …`.
-        let words = root.rsplit(": ").next().unwrap_or_default();
-        return format!("host {:?} not found ({words})", peer.host);
-    }
-    if let Some(Failure::Refused(fault) | Failure::Unavailable(fault)) =
-        tls::certificate_fault(&root, "server", CA_KEY)
-    {
-        return fault;
-    }
-    if root.contains("corrupt message") {
-        return "the server does not speak TLS on this port, use http:// in influxdb.url".into();
-    }
-    if root.contains("handshake eof") {
-        return "the server ended the TLS handshake; if this stays so, the port is not one for TLS"
-            .into();
-    }
-    match kind {
-        Some(io::ErrorKind::ConnectionRefused) => "connection refused".into(),
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-            "connection closed by the server".into()
-        }
-        _ => words(&root).unwrap_or_default(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{HeaderName, HeaderValue, RETRY_AFTER};
+
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        let peer = Peer {
-            host: "influx.example".into(),
+    fn answer_of(status: u16, headers: &[(HeaderName, &str)], body: &str, gzip: bool) -> Answer {
+        let target = Target {
             org: "iiot".into(),
             bucket: "telemetry".into(),
-            connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(10),
+            gzip,
         };
-        let error = RequestError::Http {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap();
+        let headers = headers
+            .iter()
+            .map(|(name, text)| (name.clone(), value(text)));
+        let response = Response {
             status: StatusCode::from_u16(status).unwrap(),
-            text: body.into(),
+            headers: headers.collect(),
+            body: Body {
+                bytes: body.into(),
+                is_whole: true,
+            },
         };
-        Answer::new(Err(error), &peer)
+        Answer::new(&response, &target)
     }
 
-    fn refused(reason: &str) -> Answer {
-        Answer::Refused {
-            reason: reason.into(),
-        }
+    fn answer(status: u16, body: &str) -> Answer {
+        answer_of(status, &[], body, false)
+    }
+
+    fn refused(cause: Cause, reason: &str) -> Answer {
+        super::refused(cause, reason)
     }
 
     fn back_off(reason: &str) -> Answer {
-        Answer::BackOff {
+        Answer::BackOff(Setback {
             reason: reason.into(),
-        }
+            ..Setback::default()
+        })
     }
 
-    fn bad_points(reason: &str) -> Answer {
-        Answer::BadPoints {
-            reason: reason.into(),
+    fn bad_points(answer: Answer) -> Rejected {
+        match answer {
+            Answer::BadPoints(rejected) => rejected,
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn every_success_is_accepted() {
-        for status in [200, 201, 202, 204] {
-            assert_eq!(answer(status, "whatever"), Answer::Accepted);
+    fn only_what_a_write_is_answered_with_is_an_acknowledgement() {
+        assert_eq!(answer(204, ""), Answer::Accepted);
+        for status in [200, 201, 202] {
+            for body in ["", "\r\n", "{}", r#"{"status":"ok"}"#] {
+                assert_eq!(answer(status, body), Answer::Accepted, "{status} {body}");
+            }
         }
+        for (status, body, shown) in [
+            (
+                200,
+                "<title>Log in</title>",
+                "200 OK with \"<title>Log in</title>\"",
+            ),
+            (
+                200,
+                "<html><title>Log in</title>",
+                "200 OK with the page \"Log in\"",
+            ),
+            (202, "<!doctype html>", "202 Accepted"),
+            (203, "", "203 Non Authoritative Information"),
+            (205, "", "205 Reset Content"),
+            (207, "{}", "207 Multi-Status with \"{}\""),
+            (200, "It works!", "200 OK with \"It works!\""),
+            (
+                200,
+                r#"{"error":"no such path"}"#,
+                "200 OK with \"no such path\"",
+            ),
+            (200, "[1]", "200 OK with \"[1]\""),
+        ] {
+            let reason = format!("this is not InfluxDB, check influxdb.url (it answered {shown})");
+            assert_eq!(answer(status, body), refused(Cause::Address, &reason));
+        }
+        let html = [(CONTENT_TYPE, "Text/HTML; charset=utf-8")];
+        let reason = "this is not InfluxDB, check influxdb.url (it answered 200 OK)";
+        assert_eq!(
+            answer_of(200, &html, "", false),
+            refused(Cause::Address, reason)
+        );
+        let reason =
+            "this is not InfluxDB, check influxdb.url (it answered 200 OK with the page \"Hi\")";
+        let answer = answer_of(200, &html, "<title>Hi</title>", false);
+        assert_eq!(answer, refused(Cause::Address, reason));
+    }
+
+    #[test]
+    fn half_an_acknowledgement_is_none() {
+        let half = |status, body: &str| {
+            let response = Response {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: Body {
+                    bytes: body.into(),
+                    is_whole: false,
+                },
+            };
+            response.acknowledgement()
+        };
+        assert_eq!(half(200, ""), back_off("the server broke off its answer"));
+        assert_eq!(half(204, ""), Answer::Accepted);
+        assert!(matches!(half(200, "{}"), Answer::Refused(_)));
+    }
+
+    #[test]
+    fn a_server_that_cannot_decompress_says_what_to_set() {
+        let advice = "the server does not take compressed writes, set influxdb.gzip = false";
+        let with_gzip = |status, body| answer_of(status, &[], body, true);
+        for (status, body, shown) in [
+            (415, "", "415 Unsupported Media Type"),
+            (415, "nope", "415 Unsupported Media Type: nope"),
+            (
+                400,
+                r#"{"message":"gzip: invalid header"}"#,
+                "400 Bad Request: gzip: invalid header",
+            ),
+            (
+                422,
+                "unknown Content-Encoding",
+                "422 Unprocessable Entity: unknown Content-Encoding",
+            ),
+            (
+                400,
+                r#"{"message":"unable to parse '\u001f\ufffd\b': missing fields"}"#,
+                "400 Bad Request: unable to parse ' \u{fffd} ': missing fields",
+            ),
+        ] {
+            let reason = format!("{advice} (it answered {shown})");
+            assert_eq!(
+                with_gzip(status, body),
+                refused(Cause::Gzip, &reason),
+                "{body}"
+            );
+            assert_ne!(
+                answer(status, body),
+                refused(Cause::Gzip, &reason),
+                "{body}"
+            );
+        }
+        let named = "unable to parse 'gzip,node_id=n value=x': invalid number";
+        assert_eq!(bad_points(with_gzip(400, named)).reason, named);
+    }
+
+    #[test]
+    fn a_partial_write_is_about_points_whatever_its_status() {
+        let words = "unexpected error writing points to database: partial write: points beyond \
+                     retention policy dropped=3";
+        for status in [400, 422, 500, 503] {
+            let rejected = bad_points(answer(status, words));
+            assert_eq!(rejected.dropped, Some(3));
+            assert!(rejected.is_about_points);
+        }
+        assert!(matches!(answer(500, "partial write"), Answer::BackOff(_)));
+        for words in ["Bad Request", "Please provide either orgID or org", ""] {
+            let rejected = bad_points(answer(400, words));
+            assert!(
+                !rejected.is_about_points && rejected.dropped.is_none(),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_server_asks_for_is_kept() {
+        let headers = [(RETRY_AFTER, "120")];
+        for (status, was_too_much) in [
+            (429, false),
+            (503, false),
+            (500, false),
+            (408, true),
+            (504, true),
+        ] {
+            let Answer::BackOff(setback) = answer_of(status, &headers, "", true) else {
+                panic!("{status}");
+            };
+            assert_eq!(setback.retry_after, Some(Duration::from_secs(120)));
+            assert_eq!(setback.was_too_much, was_too_much, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_says_where_to() {
+        let headers = [(
+            LOCATION,
+            "https://user:s3cret@portal.example:8443/login?token=s3cret#x",
+        )];
+        let reason = "the server answered 302 Found and points to https://portal.example:8443/login, \
+                      check influxdb.url";
+        assert_eq!(
+            answer_of(302, &headers, "", true),
+            refused(Cause::Address, reason)
+        );
+        let reason = "the server answered 307 Temporary Redirect and points to /login, \
+                      check influxdb.url";
+        let headers = [(LOCATION, "/login?next=%2F")];
+        assert_eq!(
+            answer_of(307, &headers, "", true),
+            refused(Cause::Address, reason)
+        );
     }
 
     #[test]
     fn a_rejected_token_says_what_to_set() {
         let advice = "token rejected, set INFLUXDB_TOKEN or influxdb.token";
         let unauthorized = r#"{"code":"unauthorized","message":"unauthorized access"}"#;
-        assert_eq!(answer(401, unauthorized), refused(advice));
-        assert_eq!(answer(401, ""), refused(advice));
+        assert_eq!(answer(401, unauthorized), refused(Cause::Token, advice));
+        assert_eq!(answer(401, ""), refused(Cause::Token, advice));
         assert_eq!(
             answer(
                 403,
                 r#"{"code":"forbidden","message":"insufficient permissions for write"}"#
             ),
-            refused(&format!("{advice} (insufficient permissions for write)"))
+            refused(
+                Cause::Rights,
+                &format!("{advice} (insufficient permissions for write)")
+            )
         );
     }
 
@@ -268,13 +606,9 @@ mod tests {
                 r#"{"code":"not found","message":"bucket \"organization\" not found"}"#,
                 "bucket \"telemetry\" not found",
             ),
-            (
-                "404 page not found\n",
-                "bucket \"telemetry\" or org \"iiot\" not found (404 page not found)",
-            ),
             ("", "bucket \"telemetry\" or org \"iiot\" not found"),
         ] {
-            assert_eq!(answer(404, body), refused(reason), "{body}");
+            assert_eq!(answer(404, body), refused(Cause::Place, reason), "{body}");
         }
     }
 
@@ -284,18 +618,14 @@ mod tests {
                         input field \"value\" on measurement \"t\" is type float, already exists \
                         as type integer dropped=1";
         let body = serde_json::json!({"code": "unprocessable entity", "message": conflict});
-        assert_eq!(answer(422, &body.to_string()), bad_points(conflict));
+        assert_eq!(bad_points(answer(422, &body.to_string())).reason, conflict);
         let body = r#"{"code":"invalid","message":"unable to parse 'x': missing fields"}"#;
-        assert_eq!(
-            answer(400, body),
-            bad_points("unable to parse 'x': missing fields")
-        );
+        let rejected = bad_points(answer(400, body));
+        assert_eq!(rejected.reason, "unable to parse 'x': missing fields");
         let body = r#"{"error":"points beyond retention policy"}"#;
-        assert_eq!(
-            answer(400, body),
-            bad_points("points beyond retention policy")
-        );
-        assert_eq!(answer(400, " \r\n"), bad_points("400 Bad Request"));
+        let rejected = bad_points(answer(400, body));
+        assert_eq!(rejected.reason, "points beyond retention policy");
+        assert_eq!(bad_points(answer(400, " \r\n")).reason, "400 Bad Request");
     }
 
     #[test]
@@ -305,16 +635,16 @@ mod tests {
             "Client sent an HTTP request to an HTTPS server.\n",
             "<center>The plain HTTP request was sent to HTTPS port</center>",
         ] {
-            assert_eq!(answer(400, body), refused(reason));
+            assert_eq!(answer(400, body), refused(Cause::Address, reason));
         }
     }
 
     #[test]
     fn a_server_in_trouble_is_left_alone_for_a_while() {
-        let internal = r#"{"code":"internal error","message":"unexpected error: timeout"}"#;
+        let internal = r#"{"code":"internal error","message":"unexpected error: disk"}"#;
         assert_eq!(
             answer(500, internal),
-            back_off("the server answered 500 Internal Server Error (unexpected error: timeout)")
+            back_off("the server answered 500 Internal Server Error (unexpected error: disk)")
         );
         assert_eq!(
             answer(503, ""),
@@ -324,10 +654,6 @@ mod tests {
             answer(429, ""),
             back_off("the server answered 429 Too Many Requests")
         );
-        assert_eq!(
-            answer(408, ""),
-            back_off("the server answered 408 Request Timeout")
-        );
         let too_large = r#"{"code":"request too large","message":"points batch is too large"}"#;
         let reason = "points batch is too large".to_owned();
         assert_eq!(answer(413, too_large), Answer::TooLarge { reason });
@@ -335,9 +661,20 @@ mod tests {
 
     #[test]
     fn other_answers_are_refusals() {
+        let refused = |reason| refused(Cause::Address, reason);
         assert_eq!(
             answer(301, ""),
             refused("the server answered 301 Moved Permanently, check influxdb.url")
+        );
+        assert_eq!(
+            answer(404, "404 page not found\n"),
+            refused("the server answered 404 Not Found, check influxdb.url (404 page not found)")
+        );
+        assert_eq!(
+            answer(400, "<html><title>400 The request is broken</title>"),
+            refused(
+                "the server answered 400 Bad Request, check influxdb.url (400 The request is broken)"
+            )
         );
         assert_eq!(
             answer(405, "<h1>Not\tallowed</h1>\n\n\u{1b}[31m"),
@@ -346,13 +683,5 @@ mod tests {
                  (<h1>Not allowed</h1> [31m)"
             )
         );
-    }
-
-    #[test]
-    fn long_words_are_cut() {
-        let Answer::BadPoints { reason } = answer(400, &"ü".repeat(5_000)) else {
-            panic!("another answer");
-        };
-        assert_eq!(reason, "ü".repeat(MAX_WORDS) + "…");
     }
 }

@@ -1,21 +1,34 @@
 //! The HTTP client that writes line protocol.
 
 use std::io::Write;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use influxdb2::{ClientBuilder, RequestError};
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Certificate, redirect};
+use influxdb2::ClientBuilder;
+use influxdb2::models::HealthCheck;
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderValue};
+use reqwest::{Certificate, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
+use time::OffsetDateTime;
 
-use super::answer::{Answer, CA_KEY, Peer, failure};
+use super::answer::{Answer, Cause, Refusal, Response, Setback, Target};
+use super::failure::{CA_KEY, Peer, is_cut};
+use super::retry_after::date;
 use crate::config::Influxdb;
+use crate::http::{self, Proxy};
 use crate::sink::tls;
 
 /// A server in reach is connected to much sooner; one that is not is worth saying so early.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most that is read of VictoriaMetrics' metrics, which say its version near their end.
+const MAX_METRICS: usize = 1 << 20;
+
+/// How long the metrics may take.
+const METRICS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -31,83 +44,231 @@ pub enum ClientError {
     Trust(String),
     /// The HTTP client could not be built.
     #[error("cannot set up the connection to InfluxDB")]
-    Build(#[from] influxdb2::BuildError),
+    Build(#[from] reqwest::Error),
 }
 
 /// Writes to one bucket.
 #[derive(Debug)]
 pub struct Client {
-    influxdb: influxdb2::Client,
+    http: reqwest::Client,
+    base: Url,
+    authorization: Option<HeaderValue>,
+    target: Target,
     peer: Peer,
-    gzip: bool,
+    /// Whether a connection is open that has carried an answer.
+    is_connected: AtomicBool,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Which server it is, and which version of it.
+    pub description: String,
+    /// What time it has.
+    pub time: Option<OffsetDateTime>,
 }
 
 impl Client {
     /// A client for the configured server; connects with the first write.
     pub fn new(config: &Influxdb) -> Result<Self, ClientError> {
         let token = config.token.expose_secret();
-        if HeaderValue::from_str(token).is_err() {
-            return Err(ClientError::Token);
-        }
+        let authorization = HeaderValue::from_str(&format!("Token {token}"));
+        let mut authorization = authorization.map_err(|_| ClientError::Token)?;
+        authorization.set_sensitive(true);
+        let proxy = Proxy::of_environment(&config.url);
         let connect_timeout = CONNECT_TIMEOUT.min(config.timeout);
-        let mut http = reqwest::Client::builder()
+        let http = builder(config, proxy.as_ref())?
             .connect_timeout(connect_timeout)
-            .timeout(config.timeout)
-            // A redirected POST can come back as a success that wrote nothing.
-            .redirect(redirect::Policy::none());
-        http = with_trust(http, config)?;
-        if config.gzip {
-            // All that this client ever sends is compressed.
-            let encoding = (CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            http = http.default_headers(HeaderMap::from_iter([encoding]));
-        }
-        let influxdb =
-            ClientBuilder::with_builder(http, config.url.as_str(), &config.org, token).build()?;
+            .build()?;
+        let host = proxy.as_ref().map(Proxy::host);
+        let host = host
+            .or(config.url.host_str())
+            .unwrap_or_default()
+            .to_owned();
         Ok(Self {
-            influxdb,
-            peer: Peer {
-                host: config.url.host_str().unwrap_or_default().into(),
+            http,
+            base: config.url.clone(),
+            authorization: (!token.is_empty()).then_some(authorization),
+            target: Target {
                 org: config.org.clone(),
                 bucket: config.bucket.clone(),
+                gzip: config.gzip,
+            },
+            peer: Peer {
+                host,
+                proxy,
                 connect_timeout,
                 timeout: config.timeout,
             },
-            gzip: config.gzip,
+            is_connected: AtomicBool::new(false),
         })
     }
 
-    /// The client beneath, for what the gateway itself does not do. With gzip it says of all that it
-    /// sends that it is compressed.
-    pub fn influxdb(&self) -> &influxdb2::Client {
-        &self.influxdb
+    /// Whether the server answers at all, and not with a page; the answer says why not. What it says
+    /// of its health is no proof either way: VictoriaMetrics and InfluxDB 3 answer in plain text.
+    pub async fn reach(&self) -> Result<(), Answer> {
+        self.health().await.map(drop)
     }
 
-    /// Whether the server answers at all; the error says why not. What it says of its health is no
-    /// proof either way: VictoriaMetrics and InfluxDB 3 answer in plain text.
-    pub async fn reach(&self) -> Result<(), String> {
-        match self.influxdb.health().await {
-            Err(RequestError::ReqwestProcessing { source }) if !source.is_decode() => {
-                Err(failure(&source.without_url(), &self.peer))
-            }
-            _ => Ok(()),
-        }
+    /// Which server it is.
+    pub async fn server(&self) -> Result<Server, Answer> {
+        let health = self.health().await?;
+        let time = date(&health.headers, &DATE);
+        let description = match said_by(&health) {
+            Some(description) => description,
+            None => self.by_metrics().await,
+        };
+        Ok(Server { description, time })
+    }
+
+    /// Through whom everything goes.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.peer.proxy.as_ref()
     }
 
     /// Writes lines and says what became of them. Never takes longer than the configured timeout.
     pub async fn write(&self, lines: &str) -> Answer {
-        let body = if self.gzip {
+        let body = if self.target.gzip {
             compress(lines)
         } else {
             lines.as_bytes().to_vec()
         };
-        let Peer { org, bucket, .. } = &self.peer;
-        let result = self.influxdb.write_line_protocol(org, bucket, body).await;
-        Answer::new(result, &self.peer)
+        let body = Bytes::from(body);
+        let start = Instant::now();
+        let mut response = self.send(self.write_request(&body)).await;
+        let had_connection = self.is_connected.load(Ordering::Relaxed);
+        if had_connection && response.as_ref().is_err_and(is_cut) {
+            // A server may end a connection that was idle just when it is used again. A write can be
+            // repeated: its points have their times.
+            let rest = self.peer.timeout.saturating_sub(start.elapsed());
+            response = self.send(self.write_request(&body).timeout(rest)).await;
+        }
+        self.is_connected.store(response.is_ok(), Ordering::Relaxed);
+        match response {
+            Ok(response) => self.understand(&response),
+            Err(error) => self.through_proxy(self.peer.failed(error)),
+        }
+    }
+
+    fn understand(&self, response: &Response) -> Answer {
+        let answer = match &self.peer.proxy {
+            Some(proxy) if response.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                Answer::Refused(Refusal {
+                    cause: Cause::Address,
+                    reason: proxy.wants_login(),
+                })
+            }
+            _ => Answer::new(response, &self.target),
+        };
+        self.through_proxy(answer)
+    }
+
+    fn write_request(&self, body: &Bytes) -> RequestBuilder {
+        let Target { org, bucket, gzip } = &self.target;
+        let mut request = self
+            .http
+            .post(http::url_below(&self.base, "/api/v2/write"))
+            .query(&[("org", &**org), ("bucket", bucket), ("precision", "ns")])
+            .body(body.clone());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        if *gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        request
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let response = request.send().await?;
+        Ok(Response {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: http::read_words(response).await,
+        })
+    }
+
+    async fn health(&self) -> Result<Response, Answer> {
+        let request = self.http.get(http::url_below(&self.base, "/health"));
+        let response = self.send(request).await;
+        let response = response.map_err(|error| self.through_proxy(self.peer.failed(error)))?;
+        let status = response.status;
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED || status.is_redirection() {
+            return Err(self.understand(&response));
+        }
+        if status.is_success() && response.is_page() {
+            return Err(self.through_proxy(response.not_influxdb()));
+        }
+        Ok(response)
+    }
+
+    async fn by_metrics(&self) -> String {
+        match self.victoria_metrics().await {
+            // Some distributions build it without one.
+            Some(version) if version.is_empty() => "VictoriaMetrics of unknown version".into(),
+            Some(version) => format!("VictoriaMetrics {version}"),
+            None => "a server that does not say what it is".into(),
+        }
+    }
+
+    async fn victoria_metrics(&self) -> Option<String> {
+        let request = self.http.get(http::url_below(&self.base, "/metrics"));
+        let response = request.send().await.ok()?;
+        let text = http::read_body(response, MAX_METRICS, METRICS_PATIENCE)
+            .await
+            .text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("vm_app_version{"))?;
+        let version = line.split_once("short_version=\"")?.1.split('"').next()?;
+        Some(version.trim_start_matches('v').to_owned())
+    }
+
+    /// Names the proxy in what an answer says: it may be what is at fault.
+    fn through_proxy(&self, answer: Answer) -> Answer {
+        let Some(proxy) = &self.peer.proxy else {
+            return answer;
+        };
+        let told = |reason: String| {
+            if reason.contains(&proxy.to_string()) {
+                reason
+            } else {
+                format!("{reason}, through {proxy}")
+            }
+        };
+        match answer {
+            Answer::BackOff(it) => Answer::BackOff(Setback {
+                reason: told(it.reason),
+                ..it
+            }),
+            Answer::Refused(Refusal { cause, reason }) => Answer::Refused(Refusal {
+                cause,
+                reason: told(reason),
+            }),
+            other => other,
+        }
     }
 }
 
+/// A client of the crate `influxdb2` for the configured server, for what the gateway itself does not
+/// do: it reads whatever is sent, and knows no path in the address.
+pub fn query_client(config: &Influxdb) -> Result<influxdb2::Client, ClientError> {
+    let proxy = Proxy::of_environment(&config.url);
+    let token = config.token.expose_secret();
+    let http = builder(config, proxy.as_ref())?;
+    let client = ClientBuilder::with_builder(http, config.url.as_str(), &config.org, token).build();
+    client.map_err(|influxdb2::BuildError::ReqwestClientError { source }| source.into())
+}
+
+fn builder(
+    config: &Influxdb,
+    proxy: Option<&Proxy>,
+) -> Result<reqwest::ClientBuilder, ClientError> {
+    with_trust(http::client(proxy).timeout(config.timeout), config)
+}
+
 /// Trusts whom this system or the configuration trusts, and nobody else.
-pub(crate) fn with_trust(
+fn with_trust(
     http: reqwest::ClientBuilder,
     config: &Influxdb,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
@@ -124,9 +285,25 @@ pub(crate) fn with_trust(
     ))
 }
 
+/// Which server an answer is from, if it says so.
+fn said_by(health: &Response) -> Option<String> {
+    let header = |name: &str| {
+        let value = health.headers.get(name)?.to_str().ok()?;
+        Some(value.trim_start_matches('v').to_owned())
+    };
+    if let Some(version) = header("x-influxdb-version") {
+        let build =
+            header("x-influxdb-build").map_or_else(String::new, |build| format!(" {build}"));
+        return Some(format!("InfluxDB {version}{build}"));
+    }
+    let said: HealthCheck = serde_json::from_slice(&health.body.bytes).ok()?;
+    let version = said.version.unwrap_or_else(|| "of unknown version".into());
+    (said.name == "influxdb").then(|| format!("InfluxDB {}", version.trim_start_matches('v')))
+}
+
 /// Line protocol repeats itself so much that the fastest level already saves nearly all there is.
 #[expect(clippy::expect_used, reason = "a Vec takes every byte")]
-pub(crate) fn compress(lines: &str) -> Vec<u8> {
+fn compress(lines: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let compressed = encoder
         .write_all(lines.as_bytes())

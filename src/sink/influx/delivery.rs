@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::answer::{Answer, Refusal, Setback};
 use super::client::{Client, ClientError};
+use super::isolation::{Isolation, Verdict};
 use super::line::LineFormat;
+use super::pace::Pace;
 use crate::config::Influxdb;
 use crate::journal::{Rejection, Row};
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -26,8 +28,20 @@ pub struct InfluxDelivery {
     format: LineFormat,
     batch_size: usize,
     flush_interval: Duration,
-    max_batch_size: usize,
+    pace: Pace,
+    doubt: Option<Doubt>,
 }
+
+/// A batch of which not a point was taken, and not for its points' sake.
+struct Doubt {
+    points: usize,
+    words: String,
+    tries: u32,
+}
+
+/// Every so often a batch in doubt is searched anew: the points that were tried stand for the others by
+/// chance alone.
+const SEARCHED_ANEW: u32 = 10;
 
 /// Rows that go into the next write.
 #[derive(Default)]
@@ -36,6 +50,14 @@ struct Batch {
     points: usize,
     /// When the first of them was read.
     since: Option<Instant>,
+}
+
+impl Batch {
+    /// Whether one more row like the last one fits into a write of this size.
+    fn has_room(&self, limit: usize) -> bool {
+        let row = self.rows.last().map_or(0, |row| row.readings.len());
+        self.points < limit && self.points + row <= limit
+    }
 }
 
 /// How a batch ended.
@@ -55,8 +77,25 @@ impl InfluxDelivery {
             format: LineFormat::new(config.gateway.as_deref()),
             batch_size: config.batch_size,
             flush_interval: config.flush_interval,
-            max_batch_size: config.max_batch_size,
+            pace: Pace::new(config.max_batch_size, config.timeout),
+            doubt: None,
         })
+    }
+
+    /// Whether this very batch was refused with these words as a whole and in single points.
+    fn is_known_refusal(&self, points: usize, words: &str) -> bool {
+        self.doubt.as_ref().is_some_and(|doubt| {
+            doubt.points == points && doubt.words == words && doubt.tries % SEARCHED_ANEW != 0
+        })
+    }
+
+    fn doubt(&mut self, points: usize, words: &str) {
+        let tries = self.doubt.as_ref().map_or(0, |doubt| doubt.tries);
+        self.doubt = Some(Doubt {
+            points,
+            words: words.to_owned(),
+            tries: tries + 1,
+        });
     }
 }
 
@@ -64,9 +103,9 @@ impl Delivery for InfluxDelivery {
     const SINK: SinkId = SinkId::Influxdb;
 
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+        self.pace.begin_session();
         let mut session = Session {
             delivery: self,
-            limit: self.max_batch_size,
             is_up: false,
             batch: Batch::default(),
         };
@@ -75,9 +114,7 @@ impl Delivery for InfluxDelivery {
 }
 
 struct Session<'a> {
-    delivery: &'a InfluxDelivery,
-    /// Points that the server takes at once.
-    limit: usize,
+    delivery: &'a mut InfluxDelivery,
     /// Whether the server has shown that it works.
     is_up: bool,
     batch: Batch,
@@ -88,7 +125,9 @@ impl Session<'_> {
         if lane.waiting() == 0 {
             // Nothing to write: the health endpoint must do as proof for now.
             tokio::select! {
-                reached = self.delivery.client.reach() => reached.map_err(Failure::Unavailable)?,
+                reached = self.delivery.client.reach() => {
+                    reached.map_err(|answer| unreached(lane, answer))?;
+                }
                 () = lane.leave() => return Ok(()),
             }
             self.set_up(lane);
@@ -126,9 +165,10 @@ impl Session<'_> {
 
     /// Reads on, as far as a write may be large.
     fn fill(&mut self, lane: &mut Lane) -> Result<(), Failure> {
-        while self.batch.points < self.limit {
+        let limit = self.delivery.pace.points();
+        while self.batch.has_room(limit) {
             let rows = lane
-                .read(self.limit - self.batch.points)
+                .read(limit - self.batch.points)
                 .map_err(|error| Failure::Unavailable(error.to_string()))?;
             if rows.is_empty() {
                 break;
@@ -141,7 +181,8 @@ impl Session<'_> {
     }
 
     fn is_due(&self, is_flush: bool) -> bool {
-        let is_full = self.batch.points >= self.delivery.batch_size;
+        let is_full = self.batch.points >= self.delivery.batch_size
+            || !self.batch.has_room(self.delivery.pace.points());
         self.batch.points > 0 && (is_full || is_flush)
     }
 
@@ -156,89 +197,164 @@ impl Session<'_> {
     async fn write_batch(&mut self, lane: &mut Lane) -> Result<Written, Failure> {
         let batch = std::mem::take(&mut self.batch);
         let points = Points::new(&batch, &self.delivery.format, &self.delivery.metrics);
-        let mut rejected: Vec<(usize, String)> = Vec::new();
-        // The parts still to be written, the next one last.
-        let whole = 0..points.len();
-        let mut parts = vec![whole];
-        while let Some(part) = parts.pop() {
-            let lines = points.lines(&part);
+        let mut isolation = Isolation::new(points.len(), self.delivery.pace.points());
+        let received = batch.rows.first().map(|row| row.received);
+        while let Some(part) = isolation.next_part() {
+            let write = Write {
+                lines: points.lines(&part),
+                received: received.unwrap_or_else(Timestamp::now),
+                of_batch: batch.points,
+                part,
+            };
+            let start = Instant::now();
             let answer = tokio::select! {
-                answer = self.delivery.client.write(lines) => answer,
+                answer = self.delivery.client.write(write.lines) => answer,
                 () = lane.leave() => return Ok(Written::Interrupted),
             };
-            let counters = &lane.monitor().counters.influxdb;
-            let show = |outcome| {
-                let received = batch
-                    .rows
-                    .first()
-                    .map_or_else(Timestamp::now, |row| row.received);
-                let first_line = lines.lines().next().unwrap_or_default().to_owned();
-                lane.show(first_line, part.len() as u64, outcome, received);
-            };
-            if matches!(answer, Answer::Accepted) {
-                counters.writes_succeeded.increment();
-                show(DeliveryOutcome::Delivered);
-                self.set_up(lane);
-                continue;
-            }
-            counters.writes_failed.increment();
-            match answer {
-                Answer::Accepted => {}
-                Answer::BackOff { reason } => {
-                    return Err(failed(lane, Failure::Unavailable(reason), batch.points));
-                }
-                Answer::Refused { reason } => {
-                    return Err(failed(lane, Failure::Refused(reason), batch.points));
-                }
-                Answer::TooLarge { reason } | Answer::BadPoints { reason } if part.len() == 1 => {
-                    let (point, error) = (lines.trim_end().to_owned(), reason.clone());
-                    REJECTIONS.say("", "", move |sum| {
-                        tracing::warn!(
-                            link = %SinkId::Influxdb, point, error, repeated = sum.words(),
-                            "Rejected for good; the point stands in the journal's table `rejected`."
-                        );
-                    });
-                    show(DeliveryOutcome::Rejected {
-                        reason: reason.clone(),
-                    });
-                    rejected.push((part.start, reason));
-                }
-                Answer::TooLarge { reason } => {
-                    self.limit = (part.len() / 2).max(1);
-                    let points = part.len();
-                    TOO_LARGE.say("", "", move |sum| {
-                        tracing::warn!(
-                            link = %SinkId::Influxdb, points, error = reason, repeated = sum.words(),
-                            "The write was too large; halving it."
-                        );
-                    });
-                    parts.extend(halves(part));
-                }
-                Answer::BadPoints { reason } => {
-                    tracing::debug!(
-                        link = %SinkId::Influxdb, points = part.len(), error = reason,
-                        "A write was rejected; looking for the bad points."
-                    );
-                    parts.extend(halves(part));
-                }
+            if answer == Answer::Accepted {
+                self.taken(lane, &write, start.elapsed());
+                isolation.taken();
+            } else {
+                lane.monitor().counters.influxdb.writes_failed.increment();
+                self.not_taken(lane, &write, answer, &mut isolation)?;
             }
         }
         // Whoever has an opinion on every point is well, even if it took none of them.
+        self.delivery.doubt = None;
         self.set_up(lane);
-        acknowledge(lane, &batch, &points, rejected);
+        acknowledge(lane, &batch, &points, isolation.into_rejected());
         Ok(Written::Whole)
+    }
+
+    fn taken(&mut self, lane: &mut Lane, write: &Write, after: Duration) {
+        lane.monitor()
+            .counters
+            .influxdb
+            .writes_succeeded
+            .increment();
+        self.delivery.pace.taken(write.part.len(), after);
+        write.show(lane, DeliveryOutcome::Delivered);
+        self.set_up(lane);
+    }
+
+    /// What is to be done with a write that was not taken; an error ends the session.
+    fn not_taken(
+        &mut self,
+        lane: &mut Lane,
+        write: &Write,
+        answer: Answer,
+        isolation: &mut Isolation,
+    ) -> Result<(), Failure> {
+        let part = write.part.clone();
+        let (verdict, reason) = match answer {
+            Answer::Accepted => return Ok(()),
+            Answer::BackOff(setback) => {
+                if setback.was_too_much {
+                    self.delivery.pace.timed_out(part.len());
+                }
+                let failure = postponed(lane, setback);
+                return Err(failed(lane, failure, write.of_batch));
+            }
+            Answer::Refused(Refusal { reason, .. }) => {
+                return Err(failed(lane, Failure::Refused(reason), write.of_batch));
+            }
+            Answer::TooLarge { reason } => {
+                self.delivery.pace.too_large(part.len());
+                say_too_large(&part, &reason);
+                (isolation.too_large(part, reason.clone()), reason)
+            }
+            Answer::BadPoints(rejected) => {
+                let reason = rejected.reason.clone();
+                let points = part.len();
+                tracing::debug!(
+                    link = %SinkId::Influxdb, points, error = reason,
+                    "A write was rejected; looking for the bad points."
+                );
+                let is_known = self.delivery.is_known_refusal(write.of_batch, &reason);
+                if points > 1 && is_known && !rejected.is_about_points {
+                    (Verdict::Configuration, reason)
+                } else {
+                    (isolation.bad(part, rejected), reason)
+                }
+            }
+        };
+        match verdict {
+            Verdict::Open => Ok(()),
+            Verdict::Rejected => {
+                write.rejected(lane, reason);
+                Ok(())
+            }
+            Verdict::Configuration => {
+                self.delivery.doubt(write.of_batch, &reason);
+                let failure = Failure::Refused(format!(
+                    "the server refuses every write with the same words, check influxdb.org, \
+                     influxdb.bucket and influxdb.url ({reason})"
+                ));
+                Err(failed(lane, failure, write.of_batch))
+            }
+        }
+    }
+}
+
+/// One write under way.
+struct Write<'a> {
+    lines: &'a str,
+    part: Range<usize>,
+    /// When the first row of its batch was received.
+    received: Timestamp,
+    /// The points of its batch.
+    of_batch: usize,
+}
+
+impl Write<'_> {
+    fn show(&self, lane: &Lane, outcome: DeliveryOutcome) {
+        let first_line = self.lines.lines().next().unwrap_or_default().to_owned();
+        lane.show(first_line, self.part.len() as u64, outcome, self.received);
+    }
+
+    fn rejected(&self, lane: &Lane, reason: String) {
+        let point = self.lines.lines().next().unwrap_or_default().to_owned();
+        let (points, error) = (self.part.len() as u64, reason.clone());
+        REJECTIONS.count("", "", points, move |sum| {
+            tracing::warn!(
+                link = %SinkId::Influxdb, point, points = sum.amount(), error,
+                repeated = sum.words(),
+                "Rejected for good; the point stands in the journal's table `rejected`."
+            );
+        });
+        self.show(lane, DeliveryOutcome::Rejected { reason });
+    }
+}
+
+fn say_too_large(part: &Range<usize>, reason: &str) {
+    let (points, error) = (part.len(), reason.to_owned());
+    TOO_LARGE.say("", "", move |sum| {
+        tracing::warn!(
+            link = %SinkId::Influxdb, points, error, repeated = sum.words(),
+            "The write was too large; halving it."
+        );
+    });
+}
+
+/// A failure after which the server is left alone for as long as it wants.
+fn postponed(lane: &mut Lane, setback: Setback) -> Failure {
+    if let Some(wait) = setback.retry_after {
+        lane.retry_after(wait);
+    }
+    Failure::Unavailable(setback.reason)
+}
+
+/// A failure to reach the server.
+fn unreached(lane: &mut Lane, answer: Answer) -> Failure {
+    match answer {
+        Answer::BackOff(setback) => postponed(lane, setback),
+        other => Failure::Refused(other.reason().to_owned()),
     }
 }
 
 fn failed(lane: &Lane, failure: Failure, points: usize) -> Failure {
     lane.failed(&failure, points as u64);
     failure
-}
-
-/// The second half first: the next part is taken from the end.
-fn halves(part: Range<usize>) -> [Range<usize>; 2] {
-    let middle = part.start + part.len() / 2;
-    [middle..part.end, part.start..middle]
 }
 
 fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(usize, String)>) {

@@ -4,11 +4,13 @@
 mod answer;
 mod client;
 mod delivery;
+mod failure;
+mod isolation;
 pub mod line;
+mod pace;
+mod retry_after;
+mod words;
 
-pub use answer::Answer;
-pub(crate) use answer::words;
-pub(crate) use client::compress;
-pub(crate) use client::with_trust;
-pub use client::{Client, ClientError};
+pub use answer::{Answer, Cause, Refusal, Rejected, Setback};
+pub use client::{Client, ClientError, Server, query_client};
 pub use delivery::InfluxDelivery;

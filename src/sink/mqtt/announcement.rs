@@ -18,7 +18,7 @@ const MANUFACTURER: &str = "fieldgate";
 /// The sensor that shows whether the gateway is there. Those of readings have a `_` in their names.
 const STATUS: &str = "status";
 
-/// Bytes of a message. The MQTT client ends the connection over more than 10,240 with their header.
+/// Bytes of a message: brokers need not take longer ones.
 const MAX_BYTES: usize = 10_000;
 
 /// The sensor type of what only ever grows until it starts again.

@@ -23,6 +23,14 @@ const LONG_NAMES: Topic = Topic::new("names-too-long");
 /// Sensors of one gateway. Names that damage makes up must not fill anybody's memory.
 const MAX_SENSORS: usize = 1_000;
 
+/// Topics that wait to be given up, and their bytes: a broker may send any number. What is beyond comes
+/// again with the next subscription.
+const MAX_WAITING: usize = 1_000;
+const MAX_WAITING_BYTES: usize = 256 * 1024;
+
+/// Subscriptions on one connection: a broker that forbids to give topics up sends them for ever.
+const MAX_SUBSCRIPTIONS: u32 = 100;
+
 /// A broker sends what it retains when somebody subscribes. So long after the last of it, that was all.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -70,8 +78,13 @@ enum Subject {
 #[derive(Default)]
 struct Removal {
     is_subscribed: bool,
+    subscriptions: u32,
     /// Topics to be given up.
     waiting: VecDeque<String>,
+    /// Of those.
+    bytes: usize,
+    /// Whether there were more than may wait.
+    has_more: bool,
     removed: u64,
     /// When there will have been nothing for long enough.
     quiet_at: Option<Instant>,
@@ -102,6 +115,27 @@ impl KnownSensors {
             let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
             metrics.iter().map(subject)
         })
+    }
+}
+
+impl Removal {
+    fn push(&mut self, topic: &str) {
+        let bytes = self.bytes + topic.len();
+        if self.waiting.len() == MAX_WAITING || bytes > MAX_WAITING_BYTES {
+            self.has_more = true;
+            return;
+        }
+        self.bytes = bytes;
+        self.waiting.push_back(topic.to_owned());
+    }
+
+    fn pop(&mut self) {
+        let topic = self.waiting.pop_front().unwrap_or_default();
+        self.bytes -= topic.len();
+        self.removed += 1;
+        if self.waiting.is_empty() && self.subscriptions < MAX_SUBSCRIPTIONS {
+            self.is_subscribed &= !std::mem::take(&mut self.has_more);
+        }
     }
 }
 
@@ -197,6 +231,7 @@ impl Discovery {
     pub(super) fn subscription_handed_over(&mut self) {
         if let Task::Remove { removal, .. } = &mut self.task {
             removal.is_subscribed = true;
+            removal.subscriptions += 1;
             self.has_begun = true;
         }
     }
@@ -237,7 +272,7 @@ impl Discovery {
             && !payload.is_empty()
             && announcer.owns(topic)
         {
-            removal.waiting.push_back(topic.to_owned());
+            removal.push(topic);
         }
     }
 
@@ -281,8 +316,7 @@ impl Discovery {
                 waiting.pop_front();
             }
             Task::Remove { removal, .. } => {
-                removal.waiting.pop_front();
-                removal.removed += 1;
+                removal.pop();
                 removal.quiet_at = Some(Instant::now() + QUIET);
             }
         }
@@ -409,6 +443,42 @@ mod tests {
         assert_eq!(objects(&mut discovery).len(), 1 + MAX_SENSORS);
         discovery.notice(&reading("m0"));
         assert_eq!(discovery.next(), None);
+    }
+
+    #[test]
+    fn a_broker_that_retains_more_than_may_wait_is_asked_again() {
+        let mut discovery = discovery(false);
+        discovery.begin();
+        let topic = |number| format!("homeassistant/sensor/hall/node1_{number:0200}/config");
+        let mut left: Vec<String> = (0..3 * MAX_WAITING).map(topic).collect();
+        let mut rounds = 0;
+        while discovery.subscription().is_some() {
+            discovery.subscription_handed_over();
+            discovery.subscribed(true);
+            for topic in &left {
+                discovery.received(topic, true, b"{}");
+            }
+            let mut bytes = 0;
+            let mut waited = 0;
+            while let Some(Announcement { topic, .. }) = discovery.next() {
+                (bytes, waited) = (bytes + topic.len(), waited + 1);
+                left.retain(|one| *one != topic);
+                discovery.handed_over();
+            }
+            assert!(waited <= MAX_WAITING && bytes <= MAX_WAITING_BYTES);
+            rounds += 1;
+        }
+        assert_eq!(left, [] as [String; 0]);
+        assert!(rounds > 1);
+        // It ends though nothing goes.
+        discovery.begin();
+        while discovery.subscription().is_some() {
+            discovery.subscription_handed_over();
+            for number in 0..=MAX_WAITING {
+                discovery.received(&topic(number), true, b"{}");
+            }
+            objects(&mut discovery);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Whether a broker ends connections over one message, and over which. Pure.
 //!
 //! A broker that does not take a message may hang up instead of saying so, and would over the same
-//! message again. When it has ended a few connections in a row with messages under way and none
+//! message again. When it has ended two connections in a row with messages under way and none
 //! acknowledged, the next ones are careful: the broker has to answer a ping and to keep the connection
 //! for a moment before anything is published, and then each message is under way alone. The one that
 //! ends such connections is passed over; when another one gets through, or there is none, it is tried a
@@ -13,7 +13,7 @@ use super::connection::{Cause, Ending};
 use super::failure::text;
 
 /// So many connections in a row that end with messages under way are followed by careful ones.
-const CONNECTIONS: u32 = 3;
+const CONNECTIONS: u32 = 2;
 
 /// So many careful connections in a row have to end over the same message.
 const CAREFUL_CONNECTIONS: u32 = 2;
@@ -86,10 +86,16 @@ impl Suspicion {
         convicted.find_map(|(one, conviction)| (*one == message).then_some(conviction))
     }
 
-    /// A message arrived, or is set aside.
-    pub(super) fn settle(&mut self, message: MessageId) {
+    /// The broker has a message.
+    pub(super) fn acquit(&mut self, message: MessageId) {
         self.convicted.retain(|(one, _)| *one != message);
         self.last = self.last.filter(|(last, _)| *last != message);
+    }
+
+    /// A row is acknowledged, and what was set aside of it: it does not come again.
+    pub(super) fn pass(&mut self, sequence: u64) {
+        self.convicted.retain(|(one, _)| one.sequence > sequence);
+        self.last = self.last.filter(|(last, _)| last.sequence > sequence);
     }
 
     /// Whether it is about messages that are still to come.
@@ -194,16 +200,20 @@ mod tests {
         assert!(reason.ends_with("the broker closed the connection"));
         assert_eq!(suspicion.conviction(message(8)), None);
         assert!(suspicion.is_careful() && suspicion.is_about_messages());
-        suspicion.settle(message(7));
+        suspicion.acquit(message(8));
+        suspicion.pass(6);
+        assert!(suspicion.conviction(message(7)).is_some());
+        suspicion.pass(7);
         assert_eq!(suspicion.conviction(message(7)), None);
         assert!(!suspicion.is_about_messages());
     }
 
+    type Proof = fn(&mut Suspicion, &Ending);
+
     #[test]
     fn an_outage_convicts_nobody() {
         let other = Ending::unavailable("the broker was silent");
-        type Prove = fn(&mut Suspicion, &Ending);
-        let proofs: [Prove; 4] = [
+        let proofs: [Proof; 4] = [
             |suspicion, _| suspicion.clear(),
             |suspicion, other| {
                 suspicion.ended(other, UnderWay::Reading(message(7)), false);

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use super::{Decoded, Timestamp};
 use burst::Burst;
+pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
 pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
@@ -307,6 +308,23 @@ impl<T> Clocks<T> {
         self.boards.push(name.to_owned());
         self.devices.push(DeviceClock::default());
         self.boards.len() - 1
+    }
+
+    /// A board will not be heard again. What is known of it goes, and its place with it.
+    pub fn forget(&mut self, name: &str, out: &mut Vec<Timed<T>>) {
+        let Some(board) = self.boards.iter().position(|board| board == name) else {
+            return;
+        };
+        self.release(out);
+        self.boards.swap_remove(board);
+        self.devices.swap_remove(board);
+        if board < self.noted_zeros.len() {
+            self.noted_zeros.resize(self.boards.len() + 1, None);
+            self.noted_zeros.swap_remove(board);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.forget_board(board, self.boards.len());
+        }
     }
 
     fn forget_boards(&mut self) {

@@ -4,8 +4,9 @@ mod tables;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::action::{Action, Page, Verb};
+use super::action::{Action, Page};
 use super::state::{App, Overlay};
+use crate::monitor::Order;
 use tables::{
     CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
     WHICH_LINK, WHICH_SINK,
@@ -29,7 +30,7 @@ impl Context {
         match &app.overlay {
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
-            Some(Overlay::WhichLink(Verb::Flush)) => Self::WhichSink,
+            Some(Overlay::WhichLink(Order::Flush)) => Self::WhichSink,
             Some(Overlay::WhichLink(_)) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
             Some(Overlay::Detail(_)) => Self::Detail,

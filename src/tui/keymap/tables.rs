@@ -3,8 +3,8 @@
 use crossterm::event::KeyCode;
 
 use super::{Binding, Key};
-use crate::monitor::LinkId;
-use crate::tui::action::{Action, Choice, Direction, Page, Verb};
+use crate::monitor::{LinkId, Order};
+use crate::tui::action::{Action, Choice, Direction, Page};
 
 const fn char(character: char) -> Key {
     key(KeyCode::Char(character))
@@ -107,19 +107,19 @@ pub(super) static PAGES: &[Binding] = &[
     ),
     bind(
         &[char('f')],
-        Action::Operate(Verb::Flush),
+        Action::Operate(Order::Flush),
         "flush",
         "send what waits now, without a full batch",
     ),
     bind(
         &[char('r')],
-        Action::Operate(Verb::Reconnect),
+        Action::Operate(Order::Reconnect),
         "reconnect",
         "end a link's pause, or connect it anew",
     ),
     bind(
         &[char('H')],
-        Action::Operate(Verb::Hold),
+        Action::Operate(Order::Hold),
         "",
         "take a link down on purpose, or release it",
     ),
@@ -170,7 +170,7 @@ pub(super) static PAGES: &[Binding] = &[
 /// `h` holds, except where it moves the cursor.
 const HOLD: Binding = bind(
     &[char('h')],
-    Action::Operate(Verb::Hold),
+    Action::Operate(Order::Hold),
     "hold",
     "take a link down on purpose, or release it",
 );

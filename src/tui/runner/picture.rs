@@ -37,7 +37,9 @@ impl Picture {
             keys: VecDeque::new(),
         };
         let runtime = tokio::runtime::Handle::current();
-        Self(Session::new(canvas, app, observer, runtime))
+        let mut session = Session::new(canvas, app, observer, runtime);
+        session.is_shown = true;
+        Self(session)
     }
 
     /// Types a key, looks at the gateway anew, and draws what comes of both.
@@ -76,11 +78,9 @@ impl Front for Canvas {
         Ok(())
     }
 
-    fn retake(&mut self) -> io::Result<()> {
+    fn take(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    fn suspend(&mut self, _: &str) -> io::Result<()> {
-        Ok(())
-    }
+    fn suspend(&mut self, _: &str) {}
 }

@@ -10,12 +10,15 @@ use crossterm::event::Event;
 
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
+use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 use crate::tui::action::{Effect, MetricKey, Purpose};
 use crate::tui::state::{App, Observation};
 
 /// How often the gateway is looked at, and at most drawn.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);
+
+const BACKGROUND: Topic = Topic::of_attempts("background");
 
 /// Events handled before the next frame: a flood of them must not stop the display.
 const MAX_EVENTS: usize = 256;
@@ -37,11 +40,20 @@ pub(in crate::tui) trait Front {
     /// Has the next frame drawn in full.
     fn repaint(&mut self) -> io::Result<()>;
 
-    /// Takes the terminal anew after the process was stopped.
-    fn retake(&mut self) -> io::Result<()>;
+    /// Whether the terminal is for this process now, and not for a shell that has it in the background.
+    fn is_ours(&self) -> bool {
+        true
+    }
 
-    /// Gives the terminal back with some last words, stops the process, and takes it again.
-    fn suspend(&mut self, words: &str) -> io::Result<()>;
+    /// Takes the terminal, at the start or anew.
+    fn take(&mut self) -> io::Result<()>;
+
+    /// Leaves the terminal to whoever has it now.
+    fn leave(&mut self) {}
+
+    /// Gives the terminal back with some last words, and stops the process. Returns when it goes on,
+    /// in the foreground or in the background.
+    fn suspend(&mut self, words: &str);
 }
 
 /// What comes back from questions that take a while.
@@ -60,6 +72,8 @@ pub(super) struct Session<F> {
     next_look: Instant,
     /// When what was only seen may be drawn.
     next_frame: Instant,
+    /// Whether the terminal is taken.
+    pub(super) is_shown: bool,
     is_left: bool,
 }
 
@@ -79,6 +93,7 @@ impl<F: Front> Session<F> {
             answers: mpsc::channel(),
             next_look: start,
             next_frame: start,
+            is_shown: false,
             is_left: false,
         }
     }
@@ -86,13 +101,35 @@ impl<F: Front> Session<F> {
     /// Until the operator leaves or the process closes the screen.
     pub(super) fn run(mut self, control: &Control) -> io::Result<()> {
         while !self.is_left && !control.0.is_closing.load(Ordering::SeqCst) {
-            if control.0.was_continued.swap(false, Ordering::SeqCst) {
-                self.front.retake()?;
+            let was_continued = control.0.was_continued.swap(false, Ordering::SeqCst);
+            if !self.front.is_ours() {
+                self.stay_away(control);
+                continue;
+            }
+            if was_continued || !self.is_shown {
+                control.0.has_terminal.store(true, Ordering::SeqCst);
+                self.front.take()?;
+                self.is_shown = true;
                 self.app.is_changed = true;
             }
             self.turn()?;
         }
         Ok(())
+    }
+
+    /// In the background nothing is read or drawn: either would stop the process.
+    fn stay_away(&mut self, control: &Control) {
+        self.front.leave();
+        self.is_shown = false;
+        if control.0.has_terminal.swap(false, Ordering::SeqCst) {
+            BACKGROUND.say("", "", |sum| {
+                tracing::info!(
+                    repeated = sum.words(),
+                    "In the background: running without the terminal UI until fg brings it back."
+                );
+            });
+        }
+        std::thread::sleep(REFRESH);
     }
 
     /// Looks at the gateway when it is time, waits for the operator until it is time again, and
@@ -111,7 +148,7 @@ impl<F: Front> Session<F> {
         let is_answered = self.read_terminal(wake.saturating_duration_since(now))?;
         // What was seen waits for its turn; what the operator did is answered at once.
         let now = self.front.instant();
-        if self.app.is_changed && (is_answered || now >= self.next_frame) {
+        if self.is_shown && self.app.is_changed && (is_answered || now >= self.next_frame) {
             self.app.is_changed = false;
             self.next_frame = now + REFRESH;
             self.draw()?;
@@ -134,7 +171,7 @@ impl<F: Front> Session<F> {
             is_answered = true;
             let effects = self.app.on_event(&event);
             self.perform(effects)?;
-            if self.is_left {
+            if self.is_left || !self.is_shown {
                 break;
             }
         }
@@ -185,13 +222,13 @@ impl<F: Front> Session<F> {
             match effect {
                 Effect::Suspend => {
                     let consequence = if self.app.is_local() {
-                        "nothing is received until fg brings it back"
+                        "nothing is received until fg brings it back, or bg lets it go on"
                     } else {
                         "the gateway elsewhere goes on; fg brings this back"
                     };
                     self.front
-                        .suspend(&format!("fieldgate is suspended: {consequence}."))?;
-                    self.app.is_changed = true;
+                        .suspend(&format!("fieldgate is suspended: {consequence}."));
+                    self.is_shown = false;
                 }
                 Effect::Repaint => self.front.repaint()?,
                 Effect::Leave => self.is_left = true,

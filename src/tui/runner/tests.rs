@@ -165,11 +165,11 @@ impl Front for Desk {
         unreachable!("nobody asks for it")
     }
 
-    fn retake(&mut self) -> io::Result<()> {
+    fn take(&mut self) -> io::Result<()> {
         unreachable!("the process is not stopped")
     }
 
-    fn suspend(&mut self, _: &str) -> io::Result<()> {
+    fn suspend(&mut self, _: &str) {
         unreachable!("the process is not stopped")
     }
 }
@@ -197,6 +197,7 @@ fn frames(time: Duration, rate: u64, keys: Vec<(Duration, KeyCode)>) -> Vec<Fram
         rate,
     });
     let mut session = Session::new(desk, app, gateway, runtime.handle().clone());
+    session.is_shown = true;
     while clock.elapsed() < time {
         session.turn().unwrap();
     }

@@ -16,12 +16,13 @@ pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
 pub(crate) use stream::{Everything, Kinds, List, Shown, Stream};
 
-use super::action::{MetricKey, Page, Verb};
+use super::action::{MetricKey, Page};
 use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Sight, Snapshot, TrafficEntry,
+    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Order, Sight, Snapshot,
+    TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -37,7 +38,7 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
-    WhichLink(Verb),
+    WhichLink(Order),
     /// A question to which yes gives commands.
     Confirm {
         question: String,

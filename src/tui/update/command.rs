@@ -1,39 +1,39 @@
 //! What the operator asks of the gateway: to whom it goes, what is asked before, and what is said.
 
 use crate::monitor::{
-    Command, JournalState, LinkId, LinkState, Recording, SinkId, SinkSnapshot, Snapshot,
+    Command, JournalState, LinkId, LinkState, Order, Recording, SinkId, SinkSnapshot, Snapshot,
 };
-use crate::tui::action::{Effect, Page, Verb};
+use crate::tui::action::{Effect, Page};
 use crate::tui::state::{App, Focus, Overlay};
 use crate::tui::widgets::count;
 use crate::tui::words::link_title;
 
 impl App {
     /// Flush, reconnect or hold: to the link in focus, or to the one that is named then.
-    pub(super) fn operate(&mut self, verb: Verb) -> Vec<Effect> {
+    pub(super) fn operate(&mut self, order: Order) -> Vec<Effect> {
         if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus) {
-            return self.give(verb, Some(link));
+            return self.give(order, Some(link));
         }
-        self.overlay = Some(Overlay::WhichLink(verb));
+        self.overlay = Some(Overlay::WhichLink(order));
         Vec::new()
     }
 
     /// The link was named; `None`: all of them.
     pub(super) fn choose_link(&mut self, link: Option<LinkId>) -> Vec<Effect> {
-        let Some(Overlay::WhichLink(verb)) = self.overlay.take() else {
+        let Some(Overlay::WhichLink(order)) = self.overlay.take() else {
             return Vec::new();
         };
-        self.give(verb, link)
+        self.give(order, link)
     }
 
-    fn give(&mut self, verb: Verb, link: Option<LinkId>) -> Vec<Effect> {
+    fn give(&mut self, order: Order, link: Option<LinkId>) -> Vec<Effect> {
         let links = link.map_or_else(|| LinkId::ALL.to_vec(), |link| vec![link]);
         let mut commands = Vec::new();
         let mut said = Vec::new();
         for id in links {
             let state = self.live().and_then(|snapshot| snapshot.link(id));
             let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
-            let outcome = order(verb, id, &state, self.live());
+            let outcome = judge(order, id, &state, self.live());
             match outcome {
                 Ok((command, text)) => {
                     commands.push(command);
@@ -141,13 +141,9 @@ impl App {
 
 /// What did not come to pass, for people.
 pub(in crate::tui) fn attempt(command: Command) -> String {
-    let link = |verb: &str, link: LinkId| format!("{verb} {}", link_title(link));
     match command {
-        Command::Flush(None) => "flush".to_owned(),
-        Command::Flush(Some(sink)) => link("flush", sink.link()),
-        Command::Reconnect(id) => link("reconnect", id),
-        Command::Hold(id) => link("hold", id),
-        Command::Release(id) => link("release", id),
+        Command::To(order, link) => format!("{} {}", order.name(), link_title(link)),
+        Command::FlushAll => "flush".to_owned(),
         Command::StartRecording => "begin to record".to_owned(),
         Command::StopRecording => "end the recording".to_owned(),
         Command::Quit => "stop the gateway".to_owned(),
@@ -155,19 +151,19 @@ pub(in crate::tui) fn attempt(command: Command) -> String {
 }
 
 /// The command for one link and what is said of it, or why there is none.
-fn order(
-    verb: Verb,
+fn judge(
+    order: Order,
     link: LinkId,
     state: &LinkState,
     snapshot: Option<&Snapshot>,
 ) -> Result<(Command, String), String> {
     let name = link_title(link);
-    let sink = sink_of(link);
-    match (verb, state, sink) {
+    let sink = link.sink();
+    match (order, state, sink) {
         (_, LinkState::Disabled, _) => Err(format!("{name} is not configured.")),
         (_, LinkState::Ended, _) => Err(format!("{name} has ended.")),
-        (Verb::Flush, _, None) => Err("The source has nothing to flush.".to_owned()),
-        (Verb::Flush, _, Some(sink)) => {
+        (Order::Flush, _, None) => Err("The source has nothing to flush.".to_owned()),
+        (Order::Flush, _, Some(sink)) => {
             let depth = snapshot
                 .and_then(|snapshot| snapshot.sink(sink))
                 .map_or(0, |sink| sink.queue_depth);
@@ -182,24 +178,28 @@ fn order(
                     state.word()
                 ),
             };
-            Ok((Command::Flush(Some(sink)), what))
+            Ok((Command::To(order, link), what))
         }
-        (Verb::Reconnect, LinkState::Held, _) => {
+        (Order::Reconnect, LinkState::Held, _) => {
             Err(format!("{name} is held; h: release it first."))
         }
-        (Verb::Reconnect, ..) => Ok((
-            Command::Reconnect(link),
+        (Order::Reconnect, ..) => Ok((
+            Command::To(order, link),
             format!("{name} is connected anew."),
         )),
-        (Verb::Hold, LinkState::Held, _) => {
-            Ok((Command::Release(link), format!("{name} is released.")))
-        }
-        (Verb::Hold, ..) => {
+        (Order::Hold | Order::Release, LinkState::Held, _) => Ok((
+            Command::To(Order::Release, link),
+            format!("{name} is released."),
+        )),
+        (Order::Hold | Order::Release, ..) => {
             let what = match sink {
                 None => "nothing is read until it is released",
                 Some(_) => "what arrives waits until it is released",
             };
-            Ok((Command::Hold(link), format!("{name} is held: {what} (h).")))
+            Ok((
+                Command::To(Order::Hold, link),
+                format!("{name} is held: {what} (h)."),
+            ))
         }
     }
 }
@@ -231,8 +231,4 @@ fn describe(sink: &SinkSnapshot) -> String {
         link_title(sink.sink.link()),
         sink.link.state.word()
     )
-}
-
-fn sink_of(link: LinkId) -> Option<SinkId> {
-    SinkId::ALL.into_iter().find(|sink| sink.link() == link)
 }

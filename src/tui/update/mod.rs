@@ -209,7 +209,7 @@ impl App {
             Action::Interrupt => return self.quit(true),
             Action::Suspend => return vec![Effect::Suspend],
             Action::Repaint => return vec![Effect::Repaint],
-            Action::Operate(verb) => return self.operate(verb),
+            Action::Operate(order) => return self.operate(order),
             Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
             Action::Choose(Choice::All) => return self.choose_link(None),
             Action::Confirm(yes) => return self.confirm(yes),

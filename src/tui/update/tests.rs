@@ -5,7 +5,7 @@ use crossterm::event::{
 };
 
 use super::*;
-use crate::monitor::{Command, LinkId, LogLevel, Sight};
+use crate::monitor::{Command, LinkId, LogLevel, Order, Sight};
 use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
@@ -45,11 +45,8 @@ fn notice(app: &App) -> &str {
 fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert!(press(&mut app, "h").is_empty());
-    assert_eq!(
-        app.overlay,
-        Some(Overlay::WhichLink(crate::tui::action::Verb::Hold))
-    );
-    let hold = Effect::Command(Command::Hold(LinkId::Influxdb));
+    assert_eq!(app.overlay, Some(Overlay::WhichLink(Order::Hold)));
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Influxdb));
     assert_eq!(press(&mut app, "i"), [hold]);
     assert!(notice(&app).starts_with("InfluxDB is held"));
 
@@ -58,9 +55,9 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
 
     press(&mut app, "↑→");
     assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
-    let reconnect = Effect::Command(Command::Reconnect(LinkId::Mqtt));
+    let reconnect = Effect::Command(Command::To(Order::Reconnect, LinkId::Mqtt));
     assert_eq!(press(&mut app, "r"), [reconnect]);
-    let flush = Effect::Command(Command::Flush(Some(crate::monitor::SinkId::Mqtt)));
+    let flush = Effect::Command(Command::To(Order::Flush, LinkId::Mqtt));
     assert_eq!(press(&mut app, "f"), [flush]);
     assert_eq!(notice(&app), "Nothing waits for MQTT.");
 }
@@ -82,7 +79,7 @@ fn a_held_link_is_released_by_the_same_key() {
     let mut held = testing::healthy();
     held.sinks[0].link.state = crate::monitor::LinkState::Held;
     let mut app = app(80, 24, [held]);
-    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert!(press(&mut app, "rm").is_empty());
     assert!(notice(&app).contains("release it first"));
@@ -122,10 +119,10 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
         panic!("nothing is asked");
     };
     assert!(question.contains("pi:8080"), "{question}");
-    let hold = Effect::Command(Command::Hold(LinkId::Mqtt));
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Mqtt));
     assert_eq!(press(&mut app, "y"), [hold]);
     assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
-    app.refuse(Command::Hold(LinkId::Mqtt), "no answer for 5s");
+    app.refuse(Command::To(Order::Hold, LinkId::Mqtt), "no answer for 5s");
     assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
 }
@@ -341,7 +338,7 @@ fn what_is_asked_while_the_display_is_frozen_is_asked_of_the_gateway_as_it_is() 
     };
     app.observe(testing::observation(held), later);
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
-    let release = Effect::Command(Command::Release(LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 0);
 

@@ -69,7 +69,7 @@ fn too_small(buffer: &mut Buffer, area: Rect, app: &App) {
             lines.push("y yes, n no".to_owned());
             lines
         }
-        Some(Overlay::WhichLink(verb)) => overview::wrap(status::which(*verb), cells, rows),
+        Some(Overlay::WhichLink(order)) => overview::wrap(status::which(*order), cells, rows),
         _ if is_stopping => vec!["stopping".to_owned(), "q: at once".to_owned()],
         _ => vec![
             "fieldgate".to_owned(),

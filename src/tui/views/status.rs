@@ -6,8 +6,8 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::{put, spread};
-use crate::monitor::{JournalState, LinkState, Recording, Sight, SinkId, Snapshot};
-use crate::tui::action::{Page, Verb};
+use crate::monitor::{JournalState, LinkState, Order, Recording, Sight, SinkId, Snapshot};
+use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
 use crate::tui::layout::{Areas, NAME, tab_text};
 use crate::tui::state::{App, Guide, Overlay};
@@ -88,7 +88,7 @@ pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
 
 fn said(app: &App) -> (String, Role) {
     match (&app.overlay, &app.notice) {
-        (Some(Overlay::WhichLink(verb)), _) => (which(*verb).to_owned(), Role::Accent),
+        (Some(Overlay::WhichLink(order)), _) => (which(*order).to_owned(), Role::Accent),
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
@@ -97,11 +97,13 @@ fn said(app: &App) -> (String, Role) {
     }
 }
 
-pub(super) fn which(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
-        Verb::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
-        Verb::Hold => "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none",
+pub(super) fn which(order: Order) -> &'static str {
+    match order {
+        Order::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
+        Order::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
+        Order::Hold | Order::Release => {
+            "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none"
+        }
     }
 }
 

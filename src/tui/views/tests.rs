@@ -3,8 +3,8 @@ use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
 use super::*;
-use crate::monitor::{Command, LinkId, Sight, Snapshot};
-use crate::tui::action::{Action, Direction, Verb};
+use crate::monitor::{Command, LinkId, Order, Sight, Snapshot};
+use crate::tui::action::{Action, Direction};
 use crate::tui::testing::{self, app, on_page};
 use crate::tui::theme::Depth;
 
@@ -144,7 +144,7 @@ fn no_terminal_is_too_small_to_be_drawn_on() {
         app(1, 1, [testing::stopping()]),
     ];
     let mut with_overlays = app(1, 1, [testing::broker_away()]);
-    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink(Verb::Hold));
+    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink(Order::Hold));
     apps.push(with_overlays.clone());
     with_overlays.overlay = Some(crate::tui::state::Overlay::Help { scroll: 99 });
     apps.push(with_overlays.clone());
@@ -184,7 +184,7 @@ fn a_small_terminal_asks_what_keys_ask_elsewhere() {
     assert!(asked.contains("1,234,567 waiting for MQTT"), "{asked}");
     assert!(asked.contains("y yes, n no"), "{asked}");
     app.apply(Action::Confirm(false));
-    app.apply(Action::Operate(Verb::Hold));
+    app.apply(Action::Operate(Order::Hold));
     let asked = text(&app);
     assert!(asked.contains("Hold or release which?"), "{asked}");
 }

@@ -83,7 +83,7 @@ impl Gateway {
     }
 }
 
-fn listening_port(process: &mut Fieldgate) -> u16 {
+pub(crate) fn listening_port(process: &mut Fieldgate) -> u16 {
     let line = process.wait_for_log("The HTTP API listens", PATIENCE);
     let port = line.rsplit(':').next().unwrap().trim();
     port.parse().unwrap_or_else(|_| panic!("{line}"))

@@ -1,11 +1,5 @@
 //! Sources against real pseudo-terminals, programs and files.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what fails here fails the test"
-)]
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -14,16 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::config::{PortSelector, Simulator, Source, Speed};
-use fieldgate::monitor::{LinkId, LinkState, LinkStatus, Monitor};
+use fieldgate::monitor::{Directive, LinkId, LinkState, LinkStatus, Monitor, Order};
 use fieldgate::source::{self, Chunk, End, SourceError};
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 /// Whatever does not happen in this time does not happen.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -35,9 +28,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 struct Running {
     chunks: mpsc::Receiver<Chunk>,
     monitor: Arc<Monitor>,
-    reconnect: Arc<Notify>,
-    hold: watch::Sender<bool>,
-    shutdown: CancellationToken,
+    directive: watch::Sender<Directive>,
     task: JoinHandle<Result<End, SourceError>>,
 }
 
@@ -48,23 +39,23 @@ impl Running {
 
     fn start_with_room(config: Source, room: usize) -> Self {
         let (out, chunks) = mpsc::channel(room);
-        let (hold, on_hold) = watch::channel(false);
+        let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let reconnect = Arc::new(Notify::new());
-        let shutdown = CancellationToken::new();
         let task = tokio::spawn({
-            let (monitor, reconnect) = (Arc::clone(&monitor), Arc::clone(&reconnect));
-            let shutdown = shutdown.clone();
-            async move { source::run(&config, out, monitor, reconnect, on_hold, shutdown).await }
+            let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
+            async move { source::run(&config, out, monitor, told).await }
         });
         Self {
             chunks,
             monitor,
-            reconnect,
-            hold,
-            shutdown,
+            directive,
             task,
         }
+    }
+
+    fn order(&self, order: Order) {
+        self.directive
+            .send_modify(|directive| directive.obey(order));
     }
 
     fn link(&self) -> LinkStatus {
@@ -135,7 +126,8 @@ impl Running {
     /// Shuts down and says how long that took.
     async fn stop(self) -> Duration {
         let start = Instant::now();
-        self.shutdown.cancel();
+        self.directive
+            .send_modify(|directive| directive.retired = true);
         assert_eq!(self.ended().await.unwrap(), End::Cancelled);
         start.elapsed()
     }
@@ -235,7 +227,7 @@ async fn a_missing_port_is_named_and_a_reconnect_cuts_the_pause_short() {
     let (_board, path) = board();
     symlink(path, &name).unwrap();
     let asked = Instant::now();
-    running.reconnect.notify_one();
+    running.order(Order::Reconnect);
     running.wait_for("up").await;
     assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
     assert_eq!(running.link().reconnects, 0);
@@ -252,13 +244,13 @@ async fn a_port_belongs_to_one_program_until_it_is_held() {
     assert!(reason.contains("in use by another program"), "{reason}");
     assert!(second.stop().await < PROMPT);
 
-    first.hold.send(true).unwrap();
+    first.order(Order::Hold);
     first.wait_for("held").await;
     let second = Running::start(serial(&path));
     second.wait_for("up").await;
     second.stop().await;
 
-    first.hold.send(false).unwrap();
+    first.order(Order::Release);
     first.wait_for("up").await;
     board.write_all(b"on").unwrap();
     let chunks = first.read(2).await;
@@ -271,7 +263,7 @@ async fn a_reconnect_opens_an_open_port_anew() {
     let (mut board, path) = board();
     let mut running = Running::start(serial(&path));
     running.wait_for("up").await;
-    running.reconnect.notify_one();
+    running.order(Order::Reconnect);
     let start = Instant::now();
     while running.link().reconnects == 0 {
         assert!(start.elapsed() < DEADLINE);
@@ -308,7 +300,7 @@ async fn a_program_that_dies_is_started_again() {
         "{reason}"
     );
     assert!(reason.ends_with(": no probe found"), "{reason}");
-    running.reconnect.notify_one();
+    running.order(Order::Reconnect);
     let again = running.chunk().await;
     assert!(again.discontinuity);
     assert!(running.link().reconnects >= 1);
@@ -368,10 +360,10 @@ async fn a_program_that_ignores_sigterm_is_killed() {
 async fn a_held_program_is_ended_until_it_is_released() {
     let mut running = Running::start(shell("echo $$; exec sleep 1000"));
     let first = running.line().await;
-    running.hold.send(true).unwrap();
+    running.order(Order::Hold);
     running.wait_for("held").await;
     assert!(!is_alive(&first));
-    running.hold.send(false).unwrap();
+    running.order(Order::Release);
     let second = running.line().await;
     assert_ne!(first, second);
     running.stop().await;
@@ -474,7 +466,7 @@ async fn the_simulator_keeps_its_rate() {
 async fn a_held_simulator_pauses() {
     let mut running = Running::start_with_room(simulator(1000.0, None), 1);
     running.chunk().await;
-    running.hold.send(true).unwrap();
+    running.order(Order::Hold);
     // It may be waiting for room with one chunk in hand, and has put another into it.
     let wait = tokio::time::sleep(DEADLINE);
     tokio::pin!(wait);
@@ -490,7 +482,7 @@ async fn a_held_simulator_pauses() {
     let silence = timeout(Duration::from_millis(50), running.chunks.recv()).await;
     assert!(silence.is_err());
     assert_eq!(running.monitor.counters.source_bytes.get(), counted);
-    running.hold.send(false).unwrap();
+    running.order(Order::Release);
     running.chunk().await;
     running.stop().await;
 }

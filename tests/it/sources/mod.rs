@@ -1,5 +1,7 @@
 //! Every way in, from the bytes to the broker.
 
+mod alone;
+
 use std::fs;
 use std::path::Path;
 

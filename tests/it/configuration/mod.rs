@@ -1,5 +1,7 @@
 //! Configuration as it reaches the program that runs.
 
+mod files;
+
 use crate::support::{
     Fieldgate, Mosquitto, MosquittoOptions, PATIENCE, Sample, Subscriber, SubscriberOptions,
     VictoriaMetrics, by_topic,
@@ -70,7 +72,7 @@ fn a_wrong_configuration_ends_the_gateway_before_it_does_anything() {
     let expected = "\
 config.toml:1: mqtt.username is missing
   found:   nothing
-  allowed: text that is not empty
+  allowed: 1 to 65535 bytes of text without control characters and noncharacters
   advice:  MQTT has no password without a user name
 
 config.toml:2: mqtt.qos has a value that is not allowed
@@ -99,6 +101,20 @@ fn what_cannot_be_used_is_answered_with_what_can() {
     let variable = Fieldgate::new("").env("FIELDGATE_MQTT_QOSS", "1");
     let variable = refusal(variable);
     assert!(variable.contains("FIELDGATE_MQTT_QOS?"), "{variable}");
+}
+
+#[test]
+fn what_an_orchestrator_sets_is_no_configuration() {
+    let mut gateway = Fieldgate::new("[source]\nkind = \"stdin\"\n")
+        .env("FIELDGATE_SERVICE_HOST", "10.96.0.7")
+        .env("FIELDGATE_SERVICE_PORT_HTTP", "8787")
+        .env("FIELDGATE_PORT", "tcp://10.96.0.7:8787")
+        .env("FIELDGATE_PORT_8787_TCP_ADDR", "10.96.0.7")
+        .start();
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let alone = Fieldgate::with_arguments(&["run"]).env("FIELDGATE_SERVICE_HOST", "10.96.0.7");
+    assert!(refusal(alone).contains("nothing is configured"));
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The configuration as a user writes it: files that are wrong with the text that is printed about
 //! them, files that are right, and the example and the documentation that must agree with the code.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

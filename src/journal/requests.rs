@@ -1,0 +1,47 @@
+//! What is sent on after all goes the one way: as a packet of its own at the end of the journal.
+
+use super::error::Fault;
+use super::inbox::Work;
+use super::store::{Batch, Store};
+use super::writer::Writer;
+
+impl Writer {
+    /// Appends what somebody asked for, and notes in the same transaction that it was done.
+    pub(super) fn take_requests(&mut self) {
+        if self.trouble.is_some() || self.astray.is_some() {
+            return;
+        }
+        let Some(mut file) = self.file.take() else {
+            return;
+        };
+        let taken = self.append_requests(&mut file);
+        self.file = Some(file);
+        if let Err(fault) = taken {
+            self.housekeeping_failed(&fault);
+        }
+    }
+
+    fn append_requests(&mut self, file: &mut Store) -> Result<(), Fault> {
+        let requests = file.requests()?;
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = requests.iter().map(|request| request.id).collect();
+        let packets = requests.into_iter().map(|request| request.packet);
+        let mut work = Work::default();
+        work.packets
+            .extend(packets.filter(|packet| !packet.readings.is_empty()));
+        let limits = self.file_limits(file);
+        let batch = Batch {
+            sent_on: &ids,
+            ..self.batch(&work, &[])
+        };
+        file.commit(batch, limits, self.durable)?;
+        self.advance(&work);
+        tracing::info!(
+            entries = ids.len(),
+            "Entries of the table `rejected` are sent on after all.",
+        );
+        Ok(())
+    }
+}
