@@ -127,7 +127,8 @@ fn servers_see_nothing_from_the_future() {
     let line = gateway.wait_for_log("The HTTP API listens", PATIENCE);
     let port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
     let target = format!(
-        "/api/v1/history?node=node1&metric=temperature&from=0&to={}&points=1000",
+        "/api/v1/history?node=node1&metric=temperature&from={}&to={}&points=1000",
+        now() - 3_600_000_000_000,
         now()
     );
     let answer = request(port, "GET", &target, &[], b"").unwrap();
