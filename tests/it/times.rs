@@ -23,10 +23,10 @@ fn now() -> i64 {
 /// Packets ten seconds apart by the board's clock, numbered from 1 as its radio counts them.
 fn packets(count: u64) -> String {
     (1..=count).fold(String::new(), |mut lines, number| {
-        let ts = 2_000 + 10_000 * number;
+        let (ts, temperature) = (2_000 + 10_000 * number, number % 100);
         writeln!(
             lines,
-            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{number}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
+            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{temperature}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
         )
         .unwrap();
         lines
