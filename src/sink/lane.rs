@@ -10,11 +10,13 @@ use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
 use crate::repeated::Topic;
 use crate::sink::Failure;
-use crate::sink::driver::FAILURES;
 use crate::system_clock;
 use crate::telemetry::{ClockWatch, Timestamp};
 
 const CONNECTIONS: Topic = Topic::of_attempts("connected");
+
+/// Sessions that failed, by link and reason.
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
 
 /// The clock was set if it moved by more than this between two looks.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
@@ -33,7 +35,7 @@ pub enum Wake {
     Leave,
 }
 
-/// See the module.
+/// A sink's access to the journal, with its orders and its counters.
 pub struct Lane {
     sink: SinkId,
     cursor: Cursor,
