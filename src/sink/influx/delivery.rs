@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Refusal, Setback};
+use super::answer::{Answer, Refusal, Rejected, Setback};
 use super::client::{Client, ClientError};
 use super::isolation::{Isolation, Verdict};
 use super::line::LineFormat;
@@ -261,21 +261,11 @@ impl Session<'_> {
             Answer::TooLarge { reason } => {
                 self.delivery.pace.too_large(part.len());
                 say_too_large(&part, &reason);
-                (isolation.too_large(part, reason.clone()), reason)
+                (isolation.too_large(part, &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
-                let points = part.len();
-                tracing::debug!(
-                    link = %SinkId::Influxdb, points, error = reason,
-                    "A write was rejected; looking for the bad points."
-                );
-                let is_known = self.delivery.is_known_refusal(write.of_batch, &reason);
-                if points > 1 && is_known && !rejected.is_about_points {
-                    (Verdict::Configuration, reason)
-                } else {
-                    (isolation.bad(part, rejected), reason)
-                }
+                (self.search(write, rejected, isolation), reason)
             }
         };
         match verdict {
@@ -292,6 +282,21 @@ impl Session<'_> {
                 ));
                 Err(failed(lane, failure, write.of_batch))
             }
+        }
+    }
+
+    /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
+    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation) -> Verdict {
+        let (points, reason) = (write.part.len(), &rejected.reason);
+        tracing::debug!(
+            link = %SinkId::Influxdb, points, error = reason,
+            "A write was rejected; looking for the bad points."
+        );
+        let is_known = self.delivery.is_known_refusal(write.of_batch, reason);
+        if points > 1 && is_known && !rejected.is_about_points {
+            Verdict::Configuration
+        } else {
+            isolation.bad(write.part.clone(), rejected)
         }
     }
 }

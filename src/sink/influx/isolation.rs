@@ -70,12 +70,12 @@ impl Isolation {
     }
 
     /// The server does not take a part of this size.
-    pub(super) fn too_large(&mut self, part: Range<usize>, reason: String) -> Verdict {
+    pub(super) fn too_large(&mut self, part: Range<usize>, reason: &str) -> Verdict {
         if part.len() > 1 {
             self.parts.extend(halves(part));
             Verdict::Open
         } else {
-            self.reject(part, &reason)
+            self.reject(part, reason)
         }
     }
 
