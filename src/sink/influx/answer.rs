@@ -543,7 +543,7 @@ mod tests {
             let Answer::BackOff(setback) = answer_of(status, &headers, "", true) else {
                 panic!("{status}");
             };
-            assert_eq!(setback.retry_after, Some(Duration::from_secs(120)));
+            assert_eq!(setback.retry_after, Some(Duration::from_mins(2)));
             assert_eq!(setback.was_too_much, was_too_much, "{status}");
         }
     }
