@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Refusal, Rejected, Setback};
+use super::batch::{Batch, Points};
 use super::client::{Client, ClientError};
 use super::isolation::{Isolation, Verdict};
 use super::line::LineFormat;
 use super::pace::Pace;
 use crate::config::Influxdb;
-use crate::journal::{Rejection, Row};
+use crate::journal::Rejection;
 use crate::monitor::{DeliveryOutcome, SinkId};
 use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
@@ -42,23 +43,6 @@ struct Doubt {
 /// Every so often a batch in doubt is searched anew: the points that were tried stand for the others by
 /// chance alone.
 const SEARCHED_ANEW: u32 = 10;
-
-/// Rows that go into the next write.
-#[derive(Default)]
-struct Batch {
-    rows: Vec<Row>,
-    points: usize,
-    /// When the first of them was read.
-    since: Option<Instant>,
-}
-
-impl Batch {
-    /// Whether one more row like the last one fits into a write of this size.
-    fn has_room(&self, limit: usize) -> bool {
-        let row = self.rows.last().map_or(0, |row| row.readings.len());
-        self.points < limit && self.points + row <= limit
-    }
-}
 
 /// How a batch ended.
 enum Written {
@@ -386,48 +370,5 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
             row.received,
             row.readings.len() as u64 - rejected,
         );
-    }
-}
-
-/// A batch as lines.
-struct Points {
-    text: String,
-    /// Where each line ends in the text.
-    ends: Vec<usize>,
-    /// The number of the first point of each row.
-    first_of_row: Vec<usize>,
-}
-
-impl Points {
-    fn new(batch: &Batch, format: &LineFormat, metrics: &MetricTable) -> Self {
-        let mut points = Self {
-            text: String::with_capacity(batch.points * 96),
-            ends: Vec::with_capacity(batch.points),
-            first_of_row: Vec::with_capacity(batch.rows.len()),
-        };
-        for row in &batch.rows {
-            points.first_of_row.push(points.ends.len());
-            for reading in &row.readings {
-                let sensor_type = metrics.sensor_type(&reading.metric);
-                format.push_reading(&mut points.text, reading, row.event_time, sensor_type);
-                points.ends.push(points.text.len());
-            }
-        }
-        points
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn lines(&self, part: &Range<usize>) -> &str {
-        let end_of = |point: usize| point.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[end_of(part.start)..end_of(part.end)]
-    }
-
-    /// Row and reading of a point.
-    fn origin(&self, point: usize) -> (usize, usize) {
-        let row = self.first_of_row.partition_point(|first| *first <= point) - 1;
-        (row, point - self.first_of_row[row])
     }
 }
