@@ -29,7 +29,7 @@ fn config(broker_url: &str, gateway: &str, home_assistant: &str) -> String {
     format!(
         "gateway = \"{gateway}\"\n[source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{broker_url}\"\ntopic_prefix = \"iiot/{{gateway}}\"\n\
-         {home_assistant}\n[telemetry]\nclock_tolerance = \"1h\"\nnodes.n3 = \"n_1\"\n"
+         {home_assistant}\n[telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\nnodes.n3 = \"n_1\"\n"
     )
 }
 
