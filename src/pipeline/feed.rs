@@ -21,8 +21,9 @@ const UNKEPT: Topic = Topic::new("packets-not-taken");
 /// How soon it is noticed that the gateway's clock was set, while nothing is read.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The clock was set if it moved by more than the tolerance, and by more than this.
+/// The clock was set if it moved at once by more than the tolerance, as far as that lies between these.
 const LEAST_STEP: Duration = Duration::from_millis(100);
+const LARGEST_SLIP: Duration = Duration::from_secs(2);
 
 /// A stream on its way into the journal.
 pub(super) struct Feed {
@@ -51,7 +52,7 @@ impl Feed {
             journal,
             monitor,
             noted: TimesFile::default(),
-            clock: ClockWatch::new(tolerance.max(LEAST_STEP)),
+            clock: ClockWatch::new(tolerance.clamp(LEAST_STEP, LARGEST_SLIP)),
             step: None,
         }
     }

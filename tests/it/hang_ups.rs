@@ -92,16 +92,22 @@ fn mosquitto_hangs_up_over_a_packet_that_is_too_large() {
     let broker = Mosquitto::start_with_config(|port, _| {
         format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_packet_size 90\n")
     });
-    let names = format!("[telemetry.nodes]\nn7 = \"{LONG_NAME}\"\n");
+    let names = format!("[telemetry.nodes]\nn1 = \"{LONG_NAME}\"\n");
     let mut gateway = Gateway::start(&(mqtt(&broker.url(), "") + &names));
-    gateway.send(&packets(1..=10));
+    let packet = |number: u64, n1: &str| {
+        format!(
+            "{{\"ts\":{number},\"id\":\"N2\",\"n1\":{n1},\"n2\":{{\"p\":{number}}},\
+             \"sts\":{{\"rx\":{number},\"err\":0}}}}\n"
+        )
+    };
     // Two next to each other.
-    gateway.send("{\"ts\":11,\"id\":\"N2\",\"n7\":{\"t\":1.23456789012345,\"g\":1234567890123}}\n");
-    gateway.send(&packets(12..=20));
-    let all = 19 * MESSAGES as u64;
-    gateway.wait_until_delivered(SinkId::Mqtt, all + 2);
+    let long = "{\"t\":1.23456789012345,\"g\":1234567890123}";
+    for number in 1..=20 {
+        gateway.send(&packet(number, if number == 11 { long } else { "{}" }));
+    }
+    gateway.wait_until_delivered(SinkId::Mqtt, 20 * 3 + 2);
     let sink = gateway.sink(SinkId::Mqtt);
-    assert_eq!((sink.delivered, sink.rejected), (all, 2));
+    assert_eq!((sink.delivered, sink.rejected), (20 * 3, 2));
     let (_, folder) = gateway.quit();
     let rejected = rejected(&folder.path().join("journal.db"));
     assert!(rejected.iter().all(|(node, ..)| node == LONG_NAME));
