@@ -196,6 +196,22 @@ fn whoever_insists_on_retained_messages_is_told_that_there_are_none() {
 }
 
 #[test]
+fn nothing_without_bounds_is_read_from_a_broker() {
+    for (protocol, name) in [(4, "MQTT 3.1.1"), (5, "MQTT 5")] {
+        let broker = ContractBroker::start();
+        broker.next([Conduct::AcceptAndFlood]);
+        let keys = format!("protocol = {protocol}");
+        let mut gateway = Fieldgate::new(&config(&broker.url(), &keys)).start();
+        let line = gateway.wait_for_log("Connection failed; trying again.", PATIENCE);
+        let words = format!("the broker does not speak {name}: a packet of 268435455 bytes");
+        assert!(line.contains(&words), "{line}");
+        gateway.write_stdin(packets(1..=2).as_bytes());
+        finish(&mut gateway);
+        Tally::of_acknowledged(&broker.record().sessions()).assert_complete("acknowledged", 1..=2);
+    }
+}
+
+#[test]
 fn a_broker_that_hangs_up_over_mqtt_5_may_speak_the_other_one() {
     let broker = ContractBroker::start();
     broker.always(Conduct::HangUp);
