@@ -10,6 +10,7 @@ use url::Url;
 
 use super::file;
 use super::setting::Value;
+use crate::telemetry::Range;
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_hours(1);
@@ -106,6 +107,27 @@ fn number_of(value: &Value) -> Result<f64, Refusal> {
         _ => return Err(Refusal::default()),
     };
     number.is_finite().then_some(number).ok_or_default()
+}
+
+/// What a sensor can measure.
+pub(super) fn range() -> Kind<Range> {
+    Kind::new(
+        "two numbers as [-40, 85], or \"any\"",
+        |value| match value {
+            Value::Text(text) | Value::Untyped(text) if text == "any" => Ok(Range::ANY),
+            Value::List(numbers) => {
+                let [low, high] = numbers.as_slice() else {
+                    return Err("give the lowest and the highest value".into());
+                };
+                let (low, high) = (number_of(low)?, number_of(high)?);
+                if low > high {
+                    return Err("the lowest value stands first".into());
+                }
+                Ok(Range::new(low, high))
+            }
+            _ => Err(Refusal::default()),
+        },
+    )
 }
 
 /// `None` as a refusal that needs no more words.

@@ -28,14 +28,14 @@ use tokio::task;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
-use crate::source::{self, End, SourceError};
+use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
+use crate::source::{self, Chunk, End, SourceError};
 use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
@@ -104,68 +104,37 @@ impl Pipeline {
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
 
-        let first_directive = Directive {
-            held: waiting::must_wait(config.telemetry.wait_for_clock),
-            ..Directive::default()
-        };
         let sinks = Sinks {
             monitor: monitor.clone(),
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: LinkId::ALL.map(|link| {
-                watch::Sender::new(match link {
-                    LinkId::Source => Directive::default(),
-                    LinkId::Mqtt | LinkId::Influxdb => first_directive.clone(),
-                })
-            }),
+            directives: first_directives(config),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let source = tokio::spawn({
-            let (source, monitor) = (config.source.clone(), monitor.clone());
-            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
-            let recorded = config.recorded;
-            async move {
-                let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
-                let times = tokio::select! {
-                    biased;
-                    times = recorded_times(source.clone(), recorded) => times,
-                    _ = directive.wait_for(|directive| directive.retired) => None,
-                };
-                let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, directive).await
-            }
-        });
+        let directive = sinks.directives[LinkId::Source as usize].subscribe();
+        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let source = tokio::spawn(source);
         let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(
-            decoder,
-            config.source.timeline(config.recorded),
-            tolerance,
-            monitor.clone(),
-        );
+        let known = journal.known_names();
+        let timeline = config.source.timeline(config.recorded);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let sink_directives =
-            SinkId::ALL.map(|sink| sinks.directives[sink.link() as usize].clone());
+        let sink_directives = sinks.sink_directives();
         let clock_set = {
             let directives = sink_directives.clone();
-            move || {
-                for directive in &directives {
-                    directive.send_modify(|directive| directive.reconnects += 1);
-                }
-            }
+            move || obeyed_by(&directives, Order::Reconnect)
         };
         if let Some(patience) = config.telemetry.wait_for_clock {
-            tokio::spawn(waiting::release_when_synchronised(
-                sink_directives,
-                patience,
-            ));
+            let waiting = waiting::release_when_synchronised(sink_directives, patience);
+            tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
         let ingest = tokio::spawn(feed.run(times, clock_set));
@@ -199,6 +168,45 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
+    }
+}
+
+/// What every link is told at first: sinks wait for a clock that is right, where that is wanted.
+fn first_directives(config: &Config) -> [watch::Sender<Directive>; LinkId::ALL.len()] {
+    let must_wait = waiting::must_wait(config.telemetry.wait_for_clock);
+    LinkId::ALL.map(|link| {
+        watch::Sender::new(Directive {
+            held: must_wait && link.sink().is_some(),
+            ..Directive::default()
+        })
+    })
+}
+
+fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
+    for directive in directives {
+        directive.send_modify(|directive| directive.obey(order));
+    }
+}
+
+/// Reads the source until it ends or is told to; says before what is known of a recording's times.
+fn read_source(
+    config: &Config,
+    chunks: mpsc::Sender<Chunk>,
+    times: oneshot::Sender<Option<RecordedTimes>>,
+    monitor: &Arc<Monitor>,
+    mut directive: watch::Receiver<Directive>,
+) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
+    let (source, recorded) = (config.source.clone(), config.recorded);
+    let monitor = Arc::clone(monitor);
+    async move {
+        let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+        let known = tokio::select! {
+            biased;
+            times = recorded_times(source.clone(), recorded) => times,
+            _ = directive.wait_for(|directive| directive.retired) => None,
+        };
+        let _nobody_reads = times.send(known);
+        source::run(&source, chunks, monitor, directive).await
     }
 }
 

@@ -9,9 +9,10 @@
 //!
 //! Everything between the terminal and the gateway is pure: the state changes in `update` and is
 //! drawn by `views`, and neither does any I/O. A module uses only those before it in this order:
-//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `runner`.
+//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `console`, `terminal` < `runner`.
 
 mod action;
+mod console;
 mod keymap;
 mod layout;
 mod runner;

@@ -23,7 +23,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
 
-use super::runner::Front;
+use super::console::Console;
 use super::state::App;
 use super::views;
 use crate::repeated::Topic;
@@ -81,7 +81,7 @@ impl OwnTerminal {
     }
 }
 
-impl Front for OwnTerminal {
+impl Console for OwnTerminal {
     fn instant(&self) -> Instant {
         Instant::now()
     }

@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::console::Console;
 use super::state::{App, Guide};
 use super::terminal;
 use super::theme::Theme;
 use crate::monitor::Observer;
 
 pub use picture::Picture;
-pub(super) use session::Front;
 use session::Session;
 
 /// How long the screen is waited for at its end; a terminal that takes nothing cannot be restored.
@@ -138,10 +138,10 @@ fn run(
     runtime: tokio::runtime::Handle,
     guide: Guide,
 ) -> io::Result<()> {
-    let front = terminal::OwnTerminal::open()?;
-    let mut app = App::new(theme, front.size(), front.now());
+    let console = terminal::OwnTerminal::open()?;
+    let mut app = App::new(theme, console.size(), console.now());
     app.guide = guide;
-    let ended = Session::new(front, app, observer, runtime).run(control);
+    let ended = Session::new(console, app, observer, runtime).run(control);
     control.0.has_terminal.store(false, Ordering::SeqCst);
     ended
 }

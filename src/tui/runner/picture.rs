@@ -11,17 +11,18 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
-use super::session::{Front, Session};
+use super::session::Session;
 use crate::monitor::Observer;
 use crate::telemetry::Timestamp;
+use crate::tui::console::Console;
 use crate::tui::state::App;
 use crate::tui::theme::Theme;
 use crate::tui::views;
 
 /// What the screen shows of a gateway, drawn into memory: for measurements.
-pub struct Picture(Session<Canvas>);
+pub struct Picture(Session<MemoryConsole>);
 
-struct Canvas {
+struct MemoryConsole {
     terminal: Terminal<TestBackend>,
     keys: VecDeque<Event>,
 }
@@ -32,12 +33,12 @@ impl Picture {
     pub fn new(observer: Arc<dyn Observer>, theme: Theme, columns: u16, lines: u16) -> Self {
         let Ok(terminal) = Terminal::new(TestBackend::new(columns, lines));
         let app = App::new(theme, Size::new(columns, lines), Timestamp::now());
-        let canvas = Canvas {
+        let console = MemoryConsole {
             terminal,
             keys: VecDeque::new(),
         };
         let runtime = tokio::runtime::Handle::current();
-        let mut session = Session::new(canvas, app, observer, runtime);
+        let mut session = Session::new(console, app, observer, runtime);
         session.is_shown = true;
         Self(session)
     }
@@ -45,7 +46,7 @@ impl Picture {
     /// Types a key, looks at the gateway anew, and draws what comes of both.
     pub fn press(&mut self, key: char) -> io::Result<()> {
         let key = KeyEvent::from(KeyCode::Char(key));
-        self.0.front.keys.push_back(Event::Key(key));
+        self.0.console.keys.push_back(Event::Key(key));
         self.0.turn()
     }
 
@@ -55,7 +56,7 @@ impl Picture {
     }
 }
 
-impl Front for Canvas {
+impl Console for MemoryConsole {
     fn instant(&self) -> Instant {
         Instant::now()
     }

@@ -12,13 +12,14 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use super::session::{Front, REFRESH, Session};
+use super::session::{REFRESH, Session};
 use crate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
     Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
 use crate::tui::action::Page;
+use crate::tui::console::Console;
 use crate::tui::state::App;
 use crate::tui::testing::{self, NOW};
 use crate::tui::theme::{Depth, Theme};
@@ -131,7 +132,7 @@ struct Desk {
     frames: Vec<Frame>,
 }
 
-impl Front for Desk {
+impl Console for Desk {
     fn instant(&self) -> Instant {
         self.start + self.clock.elapsed()
     }
@@ -201,7 +202,7 @@ fn frames(time: Duration, rate: u64, keys: Vec<(Duration, KeyCode)>) -> Vec<Fram
     while clock.elapsed() < time {
         session.turn().unwrap();
     }
-    session.front.frames
+    session.console.frames
 }
 
 #[test]

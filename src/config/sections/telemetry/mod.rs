@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use names::Given;
 
-use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, text};
+use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text};
 use crate::config::section::Section;
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, is_safe};
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Range, is_safe};
 
 /// `[telemetry]`.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +37,8 @@ pub struct Metric {
     pub min: Option<f64>,
     /// Above it the TUI raises an alarm.
     pub max: Option<f64>,
+    /// What its sensor can measure; a value outside is no reading.
+    pub range: Option<Range>,
 }
 
 /// Reads the section.
@@ -81,6 +83,7 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         sensor_type: section.optional("sensor_type", &name()),
         min: section.optional("min", &any_number()),
         max: section.optional("max", &any_number()),
+        range: section.optional("range", &range()),
     };
     if let (Some(min), Some(max)) = (metric.min, metric.max)
         && min > max
@@ -115,6 +118,7 @@ impl Telemetry {
             humantime::format_duration(self.clock_tolerance)
         )
     }
+
     /// The built-in metrics with the configured changes.
     pub fn metric_table(&self) -> MetricTable {
         let mut table = MetricTable::default();
@@ -154,5 +158,9 @@ impl Metric {
         }
         info.min = self.min.or(info.min);
         info.max = self.max.or(info.max);
+        if let Some(range) = self.range {
+            let counts = info.range.counts && range != Range::ANY;
+            info.range = Range { counts, ..range };
+        }
     }
 }
