@@ -5,6 +5,7 @@ use super::writer::Writer;
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
+const CORRECTED: Topic = Topic::new("times-corrected");
 
 /// How far times move, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,7 +70,13 @@ impl Writer {
             match file.correct(after, up_to, correction, durable) {
                 Ok(rows) => {
                     self.uncorrected.remove(0);
-                    tracing::info!(rows, "The times of this run's packets were corrected.");
+                    CORRECTED.count("journal", "", rows as u64, |sum| {
+                        tracing::info!(
+                            rows = sum.amount(),
+                            repeated = sum.words(),
+                            "The times of this run's packets were corrected."
+                        );
+                    });
                 }
                 Err(fault) => {
                     UNCORRECTED.say("journal", &fault.to_string(), move |sum| {
