@@ -22,23 +22,17 @@
 //!    match its checksum.
 
 mod archive;
-mod astray;
-mod correction;
 mod cursor;
-mod drops;
 mod encoding;
 mod error;
-mod fallback;
 mod history;
 mod inbox;
 mod ledger;
 mod marks;
 mod names;
-mod opening;
 mod place;
 mod recovery;
 mod rejected;
-mod requests;
 mod retention;
 mod shared;
 mod store;
@@ -51,10 +45,10 @@ use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
-pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
 pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
+pub use writer::Correction;
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};

@@ -1,9 +1,9 @@
 //! What is sent on after all goes the one way: as a packet of its own at the end of the journal.
 
-use super::error::Fault;
-use super::inbox::Work;
-use super::store::{Batch, Store};
-use super::writer::Writer;
+use super::Writer;
+use crate::journal::error::Fault;
+use crate::journal::inbox::Work;
+use crate::journal::store::{Batch, Store};
 
 impl Writer {
     /// Appends what somebody asked for, and notes in the same transaction that it was done.

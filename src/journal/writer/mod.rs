@@ -1,16 +1,21 @@
 //! The writer thread: takes all that is waiting, commits once, wakes the cursors; and keeps the
 //! journal in shape in between.
 
+mod astray;
+mod correction;
+mod drops;
+mod opening;
+mod requests;
+mod trouble;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::astray::Astray;
-use super::correction::Uncorrected;
-use super::drops::Drops;
+pub use correction::Correction;
+
 use super::error::Fault;
-use super::fallback::Trouble;
 use super::inbox::Work;
 use super::place::Place;
 use super::recovery::Claim;
@@ -22,6 +27,10 @@ use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::system_clock;
 use crate::telemetry::{ClockWatch, Timestamp};
+use astray::Astray;
+use correction::Uncorrected;
+use drops::Drops;
+use trouble::Trouble;
 
 const FORGOTTEN: Topic = Topic::new("rejected-forgotten");
 
@@ -168,7 +177,7 @@ impl Writer {
     pub(super) fn memory_limits(&self) -> Limits {
         Limits {
             max_messages: if self.claim.is_some() {
-                self.shared.max_messages.min(super::fallback::MAX_MESSAGES)
+                self.shared.max_messages.min(trouble::MAX_MESSAGES)
             } else {
                 self.shared.max_messages
             },

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
-use super::error::Fault;
-use super::inbox::Work;
-use super::recovery;
-use super::retention::Keep;
-use super::shared::lock_store;
-use super::store::{END, Limits, NamedPosition, Store};
-use super::writer::Writer;
-use super::{JournalError, JournalState, Position};
+use super::Writer;
+use crate::journal::error::Fault;
+use crate::journal::inbox::Work;
+use crate::journal::recovery;
+use crate::journal::retention::Keep;
+use crate::journal::shared::lock_store;
+use crate::journal::store::{END, Limits, NamedPosition, Store};
+use crate::journal::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
@@ -377,7 +377,7 @@ impl Writer {
 
     /// Makes the next attempt due.
     #[cfg(test)]
-    pub(super) fn retry_now(&mut self) {
+    pub(in crate::journal) fn retry_now(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             trouble.next_attempt = Instant::now();
         }

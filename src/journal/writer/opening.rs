@@ -7,22 +7,22 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::drops::Drops;
-use super::error::Fault;
-use super::ledger::{Account, Missing};
-use super::marks::Marks;
-use super::recovery::{self, Claim};
-use super::retention::Retention;
-use super::shared::{Ledger, Shared, Tiers};
-use super::store::{Store, StoredCursor};
-use super::writer::{CLOCK_TOLERANCE, Writer};
-use super::{JournalError, JournalState, Position};
+use super::{CLOCK_TOLERANCE, Writer};
 use crate::config::{self, Durability, JournalPath};
+use crate::journal::error::Fault;
+use crate::journal::ledger::{Account, Missing};
+use crate::journal::marks::Marks;
+use crate::journal::recovery::{self, Claim};
+use crate::journal::retention::Retention;
+use crate::journal::shared::{Ledger, Shared, Tiers};
+use crate::journal::store::{Store, StoredCursor};
+use crate::journal::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
 use crate::telemetry::{ClockWatch, Timestamp};
 
 impl Writer {
     /// Opens the journal and finds out where everybody is.
-    pub(super) fn open(
+    pub(in crate::journal) fn open(
         config: &config::Journal,
         sinks: &[SinkId],
         source: &str,

@@ -1,7 +1,7 @@
 //! Times that were taken from a clock which was set since.
 
-use super::shared::lock_store;
-use super::writer::Writer;
+use super::Writer;
+use crate::journal::shared::lock_store;
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
@@ -16,11 +16,11 @@ pub struct Correction {
 }
 
 impl Correction {
-    pub(super) fn is_nothing(self) -> bool {
+    pub(in crate::journal) fn is_nothing(self) -> bool {
         self == Self::default()
     }
 
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(in crate::journal) fn and(self, other: Self) -> Self {
         Self {
             received: self.received.saturating_add(other.received),
             event_time: self.event_time.saturating_add(other.event_time),

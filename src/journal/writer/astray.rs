@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::JournalState;
-use super::error::Fault;
-use super::place::Place;
-use super::recovery::{self, with_suffix};
-use super::store::Store;
-use super::writer::{TICK, Writer};
+use super::{TICK, Writer};
+use crate::journal::JournalState;
+use crate::journal::error::Fault;
+use crate::journal::place::Place;
+use crate::journal::place::with_suffix;
+use crate::journal::recovery;
+use crate::journal::store::Store;
 use crate::telemetry::Timestamp;
 
 /// The longest pause between two attempts.
