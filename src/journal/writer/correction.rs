@@ -60,10 +60,10 @@ impl Writer {
 
     /// Moves the times in the file as far as that could not be done before.
     pub(super) fn correct_file(&mut self) {
-        let Some(mut file) = self.file.take_if(|_| !self.uncorrected.is_empty()) else {
+        let Some(file) = &mut self.file else {
             return;
         };
-        let durable = self.durable;
+        let durable = self.terms.durable;
         let after = self.began_at;
         while let Some(&Uncorrected { up_to, correction }) = self.uncorrected.first() {
             match file.correct(after, up_to, correction, durable) {
@@ -83,6 +83,5 @@ impl Writer {
                 }
             }
         }
-        self.file = Some(file);
     }
 }

@@ -21,7 +21,7 @@ use super::place::Place;
 use super::recovery::Claim;
 use super::retention::Retention;
 use super::shared::{Shared, lock_store};
-use super::store::{Batch, Limits, NamedPosition, Store};
+use super::store::{Batch, END, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
 use crate::repeated::Topic;
@@ -57,34 +57,87 @@ const SHRINK_PAGES: u32 = 256;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) source: String,
-    pub(super) durable: bool,
+    terms: Terms,
     /// `None`: the journal is in memory, as configured.
-    pub(super) claim: Option<Claim>,
+    claim: Option<Claim>,
     /// `None` as well while a damaged file could not be replaced.
     pub(super) file: Option<Store>,
     pub(super) place: Option<Place>,
-    pub(super) astray: Option<Astray>,
-    pub(super) trouble: Option<Trouble>,
-    pub(super) end: Position,
+    astray: Option<Astray>,
+    trouble: Option<Trouble>,
+    end: Position,
     /// The last row of earlier runs.
-    pub(super) began_at: u64,
-    pub(super) uncorrected: Vec<Uncorrected>,
-    pub(super) clock: ClockWatch,
+    began_at: u64,
+    uncorrected: Vec<Uncorrected>,
+    clock: ClockWatch,
     /// The clock was set, and times were not corrected yet.
     pub(super) distrusted_until: Option<Instant>,
     /// Acknowledgements that are not in the file.
-    pub(super) unsaved: [Option<Position>; SinkId::ALL.len()],
+    unsaved: [Option<Position>; SinkId::ALL.len()],
     /// The end that the file remembers.
-    pub(super) saved_end: Position,
-    pub(super) max_bytes: Option<u64>,
-    pub(super) retention: Retention,
+    saved_end: Position,
+    retention: Retention,
     /// The last packet of the inbox that was dealt with.
-    pub(super) ticket: u64,
+    ticket: u64,
     pub(super) housekeeping_due: Instant,
     /// Rows that came since the history was last pruned.
-    pub(super) appended: usize,
-    pub(super) drops: Drops,
+    appended: usize,
+    drops: Drops,
+}
+
+/// What every commit is made with.
+#[derive(Debug)]
+struct Terms {
+    shared: Arc<Shared>,
+    /// Where packets come from, as the file names it.
+    source: String,
+    /// Whether packets are on the disk when they are committed.
+    durable: bool,
+    max_bytes: Option<u64>,
+    /// Whether there is no file, as configured.
+    is_in_memory: bool,
+}
+
+impl Terms {
+    /// What was taken from the inbox, for the place where the journal ends.
+    fn batch<'a>(
+        &'a self,
+        start: Position,
+        work: &'a Work,
+        cursors: &'a [NamedPosition],
+    ) -> Batch<'a> {
+        Batch {
+            start,
+            source: &self.source,
+            packets: &work.packets,
+            cursors,
+            rejections: &work.rejections,
+            set_aside: &work.set_aside,
+            names: &work.names,
+            sent_on: &[],
+        }
+    }
+
+    fn file_limits(&self, file: &Store) -> Limits {
+        let ledger = self.shared.ledger();
+        let inside = ledger.missing.after(file.extent().first.total);
+        Limits {
+            max_messages: self.shared.max_messages.saturating_add(inside),
+            max_bytes: self.max_bytes,
+        }
+    }
+
+    fn memory_limits(&self) -> Limits {
+        let max_messages = self.shared.max_messages;
+        Limits {
+            max_messages: if self.is_in_memory {
+                max_messages
+            } else {
+                max_messages.min(trouble::MAX_MESSAGES)
+            },
+            max_bytes: self.max_bytes,
+        }
+    }
 }
 
 impl Writer {
@@ -140,20 +193,6 @@ impl Writer {
         self.end.total += messages.sum::<usize>() as u64;
     }
 
-    /// What was taken from the inbox, for the place where the journal ends.
-    pub(super) fn batch<'a>(&'a self, work: &'a Work, cursors: &'a [NamedPosition]) -> Batch<'a> {
-        Batch {
-            start: self.end,
-            source: &self.source,
-            packets: &work.packets,
-            cursors,
-            rejections: &work.rejections,
-            set_aside: &work.set_aside,
-            names: &work.names,
-            sent_on: &[],
-        }
-    }
-
     /// What a batch carries to the file: all acknowledgements that are not there yet.
     pub(super) fn unsaved_cursors(&self) -> Vec<NamedPosition> {
         let slots = SinkId::ALL.into_iter().zip(self.unsaved);
@@ -162,27 +201,36 @@ impl Writer {
             .collect()
     }
 
-    pub(super) fn file_limits(&self, file: &Store) -> Limits {
-        let inside = self
-            .shared
-            .ledger()
-            .missing
-            .after(file.extent().first.total);
-        Limits {
-            max_messages: self.shared.max_messages.saturating_add(inside),
-            max_bytes: self.max_bytes,
+    /// Writes to the file in the ordinary way; `None`: there is none.
+    fn commit(&mut self, work: &Work) -> Option<Result<(), Fault>> {
+        let cursors = self.unsaved_cursors();
+        let file = self.file.as_mut()?;
+        let limits = self.terms.file_limits(file);
+        let batch = self.terms.batch(self.end, work, &cursors);
+        let result = file.commit(batch, limits, self.terms.durable);
+        if result.is_ok() {
+            self.unsaved = [None; SinkId::ALL.len()];
         }
+        Some(result)
     }
 
-    pub(super) fn memory_limits(&self) -> Limits {
-        Limits {
-            max_messages: if self.claim.is_some() {
-                self.shared.max_messages.min(trouble::MAX_MESSAGES)
-            } else {
-                self.shared.max_messages
-            },
-            max_bytes: self.max_bytes,
+    /// Has the file remember how far the journal goes.
+    fn save_end(&mut self) -> Result<(), Fault> {
+        if self.saved_end != self.end && self.file.is_some() {
+            self.save_positions(&[(END, self.end)])?;
+            self.saved_end = self.end;
         }
+        Ok(())
+    }
+
+    fn save_positions(&mut self, positions: &[NamedPosition]) -> Result<(), Fault> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let nothing_else = Work::default();
+        let limits = self.terms.file_limits(file);
+        let batch = self.terms.batch(self.end, &nothing_else, positions);
+        file.commit(batch, limits, false)
     }
 
     /// Lets everybody know what is committed, the accounts first.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::drops::Drops;
-use super::{CLOCK_TOLERANCE, Writer};
+use super::{CLOCK_TOLERANCE, Terms, Writer};
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::error::Fault;
 use crate::journal::ledger::{Account, Missing};
@@ -67,16 +67,23 @@ impl Writer {
             memory,
         };
         let drops = Drops::new(ledger.dropped());
-        let mut writer = Self {
-            shared: Arc::new(Shared::new(
-                name,
-                config.max_messages,
-                opened.marks,
-                tiers,
-                ledger,
-            )),
+        let shared = Arc::new(Shared::new(
+            name,
+            config.max_messages,
+            opened.marks,
+            tiers,
+            ledger,
+        ));
+        let terms = Terms {
+            shared: Arc::clone(&shared),
             source: source.to_owned(),
             durable: config.durability == Durability::Full,
+            max_bytes: config.max_bytes,
+            is_in_memory: claim.is_none(),
+        };
+        let mut writer = Self {
+            shared,
+            terms,
             claim,
             file: opened.store,
             place: None,
@@ -89,7 +96,6 @@ impl Writer {
             distrusted_until: None,
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
-            max_bytes: config.max_bytes,
             retention: Retention::new(config.history),
             ticket: 0,
             housekeeping_due: Instant::now(),
