@@ -4,8 +4,10 @@
 mod astray;
 mod correction;
 mod drops;
+mod housekeeping;
 mod opening;
 mod requests;
+mod terms;
 mod trouble;
 
 use std::sync::Arc;
@@ -21,37 +23,21 @@ use super::place::Place;
 use super::recovery::Claim;
 use super::retention::Retention;
 use super::shared::{Shared, lock_store};
-use super::store::{Batch, END, Limits, NamedPosition, Store};
+use super::store::{END, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
-use crate::repeated::Topic;
-use crate::system_clock;
-use crate::telemetry::{ClockWatch, Timestamp};
+use crate::telemetry::ClockWatch;
 use astray::Astray;
 use correction::Uncorrected;
 use drops::Drops;
+use terms::Terms;
 use trouble::Trouble;
-
-const FORGOTTEN: Topic = Topic::new("rejected-forgotten");
 
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Rows that leave the history in one commit: less than a millisecond's work on a PC.
-const PRUNE_CHUNK: usize = 100;
-
-/// Time between two such commits while there is more to remove, so that new packets, which wait for
-/// them, seldom meet one.
-const PRUNE_PAUSE: Duration = Duration::from_millis(100);
-
 /// The clock was set if it moved by more than this.
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
-
-/// After the clock was set, the times of rows follow within this.
-const CORRECTED_WITHIN: Duration = Duration::from_secs(10);
-
-/// Free pages given back to the file system at a time (1 MiB).
-const SHRINK_PAGES: u32 = 256;
 
 /// The thread's own state. Everything else talks to it over [`Shared`].
 #[derive(Debug)]
@@ -83,61 +69,6 @@ pub(super) struct Writer {
     /// Rows that came since the history was last pruned.
     appended: usize,
     drops: Drops,
-}
-
-/// What every commit is made with.
-#[derive(Debug)]
-struct Terms {
-    shared: Arc<Shared>,
-    /// Where packets come from, as the file names it.
-    source: String,
-    /// Whether packets are on the disk when they are committed.
-    durable: bool,
-    max_bytes: Option<u64>,
-    /// Whether there is no file, as configured.
-    is_in_memory: bool,
-}
-
-impl Terms {
-    /// What was taken from the inbox, for the place where the journal ends.
-    fn batch<'a>(
-        &'a self,
-        start: Position,
-        work: &'a Work,
-        cursors: &'a [NamedPosition],
-    ) -> Batch<'a> {
-        Batch {
-            start,
-            source: &self.source,
-            packets: &work.packets,
-            cursors,
-            rejections: &work.rejections,
-            set_aside: &work.set_aside,
-            names: &work.names,
-            sent_on: &[],
-        }
-    }
-
-    fn file_limits(&self, file: &Store) -> Limits {
-        let ledger = self.shared.ledger();
-        let inside = ledger.missing.after(file.extent().first.total);
-        Limits {
-            max_messages: self.shared.max_messages.saturating_add(inside),
-            max_bytes: self.max_bytes,
-        }
-    }
-
-    fn memory_limits(&self) -> Limits {
-        let max_messages = self.shared.max_messages;
-        Limits {
-            max_messages: if self.is_in_memory {
-                max_messages
-            } else {
-                max_messages.min(trouble::MAX_MESSAGES)
-            },
-            max_bytes: self.max_bytes,
-        }
-    }
 }
 
 impl Writer {
@@ -273,73 +204,6 @@ impl Writer {
         }
     }
 
-    /// Removes what is too old, gives room back, and watches for drops. `appended` rows just came; at
-    /// least as many may leave, so that the history cannot outgrow its age.
-    pub(super) fn keep_house(&mut self, appended: usize) {
-        self.drops.watch(&self.shared);
-        self.appended += appended;
-        let now = Instant::now();
-        if now < self.housekeeping_due {
-            return;
-        }
-        self.watch_files();
-        self.take_requests();
-        let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
-        let more = self.prune(budget).unwrap_or_else(|fault| {
-            self.housekeeping_failed(&fault);
-            false
-        });
-        self.housekeeping_due = now + if more { PRUNE_PAUSE } else { TICK };
-        if !more {
-            let shrunk = self.file.as_mut().map(|file| file.shrink(SHRINK_PAGES));
-            if let Err(fault) = shrunk.unwrap_or(Ok(())).and_then(|()| self.save_end()) {
-                self.housekeeping_failed(&fault);
-            }
-        }
-        self.publish(&[]);
-    }
-
-    fn prune(&mut self, budget: usize) -> Result<bool, Fault> {
-        if self.distrusts_times() {
-            return Ok(false);
-        }
-        let delivered = self.shared.ledger().delivered().sequence;
-        let keep = self.retention.look(Timestamp::now(), Instant::now());
-        let prune = |store: &mut Store| {
-            store.prune_rejected(&keep)?;
-            say_forgotten(&self.shared, store.take_forgotten());
-            store.prune(delivered, &keep, budget)
-        };
-        if let Some(file) = &mut self.file {
-            return prune(file);
-        }
-        match &self.shared.tiers().memory {
-            Some(memory) => prune(&mut lock_store(memory)),
-            None => Ok(false),
-        }
-    }
-
-    /// Whether the clock was set just now: until the times of rows follow it, they say nothing of how old
-    /// the rows are.
-    fn distrusts_times(&mut self) -> bool {
-        if self.clock.look(system_clock::now()).is_some() {
-            self.distrusted_until = Some(Instant::now() + CORRECTED_WITHIN);
-        }
-        self.correct_file();
-        let now = Instant::now();
-        !self.uncorrected.is_empty() || self.distrusted_until.is_some_and(|until| now < until)
-    }
-
-    /// An append that fails in the same way says it aloud; only damage cannot wait for one.
-    pub(super) fn housekeeping_failed(&mut self, fault: &Fault) {
-        if let Fault::Damaged(reason) = fault {
-            let generation = self.shared.tiers().generation;
-            self.replace_damaged(generation, reason);
-        } else {
-            tracing::debug!(error = %fault, "Cannot remove old rows from the journal.");
-        }
-    }
-
     pub(super) fn finish(mut self) -> Result<(), JournalError> {
         self.drops.watch(&self.shared);
         let rescued = self.rescue();
@@ -358,21 +222,6 @@ impl Writer {
         }
         rescued
     }
-}
-
-/// Says and counts entries that left the table `rejected` before their time, because there is no room.
-fn say_forgotten(shared: &Shared, entries: u64) {
-    if entries == 0 {
-        return;
-    }
-    shared.ledger().forgotten += entries;
-    FORGOTTEN.count("journal", "", entries, |sum| {
-        tracing::warn!(
-            entries = sum.amount(),
-            repeated = sum.words(),
-            "The table `rejected` is full; its oldest entries went before journal.history was over."
-        );
-    });
 }
 
 /// Tells everybody that the writer has ended, whatever the way.

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::drops::Drops;
-use super::{CLOCK_TOLERANCE, Terms, Writer};
+use super::terms::Terms;
+use super::{CLOCK_TOLERANCE, Writer};
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::error::Fault;
 use crate::journal::ledger::{Account, Missing};
@@ -42,23 +43,6 @@ impl Writer {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
             memory = Some(Mutex::new(store));
         }
-        let starts = opened.starting_positions(sinks);
-        let end = opened.end();
-        let ledger = Ledger {
-            end,
-            missing: opened.missing,
-            accounts: starts.map(Account::new),
-            sinks: SinkId::ALL
-                .into_iter()
-                .filter(|sink| sinks.contains(sink))
-                .collect(),
-            state: claim
-                .as_ref()
-                .map_or(JournalState::Memory, |_| JournalState::File),
-            since: Timestamp::now(),
-            notice: opened.notice,
-            forgotten: 0,
-        };
         let tiers = Tiers {
             generation: 1,
             file: claim.as_ref().map(|claim| claim.path.clone()),
@@ -66,26 +50,34 @@ impl Writer {
             astray: false,
             memory,
         };
-        let drops = Drops::new(ledger.dropped());
-        let shared = Arc::new(Shared::new(
-            name,
-            config.max_messages,
-            opened.marks,
-            tiers,
-            ledger,
-        ));
+        let ledger = opened.ledger(sinks, claim.is_none());
+        let (marks, store) = (opened.marks, opened.store);
+        let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
         let terms = Terms {
-            shared: Arc::clone(&shared),
+            shared: Arc::new(shared),
             source: source.to_owned(),
             durable: config.durability == Durability::Full,
             max_bytes: config.max_bytes,
             is_in_memory: claim.is_none(),
         };
-        let mut writer = Self {
+        let mut writer = Self::begin(terms, claim, store, config.history);
+        writer.register();
+        writer.note_place();
+        Ok(writer)
+    }
+
+    /// The writer of a journal that is open, at its end.
+    fn begin(terms: Terms, claim: Option<Claim>, file: Option<Store>, history: Duration) -> Self {
+        let shared = Arc::clone(&terms.shared);
+        let (end, dropped) = {
+            let ledger = shared.ledger();
+            (ledger.end, ledger.dropped())
+        };
+        Self {
             shared,
             terms,
             claim,
-            file: opened.store,
+            file,
             place: None,
             astray: None,
             trouble: None,
@@ -96,15 +88,12 @@ impl Writer {
             distrusted_until: None,
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
-            retention: Retention::new(config.history),
+            retention: Retention::new(history),
             ticket: 0,
             housekeeping_due: Instant::now(),
             appended: 0,
-            drops,
-        };
-        writer.register();
-        writer.note_place();
-        Ok(writer)
+            drops: Drops::new(dropped),
+        }
     }
 
     /// Puts the sinks' positions into the file. A disk that is full says so at the first append,
@@ -187,6 +176,25 @@ impl Opened {
         self.cursors = cursors;
         self.store = Some(store);
         Ok(())
+    }
+
+    /// All that is counted, as it was found.
+    fn ledger(&mut self, sinks: &[SinkId], is_in_memory: bool) -> Ledger {
+        let is_enabled = |sink: &SinkId| sinks.contains(sink);
+        Ledger {
+            end: self.end(),
+            accounts: self.starting_positions(sinks).map(Account::new),
+            missing: std::mem::take(&mut self.missing),
+            sinks: SinkId::ALL.into_iter().filter(is_enabled).collect(),
+            state: if is_in_memory {
+                JournalState::Memory
+            } else {
+                JournalState::File
+            },
+            since: Timestamp::now(),
+            notice: self.notice.take(),
+            forgotten: 0,
+        }
     }
 
     fn end(&self) -> Position {

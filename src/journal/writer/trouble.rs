@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
-use super::{Terms, Writer};
+use super::Writer;
+use super::terms::Terms;
 use crate::journal::error::Fault;
 use crate::journal::inbox::Work;
 use crate::journal::recovery;
@@ -23,10 +24,6 @@ const TROUBLES: Topic = Topic::new("journal-not-written");
 const RECOVERIES: Topic = Topic::new("journal-written-again");
 const DAMAGES: Topic = Topic::new("journal-damaged");
 const LOSSES: Topic = Topic::new("packets-not-kept");
-
-/// Messages kept in memory while the file cannot be written: some megabytes, and more than one
-/// group commit, which would otherwise not survive the moment.
-pub(super) const MAX_MESSAGES: u64 = 50_000;
 
 /// Time between two attempts to write the file again.
 const RETRY: Duration = Duration::from_secs(1);
