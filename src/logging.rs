@@ -9,9 +9,9 @@ use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -95,19 +95,19 @@ impl LevelSwitch {
     }
 }
 
-/// Begins to log, the sums of what repeats as well; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
-/// over it: lines go to the files and the ring alone.
+/// Begins to log, the sums of what repeats too; `ring` gets every line as well. While the terminal is not
+/// free, because a screen has it, nothing is written over it: lines go to the files and the ring alone.
 pub fn start(
     config: &Log,
     ring: Arc<SharedRing<LogEntry>>,
-    screen: bool,
+    is_terminal_free: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
     let mut level = LevelSwitch::default();
     let mut layers = Vec::new();
-    if !screen {
-        layers.push(terminal(config, level.filter(config)?, &mut workers));
-    }
+    let is_free = dynamic_filter_fn(move |_, _| is_terminal_free());
+    let filter = level.filter(config)?.and(is_free);
+    layers.push(terminal(config, filter, &mut workers));
     if let Some(dir) = &config.dir {
         let unwritable = |error| LoggingError::Files {
             dir: dir.display().to_string(),
@@ -148,7 +148,7 @@ fn log_panics() {
 
 fn terminal(
     config: &Log,
-    filter: reload::Layer<EnvFilter, Registry>,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
     workers: &mut Vec<WorkerGuard>,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
     let (writer, is_terminal) = match config.output {
@@ -179,7 +179,7 @@ fn non_blocking(
 
 fn layer<W>(
     config: &Log,
-    filter: reload::Layer<EnvFilter, Registry>,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
     writer: W,
     is_coloured: bool,
 ) -> Box<dyn Layer<Registry> + Send + Sync>

@@ -17,7 +17,6 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,15 +28,15 @@ use tokio::task;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, Recorded, Speed};
+use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
-use crate::source::{self, End, SourceError};
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
+use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
+use crate::source::{self, Chunk, End, SourceError};
+use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -99,69 +98,43 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
-        let metrics = Arc::new(metric_table(&config.telemetry));
+        let metrics = Arc::new(config.telemetry.metric_table());
         let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let names = node_names(&config.telemetry);
+        let names = config.telemetry.node_names();
 
-        let first_directive = Directive {
-            held: waiting::must_wait(config.telemetry.wait_for_clock),
-            ..Directive::default()
-        };
         let sinks = Sinks {
             monitor: monitor.clone(),
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: LinkId::ALL.map(|link| {
-                watch::Sender::new(match link {
-                    LinkId::Source => Directive::default(),
-                    LinkId::Mqtt | LinkId::Influxdb => first_directive.clone(),
-                })
-            }),
+            directives: first_directives(config),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let source = tokio::spawn({
-            let (source, monitor) = (config.source.clone(), monitor.clone());
-            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
-            let recorded = config.recorded;
-            async move {
-                let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
-                let times = tokio::select! {
-                    biased;
-                    times = recorded_times(source.clone(), recorded) => times,
-                    _ = directive.wait_for(|directive| directive.retired) => None,
-                };
-                let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, directive).await
-            }
-        });
-        let decoder = decoder(&config.telemetry);
+        let directive = sinks.directives[LinkId::Source as usize].subscribe();
+        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let source = tokio::spawn(source);
+        let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
+        let known = journal.known_names();
+        let timeline = config.source.timeline(config.recorded);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let sink_directives =
-            SinkId::ALL.map(|sink| sinks.directives[sink.link() as usize].clone());
+        let sink_directives = sinks.sink_directives();
         let clock_set = {
             let directives = sink_directives.clone();
-            move || {
-                for directive in &directives {
-                    directive.send_modify(|directive| directive.reconnects += 1);
-                }
-            }
+            move || obeyed_by(&directives, Order::Reconnect)
         };
         if let Some(patience) = config.telemetry.wait_for_clock {
-            tokio::spawn(waiting::release_when_synchronised(
-                sink_directives,
-                patience,
-            ));
+            let waiting = waiting::release_when_synchronised(sink_directives, patience);
+            tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
         let ingest = tokio::spawn(feed.run(times, clock_set));
@@ -198,69 +171,54 @@ impl Pipeline {
     }
 }
 
+/// What every link is told at first: sinks wait for a clock that is right, where that is wanted.
+fn first_directives(config: &Config) -> [watch::Sender<Directive>; LinkId::ALL.len()] {
+    let must_wait = waiting::must_wait(config.telemetry.wait_for_clock);
+    LinkId::ALL.map(|link| {
+        watch::Sender::new(Directive {
+            held: must_wait && link.sink().is_some(),
+            ..Directive::default()
+        })
+    })
+}
+
+fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
+    for directive in directives {
+        directive.send_modify(|directive| directive.obey(order));
+    }
+}
+
+/// Reads the source until it ends or is told to; says before what is known of a recording's times.
+fn read_source(
+    config: &Config,
+    chunks: mpsc::Sender<Chunk>,
+    times: oneshot::Sender<Option<RecordedTimes>>,
+    monitor: &Arc<Monitor>,
+    mut directive: watch::Receiver<Directive>,
+) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
+    let (source, recorded) = (config.source.clone(), config.recorded);
+    let monitor = Arc::clone(monitor);
+    async move {
+        let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+        let known = tokio::select! {
+            biased;
+            times = recorded_times(source.clone(), recorded) => times,
+            _ = directive.wait_for(|directive| directive.retired) => None,
+        };
+        let _nobody_reads = times.send(known);
+        source::run(&source, chunks, monitor, directive).await
+    }
+}
+
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {
     let mqtt = config.mqtt.as_ref().map(|_| SinkId::Mqtt);
     let influxdb = config.influxdb.as_ref().map(|_| SinkId::Influxdb);
     mqtt.into_iter().chain(influxdb).collect()
 }
 
-/// The built-in metrics with the configured changes.
-pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
-    let mut table = MetricTable::default();
-    for (key, change) in &config.metrics {
-        let mut info = table
-            .by_key(key)
-            .cloned()
-            .unwrap_or_else(|| MetricInfo::unknown(key));
-        if let Some(name) = &change.name {
-            info.name = Name::new(name);
-        }
-        if let Some(unit) = &change.unit {
-            info.unit.clone_from(unit);
-        }
-        if let Some(sensor_type) = &change.sensor_type {
-            info.sensor_type.clone_from(sensor_type);
-        }
-        info.min = change.min.or(info.min);
-        info.max = change.max.or(info.max);
-        table.set(key, info);
-    }
-    table
-}
-
-/// What turns frames into readings under the configured names.
-pub(crate) fn decoder(config: &config::Telemetry) -> Decoder {
-    Decoder::new(metric_table(config), node_names(config))
-}
-
-fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
-    config
-        .nodes
-        .iter()
-        .map(|(key, name)| (key.clone(), Name::new(name)))
-        .collect()
-}
-
-/// What the gateway makes up, or replays at its own pace, never waited anywhere.
-fn timeline(config: &Config) -> Timeline {
-    match config.source {
-        config::Source::Simulator(_) => Timeline::Live,
-        _ if is_measured_anew(&config.source, config.recorded) => Timeline::Live,
-        _ => Timeline::Line,
-    }
-}
-
-/// Whether a recording is replayed as if it were measured now.
-fn is_measured_anew(source: &config::Source, recorded: Recorded) -> bool {
-    let config::Source::File { speed, .. } = source else {
-        return false;
-    };
-    *speed == Speed::Factor(1.0) && recorded == Recorded::Unsaid
-}
-
 /// When the packets of a recording were measured, if the source is one and is not measured anew.
 async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<RecordedTimes> {
-    if is_measured_anew(&source, recorded) {
+    if source.is_measured_anew(recorded) {
         return None;
     }
     let can_be_one = matches!(source, config::Source::File { .. } | config::Source::Stdin);

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-use super::failure::ErrorBody;
+use super::refusal::ErrorBody;
 use crate::causes::root_cause;
 use crate::http::{self, Proxy};
 use crate::monitor::{

@@ -175,20 +175,10 @@ fn sink_lines<'a>(
     let theme = app.theme;
     let bound = snapshot.journal.max_messages;
     let Flow { inward, outward } = app.observed.flow(sink.sink);
-    let depth_role = if sink.queue_depth.saturating_mul(10) >= bound.saturating_mul(9) {
-        Role::Bad
-    } else if sink.link.state == LinkState::Up {
-        Role::Good
-    } else {
-        Role::Warn
-    };
     let activity = retry(&sink.link, app.now).or_else(|| {
         let left = app.observed.time_left(sink)?;
         Some(format!("drains in {}", duration(left)))
     });
-    // As wide as it can become, so that the gauge keeps its length.
-    let share_cells = width(&format!("100 % of {} ", short_count(bound)));
-    let share = sink.queue_depth as f64 * 100.0 / bound.max(1) as f64;
     let mut lines = vec![
         Line::styled(activity.unwrap_or_default(), theme.style(Role::Warn)),
         spread(
@@ -196,21 +186,7 @@ fn sink_lines<'a>(
             vec![Span::styled("waiting".to_owned(), theme.style(Role::Dim))],
             cells,
         ),
-        spread(
-            vec![Span::styled(
-                gauge(
-                    sink.queue_depth,
-                    bound,
-                    usize::from(cells).saturating_sub(share_cells),
-                ),
-                theme.style(depth_role),
-            )],
-            vec![Span::styled(
-                format!("{} of {}", percent(share), short_count(bound)),
-                theme.style(Role::Dim),
-            )],
-            cells,
-        ),
+        fill_line(theme, sink, bound, cells),
         spread(
             vec![
                 Span::styled("in ", theme.style(Role::Dim)),
@@ -234,6 +210,32 @@ fn sink_lines<'a>(
         ));
     }
     lines
+}
+
+/// How full the queue of a sink is.
+fn fill_line<'a>(theme: Theme, sink: &SinkSnapshot, bound: u64, cells: u16) -> Line<'a> {
+    let role = if sink.queue_depth.saturating_mul(10) >= bound.saturating_mul(9) {
+        Role::Bad
+    } else if sink.link.state == LinkState::Up {
+        Role::Good
+    } else {
+        Role::Warn
+    };
+    // As wide as it can become, so that the gauge keeps its length.
+    let share_cells = width(&format!("100 % of {} ", short_count(bound)));
+    let share = sink.queue_depth as f64 * 100.0 / bound.max(1) as f64;
+    let bar = usize::from(cells).saturating_sub(share_cells);
+    spread(
+        vec![Span::styled(
+            gauge(sink.queue_depth, bound, bar),
+            theme.style(role),
+        )],
+        vec![Span::styled(
+            format!("{} of {}", percent(share), short_count(bound)),
+            theme.style(Role::Dim),
+        )],
+        cells,
+    )
 }
 
 /// A rate that does not move its label as it changes, where there is room for that.
