@@ -1,6 +1,5 @@
 //! Taking hold of a journal file, and what to do when it is damaged.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use super::encoding::Names;
 use super::error::Fault;
 use super::ledger::Missing;
 use super::marks::Marks;
-use super::place::Identity;
+use super::place::{Identity, with_suffix};
 use super::store::{
     SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
 };
@@ -324,12 +323,6 @@ impl Copy<'_> {
 enum Stop {
     Unreadable(Fault),
     Store(Fault),
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Says what became of a damaged file.

@@ -1,7 +1,7 @@
 //! Times that were taken from a clock which was set since.
 
-use super::shared::lock_store;
-use super::writer::Writer;
+use super::Writer;
+use crate::journal::shared::lock_store;
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
@@ -17,11 +17,11 @@ pub struct Correction {
 }
 
 impl Correction {
-    pub(super) fn is_nothing(self) -> bool {
+    pub(in crate::journal) fn is_nothing(self) -> bool {
         self == Self::default()
     }
 
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(in crate::journal) fn and(self, other: Self) -> Self {
         Self {
             received: self.received.saturating_add(other.received),
             event_time: self.event_time.saturating_add(other.event_time),
@@ -61,10 +61,10 @@ impl Writer {
 
     /// Moves the times in the file as far as that could not be done before.
     pub(super) fn correct_file(&mut self) {
-        let Some(mut file) = self.file.take_if(|_| !self.uncorrected.is_empty()) else {
+        let Some(file) = &mut self.file else {
             return;
         };
-        let durable = self.durable;
+        let durable = self.terms.durable;
         let after = self.began_at;
         while let Some(&Uncorrected { up_to, correction }) = self.uncorrected.first() {
             match file.correct(after, up_to, correction, durable) {
@@ -90,6 +90,5 @@ impl Writer {
                 }
             }
         }
-        self.file = Some(file);
     }
 }

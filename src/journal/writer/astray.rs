@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::JournalState;
-use super::error::Fault;
-use super::place::Place;
-use super::recovery::{self, with_suffix};
-use super::store::Store;
-use super::writer::{TICK, Writer};
+use super::{TICK, Writer};
+use crate::journal::JournalState;
+use crate::journal::error::Fault;
+use crate::journal::place::Place;
+use crate::journal::place::with_suffix;
+use crate::journal::recovery;
+use crate::journal::store::Store;
 use crate::telemetry::Timestamp;
 
 const ASTRAY: crate::repeated::Topic = crate::repeated::Topic::of_attempts("journal-astray");
@@ -129,13 +130,8 @@ impl Writer {
         claim.renew(&self.shared.name, self.shared.marks.as_ref())?;
         let path = claim.path.clone();
         let new = with_suffix(&path, ".saving");
-        let Some(old) = self.file.take() else {
-            return Ok(());
-        };
-        let saved = self.copy(&old, &new);
-        self.file = Some(old);
+        let is_whole = self.copy_to(&new)?;
         let is_own = |path: &Path| self.place.as_ref().is_some_and(|place| place.owns(path));
-        let is_whole = saved?;
         let found = make_way(&path, |path| is_whole && is_own(path))?;
         fs::rename(&new, &path)?;
         sync_folder(&path);
@@ -161,9 +157,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies a store into a new file: all of it, or what can be read and no sink has delivered.
+    /// Copies what the open files have into a new one: all of it, or what can be read and no sink has delivered.
     /// Returns whether it is the former.
-    fn copy(&mut self, old: &Store, new: &Path) -> Result<bool, Fault> {
+    fn copy_to(&self, new: &Path) -> Result<bool, Fault> {
+        let Some(old) = &self.file else {
+            return Err(Fault::Unavailable("it is not open".to_owned()));
+        };
         let fresh = || -> io::Result<()> {
             for suffix in ["", "-wal", "-shm"] {
                 remove(&with_suffix(new, suffix))?;
@@ -184,7 +183,7 @@ impl Writer {
         let after = self.shared.ledger().delivered();
         let start = self.file_end();
         let old = Ok(old.connection());
-        let salvage = recovery::salvage(old, after, start, &mut store, &self.source);
+        let salvage = recovery::salvage(old, after, start, &mut store, &self.terms.source);
         if salvage.fault == Some(Fault::Full) {
             return Err(Fault::Full);
         }

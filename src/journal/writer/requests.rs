@@ -1,27 +1,25 @@
 //! What is sent on after all goes the one way: as a packet of its own at the end of the journal.
 
-use super::error::Fault;
-use super::inbox::Work;
-use super::store::{Batch, Store};
-use super::writer::Writer;
+use super::Writer;
+use crate::journal::error::Fault;
+use crate::journal::inbox::Work;
+use crate::journal::store::Batch;
 
 impl Writer {
     /// Appends what somebody asked for, and notes in the same transaction that it was done.
     pub(super) fn take_requests(&mut self) {
-        if self.trouble.is_some() || self.astray.is_some() {
-            return;
-        }
-        let Some(mut file) = self.file.take() else {
-            return;
-        };
-        let taken = self.append_requests(&mut file);
-        self.file = Some(file);
-        if let Err(fault) = taken {
+        if self.trouble.is_none()
+            && self.astray.is_none()
+            && let Err(fault) = self.append_requests()
+        {
             self.housekeeping_failed(&fault);
         }
     }
 
-    fn append_requests(&mut self, file: &mut Store) -> Result<(), Fault> {
+    fn append_requests(&mut self) -> Result<(), Fault> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let requests = file.requests()?;
         if requests.is_empty() {
             return Ok(());
@@ -31,12 +29,12 @@ impl Writer {
         let mut work = Work::default();
         work.packets
             .extend(packets.filter(|packet| !packet.readings.is_empty()));
-        let limits = self.file_limits(file);
+        let limits = self.terms.file_limits(file);
         let batch = Batch {
             sent_on: &ids,
-            ..self.batch(&work, &[])
+            ..self.terms.batch(self.end, &work, &[])
         };
-        file.commit(batch, limits, self.durable)?;
+        file.commit(batch, limits, self.terms.durable)?;
         self.advance(&work);
         tracing::info!(
             entries = ids.len(),
