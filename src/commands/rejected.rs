@@ -14,7 +14,6 @@ use crate::api::{TIME_FORMS, parse_time};
 use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
 use crate::journal::{RejectedEntry, RejectedTable};
-use crate::pipeline;
 use crate::telemetry::{Decoder, Name, Reading, ShortestValue, Timestamp};
 
 /// How long a gateway that runs may take until it takes up what it is asked for.
@@ -205,7 +204,7 @@ fn excerpt(text: &str) -> String {
 /// Has entries sent on: those that can be. Says which cannot, and why.
 fn deliver(path: &Path, ids: &[i64], config: &Config) -> anyhow::Result<bool> {
     let table = RejectedTable::open_to_ask(path)?;
-    let mut decoder = pipeline::decoder(&config.telemetry);
+    let mut decoder = config.telemetry.decoder();
     let mut asked = Vec::new();
     let mut is_all = true;
     for id in ids.iter().copied().collect::<BTreeSet<_>>() {

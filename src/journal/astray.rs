@@ -126,8 +126,8 @@ impl Writer {
         self.file = Some(old);
         let is_own = |path: &Path| self.place.as_ref().is_some_and(|place| place.owns(path));
         let is_whole = saved?;
-        let found = make_way(&path, |path| is_whole && is_own(path)).map_err(unavailable)?;
-        fs::rename(&new, &path).map_err(unavailable)?;
+        let found = make_way(&path, |path| is_whole && is_own(path))?;
+        fs::rename(&new, &path)?;
         sync_folder(&path);
         let mut store = Store::open(&path)?;
         store.register(&self.acknowledged())?;
@@ -160,7 +160,7 @@ impl Writer {
             }
             recovery::create_file(new).map(drop)
         };
-        fresh().map_err(unavailable)?;
+        fresh()?;
         let Err(fault) = old.copy_to(new) else {
             return Ok(true);
         };
@@ -169,7 +169,7 @@ impl Writer {
             error = %fault,
             "Cannot save all of the journal; what is undelivered and readable is saved.",
         );
-        fresh().map_err(unavailable)?;
+        fresh()?;
         let mut store = Store::open(new)?;
         let after = self.shared.ledger().delivered();
         let start = self.file_end();
@@ -227,10 +227,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn unavailable(error: io::Error) -> Fault {
-    Fault::Unavailable(error.to_string())
 }
 
 /// Has a new name outlive a power cut, where the file system can do that.

@@ -263,7 +263,6 @@ impl Writer {
             return Ok(());
         };
         let path = claim.path.clone();
-        let unavailable = |error: std::io::Error| Fault::Unavailable(error.to_string());
         let damaged = self
             .trouble
             .as_mut()
@@ -280,11 +279,10 @@ impl Writer {
         if let Some(damaged) = damaged
             && damaged.moved.is_none()
         {
-            let moved =
-                recovery::move_aside(&path, "damaged", Timestamp::now()).map_err(unavailable)?;
+            let moved = recovery::move_aside(&path, "damaged", Timestamp::now())?;
             damaged.moved = Some(moved);
         }
-        let _created = recovery::create_file(&path).map_err(unavailable)?;
+        let _created = recovery::create_file(&path)?;
         let mut store = Store::open(&path)?;
         store.register(&self.acknowledged())?;
         self.fill(&mut store);

@@ -48,7 +48,7 @@ impl Work {
 
     /// Whether there is more than acknowledgements.
     fn is_urgent(&self) -> bool {
-        self.has_entries() || self.damage.is_some() || self.closing
+        self.has_entries() || !self.correction.is_nothing() || self.damage.is_some() || self.closing
     }
 
     /// Whether there is something that belongs into the database.

@@ -57,6 +57,7 @@ impl Writer {
                 .map_or(JournalState::Memory, |_| JournalState::File),
             since: Timestamp::now(),
             notice: opened.notice,
+            forgotten: 0,
         };
         let tiers = Tiers {
             generation: 1,
@@ -159,8 +160,7 @@ impl Opened {
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
                 Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
             })?;
-        let _created = recovery::create_file(&claim.path)
-            .map_err(|error| Fault::Unavailable(error.to_string()))?;
+        let _created = recovery::create_file(&claim.path)?;
         let mut store = Store::open(&claim.path)?;
         let (cursors, complete) = recovery::salvage_cursors(&moved);
         let positions = || cursors.iter().map(|cursor| cursor.position);

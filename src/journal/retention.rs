@@ -41,7 +41,7 @@ impl Retention {
     pub(super) fn look(&mut self, wall: Timestamp, now: Instant) -> Keep {
         let passed = nanos(now.saturating_duration_since(self.seen));
         let step = wall.0.saturating_sub(self.wall.0).saturating_sub(passed);
-        if step.unsigned_abs() > STEP.as_nanos() as u64 {
+        if step.saturating_abs() > nanos(STEP) {
             self.steps.push_front(step);
             self.steps.truncate(MAX_STEPS);
         }

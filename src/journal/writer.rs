@@ -19,8 +19,11 @@ use super::shared::{Shared, lock_store};
 use super::store::{Batch, Limits, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
+use crate::repeated::Topic;
 use crate::system_clock;
 use crate::telemetry::{ClockWatch, Timestamp};
+
+const FORGOTTEN: Topic = Topic::new("rejected-forgotten");
 
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -247,13 +250,7 @@ impl Writer {
         let keep = self.retention.look(Timestamp::now(), Instant::now());
         let prune = |store: &mut Store| {
             store.prune_rejected(&keep)?;
-            let forgotten = store.take_forgotten();
-            if forgotten > 0 {
-                tracing::warn!(
-                    forgotten,
-                    "The oldest of what was rejected left the journal."
-                );
-            }
+            say_forgotten(&self.shared, store.take_forgotten());
             store.prune(delivered, &keep, budget)
         };
         if let Some(file) = &mut self.file {
@@ -304,6 +301,21 @@ impl Writer {
         }
         rescued
     }
+}
+
+/// Says and counts entries that left the table `rejected` before their time, because there is no room.
+fn say_forgotten(shared: &Shared, entries: u64) {
+    if entries == 0 {
+        return;
+    }
+    shared.ledger().forgotten += entries;
+    FORGOTTEN.count("journal", "", entries, |sum| {
+        tracing::warn!(
+            entries = sum.amount(),
+            repeated = sum.words(),
+            "The table `rejected` is full; its oldest entries went before journal.history was over."
+        );
+    });
 }
 
 /// Tells everybody that the writer has ended, whatever the way.

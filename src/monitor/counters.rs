@@ -101,6 +101,8 @@ pub struct Counters {
     pub packets_missed: Counter,
     /// Frames that were no telemetry, by [`RejectReason`].
     pub frames_rejected: [Counter; RejectReason::ALL.len()],
+    /// Readings that were set aside, by [`RejectReason`].
+    pub readings_rejected: [Counter; RejectReason::ALL.len()],
     /// Of the MQTT sink.
     pub mqtt: SinkCounters,
     /// Of the InfluxDB sink.

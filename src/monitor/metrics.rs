@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{LATENCY_BUCKETS, LinkState, SinkId, SinkSnapshot, Snapshot};
+use crate::telemetry::RejectReason;
 
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,9 +152,16 @@ fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
 
 fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let telemetry = &snapshot.telemetry;
-    let rejected = telemetry.frames_rejected.iter();
-    let rejected =
-        rejected.map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count));
+    let by_reason = |rejected: &[(RejectReason, u64)]| {
+        let samples = rejected.iter();
+        samples
+            .map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count))
+            .collect()
+    };
+    let damaged = Sample {
+        value: telemetry.line_damaged_ratio,
+        ..Sample::new(&[], 0)
+    };
     vec![
         counter(
             "telemetry_packets_processed_total",
@@ -162,8 +170,18 @@ fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
         ),
         counter(
             "telemetry_frames_rejected_total",
-            "Frames that were no telemetry.",
-            rejected.collect(),
+            "Frames that were no telemetry, or contradicted those around them.",
+            by_reason(&telemetry.frames_rejected),
+        ),
+        counter(
+            "telemetry_readings_rejected_total",
+            "Readings that were set aside.",
+            by_reason(&telemetry.readings_rejected),
+        ),
+        gauge(
+            "line_damaged_ratio",
+            "The share of damaged ones among the last 200 frames.",
+            vec![damaged],
         ),
         counter(
             "telemetry_packets_missed_total",
@@ -201,6 +219,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "queue_dropped_total",
             "Messages that had to leave the full journal before a sink could deliver them.",
             by_sink(|sink| sink.dropped),
+        ),
+        counter(
+            "rejected_dropped_total",
+            "Entries of the table `rejected` that went before their time because it was full.",
+            vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
         gauge("link_up", "Whether a link is up.", up),
         counter(

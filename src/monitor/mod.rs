@@ -13,6 +13,7 @@ mod pulse;
 mod ring;
 mod snapshot;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use activity::{
@@ -31,7 +32,7 @@ pub use pulse::{Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
-use crate::telemetry::{MetricTable, Packet, Timestamp};
+use crate::telemetry::{LeftOut, MetricTable, Packet, Timestamp};
 use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -48,8 +49,19 @@ pub struct Monitor {
     links: Mutex<[LinkStatus; 3]>,
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
+    line: Mutex<Line>,
     ends_by: OnceLock<Timestamp>,
 }
+
+/// What is known of the line that telemetry comes over.
+#[derive(Debug, Default)]
+struct Line {
+    damaged_ratio: f64,
+    left_out: BTreeMap<String, u64>,
+}
+
+/// Keys of values that were left out and are counted by themselves; those of all others as one.
+const MAX_LEFT_OUT: usize = 64;
 
 impl Default for Monitor {
     fn default() -> Self {
@@ -77,6 +89,7 @@ impl Monitor {
             links: Mutex::new([status(), status(), status()]),
             latest: Mutex::default(),
             recording: Mutex::default(),
+            line: Mutex::default(),
             ends_by: OnceLock::new(),
         }
     }
@@ -131,7 +144,7 @@ impl Monitor {
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
-            telemetry: TelemetrySnapshot::of(&self.counters),
+            telemetry: self.telemetry(),
             source: self.link(LinkId::Source),
             sinks: SinkId::ALL.map(sink).to_vec(),
             latest: self.latest().all(),
@@ -139,6 +152,30 @@ impl Monitor {
             ends_by: self.ends_by.get().copied(),
             journal,
         }
+    }
+
+    /// Says what share of the last frames arrived damaged.
+    pub fn set_line_damage(&self, ratio: f64) {
+        self.line().damaged_ratio = ratio;
+    }
+
+    /// Counts values that were no readings, by their key.
+    pub fn note_left_out(&self, values: BTreeMap<String, LeftOut>) {
+        let mut line = self.line();
+        for (key, values) in values {
+            let has_room = line.left_out.len() < MAX_LEFT_OUT || line.left_out.contains_key(&key);
+            let key = if has_room { key } else { "…".to_owned() };
+            *line.left_out.entry(key).or_default() += values.count;
+        }
+    }
+
+    fn telemetry(&self) -> TelemetrySnapshot {
+        let line = self.line();
+        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, line.left_out.clone())
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what becomes of the raw stream.

@@ -1,5 +1,7 @@
 //! Everything that can be observed, at one instant.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -61,7 +63,7 @@ pub enum Recording {
 }
 
 /// What came in since the gateway started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TelemetrySnapshot {
     /// Bytes read from the source.
     pub source_bytes: u64,
@@ -75,6 +77,15 @@ pub struct TelemetrySnapshot {
     pub packets_missed: u64,
     /// Frames rejected, by reason.
     pub frames_rejected: Vec<(RejectReason, u64)>,
+    /// Readings set aside, by reason.
+    #[serde(default)]
+    pub readings_rejected: Vec<(RejectReason, u64)>,
+    /// The share of damaged ones among the last 200 frames.
+    #[serde(default)]
+    pub line_damaged_ratio: f64,
+    /// Values that are no readings, by their key.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, u64>,
 }
 
 /// A sink since the gateway started.
@@ -118,16 +129,23 @@ impl Snapshot {
 }
 
 impl TelemetrySnapshot {
-    pub(super) fn of(counters: &Counters) -> Self {
-        let rejected =
-            |reason: RejectReason| (reason, counters.frames_rejected[reason as usize].get());
+    pub(super) fn of(
+        counters: &Counters,
+        line_damaged_ratio: f64,
+        left_out: BTreeMap<String, u64>,
+    ) -> Self {
+        let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
+        let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
         Self {
             source_bytes: counters.source_bytes.get(),
             ignored_bytes: counters.ignored_bytes.get(),
             packets_processed: counters.packets_processed.get(),
             readings_processed: counters.readings_processed.get(),
             packets_missed: counters.packets_missed.get(),
-            frames_rejected: RejectReason::ALL.map(rejected).to_vec(),
+            frames_rejected: RejectReason::of_frames().map(frames).collect(),
+            readings_rejected: RejectReason::of_readings().map(readings).collect(),
+            line_damaged_ratio,
+            left_out,
         }
     }
 }

@@ -7,22 +7,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Ingest;
 use super::recorder::{RecordedChunks, TimesFile};
+use super::{Ingest, Yield};
 use crate::journal::{Correction, Journal};
 use crate::monitor::{Monitor, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::system_clock;
-use crate::telemetry::{ClockWatch, Packet, Received, RecordedTimes, Timestamp};
+use crate::telemetry::{ClockWatch, Packet, Received, RecordedTimes, SetAside, Timestamp};
 
 const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// How soon it is noticed that the gateway's clock was set, while nothing is read.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The clock was set if it moved by more than the tolerance, and by more than this.
+/// The clock was set if it moved at once by more than the tolerance, as far as that lies between these.
 const LEAST_STEP: Duration = Duration::from_millis(100);
+const LARGEST_SLIP: Duration = Duration::from_secs(2);
 
 /// A stream on its way into the journal.
 pub(super) struct Feed {
@@ -51,7 +52,7 @@ impl Feed {
             journal,
             monitor,
             noted: TimesFile::default(),
-            clock: ClockWatch::new(tolerance.max(LEAST_STEP)),
+            clock: ClockWatch::new(tolerance.clamp(LEAST_STEP, LARGEST_SLIP)),
             step: None,
         }
     }
@@ -75,16 +76,16 @@ impl Feed {
             self.mend(&mut chunk);
             self.noted.follow(self.chunks.recording());
             self.ingest.note_times(self.noted.are_wanted());
-            let packets = self.ingest.take(&chunk);
-            self.append(packets).await;
+            let ingested = self.ingest.take(&chunk);
+            self.keep(ingested).await;
             self.monitor.pulses.rest(Stage::Ingest);
         }
         let end = Received {
             wall: Timestamp::now(),
             monotonic: started.elapsed(),
         };
-        let packets = self.ingest.finish(end);
-        self.append(packets).await;
+        let ingested = self.ingest.finish(end);
+        self.keep(ingested).await;
     }
 
     /// The next chunk. Until it comes, what is held goes on when it is time.
@@ -110,8 +111,9 @@ impl Feed {
                 biased;
                 chunk = &mut next => return chunk,
                 () = &mut release, if is_held => {
-                    let packets = ingest.tick();
-                    out.append(packets, ingest).await;
+                    let ingested = ingest.tick();
+                    out.keep(ingested, ingest).await;
+                    release.set(sleep(ingest.holds_for().unwrap_or_default()));
                 }
                 _ = ticks.tick() => {
                     if let Some(set) = clock.look(system_clock::now()) {
@@ -148,12 +150,12 @@ impl Feed {
         }
     }
 
-    async fn append(&mut self, packets: Vec<Packet>) {
+    async fn keep(&mut self, ingested: Yield) {
         let mut out = Out {
             journal: &self.journal,
             noted: &mut self.noted,
         };
-        out.append(packets, &mut self.ingest).await;
+        out.keep(ingested, &mut self.ingest).await;
     }
 }
 
@@ -164,8 +166,17 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    async fn append(&mut self, packets: Vec<Packet>, ingest: &mut Ingest) {
+    /// Gives the journal all that came out of some bytes.
+    async fn keep(&mut self, ingested: Yield, ingest: &mut Ingest) {
         self.noted.note(&ingest.take_notes()).await;
+        self.append(ingested.packets).await;
+        if !ingested.learnt.is_empty() {
+            self.journal.learn(ingested.learnt);
+        }
+        self.set_aside(ingested.set_aside).await;
+    }
+
+    async fn append(&self, packets: Vec<Packet>) {
         if packets.is_empty() {
             return;
         }
@@ -173,6 +184,18 @@ impl Out<'_> {
             UNKEPT.say("", "", move |sum| {
                 let repeated = sum.words();
                 tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
+            });
+        }
+    }
+
+    async fn set_aside(&self, entries: Vec<SetAside>) {
+        if let Err(error) = self.journal.set_aside(entries).await {
+            UNKEPT.say("", "set aside", move |sum| {
+                let repeated = sum.words();
+                tracing::error!(
+                    error = %error, repeated,
+                    "What was set aside could not be given to the journal."
+                );
             });
         }
     }
@@ -186,8 +209,8 @@ impl Out<'_> {
             seconds,
             "The gateway's clock was set; what was not delivered gets its right time."
         );
-        let (packets, follows) = ingest.set_clock(step);
-        self.append(packets, ingest).await;
+        let (ingested, follows) = ingest.set_clock(step);
+        self.keep(ingested, ingest).await;
         let correction = Correction {
             received: step,
             event_time: if follows { step } else { 0 },

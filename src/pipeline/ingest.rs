@@ -1,6 +1,11 @@
-//! From chunks to packets: framer, decoder and clocks in a row, and what is counted on the way.
+//! From chunks to packets: framer, decoder, judges and clocks in a row, and what is counted on the way.
+//!
+//! ```text
+//! framer → decoder → frame judge (ts and rx against the neighbours) → clocks
+//!                  → reading judge (ranges, names, spikes) → journal
+//! ```
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +13,19 @@ use crate::monitor::{Monitor, TrafficEntry, TrafficKind};
 use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
-    ClockEvent, Clocks, Decoded, Decoder, Framer, LossCounter, MAX_FRAME, Packet, Received,
-    RecordedTimes, RejectReason, Segment, Stamp, TimeNote, Timed, Timeline, Timestamp,
+    ClockEvent, Clocks, Counts, Decisions, Decoded, Decoder, FrameJudge, FrameNumber, Framer,
+    JudgedFrame, KnownName, LeftOut, LineQuality, MAX_FRAME, Packet, ReadingJudge, Received,
+    RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline, Timestamp,
+    Turn, Verdict,
 };
-
-/// Boards that are told apart in one stream; a source has one, and a damaged name must not become
-/// another for ever.
-const MAX_BOARDS: usize = 16;
 
 const NEW_KEYS: Topic = Topic::new("new-keys").at_once(16);
 const NEW_BOARDS: Topic = Topic::new("new-boards").at_once(16);
 const LOSSES: Topic = Topic::new("losses");
 const CLOCKS: Topic = Topic::new("device-clocks");
+const LEFT_OUT: Topic = Topic::new("left-out");
+const ASIDE: Topic = Topic::new("set-aside");
+const QUALITY: Topic = Topic::new("line-quality");
 
 /// Turns the bytes of one source into packets.
 #[derive(Debug)]
@@ -28,39 +34,71 @@ pub struct Ingest {
     interpreter: Interpreter,
 }
 
+/// What came out of some bytes.
+#[derive(Debug, Default)]
+pub struct Yield {
+    /// What is to be delivered.
+    pub packets: Vec<Packet>,
+    /// What is kept from the servers.
+    pub set_aside: Vec<SetAside>,
+    /// Names that need no confirmation any more.
+    pub learnt: Vec<KnownName>,
+}
+
 #[derive(Debug)]
 struct Interpreter {
     decoder: Decoder,
-    clocks: Clocks<Decoded>,
-    timed: Vec<Timed<Decoded>>,
-    losses: HashMap<String, LossCounter>,
+    quality: LineQuality,
+    frames: FrameJudge<Frame>,
+    verdicts: Vec<Verdict<Frame>>,
+    clocks: Clocks<JudgedFrame>,
+    timed: Vec<Timed<JudgedFrame>>,
+    readings: ReadingJudge,
     monitor: Arc<Monitor>,
-    packets: Vec<Packet>,
+    decisions: Decisions,
+    /// When something was read last.
+    now: Duration,
+}
+
+/// A frame that was decoded.
+#[derive(Debug)]
+struct Frame {
+    decoded: Decoded,
+    bytes: Arc<[u8]>,
+    number: FrameNumber,
+    received: Received,
 }
 
 impl Ingest {
-    /// `tolerance` is how far a board's clock and the gateway's may disagree.
+    /// `tolerance` is how far a board's clock and the gateway's may disagree; `known` the names that
+    /// were confirmed before.
     pub fn new(
-        decoder: Decoder,
+        mut decoder: Decoder,
+        known: &[KnownName],
         timeline: Timeline,
         tolerance: Duration,
         monitor: Arc<Monitor>,
     ) -> Self {
+        decoder.catalogue().know(known);
         Self {
             framer: Framer::default(),
             interpreter: Interpreter {
                 decoder,
+                quality: LineQuality::default(),
+                frames: FrameJudge::default(),
+                verdicts: Vec::new(),
                 clocks: Clocks::new(timeline, tolerance),
                 timed: Vec::new(),
-                losses: HashMap::new(),
+                readings: ReadingJudge::default(),
                 monitor,
-                packets: Vec::new(),
+                decisions: Decisions::default(),
+                now: Duration::ZERO,
             },
         }
     }
 
-    /// The packets that the next bytes complete.
-    pub fn take(&mut self, chunk: &Chunk) -> Vec<Packet> {
+    /// What the next bytes complete.
+    pub fn take(&mut self, chunk: &Chunk) -> Yield {
         let received = Received {
             wall: chunk.received,
             monotonic: chunk.monotonic,
@@ -69,13 +107,11 @@ impl Ingest {
             self.end(received);
         }
         let interpreter = &mut self.interpreter;
-        let timed = &mut interpreter.timed;
-        interpreter.clocks.advance(received.monotonic, timed);
-        interpreter.pass_on();
+        interpreter.advance(received.monotonic);
         self.framer.push(&chunk.bytes, &mut |segment| {
             interpreter.interpret(segment, received);
         });
-        std::mem::take(&mut interpreter.packets)
+        interpreter.report()
     }
 
     /// What comes from here on was recorded before.
@@ -88,12 +124,17 @@ impl Ingest {
 
     /// The gateway's clock was set by so many nanoseconds. What was read before comes out, at times by
     /// the clock as it was; whether these follow it is returned too.
-    pub fn set_clock(&mut self, step: i64) -> (Vec<Packet>, bool) {
+    /// What waits to be confirmed is moved along.
+    pub fn set_clock(&mut self, step: i64) -> (Yield, bool) {
         let interpreter = &mut self.interpreter;
         interpreter.clocks.set_clock(step, &mut interpreter.timed);
-        interpreter.pass_on();
+        interpreter.judge_readings();
         let follows = !interpreter.clocks.is_recording();
-        (std::mem::take(&mut interpreter.packets), follows)
+        for frame in interpreter.frames.held_mut() {
+            frame.received.wall.0 = frame.received.wall.0.saturating_add(step);
+        }
+        interpreter.decoder.catalogue().set_clock(step, follows);
+        (interpreter.report(), follows)
     }
 
     /// Whether times are to be noted from here on.
@@ -108,19 +149,34 @@ impl Ingest {
 
     /// How long after the last chunk was read [`tick`](Self::tick) is due, if nothing else comes.
     pub fn holds_for(&self) -> Option<Duration> {
-        self.interpreter.clocks.holds_for()
+        self.interpreter.holds_for()
     }
 
-    /// Packets that were held for what might follow them.
-    pub fn tick(&mut self) -> Vec<Packet> {
-        self.interpreter.release();
-        std::mem::take(&mut self.interpreter.packets)
+    /// What was held for what might follow it.
+    pub fn tick(&mut self) -> Yield {
+        let interpreter = &mut self.interpreter;
+        if let Some(pause) = interpreter.holds_for() {
+            interpreter.advance(interpreter.now + pause);
+        }
+        interpreter.report()
     }
 
-    /// The stream ended: what is unfinished will stay so.
-    pub fn finish(&mut self, received: Received) -> Vec<Packet> {
+    /// The stream ended: what is unfinished will stay so, and what waits is decided.
+    pub fn finish(&mut self, received: Received) -> Yield {
         self.end(received);
-        self.tick()
+        let interpreter = &mut self.interpreter;
+        let is_damaged = interpreter.quality.is_damaged();
+        interpreter
+            .frames
+            .finish(is_damaged, &mut interpreter.verdicts);
+        interpreter.follow_verdicts();
+        interpreter.clocks.release(&mut interpreter.timed);
+        interpreter.judge_readings();
+        let names = (interpreter.decoder.catalogue(), &mut interpreter.quality);
+        interpreter
+            .readings
+            .finish(names, &mut interpreter.decisions);
+        interpreter.report()
     }
 
     fn end(&mut self, received: Received) {
@@ -136,96 +192,277 @@ impl Interpreter {
         match segment {
             Segment::Text(bytes) => {
                 self.monitor.counters.ignored_bytes.add(bytes.len() as u64);
-                self.show(at, bytes, TrafficKind::Text);
+                self.show_text(at, bytes);
             }
-            Segment::Damaged { bytes, reason } => self.reject(at, bytes, reason, true),
+            Segment::Damaged { bytes, reason } => {
+                let number = self.quality.begin();
+                self.quality.damage(number);
+                self.reject(at, bytes.into(), reason, true);
+            }
             Segment::Frame(frame) => match self.decoder.decode(frame) {
-                Err(reason) => self.reject(at, frame.as_bytes(), reason, false),
-                Ok(decoded) => {
-                    self.show(at, frame.as_bytes(), TrafficKind::Accepted);
-                    self.accept(decoded, received);
+                Err(reason) => {
+                    self.count_rejected(reason);
+                    let bytes: Arc<[u8]> = frame.as_bytes().into();
+                    if matches!(reason, RejectReason::NoReadings | RejectReason::RepeatedKey) {
+                        self.set_frame_aside(Arc::clone(&bytes), at, None, reason, "");
+                    }
+                    self.reject(at, bytes, reason, false);
                 }
+                Ok(decoded) => self.accept(decoded, frame.as_bytes().into(), received),
             },
         }
     }
 
-    fn show(&self, at: Timestamp, bytes: &[u8], kind: TrafficKind) {
+    /// Counts a frame that the decoder did not take, unless it is another object in the stream.
+    fn count_rejected(&mut self, reason: RejectReason) {
+        if self.decoder.met_telemetry() || reason == RejectReason::Syntax {
+            let number = self.quality.begin();
+            if reason != RejectReason::NoReadings {
+                self.quality.damage(number);
+            }
+        }
+    }
+
+    fn show_text(&self, at: Timestamp, bytes: &[u8]) {
         // A noisy stream without a frame comes in pieces as large as they were read.
         for bytes in bytes.chunks(MAX_FRAME) {
-            let bytes = bytes.into();
-            self.monitor
-                .activity
-                .traffic
-                .push(TrafficEntry { at, kind, bytes });
+            self.show(at, bytes.into(), TrafficKind::Text);
         }
     }
 
-    fn reject(&self, at: Timestamp, bytes: &[u8], reason: RejectReason, broke_at_end: bool) {
+    fn show(&self, at: Timestamp, bytes: Arc<[u8]>, kind: TrafficKind) {
+        let traffic = &self.monitor.activity.traffic;
+        traffic.push(TrafficEntry { at, kind, bytes });
+    }
+
+    fn reject(&self, at: Timestamp, bytes: Arc<[u8]>, reason: RejectReason, broke_at_end: bool) {
         self.monitor.counters.frames_rejected[reason as usize].increment();
-        self.show(
-            at,
-            bytes,
-            TrafficKind::Rejected {
-                reason,
-                broke_at_end,
-            },
-        );
         tracing::debug!(
             reason = reason.name(),
             bytes = %bytes.escape_ascii(),
             "Rejected a frame: {}.", reason.explanation()
         );
+        let kind = TrafficKind::Rejected {
+            reason,
+            broke_at_end,
+        };
+        self.show(at, bytes, kind);
     }
 
-    fn accept(&mut self, mut decoded: Decoded, received: Received) {
-        for key in std::mem::take(&mut decoded.new_keys) {
+    fn accept(&mut self, decoded: Decoded, bytes: Arc<[u8]>, received: Received) {
+        let number = self.quality.begin();
+        let counts = Counts {
+            uptime_ms: decoded.uptime_ms,
+            radio: decoded.radio_count,
+            read: received.monotonic,
+        };
+        let is_damaged = self.quality.is_damaged();
+        let board = decoded.board.clone();
+        let frame = Frame {
+            decoded,
+            bytes,
+            number,
+            received,
+        };
+        let verdicts = &mut self.verdicts;
+        self.frames
+            .observe(&board, counts, is_damaged, frame, verdicts);
+        self.follow_verdicts();
+    }
+
+    /// Time passed: decides on what was held for long enough.
+    fn advance(&mut self, now: Duration) {
+        self.now = now;
+        let is_damaged = self.quality.is_damaged();
+        self.frames.advance(now, is_damaged, &mut self.verdicts);
+        self.follow_verdicts();
+        self.clocks.advance(now, &mut self.timed);
+        self.judge_readings();
+    }
+
+    fn holds_for(&self) -> Option<Duration> {
+        let frames = self.frames.deadline();
+        let frames = frames.map(|deadline| deadline.saturating_sub(self.now));
+        [frames, self.clocks.holds_for()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn follow_verdicts(&mut self) {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        for verdict in verdicts.drain(..) {
+            match verdict {
+                Verdict::Accepted {
+                    frame,
+                    board,
+                    wrong_radio_count,
+                    wrong_board,
+                } => {
+                    if wrong_radio_count || wrong_board {
+                        self.quality.damage(frame.number);
+                    }
+                    let bytes = Arc::clone(&frame.bytes);
+                    self.show(frame.received.wall, bytes, TrafficKind::Accepted);
+                    self.time(frame, &board, wrong_radio_count);
+                }
+                Verdict::SetAside { frame, detail } => {
+                    let reason = RejectReason::ContradictsNeighbours;
+                    self.quality.damage(frame.number);
+                    let (at, bytes) = (frame.received.wall, frame.bytes);
+                    self.set_frame_aside(Arc::clone(&bytes), at, None, reason, detail);
+                    self.reject(at, bytes, reason, false);
+                }
+            }
+        }
+        self.verdicts = verdicts;
+        for board in self.frames.take_forgotten() {
+            self.clocks.forget(&board, &mut self.timed);
+        }
+        self.judge_readings();
+        self.count_missed();
+    }
+
+    fn time(&mut self, frame: Frame, board: &str, wrong_radio_count: bool) {
+        let stamp = Stamp::of(&frame.decoded);
+        let received = frame.received;
+        let frame = JudgedFrame {
+            decoded: frame.decoded,
+            bytes: frame.bytes,
+            number: frame.number,
+            wrong_radio_count,
+        };
+        let timed = &mut self.timed;
+        self.clocks.observe(board, stamp, received, frame, timed);
+    }
+
+    fn judge_readings(&mut self) {
+        let mut timed = std::mem::take(&mut self.timed);
+        for Timed {
+            payload,
+            received,
+            event_time,
+            event,
+        } in timed.drain(..)
+        {
+            announce(event, &payload.decoded.board, payload.decoded.uptime_ms);
+            let names = (self.decoder.catalogue(), &mut self.quality);
+            let decisions = &mut self.decisions;
+            self.readings
+                .judge(payload, received, event_time, names, decisions);
+        }
+        self.timed = timed;
+    }
+
+    fn set_frame_aside(
+        &mut self,
+        frame: Arc<[u8]>,
+        received: Timestamp,
+        event_time: Option<Timestamp>,
+        reason: RejectReason,
+        detail: &str,
+    ) {
+        self.decisions.set_aside.push(SetAside {
+            received,
+            event_time,
+            reading: None,
+            reason,
+            detail: detail.to_owned(),
+            frame,
+        });
+    }
+
+    /// What came out since this was asked last, counted.
+    fn report(&mut self) -> Yield {
+        let decisions = std::mem::take(&mut self.decisions);
+        for packet in &decisions.packets {
+            self.monitor.record(packet);
+        }
+        for set_aside in decisions.set_aside.iter().filter(|it| it.reading.is_some()) {
+            self.note_set_aside(set_aside);
+        }
+        for name in decisions.confirmed {
+            let key = name.metric.as_ref().map_or_else(
+                || name.node.clone(),
+                |metric| format!("{}.{metric}", name.node),
+            );
             NEW_KEYS.say("", "", move |sum| {
                 let repeated = sum.words();
                 tracing::info!(key, repeated, "Unknown key passes under its own name.");
             });
         }
-        let stamp = Stamp::of(&decoded);
-        let board = decoded.board.clone();
-        let timed = &mut self.timed;
-        self.clocks.observe(&board, stamp, received, decoded, timed);
-        self.pass_on();
-    }
-
-    /// Has what the clocks hold go on.
-    fn release(&mut self) {
-        self.clocks.release(&mut self.timed);
-        self.pass_on();
-    }
-
-    fn pass_on(&mut self) {
-        let mut timed = std::mem::take(&mut self.timed);
-        for packet in timed.drain(..) {
-            self.record(packet);
+        let left_out = self.decoder.take_left_out();
+        if !left_out.is_empty() {
+            self.note_left_out(left_out);
         }
-        self.timed = timed;
+        self.note_quality();
+        Yield {
+            packets: decisions.packets,
+            set_aside: decisions.set_aside,
+            learnt: decisions.learnt,
+        }
     }
 
-    fn record(&mut self, timed: Timed<Decoded>) {
-        let (decoded, event) = (timed.payload, timed.event);
-        announce(event, &decoded.board, decoded.uptime_ms);
-        if let Some(count) = decoded.radio_count {
-            self.count_missed(decoded.board, count, event);
-        }
-        let packet = Packet {
-            received: timed.received.wall,
-            event_time: timed.event_time,
-            readings: decoded.readings,
-        };
-        self.monitor.record(&packet);
-        self.packets.push(packet);
+    fn note_set_aside(&self, set_aside: &SetAside) {
+        let reason = set_aside.reason;
+        self.monitor.counters.readings_rejected[reason as usize].increment();
+        let reading = set_aside.reading.as_ref();
+        let Some(reading) = reading else { return };
+        let (node, metric, value) = (reading.node.clone(), reading.metric.clone(), reading.value);
+        ASIDE.say("", reason.name(), move |sum| {
+            tracing::warn!(
+                %node,
+                %metric,
+                value,
+                repeated = sum.words(),
+                "Set a reading aside: {}.", reason.explanation()
+            );
+        });
     }
 
-    fn count_missed(&mut self, board: String, count: u32, event: Option<ClockEvent>) {
-        if self.losses.len() >= MAX_BOARDS && !self.losses.contains_key(&board) {
-            self.losses.clear();
+    fn note_left_out(&self, left_out: BTreeMap<String, LeftOut>) {
+        for (key, LeftOut { count, absent }) in &left_out {
+            let present = count - absent;
+            if present > 0 {
+                let named = key.clone();
+                LEFT_OUT.count(key, "", present, move |sum| {
+                    tracing::warn!(
+                        key = named,
+                        values = sum.amount(),
+                        repeated = sum.words(),
+                        "Values were left out: they are no numbers, or do not belong to a node."
+                    );
+                });
+            }
         }
-        let losses = self.losses.entry(board).or_default();
-        let missed = losses.observe(count, event == Some(ClockEvent::Rebooted));
+        self.monitor.note_left_out(left_out);
+    }
+
+    fn note_quality(&mut self) {
+        let ratio = self.quality.ratio();
+        self.monitor.set_line_damage(ratio);
+        let percent = (ratio * 100.0).round();
+        match self.quality.turn() {
+            None => {}
+            Some(Turn::Bad) => QUALITY.say("", "bad", move |sum| {
+                tracing::warn!(
+                    percent,
+                    repeated = sum.words(),
+                    "Many frames arrive damaged: check the cable, the USB hub and the baud rate."
+                );
+            }),
+            Some(Turn::Good) => QUALITY.say("", "good", move |sum| {
+                tracing::info!(
+                    percent,
+                    repeated = sum.words(),
+                    "Hardly any frame arrives damaged any more."
+                );
+            }),
+        }
+    }
+
+    fn count_missed(&mut self) {
+        let missed = self.frames.take_missed();
         if missed > 0 {
             self.monitor.counters.packets_missed.add(missed);
             LOSSES.count("", "", missed, |sum| {
@@ -290,7 +527,7 @@ mod tests {
         let monitor = Arc::new(Monitor::default());
         let tolerance = Duration::from_secs(2);
         let decoder = Decoder::default();
-        let mut ingest = Ingest::new(decoder, Timeline::Line, tolerance, monitor.clone());
+        let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
         let received = Timestamp(1_700_000_000_000_000_000);
         let mut packets = ingest.take(&Chunk {
             bytes: Bytes::from_static(bytes),
@@ -298,10 +535,12 @@ mod tests {
             monotonic: Duration::ZERO,
             discontinuity: false,
         });
-        packets.extend(ingest.finish(Received {
+        let ended = ingest.finish(Received {
             wall: received,
             monotonic: Duration::ZERO,
-        }));
+        });
+        packets.packets.extend(ended.packets);
+        let packets = packets.packets;
         (packets, monitor)
     }
 
@@ -336,6 +575,12 @@ mod tests {
             ("invalid_utf8", 3),
             ("not_telemetry", 0),
             ("invalid_time", 9),
+            ("no_readings", 0),
+            ("repeated_key", 0),
+            ("contradicts_neighbours", 0),
+            ("out_of_range", 0),
+            ("unconfirmed_name", 0),
+            ("spike", 0),
         ];
         assert_eq!(rejected, expected);
         assert!(monitor.counters.packets_missed.get() > 0);

@@ -17,7 +17,6 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,15 +28,15 @@ use tokio::task;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
-pub use ingest::Ingest;
+pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, Recorded, Speed};
+use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
 use crate::source::{self, Chunk, End, SourceError};
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, RecordedTimes, Timeline};
+use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -99,11 +98,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
-        let metrics = Arc::new(metric_table(&config.telemetry));
+        let metrics = Arc::new(config.telemetry.metric_table());
         let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let names = node_names(&config.telemetry);
+        let names = config.telemetry.node_names();
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -120,9 +119,11 @@ impl Pipeline {
         let directive = sinks.directives[LinkId::Source as usize].subscribe();
         let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
         let source = tokio::spawn(source);
-        let decoder = decoder(&config.telemetry);
+        let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
-        let ingest = Ingest::new(decoder, timeline(config), tolerance, monitor.clone());
+        let known = journal.known_names();
+        let timeline = config.source.timeline(config.recorded);
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -215,63 +216,9 @@ fn enabled_sinks(config: &Config) -> Vec<SinkId> {
     mqtt.into_iter().chain(influxdb).collect()
 }
 
-/// The built-in metrics with the configured changes.
-pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
-    let mut table = MetricTable::default();
-    for (key, change) in &config.metrics {
-        let mut info = table
-            .by_key(key)
-            .cloned()
-            .unwrap_or_else(|| MetricInfo::unknown(key));
-        if let Some(name) = &change.name {
-            info.name = Name::new(name);
-        }
-        if let Some(unit) = &change.unit {
-            info.unit.clone_from(unit);
-        }
-        if let Some(sensor_type) = &change.sensor_type {
-            info.sensor_type.clone_from(sensor_type);
-        }
-        info.min = change.min.or(info.min);
-        info.max = change.max.or(info.max);
-        table.set(key, info);
-    }
-    table
-}
-
-/// What turns frames into readings under the configured names.
-pub(crate) fn decoder(config: &config::Telemetry) -> Decoder {
-    Decoder::new(metric_table(config), node_names(config))
-}
-
-fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
-    config
-        .nodes
-        .iter()
-        .map(|(key, name)| (key.clone(), Name::new(name)))
-        .collect()
-}
-
-/// What the gateway makes up, or replays at its own pace, never waited anywhere.
-fn timeline(config: &Config) -> Timeline {
-    match config.source {
-        config::Source::Simulator(_) => Timeline::Live,
-        _ if is_measured_anew(&config.source, config.recorded) => Timeline::Live,
-        _ => Timeline::Line,
-    }
-}
-
-/// Whether a recording is replayed as if it were measured now.
-fn is_measured_anew(source: &config::Source, recorded: Recorded) -> bool {
-    let config::Source::File { speed, .. } = source else {
-        return false;
-    };
-    *speed == Speed::Factor(1.0) && recorded == Recorded::Unsaid
-}
-
 /// When the packets of a recording were measured, if the source is one and is not measured anew.
 async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<RecordedTimes> {
-    if is_measured_anew(&source, recorded) {
+    if source.is_measured_anew(recorded) {
         return None;
     }
     let can_be_one = matches!(source, config::Source::File { .. } | config::Source::Stdin);

@@ -1,12 +1,13 @@
 //! Turns a frame into readings.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::catalogue::{Catalogue, Group, NodeId, SeriesId};
 use super::framer::is_not_finite;
 use super::{MetricTable, Name, Reading, RejectReason};
 
@@ -14,8 +15,8 @@ use super::{MetricTable, Name, Reading, RejectReason};
 /// stands for.
 pub const OWN_FIGURES: [(&str, &str); 2] = [("sig", "signal"), ("sts", "stats")];
 
-/// How many names are remembered; made-up ones beyond that cost an allocation each.
-const MAX_NAMES: usize = 4096;
+/// Keys of values that are left out and are counted by themselves; those of all others as one.
+const MAX_LEFT_OUT: usize = 64;
 
 /// A frame's content, before it has a time.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,41 +29,31 @@ pub struct Decoded {
     pub radio_count: Option<u32>,
     /// Its readings, in the frame's order.
     pub readings: Vec<Reading>,
-    /// Keys of a node that the metric table does not know and that were not met before.
-    pub new_keys: Vec<String>,
+    /// The series of each of them; `None`: one name too many.
+    pub series: Vec<Option<SeriesId>>,
+    /// The nodes in it, those without readings included.
+    pub nodes: Vec<NodeId>,
+    /// Which of the readings is the radio's count.
+    pub radio_count_at: Option<usize>,
 }
 
 /// Turns frames into readings by a metric table. Remembers names, so that a known one costs no
 /// allocation.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    table: MetricTable,
-    /// Configured names of nodes, by their key on the wire or their default name.
-    renamed_nodes: HashMap<String, Name>,
-    nodes: HashMap<String, Name>,
-    metrics: [HashMap<String, Name>; 3],
+    catalogue: Catalogue,
+    left_out: BTreeMap<String, LeftOut>,
+    /// Whether the last frame had something that only telemetry has.
+    met_telemetry: bool,
 }
 
-/// Where in a frame a reading stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    Node,
-    Signal,
-    Stats,
-}
-
-impl Group {
-    /// `None`: the key is not about readings.
-    fn of(key: &str) -> Option<Self> {
-        match key.as_bytes() {
-            b"sig" => Some(Self::Signal),
-            b"sts" => Some(Self::Stats),
-            [b'n', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
-                Some(Self::Node)
-            }
-            _ => None,
-        }
-    }
+/// Values that were left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many.
+    pub count: u64,
+    /// How many of them said that there is no value: `null`, `NaN`, `inf`.
+    pub absent: u64,
 }
 
 impl Decoder {
@@ -70,10 +61,26 @@ impl Decoder {
     /// default name (`node1`).
     pub fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
         Self {
-            table,
-            renamed_nodes,
-            ..Self::default()
+            catalogue: Catalogue::new(table, renamed_nodes),
+            left_out: BTreeMap::new(),
+            met_telemetry: false,
         }
+    }
+
+    /// Whether a frame that was rejected just now was telemetry before it was damaged, rather than
+    /// another object that stands in the stream.
+    pub fn met_telemetry(&self) -> bool {
+        self.met_telemetry
+    }
+
+    /// The names that were met.
+    pub fn catalogue(&mut self) -> &mut Catalogue {
+        &mut self.catalogue
+    }
+
+    /// The values that were left out since this was asked last, by their key: `n1.t`, `temp`.
+    pub fn take_left_out(&mut self) -> BTreeMap<String, LeftOut> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Reads a frame.
@@ -89,67 +96,42 @@ impl Decoder {
     }
 
     fn read(&mut self, json: &str) -> Result<Result<Decoded, RejectReason>, serde_json::Error> {
+        self.catalogue.begin_frame();
         let mut content = Content::default();
         FrameSeed {
             decoder: self,
             content: &mut content,
         }
         .deserialize(&mut serde_json::Deserializer::from_str(json))?;
-        Ok(match content.time {
-            None => Err(RejectReason::NotTelemetry),
-            Some(time) => match u32::try_from(time) {
-                Err(_) => Err(RejectReason::InvalidTime),
-                Ok(uptime_ms) => Ok(Decoded {
-                    uptime_ms,
-                    board: content.board,
-                    radio_count: content.radio_count,
-                    readings: content.readings,
-                    new_keys: content.new_keys,
-                }),
-            },
+        self.met_telemetry = content.time.is_some() || !content.nodes.is_empty();
+        let Some(time) = content.time else {
+            return Ok(Err(RejectReason::NotTelemetry));
+        };
+        for (key, is_absent) in &content.left_out {
+            self.leave_out(key, *is_absent);
+        }
+        Ok(match u32::try_from(time) {
+            _ if content.repeats => Err(RejectReason::RepeatedKey),
+            Err(_) => Err(RejectReason::InvalidTime),
+            Ok(_) if content.readings.is_empty() => Err(RejectReason::NoReadings),
+            Ok(uptime_ms) => Ok(Decoded {
+                uptime_ms,
+                board: content.board.unwrap_or_default(),
+                radio_count: content.radio_count,
+                readings: content.readings,
+                series: content.series,
+                nodes: content.nodes,
+                radio_count_at: content.radio_count_at,
+            }),
         })
     }
 
-    fn node_name(&mut self, key: &str, group: Group) -> Name {
-        if let Some(name) = self.nodes.get(key) {
-            return name.clone();
-        }
-        let default = match group {
-            Group::Node => format!("node{}", &key[1..]),
-            Group::Signal => OWN_FIGURES[0].1.to_owned(),
-            Group::Stats => OWN_FIGURES[1].1.to_owned(),
-        };
-        let renamed = self
-            .renamed_nodes
-            .get(key)
-            .or_else(|| self.renamed_nodes.get(&default));
-        let name = renamed.cloned().unwrap_or_else(|| Name::new(&default));
-        if self.nodes.len() < MAX_NAMES {
-            self.nodes.insert(key.to_owned(), name.clone());
-        }
-        name
-    }
-
-    fn metric_name(&mut self, key: &str, group: Group, new_keys: &mut Vec<String>) -> Name {
-        let names = &mut self.metrics[group as usize];
-        if let Some(name) = names.get(key) {
-            return name.clone();
-        }
-        let wire_key = match group {
-            Group::Node => Cow::Borrowed(key),
-            Group::Signal => Cow::Owned(format!("sig.{key}")),
-            Group::Stats => Cow::Owned(format!("sts.{key}")),
-        };
-        let known = self.table.by_key(&wire_key).map(|info| info.name.clone());
-        let is_new = known.is_none() && names.len() < MAX_NAMES;
-        let name = known.unwrap_or_else(|| Name::new(key));
-        if is_new {
-            new_keys.push(wire_key.into_owned());
-        }
-        if names.len() < MAX_NAMES {
-            names.insert(key.to_owned(), name.clone());
-        }
-        name
+    fn leave_out(&mut self, key: &str, is_absent: bool) {
+        let has_room = self.left_out.len() < MAX_LEFT_OUT || self.left_out.contains_key(key);
+        let key = if has_room { key } else { "…" };
+        let left_out = self.left_out.entry(key.to_owned()).or_default();
+        left_out.count += 1;
+        left_out.absent += u64::from(is_absent);
     }
 }
 
@@ -162,10 +144,16 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 struct Content {
     /// As it stands there; -1 where it is no whole number.
     time: Option<i64>,
-    board: String,
+    board: Option<String>,
     radio_count: Option<u32>,
+    radio_count_at: Option<usize>,
     readings: Vec<Reading>,
-    new_keys: Vec<String>,
+    series: Vec<Option<SeriesId>>,
+    nodes: Vec<NodeId>,
+    /// Keys of values that are no readings, and whether they say that there is no value.
+    left_out: Vec<(String, bool)>,
+    /// Whether a key stands twice in one object.
+    repeats: bool,
 }
 
 struct FrameSeed<'a> {
@@ -189,31 +177,42 @@ impl<'de> Visitor<'de> for FrameSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let content = self.content;
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
             match (&*key, Group::of(&key)) {
                 ("ts", _) => {
-                    let time = map.next_value_seed(ScalarSeed)?;
-                    self.content.time = Some(match time {
+                    let time = match map.next_value_seed(ScalarSeed)? {
                         Scalar::Integer(time) => time,
-                        Scalar::Float(_) | Scalar::Text(_) | Scalar::Other => -1,
-                    });
+                        _ => -1,
+                    };
+                    content.repeats |= content.time.replace(time).is_some();
                 }
                 ("id", _) => {
-                    if let Scalar::Text(board) = map.next_value_seed(ScalarSeed)? {
-                        self.content.board = board;
-                    }
+                    let board = match map.next_value_seed(ScalarSeed)? {
+                        Scalar::Text(board) => board.into_owned(),
+                        _ => String::new(),
+                    };
+                    content.repeats |= content.board.replace(board).is_some();
                 }
                 (key, Some(group)) => {
-                    let node = self.decoder.node_name(key, group);
+                    let catalogue = &mut self.decoder.catalogue;
+                    let node = catalogue.node_of_key(key, group);
+                    if let Some(node) = node {
+                        content.repeats |= !catalogue.decode_node(node);
+                        content.nodes.push(node);
+                    }
                     map.next_value_seed(ReadingsSeed {
-                        decoder: &mut *self.decoder,
-                        content: &mut *self.content,
+                        catalogue,
+                        content: &mut *content,
                         node,
+                        key,
                         group,
                     })?;
                 }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
+                (key, None) => {
+                    let value = map.next_value_seed(ScalarSeed)?;
+                    let is_absent = matches!(value, Scalar::Absent);
+                    content.left_out.push((key.to_owned(), is_absent));
                 }
             }
         }
@@ -222,10 +221,39 @@ impl<'de> Visitor<'de> for FrameSeed<'_> {
 }
 
 struct ReadingsSeed<'a> {
-    decoder: &'a mut Decoder,
+    catalogue: &'a mut Catalogue,
     content: &'a mut Content,
-    node: Name,
+    node: Option<NodeId>,
+    key: &'a str,
     group: Group,
+}
+
+impl ReadingsSeed<'_> {
+    /// A node that is no object carries no readings, and harms nothing else.
+    fn leave_out(self, is_absent: bool) {
+        self.content.left_out.push((self.key.to_owned(), is_absent));
+    }
+
+    fn take(&mut self, key: &str, value: f64, integer: Option<i64>) {
+        if self.group == Group::Stats && key == "rx" {
+            self.content.radio_count = integer.and_then(|count| u32::try_from(count).ok());
+            self.content.radio_count_at = Some(self.content.readings.len());
+        }
+        let series = self
+            .node
+            .and_then(|node| self.catalogue.series_of_key(node, key));
+        let names = series.and_then(|series| self.catalogue.names(series));
+        let (node, metric) = names.unwrap_or_else(|| (Name::new(self.key), Name::new(key)));
+        if let Some(series) = series {
+            self.content.repeats |= !self.catalogue.decode_series(series);
+        }
+        self.content.series.push(series);
+        self.content.readings.push(Reading {
+            node,
+            metric,
+            value,
+        });
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for ReadingsSeed<'_> {
@@ -236,7 +264,6 @@ impl<'de> DeserializeSeed<'de> for ReadingsSeed<'_> {
     }
 }
 
-/// A node that is no object carries no readings, and harms nothing else.
 impl<'de> Visitor<'de> for ReadingsSeed<'_> {
     type Value = ();
 
@@ -244,53 +271,53 @@ impl<'de> Visitor<'de> for ReadingsSeed<'_> {
         f.write_str("the readings of a node")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-            let (value, integer) = match map.next_value_seed(ScalarSeed)? {
-                Scalar::Integer(integer) => (integer as f64, Some(integer)),
-                Scalar::Float(value) => (value, None),
-                Scalar::Text(_) | Scalar::Other => continue,
-            };
-            if self.group == Group::Stats && key == "rx" {
-                self.content.radio_count = integer.and_then(|count| u32::try_from(count).ok());
+            let value = map.next_value_seed(ScalarSeed)?;
+            match value.number() {
+                Some((value, integer)) => self.take(&key, value, integer),
+                None => {
+                    let is_absent = matches!(value, Scalar::Absent);
+                    let key = format!("{}.{key}", self.key);
+                    self.content.left_out.push((key, is_absent));
+                }
             }
-            let metric = self
-                .decoder
-                .metric_name(&key, self.group, &mut self.content.new_keys);
-            self.content.readings.push(Reading {
-                node: self.node.clone(),
-                metric,
-                value,
-            });
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        self.leave_out(false);
         drain(seq)
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.leave_out(false);
         Ok(())
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.leave_out(false);
         Ok(())
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.leave_out(false);
         Ok(())
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.leave_out(false);
         Ok(())
     }
 
     fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.leave_out(false);
         Ok(())
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        self.leave_out(true);
         Ok(())
     }
 }
@@ -301,68 +328,93 @@ fn drain<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
 }
 
 /// A value that is no container.
-enum Scalar {
+enum Scalar<'de> {
     Integer(i64),
     /// Finite.
     Float(f64),
-    Text(String),
-    /// `null`, a truth value or a container: carries no reading.
+    Text(Cow<'de, str>),
+    /// `null`: there is no value.
+    Absent,
+    /// A truth value or a container: carries no reading.
     Other,
+}
+
+impl Scalar<'_> {
+    /// The number that it is, and as a whole number if it is one. A number in quotes is a number.
+    fn number(&self) -> Option<(f64, Option<i64>)> {
+        match self {
+            Self::Integer(integer) => Some((*integer as f64, Some(*integer))),
+            Self::Float(value) => Some((*value, None)),
+            Self::Text(text) => {
+                // As strict as JSON is with those without quotes.
+                let number: serde_json::Number = serde_json::from_str(text).ok()?;
+                if text.trim() != text {
+                    return None;
+                }
+                Some((number.as_f64()?, number.as_i64()))
+            }
+            Self::Absent | Self::Other => None,
+        }
+    }
 }
 
 struct ScalarSeed;
 
 impl<'de> DeserializeSeed<'de> for ScalarSeed {
-    type Value = Scalar;
+    type Value = Scalar<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ScalarSeed {
-    type Value = Scalar;
+    type Value = Scalar<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Integer(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar<'de>, E> {
         Ok(i64::try_from(value).map_or(Scalar::Float(value as f64), Scalar::Integer))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Scalar, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Float(value))
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar<'de>, E> {
         Ok(Scalar::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Absent)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Scalar, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Scalar<'de>, A::Error> {
         drain(seq).map(|()| Scalar::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Scalar::Other)
     }
 }
 
-/// The frame with `null` in the place of every `NaN`, `inf`, and number beyond the range of `f64`.
-/// Borrowed where there is none.
+/// The frame with `null` in the place of every `NaN` and `inf`, and with `true`, which is no number
+/// either, in the place of numbers beyond the range of `f64`. Borrowed where there is none.
 fn without_non_numbers(frame: &str) -> Cow<'_, str> {
     let mut json = String::new();
     let mut copied = 0;
@@ -377,9 +429,10 @@ fn without_non_numbers(frame: &str) -> Cow<'_, str> {
                     .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'))
                     .count();
                 let token = &frame[rest..rest + length];
-                if is_not_finite(token.as_bytes()) || token.parse().is_ok_and(f64::is_infinite) {
+                let is_absent = is_not_finite(token.as_bytes());
+                if is_absent || token.parse().is_ok_and(f64::is_infinite) {
                     json.push_str(&frame[copied..rest]);
-                    json.push_str("null");
+                    json.push_str(if is_absent { "null" } else { "true" });
                     copied = rest + length;
                 }
                 rest += length;
@@ -441,13 +494,12 @@ mod tests {
         let decoded = decode(frame).unwrap();
         assert_eq!((decoded.uptime_ms, decoded.radio_count), (12000, Some(1)));
         assert_eq!(decoded.board, "N2");
-        assert!(decoded.new_keys.is_empty());
     }
 
     #[test]
     fn what_is_no_number_costs_that_reading_alone() {
         for value in [
-            "NaN", "nan", "inf", "-inf", "null", "1e999", "-1e999", "\"27\"", "true", "[1]", "{}",
+            "NaN", "nan", "inf", "-inf", "null", "1e999", "-1e999", "\"warm\"", "true", "[1]", "{}",
         ] {
             let frame = format!(r#"{{"ts":1,"n1":{{"t":{value},"h":50}},"x":"NaN inf"}}"#);
             assert_eq!(
@@ -473,18 +525,83 @@ mod tests {
         ] {
             assert_eq!(decode(frame), Err(reason), "{frame}");
         }
-        assert_eq!(decode(r#"{"ts":4294967295}"#).unwrap().uptime_ms, u32::MAX);
+        assert_eq!(
+            decode(r#"{"ts":4294967295,"n1":{"t":1}}"#)
+                .unwrap()
+                .uptime_ms,
+            u32::MAX
+        );
     }
 
     #[test]
-    fn unknown_keys_pass_and_are_said_once() {
+    fn a_number_in_quotes_is_a_number() {
+        for (text, value) in [("27.6", 27.6), ("-3", -3.0), ("1e3", 1000.0), ("0", 0.0)] {
+            let frame = format!(r#"{{"ts":1,"n1":{{"t":"{text}"}}}}"#);
+            assert_eq!(readings(&frame), [("node1/temperature".to_owned(), value)]);
+        }
+        for text in ["", " 1", "1 ", "0x1f", "1,5", "+1", "NaN", "1e999", "01"] {
+            let frame = format!(r#"{{"ts":1,"n1":{{"t":"{text}"}}}}"#);
+            assert_eq!(decode(&frame), Err(RejectReason::NoReadings), "{text}");
+        }
+        let counted = decode(r#"{"ts":1,"sts":{"rx":"17"}}"#).unwrap();
+        assert_eq!(counted.radio_count, Some(17));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_by_its_key() {
         let mut decoder = Decoder::default();
-        let frame = r#"{"ts":1,"v":2,"extra":{"t":1},"n3":{"lux":120},"sig":{"lqi":7}}"#;
-        let first = decoder.decode(frame).unwrap();
-        assert_eq!(first.new_keys, ["lux", "sig.lqi"]);
-        assert_eq!(first.readings.len(), 2);
-        assert_eq!(first.readings[0].metric.as_str(), "lux");
-        assert!(decoder.decode(frame).unwrap().new_keys.is_empty());
+        let frame = r#"{"ts":1,"temp":21,"n1":{"t":true,"h":[],"g":1e999,"p":null},"n2":5}"#;
+        assert_eq!(decoder.decode(frame), Err(RejectReason::NoReadings));
+        let frame = r#"{"ts":2,"temp":21,"n1":{"t":"warm","p":NaN,"h":5},"sig":{"rssi":{}}}"#;
+        assert_eq!(decoder.decode(frame).unwrap().readings.len(), 1);
+        let left_out = decoder.take_left_out();
+        let counts: Vec<_> = left_out
+            .iter()
+            .map(|(key, it)| (key.as_str(), it.count, it.absent))
+            .collect();
+        let expected = [
+            ("n1.g", 1, 0),
+            ("n1.h", 1, 0),
+            ("n1.p", 2, 2),
+            ("n1.t", 2, 0),
+            ("n2", 1, 0),
+            ("sig.rssi", 1, 0),
+            ("temp", 2, 0),
+        ];
+        assert_eq!(counts, expected);
+        for number in 0..1000 {
+            let frame = format!(r#"{{"ts":2,"x{number}":21,"n1":{{"t":1}}}}"#);
+            assert!(decoder.decode(&frame).is_ok());
+        }
+        let left_out = decoder.take_left_out();
+        assert_eq!(left_out.len(), MAX_LEFT_OUT + 1);
+        assert_eq!(left_out.values().map(|it| it.count).sum::<u64>(), 1000);
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_damage() {
+        for frame in [
+            r#"{"ts":1,"n1":{"t":1},"n1":{"h":2}}"#,
+            r#"{"ts":1,"n1":{"t":1,"t":2}}"#,
+            r#"{"ts":1,"ts":2,"n1":{"t":1}}"#,
+            r#"{"id":"A","ts":1,"id":"A","n1":{"t":1}}"#,
+            r#"{"ts":1,"n1":{"a/b":1,"a+b":2}}"#,
+        ] {
+            assert_eq!(decode(frame), Err(RejectReason::RepeatedKey), "{frame}");
+        }
+    }
+
+    #[test]
+    fn telemetry_without_readings_is_none() {
+        for frame in [
+            r#"{"ts":1,"id":"A","temp":21.4}"#,
+            r#"{"ts":1,"n2":{}}"#,
+            r#"{"ts":1,"n2":{"t":null}}"#,
+            r#"{"ts":1}"#,
+        ] {
+            assert_eq!(decode(frame), Err(RejectReason::NoReadings), "{frame}");
+        }
+        assert_eq!(readings(r#"{"ts":1,"n2":{},"n1":{"t":1}}"#).len(), 1);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Which metric a key on the wire stands for.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use super::Name;
+use super::{Name, ShortestValue};
 
 /// What is known of a metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,35 +18,111 @@ pub struct MetricInfo {
     pub min: Option<f64>,
     /// Above it the terminal raises an alarm.
     pub max: Option<f64>,
+    /// What can be measured at all.
+    pub range: Range,
+}
+
+/// The values that a sensor can measure. One outside of it is no reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// The lowest.
+    pub low: f64,
+    /// The highest.
+    pub high: f64,
+    /// Whether it counts, in whole numbers.
+    pub counts: bool,
+}
+
+impl Range {
+    /// Any value.
+    pub const ANY: Self = Self::new(f64::MIN, f64::MAX);
+
+    /// From the lowest to the highest value, both included.
+    pub const fn new(low: f64, high: f64) -> Self {
+        Self {
+            low,
+            high,
+            counts: false,
+        }
+    }
+
+    /// Whole numbers from 0 on.
+    const COUNT: Self = Self {
+        low: 0.0,
+        high: f64::MAX,
+        counts: true,
+    };
+
+    /// Whether a sensor can have measured this.
+    pub fn contains(&self, value: f64) -> bool {
+        // A fraction is zero exactly for whole numbers.
+        (self.low..=self.high).contains(&value) && !(self.counts && value.fract().abs() > 0.0)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let low = (self.low > f64::MIN_POSITIVE || self.low <= 0.0).then_some(self.low);
+        match (low, self.counts) {
+            (_, true) => f.write_str("whole numbers from 0 on"),
+            (None, _) => write!(f, "above 0"),
+            (Some(low), _) => write!(f, "{} to {}", ShortestValue(low), ShortestValue(self.high)),
+        }
+    }
 }
 
 impl MetricInfo {
     /// A metric that passes through under its own name.
     pub fn unknown(key: &str) -> Self {
-        Self::built_in(key, "", MetricTable::UNKNOWN_SENSOR_TYPE)
+        Self::built_in(key, "", MetricTable::UNKNOWN_SENSOR_TYPE, Range::ANY)
     }
 
-    fn built_in(name: &str, unit: &str, sensor_type: &str) -> Self {
+    fn built_in(name: &str, unit: &str, sensor_type: &str, range: Range) -> Self {
         Self {
             name: Name::new(name),
             unit: unit.to_owned(),
             sensor_type: sensor_type.to_owned(),
             min: None,
             max: None,
+            range,
         }
     }
 }
 
-/// Key on the wire, name, unit, sensor type.
-const BUILT_IN: [(&str, &str, &str, &str); 8] = [
-    ("t", "temperature", "°C", "environmental"),
-    ("h", "humidity", "%", "environmental"),
-    ("g", "gas_resistance", "Ω", "environmental"),
-    ("p", "pressure", "hPa", "barometric"),
-    ("sig.rssi", "rssi", "dBm", "radio"),
-    ("sig.snr", "snr", "dB", "radio"),
-    ("sts.rx", "packets_received", "1", "counter"),
-    ("sts.err", "crc_errors", "1", "counter"),
+/// Key on the wire, name, unit, sensor type, and what its sensor can measure.
+const BUILT_IN: [(&str, &str, &str, &str, Range); 8] = [
+    (
+        "t",
+        "temperature",
+        "°C",
+        "environmental",
+        Range::new(-60.0, 125.0),
+    ),
+    (
+        "h",
+        "humidity",
+        "%",
+        "environmental",
+        Range::new(0.0, 100.0),
+    ),
+    (
+        "g",
+        "gas_resistance",
+        "Ω",
+        "environmental",
+        Range::new(f64::MIN_POSITIVE, f64::MAX),
+    ),
+    (
+        "p",
+        "pressure",
+        "hPa",
+        "barometric",
+        Range::new(300.0, 1100.0),
+    ),
+    ("sig.rssi", "rssi", "dBm", "radio", Range::new(-200.0, 20.0)),
+    ("sig.snr", "snr", "dB", "radio", Range::new(-40.0, 40.0)),
+    ("sts.rx", "packets_received", "1", "counter", Range::COUNT),
+    ("sts.err", "crc_errors", "1", "counter", Range::COUNT),
 ];
 
 /// Metrics by their key on the wire: `t` in a node, `sig.rssi` and `sts.rx` in the board's own
@@ -62,8 +139,8 @@ impl Default for MetricTable {
             by_key: HashMap::new(),
             by_name: HashMap::new(),
         };
-        for (key, name, unit, sensor_type) in BUILT_IN {
-            table.set(key, MetricInfo::built_in(name, unit, sensor_type));
+        for (key, name, unit, sensor_type, range) in BUILT_IN {
+            table.set(key, MetricInfo::built_in(name, unit, sensor_type, range));
         }
         table
     }
@@ -110,6 +187,25 @@ impl MetricTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_sensor_cannot_measure_is_outside_of_its_range() {
+        let table = MetricTable::default();
+        for (key, inside, outside) in [
+            ("t", [-60.0, 125.0], [-60.1, 125.1]),
+            ("h", [0.0, 100.0], [-0.1, 541.0]),
+            ("g", [0.5, 1e9], [0.0, -3.0]),
+            ("p", [300.0, 1100.0], [101_325.0, 1.25]),
+            ("sig.rssi", [-200.0, 20.0], [60.0, -600.0]),
+            ("sig.snr", [-40.0, 40.0], [130.0, -41.0]),
+            ("sts.rx", [0.0, 4e9], [-1.0, 1.5]),
+        ] {
+            let range = table.by_key(key).unwrap().range;
+            assert!(inside.iter().all(|value| range.contains(*value)), "{key}");
+            assert!(!outside.iter().any(|value| range.contains(*value)), "{key}");
+        }
+        assert!(MetricInfo::unknown("lux").range.contains(-1e300));
+    }
 
     #[test]
     fn a_renamed_metric_keeps_its_type_under_the_new_name_alone() {

@@ -1,24 +1,31 @@
 //! From bytes to packets: pure code without any I/O and without anything else of the crate.
 
+mod catalogue;
 mod clock;
 mod decoder;
+mod frame_judge;
 mod framer;
-mod loss;
 mod metrics;
 mod packet;
+mod quality;
 mod reading;
+mod reading_judge;
 mod reject;
 mod set_aside;
+mod spikes;
 
+pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
     Timeline,
 };
-pub use decoder::{Decoded, Decoder, OWN_FIGURES};
+pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
+pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
-pub use loss::LossCounter;
-pub use metrics::{MetricInfo, MetricTable};
+pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
+pub use quality::{FrameNumber, LineQuality, Turn};
 pub use reading::{Name, Reading, ShortestValue, is_mqtt_char, is_safe};
+pub use reading_judge::{Decisions, JudgedFrame, ReadingJudge};
 pub use reject::RejectReason;
 pub use set_aside::{KnownName, SetAside};

@@ -1,8 +1,8 @@
-//! Why a frame is no telemetry.
+//! Why a frame or a reading is not delivered.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a frame was rejected.
+/// Why a frame was rejected, or a reading of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
@@ -18,18 +18,46 @@ pub enum RejectReason {
     NotTelemetry,
     /// `ts` is no unsigned 32-bit number.
     InvalidTime,
+    /// Telemetry that carries no reading.
+    NoReadings,
+    /// The same key stands twice in one object.
+    RepeatedKey,
+    /// `ts` or `rx` fits neither what came before nor what came next.
+    ContradictsNeighbours,
+    /// A value that its sensor cannot measure.
+    OutOfRange,
+    /// A node or metric that is not known, and did not come again.
+    UnconfirmedName,
+    /// A value far from those before and after it.
+    Spike,
 }
 
 impl RejectReason {
     /// All reasons.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 12] = [
         Self::Syntax,
         Self::Unfinished,
         Self::TooLong,
         Self::InvalidUtf8,
         Self::NotTelemetry,
         Self::InvalidTime,
+        Self::NoReadings,
+        Self::RepeatedKey,
+        Self::ContradictsNeighbours,
+        Self::OutOfRange,
+        Self::UnconfirmedName,
+        Self::Spike,
     ];
+
+    /// The reasons for which whole frames are rejected.
+    pub fn of_frames() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().take(9)
+    }
+
+    /// The reasons for which single readings are set aside.
+    pub fn of_readings() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().skip(8)
+    }
 
     /// The reason as metrics name it.
     pub fn name(self) -> &'static str {
@@ -40,6 +68,12 @@ impl RejectReason {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::NotTelemetry => "not_telemetry",
             Self::InvalidTime => "invalid_time",
+            Self::NoReadings => "no_readings",
+            Self::RepeatedKey => "repeated_key",
+            Self::ContradictsNeighbours => "contradicts_neighbours",
+            Self::OutOfRange => "out_of_range",
+            Self::UnconfirmedName => "unconfirmed_name",
+            Self::Spike => "spike",
         }
     }
 
@@ -52,6 +86,14 @@ impl RejectReason {
             Self::InvalidUtf8 => "not UTF-8",
             Self::NotTelemetry => "an object without \"ts\"",
             Self::InvalidTime => "\"ts\" is not between 0 and 4294967295",
+            Self::NoReadings => "telemetry without any reading",
+            Self::RepeatedKey => "the same key twice in one object",
+            Self::ContradictsNeighbours => {
+                "\"ts\" or \"rx\" fits neither the packet before nor the next one"
+            }
+            Self::OutOfRange => "beyond what the sensor can measure",
+            Self::UnconfirmedName => "a new name that did not come often enough to be believed",
+            Self::Spike => "far from the values before it, and the next one did not confirm it",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A gateway that never was, in the states that matter, at a time that stands still.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +116,10 @@ pub(super) fn healthy() -> Snapshot {
             packets_processed: 738,
             readings_processed: 45_686,
             packets_missed: 0,
-            frames_rejected: RejectReason::ALL.map(|reason| (reason, 0)).to_vec(),
+            frames_rejected: RejectReason::of_frames().map(|it| (it, 0)).collect(),
+            readings_rejected: RejectReason::of_readings().map(|it| (it, 0)).collect(),
+            line_damaged_ratio: 0.0,
+            left_out: BTreeMap::new(),
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
         sinks: vec![
@@ -129,6 +133,7 @@ pub(super) fn healthy() -> Snapshot {
             end,
             stored: 45_686,
             max_messages: 10_000_000,
+            rejected_dropped: 0,
             sinks: SinkId::ALL.map(backlog).to_vec(),
         },
         latest,

@@ -238,6 +238,7 @@ fn every_metric_is_in_the_log() {
         r#"queue_depth{sink="influxdb"} 0"#,
         r#"queue_dropped_total{sink="mqtt"} 0"#,
         r#"queue_dropped_total{sink="influxdb"} 0"#,
+        "rejected_dropped_total 0",
         r#"link_up{link="source"} "#,
         r#"link_up{link="mqtt"} "#,
         r#"link_up{link="influxdb"} 0"#,

@@ -313,5 +313,30 @@ fn what_was_read_before_the_clock_was_set_is_delivered_at_its_right_time() {
         gateway.write_stdin(line.as_bytes());
         let series = database.wait_for_points("temperature", 31, PATIENCE);
         assert!(series[0].timestamps_ms.is_sorted());
+        gateway.close_stdin();
+        let metrics = gateway.wait_for_metrics(PATIENCE);
+        // Nor was it ever a delay.
+        assert!(metrics["delivery_latency_seconds_sum{sink=\"influxdb\"}"] < 3_600.0);
     }
+}
+
+#[test]
+fn delivery_waits_for_a_clock_that_is_right_and_not_longer_than_told() {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/node1/temperature");
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n{JOURNAL}\
+         [telemetry]\nwait_for_clock = \"3s\"\n",
+        broker.url(),
+    ))
+    .start();
+    gateway.write_stdin(packets(1).as_bytes());
+    // Reading does not wait.
+    wait_for_journal(&gateway, 1);
+    if fieldgate::system_clock::is_synchronised() == Some(false) {
+        assert_eq!(subscriber.messages().len(), 0);
+        gateway.wait_for_log("nothing is delivered until it is", PATIENCE);
+        gateway.wait_for_log("still not synchronised", PATIENCE);
+    }
+    subscriber.wait_for_count(1, PATIENCE);
 }

@@ -103,10 +103,12 @@ pub(super) fn check_clock(server_time: Option<SystemTime>, report: &mut Report) 
     const SANE: &str = "is set";
     let fix = "set the clock: timedatectl set-ntp true";
     let now = SystemTime::now();
-    let shown = Timestamp::now().to_string();
     let shown = match is_synchronised() {
-        Some(false) => format!("{shown}, which the system says is not synchronised"),
-        Some(true) | None => shown,
+        Some(false) => format!(
+            "{}, which the system says is not synchronised",
+            Timestamp::now()
+        ),
+        Some(true) | None => Timestamp::now().to_string(),
     };
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     if !(EARLIEST..LATEST).contains(&since_epoch.as_secs()) {

@@ -74,7 +74,7 @@ pub(super) struct Store {
     data_version: i64,
     /// What is in `rejected`; `None`: to be counted.
     holdings: Option<Holdings>,
-    /// Entries that left `rejected` since this was last asked.
+    /// Entries that left `rejected` before their time since this was last asked.
     forgotten: u64,
 }
 
@@ -312,6 +312,19 @@ impl Store {
         Ok(())
     }
 
+    /// Adds what another database has beside its rows, as far as it can be read.
+    pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
+        self.holdings = None;
+        let transaction = self.begin(false)?;
+        let tables = [
+            (SELECT_REJECTED, INSERT_REJECTED),
+            (SELECT_NAMES, INSERT_NAME),
+        ];
+        let copied = tables.map(|(select, insert)| copy_table(other, select, &transaction, insert));
+        transaction.commit()?;
+        copied.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    }
+
     /// Removes the oldest rows up to `delivered` that are old, at most `budget` of them; returns
     /// whether there may be more.
     pub(super) fn prune(
@@ -346,10 +359,9 @@ impl Store {
             return Ok(());
         }
         let transaction = self.begin(false)?;
-        let forgotten = held.prune(&transaction, keep)?;
+        held.prune(&transaction, keep)?;
         transaction.commit()?;
         self.holdings = Some(held);
-        self.forgotten += forgotten;
         Ok(())
     }
 
@@ -369,7 +381,7 @@ impl Store {
         Ok(requests)
     }
 
-    /// Entries that left `rejected` since this was last asked.
+    /// Entries that left `rejected` before their time since this was last asked.
     pub(super) fn take_forgotten(&mut self) -> u64 {
         std::mem::take(&mut self.forgotten)
     }
@@ -380,8 +392,7 @@ impl Store {
             .to_str()
             .ok_or_else(|| Fault::Unavailable("its name is no Unicode".to_owned()))?;
         self.connection.execute("VACUUM INTO ?1", [name])?;
-        let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.map_err(|error| Fault::Unavailable(error.to_string()))
+        Ok(File::open(path)?.sync_all()?)
     }
 
     /// Gives up a file that nobody will find at its path: what is in its log goes into the file itself

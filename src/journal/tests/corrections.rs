@@ -139,7 +139,7 @@ fn a_file_that_cannot_be_written_is_corrected_when_it_can() {
 #[test]
 fn nothing_is_pruned_while_times_wait_for_the_clock() {
     let mut config = config(JournalPath::Memory, 1_000);
-    config.history = Duration::from_secs(3_600);
+    config.history = Duration::from_hours(1);
     let mut bench = Bench::open_for(&config, &[]).unwrap();
     let now = Timestamp::now();
     let mut recent = packet(1, 1);

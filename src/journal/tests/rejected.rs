@@ -315,3 +315,21 @@ fn what_is_asked_for_is_sent_on_once() {
     }
     assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (0, 0));
 }
+
+#[test]
+fn what_was_set_aside_and_learned_outlives_a_damaged_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_config(folder.path(), 1000);
+    let mut bench = Bench::open(&config);
+    bench.append_ids(1..4);
+    set_aside(&mut bench, vec![entry(11, None), entry(12, Some("gas"))]);
+    bench.writer.shared().inbox.learn(vec![name("n7", None)]);
+    bench.step();
+    bench.close().unwrap();
+    let damage = "UPDATE packets SET readings = '{}' WHERE sequence = 2";
+    file(folder.path()).execute(damage, []).unwrap();
+    let bench = Bench::open(&config);
+    assert!(bench.status().notice.unwrap().contains("was damaged"));
+    assert_eq!(listed(&file(folder.path())), TWO_ENTRIES);
+    assert_eq!(names::known(bench.writer.shared()), [name("n7", None)]);
+}

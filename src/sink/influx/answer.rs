@@ -428,7 +428,7 @@ mod tests {
                 "200 OK with the page \"Log in\"",
             ),
             (202, "<!doctype html>", "202 Accepted"),
-            (203, "", "203 Non-Authoritative Information"),
+            (203, "", "203 Non Authoritative Information"),
             (205, "", "205 Reset Content"),
             (207, "{}", "207 Multi-Status with \"{}\""),
             (200, "It works!", "200 OK with \"It works!\""),

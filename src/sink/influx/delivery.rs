@@ -52,6 +52,14 @@ struct Batch {
     since: Option<Instant>,
 }
 
+impl Batch {
+    /// Whether one more row like the last one fits into a write of this size.
+    fn has_room(&self, limit: usize) -> bool {
+        let row = self.rows.last().map_or(0, |row| row.readings.len());
+        self.points < limit && self.points + row <= limit
+    }
+}
+
 /// How a batch ended.
 enum Written {
     /// All points of it are stored or rejected.
@@ -158,7 +166,7 @@ impl Session<'_> {
     /// Reads on, as far as a write may be large.
     fn fill(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         let limit = self.delivery.pace.points();
-        while self.batch.points < limit {
+        while self.batch.has_room(limit) {
             let rows = lane
                 .read(limit - self.batch.points)
                 .map_err(|error| Failure::Unavailable(error.to_string()))?;
@@ -173,8 +181,8 @@ impl Session<'_> {
     }
 
     fn is_due(&self, is_flush: bool) -> bool {
-        let size = self.delivery.batch_size.min(self.delivery.pace.points());
-        let is_full = self.batch.points >= size;
+        let is_full = self.batch.points >= self.delivery.batch_size
+            || !self.batch.has_room(self.delivery.pace.points());
         self.batch.points > 0 && (is_full || is_flush)
     }
 

@@ -245,7 +245,7 @@ impl Anchored {
 }
 
 /// Whether a count that steps back began again after its end.
-pub(super) fn wraps(last_ms: u32, next_ms: u32, pause: Duration) -> bool {
+pub(in crate::telemetry) fn wraps(last_ms: u32, next_ms: u32, pause: Duration) -> bool {
     let forward = Duration::from_millis(u64::from(next_ms.wrapping_sub(last_ms)));
     forward <= pause + WRAP_WINDOW
 }

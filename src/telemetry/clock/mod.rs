@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use super::{Decoded, Timestamp};
 use burst::Burst;
+pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
 pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
@@ -134,7 +135,7 @@ pub struct Clocks<T> {
     timeline: Timeline,
     tolerance: Duration,
     boards: Vec<String>,
-    clocks: Vec<DeviceClock>,
+    devices: Vec<DeviceClock>,
     burst: Burst<T>,
     recording: Option<Recording>,
     /// `None`: nothing is noted.
@@ -153,7 +154,7 @@ impl<T> Clocks<T> {
             timeline,
             tolerance,
             boards: Vec::new(),
-            clocks: Vec::new(),
+            devices: Vec::new(),
             burst: Burst::default(),
             recording: None,
             notes: None,
@@ -179,7 +180,7 @@ impl<T> Clocks<T> {
     pub fn set_clock(&mut self, step: i64, out: &mut Vec<Timed<T>>) {
         self.release(out);
         self.noted_zeros.clear();
-        for clock in &mut self.clocks {
+        for clock in &mut self.devices {
             clock.set_clock(step);
         }
     }
@@ -242,7 +243,7 @@ impl<T> Clocks<T> {
             let (time, event) = recording.follow(board, &self.boards[board], stamp);
             let latest = received.wall.0.saturating_add(nanoseconds(self.tolerance));
             if time.0 <= latest {
-                self.clocks[board].anchor(time, stamp, received);
+                self.devices[board].anchor(time, stamp, received);
                 return Judged::At(time, event);
             }
             // It goes on beyond the end that it was said to have.
@@ -251,7 +252,7 @@ impl<T> Clocks<T> {
         if self.burst.holds(board) {
             return Judged::Adrift(None);
         }
-        let clock = &mut self.clocks[board];
+        let clock = &mut self.devices[board];
         let judged = clock.judge(stamp, received, self.tolerance);
         match judged {
             Judged::Adrift(event @ Some(_)) if self.timeline == Timeline::Live => {
@@ -274,7 +275,7 @@ impl<T> Clocks<T> {
 
     /// Puts out what is held: nothing came for as long as it was to be held, or nothing will.
     pub fn release(&mut self, out: &mut Vec<Timed<T>>) {
-        let released = self.burst.release(&mut self.clocks, self.tolerance);
+        let released = self.burst.release(&mut self.devices, self.tolerance);
         for (board, uptime_ms, timed) in released {
             self.notes_for(board, uptime_ms, timed.event_time);
             out.push(timed);
@@ -305,13 +306,30 @@ impl<T> Clocks<T> {
             self.forget_boards();
         }
         self.boards.push(name.to_owned());
-        self.clocks.push(DeviceClock::default());
+        self.devices.push(DeviceClock::default());
         self.boards.len() - 1
+    }
+
+    /// A board will not be heard again. What is known of it goes, and its place with it.
+    pub fn forget(&mut self, name: &str, out: &mut Vec<Timed<T>>) {
+        let Some(board) = self.boards.iter().position(|board| board == name) else {
+            return;
+        };
+        self.release(out);
+        self.boards.swap_remove(board);
+        self.devices.swap_remove(board);
+        if board < self.noted_zeros.len() {
+            self.noted_zeros.resize(self.boards.len() + 1, None);
+            self.noted_zeros.swap_remove(board);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.forget_board(board, self.boards.len());
+        }
     }
 
     fn forget_boards(&mut self) {
         self.boards.clear();
-        self.clocks.clear();
+        self.devices.clear();
         self.noted_zeros.clear();
         if let Some(recording) = &mut self.recording {
             recording.forget_boards();

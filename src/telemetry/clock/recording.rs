@@ -98,6 +98,10 @@ impl Recording {
         Some(note.event_time.plus_millis(since))
     }
 
+    pub(super) fn forget_board(&mut self, board: usize, staying: usize) {
+        self.track.forget_board(board, staying);
+    }
+
     pub(super) fn forget_boards(&mut self) {
         self.track.forget_boards();
     }

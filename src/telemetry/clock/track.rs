@@ -54,6 +54,12 @@ impl Track {
         self.now = time;
     }
 
+    /// Forgets a board whose place the last one gets, as of so many that stay.
+    pub(super) fn forget_board(&mut self, board: usize, staying: usize) {
+        self.boards.resize(staying + 1, None);
+        self.boards.swap_remove(board);
+    }
+
     /// Takes all boards for new ones; time goes on.
     pub(super) fn forget_boards(&mut self) {
         self.boards.clear();

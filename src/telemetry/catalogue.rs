@@ -1,0 +1,592 @@
+//! The names in one stream: which nodes and metrics there are, and which of them are believed.
+//!
+//! A *series* is one metric of one node. Telemetry is not to be trusted, and damage makes up names;
+//! so the number of those that are not believed is bounded, and they are forgotten again.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::decoder::OWN_FIGURES;
+use super::reading_judge::Waiting;
+use super::spikes::History;
+use super::{KnownName, MetricTable, Name, Range};
+
+/// Nodes and series that are told apart, known ones included.
+const MAX_NODES: usize = 1024;
+const MAX_SERIES: usize = 4096;
+
+/// Series among them that are not believed.
+const MAX_UNKNOWN: usize = 256;
+
+/// A run this long makes a name one that is always sent.
+const ALWAYS: u8 = 8;
+
+/// Longer runs count as this long.
+const LONGEST_RUN: u8 = 32;
+
+/// What was sent always and is missing so often in a row is not sent any more.
+const GONE_AFTER: u64 = 3;
+
+/// A place that is used again when a name was forgotten; the generation tells both names apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    index: u32,
+    generation: u32,
+}
+
+/// Things in places.
+#[derive(Debug)]
+struct Places<T> {
+    slots: Vec<(u32, Option<T>)>,
+    free: Vec<u32>,
+    most: usize,
+}
+
+impl<T> Places<T> {
+    fn new(most: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            most,
+        }
+    }
+
+    fn add(&mut self, thing: T) -> Option<Place> {
+        if let Some(index) = self.free.pop() {
+            let (generation, slot) = self.slots.get_mut(index as usize)?;
+            *slot = Some(thing);
+            let generation = *generation;
+            return Some(Place { index, generation });
+        }
+        if self.slots.len() >= self.most {
+            return None;
+        }
+        let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.push((0, Some(thing)));
+        Some(Place {
+            index,
+            generation: 0,
+        })
+    }
+
+    fn get(&self, place: Place) -> Option<&T> {
+        let (generation, thing) = self.slots.get(place.index as usize)?;
+        (*generation == place.generation).then_some(thing.as_ref())?
+    }
+
+    fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+        let (generation, thing) = self.slots.get_mut(place.index as usize)?;
+        (*generation == place.generation).then_some(thing.as_mut())?
+    }
+
+    fn remove(&mut self, place: Place) -> Option<T> {
+        let (generation, thing) = self.slots.get_mut(place.index as usize)?;
+        if *generation != place.generation {
+            return None;
+        }
+        let thing = thing.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(place.index);
+        Some(thing)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots
+            .iter_mut()
+            .filter_map(|(_, thing)| thing.as_mut())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(index, (generation, thing))| {
+                let generation = *generation;
+                Some((Place { index, generation }, thing.as_ref()?))
+            })
+    }
+}
+
+/// The place of a node in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeId(Place);
+
+/// The place of a series in the catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesId(Place);
+
+/// Where in a frame a reading stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Node,
+    Signal,
+    Stats,
+}
+
+impl Group {
+    /// `None`: the key is not about readings.
+    pub(super) fn of(key: &str) -> Option<Self> {
+        match key.as_bytes() {
+            b"sig" => Some(Self::Signal),
+            b"sts" => Some(Self::Stats),
+            [b'n', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
+                Some(Self::Node)
+            }
+            _ => None,
+        }
+    }
+
+    /// The key of a metric in this group, as the metric table and the configuration write it.
+    pub(super) fn wire_key(self, metric: &str) -> Cow<'_, str> {
+        match self {
+            Self::Node => Cow::Borrowed(metric),
+            Self::Signal => Cow::Owned(format!("sig.{metric}")),
+            Self::Stats => Cow::Owned(format!("sts.{metric}")),
+        }
+    }
+}
+
+/// How regularly a name comes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Presence {
+    /// The last frame with it.
+    last: u64,
+    run: u8,
+}
+
+impl Presence {
+    /// It stands in a frame, one of those in which it could.
+    fn note(&mut self, frame: u64) {
+        if frame == self.last + 1 {
+            self.run = (self.run + 1).min(LONGEST_RUN);
+        } else if frame > self.last {
+            self.run /= 2;
+        }
+        self.last = frame;
+    }
+
+    /// Whether a frame without it lacks something.
+    fn is_missed_in(&self, frame: u64) -> bool {
+        self.run >= ALWAYS && self.last < frame && frame - self.last <= GONE_AFTER
+    }
+}
+
+/// The frames in which a name came that is not believed yet.
+#[derive(Debug, Default)]
+pub(super) struct Sightings(Vec<(u64, bool)>);
+
+impl Sightings {
+    const NEEDED: usize = 3;
+    /// On a line with damage, the needed ones come within so many frames.
+    const NEAR: u64 = 32;
+    /// A node that reports rarely needs more.
+    const NEEDED_FAR: usize = 5;
+    const FAR: u64 = 512;
+    /// So many in a row are no accident, whatever else is missing in them.
+    const IN_A_ROW: usize = 5;
+    const KEPT: usize = 8;
+
+    /// It came in a frame; `plausible`: and took nobody's place.
+    pub(super) fn note(&mut self, frame: u64, plausible: bool) {
+        if self.0.last().is_none_or(|(last, _)| *last != frame) {
+            if self.0.len() == Self::KEPT {
+                self.0.remove(0);
+            }
+            self.0.push((frame, plausible));
+        }
+    }
+
+    /// Whether it came often enough. One byte that is lost or changed can make up the same name
+    /// again and again, so on a damaged line it has to come often within a short time.
+    pub(super) fn suffice(&self, damaged_line: bool) -> bool {
+        let spans = |needed: usize, span: u64, strict: bool| {
+            let mut frames = self
+                .0
+                .iter()
+                .rev()
+                .filter(|(_, plausible)| *plausible || !strict);
+            let last = frames.next();
+            let first = frames.nth(needed - 2);
+            matches!((first, last), (Some((first, _)), Some((last, _))) if last - first < span)
+        };
+        if damaged_line {
+            spans(Self::NEEDED, Self::NEAR, true)
+                || spans(Self::NEEDED_FAR, Self::FAR, true)
+                || spans(Self::IN_A_ROW, Self::IN_A_ROW as u64 + 1, false)
+        } else {
+            self.0.len() >= Self::NEEDED
+        }
+    }
+
+    /// In how many of the last frames it came.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The last frame in which it came.
+    pub(super) fn last(&self) -> u64 {
+        self.0.last().map_or(0, |(frame, _)| *frame)
+    }
+}
+
+/// A node, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) key: String,
+    pub(super) group: Group,
+    pub(super) name: Name,
+    pub(super) is_known: bool,
+    pub(super) sightings: Sightings,
+    presence: Presence,
+    /// Frames with it.
+    frames: u64,
+    series: HashMap<String, SeriesId>,
+    /// The last frame that was decoded with it.
+    decoded_in: u64,
+}
+
+/// A metric of a node, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) node: NodeId,
+    pub(super) key: String,
+    pub(super) name: Name,
+    pub(super) range: Range,
+    /// Whether it is delivered as it comes.
+    pub(super) is_known: bool,
+    /// Whether the journal has its name.
+    pub(super) is_learnt: bool,
+    pub(super) metric_is_known: bool,
+    pub(super) sightings: Sightings,
+    /// Its readings that wait for the name to be confirmed.
+    pub(super) waiting: Vec<Waiting>,
+    /// Its readings that nobody expected and the next one is to confirm.
+    pub(super) unexpected: Vec<Waiting>,
+    pub(super) history: History,
+    /// Whether another metric of the node has the same name.
+    shares_name: bool,
+    presence: Presence,
+    decoded_in: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Catalogue {
+    table: MetricTable,
+    /// Configured names of nodes, by their key on the wire or their default name.
+    renamed_nodes: HashMap<String, Name>,
+    nodes: Places<Node>,
+    by_key: HashMap<String, NodeId>,
+    series: Places<Series>,
+    unknown: usize,
+    /// Metric keys that were confirmed for some node, as the metric table writes them.
+    confirmed_metrics: HashSet<String>,
+    /// Nothing was known when the stream began, so that its first frame is believed.
+    is_empty: bool,
+    /// Frames decoded.
+    decoded: u64,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self::new(MetricTable::default(), HashMap::new())
+    }
+}
+
+impl Catalogue {
+    pub(super) fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
+        Self {
+            table,
+            renamed_nodes,
+            nodes: Places::new(MAX_NODES),
+            by_key: HashMap::new(),
+            series: Places::new(MAX_SERIES),
+            unknown: 0,
+            confirmed_metrics: HashSet::new(),
+            is_empty: true,
+            decoded: 0,
+        }
+    }
+
+    /// Believes names that were confirmed in an earlier run.
+    pub fn know(&mut self, names: &[KnownName]) {
+        for KnownName { node, metric } in names {
+            let Some(group) = Group::of(node) else {
+                continue;
+            };
+            let Some(id) = self.node_of_key(node, group) else {
+                continue;
+            };
+            self.is_empty = false;
+            self.believe_node(id);
+            let Some(metric) = metric else { continue };
+            if let Some(series) = self.series_of_key(id, metric) {
+                self.believe(series);
+                if let Some(series) = self.series_mut(series) {
+                    series.is_learnt = true;
+                }
+            }
+        }
+    }
+
+    /// Whether this is the first frame of a stream of which nothing is known; asked once.
+    pub(super) fn takes_first_frame(&mut self) -> bool {
+        std::mem::take(&mut self.is_empty)
+    }
+
+    /// A frame is decoded. Returns its number.
+    pub(super) fn begin_frame(&mut self) -> u64 {
+        self.decoded += 1;
+        self.decoded
+    }
+
+    /// The node of a key; `None`: there are too many.
+    pub(super) fn node_of_key(&mut self, key: &str, group: Group) -> Option<NodeId> {
+        if let Some(id) = self.by_key.get(key) {
+            return Some(*id);
+        }
+        self.make_room();
+        let default = match group {
+            Group::Node => format!("node{}", key.get(1..)?),
+            Group::Signal => OWN_FIGURES[0].1.to_owned(),
+            Group::Stats => OWN_FIGURES[1].1.to_owned(),
+        };
+        let renamed = self.renamed_nodes.get(key);
+        let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
+        let id = NodeId(self.nodes.add(Node {
+            key: key.to_owned(),
+            group,
+            is_known: renamed.is_some() || group != Group::Node,
+            name: renamed.cloned().unwrap_or_else(|| Name::new(&default)),
+            sightings: Sightings::default(),
+            presence: Presence::default(),
+            frames: 0,
+            series: HashMap::new(),
+            decoded_in: 0,
+        })?);
+        self.by_key.insert(key.to_owned(), id);
+        Some(id)
+    }
+
+    /// The series of a metric's key in a node; `None`: there are too many.
+    pub(super) fn series_of_key(&mut self, id: NodeId, key: &str) -> Option<SeriesId> {
+        if let Some(series) = self.node(id)?.series.get(key) {
+            return Some(*series);
+        }
+        self.make_room();
+        let node = self.node(id)?;
+        let wire_key = node.group.wire_key(key);
+        let info = self.table.by_key(&wire_key);
+        let is_known = info.is_some() && node.group != Group::Node;
+        let series = Series {
+            node: id,
+            key: key.to_owned(),
+            name: info.map_or_else(|| Name::new(key), |info| info.name.clone()),
+            range: info.map_or(Range::ANY, |info| info.range),
+            is_known,
+            is_learnt: is_known,
+            metric_is_known: info.is_some() || self.confirmed_metrics.contains(&*wire_key),
+            sightings: Sightings::default(),
+            waiting: Vec::new(),
+            unexpected: Vec::new(),
+            history: History::default(),
+            shares_name: false,
+            presence: Presence::default(),
+            decoded_in: 0,
+        };
+        let name = series.name.clone();
+        let place = SeriesId(self.series.add(series)?);
+        self.unknown += usize::from(!is_known);
+        let node = self.nodes.get_mut(id.0)?;
+        node.series.insert(key.to_owned(), place);
+        let named: Vec<SeriesId> = node.series.values().copied().collect();
+        let same = |id: &SeriesId| self.series.get(id.0).is_some_and(|it| it.name == name);
+        let same: Vec<SeriesId> = named.into_iter().filter(same).collect();
+        if same.len() > 1 {
+            for id in same {
+                self.series.get_mut(id.0)?.shares_name = true;
+            }
+        }
+        Some(place)
+    }
+
+    /// The names of a series on the way out.
+    pub(super) fn names(&self, id: SeriesId) -> Option<(Name, Name)> {
+        let series = self.series(id)?;
+        Some((self.node(series.node)?.name.clone(), series.name.clone()))
+    }
+
+    /// The key of a series on the wire, as the metric table writes it, with its node's.
+    pub(super) fn known_name(&self, id: SeriesId) -> Option<KnownName> {
+        let series = self.series(id)?;
+        Some(KnownName {
+            node: self.node(series.node)?.key.clone(),
+            metric: Some(series.key.clone()),
+        })
+    }
+
+    /// The series of a node that wait, or were met, and are not believed.
+    pub(super) fn unknown_of(&self, id: NodeId) -> Vec<SeriesId> {
+        let series = self
+            .node(id)
+            .into_iter()
+            .flat_map(|node| node.series.values());
+        let unknown = series.filter(|id| self.series(**id).is_some_and(|it| !it.is_known));
+        unknown.copied().collect()
+    }
+
+    /// A node; `None`: it was forgotten.
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0)
+    }
+
+    /// A node; `None`: it was forgotten.
+    pub(super) fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(id.0)
+    }
+
+    /// A series; `None`: it was forgotten.
+    pub(super) fn series(&self, id: SeriesId) -> Option<&Series> {
+        self.series.get(id.0)
+    }
+
+    /// A series; `None`: it was forgotten.
+    pub(super) fn series_mut(&mut self, id: SeriesId) -> Option<&mut Series> {
+        self.series.get_mut(id.0)
+    }
+
+    /// Believes a node from now on.
+    pub(super) fn believe_node(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(id.0) {
+            node.is_known = true;
+        }
+    }
+
+    /// Believes a series from now on, and with it the names it is made of.
+    pub(super) fn believe(&mut self, id: SeriesId) {
+        let Some(series) = self.series.get_mut(id.0) else {
+            return;
+        };
+        self.unknown -= usize::from(!series.is_known);
+        series.is_known = true;
+        let was_known = std::mem::replace(&mut series.metric_is_known, true);
+        let (node, key) = (series.node, series.key.clone());
+        self.believe_node(node);
+        let group = self.node(node).map(|node| node.group);
+        if let (false, Some(group)) = (was_known, group) {
+            let key = group.wire_key(&key).into_owned();
+            self.confirmed_metrics.insert(key);
+        }
+    }
+
+    /// Forgets a series that is not believed, and its node with the last one of it.
+    pub(super) fn forget(&mut self, id: SeriesId) {
+        let Some(series) = self.series.remove(id.0) else {
+            return;
+        };
+        self.unknown -= usize::from(!series.is_known);
+        let Some(node) = self.nodes.get_mut(series.node.0) else {
+            return;
+        };
+        node.series.remove(&series.key);
+        if node.series.is_empty() && !node.is_known {
+            let key = node.key.clone();
+            self.nodes.remove(series.node.0);
+            self.by_key.remove(&key);
+        }
+    }
+
+    /// Forgets the oldest names that nobody believes and nothing waits for.
+    fn make_room(&mut self) {
+        if self.unknown >= MAX_UNKNOWN || self.nodes.slots.len() >= MAX_NODES {
+            let unknown = self.series.iter().filter(|(_, series)| {
+                !series.is_known && series.waiting.is_empty() && series.decoded_in < self.decoded
+            });
+            let oldest = unknown.min_by_key(|(_, series)| series.decoded_in);
+            if let Some(oldest) = oldest.map(|(place, _)| SeriesId(place)) {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    /// All series.
+    pub(super) fn all(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        self.series
+            .iter()
+            .map(|(place, series)| (SeriesId(place), series))
+    }
+
+    /// Notes that a node stands in the frame that is decoded. Whether it does so for the first time.
+    pub(super) fn decode_node(&mut self, id: NodeId) -> bool {
+        let decoded = self.decoded;
+        self.node_mut(id)
+            .is_none_or(|node| std::mem::replace(&mut node.decoded_in, decoded) < decoded)
+    }
+
+    /// As [`decode_node`](Self::decode_node), for a series and the name that it goes out under.
+    pub(super) fn decode_series(&mut self, id: SeriesId) -> bool {
+        let decoded = self.decoded;
+        let Some(series) = self.series_mut(id) else {
+            return true;
+        };
+        if std::mem::replace(&mut series.decoded_in, decoded) == decoded {
+            return false;
+        }
+        !series.shares_name || !self.is_name_decoded(id)
+    }
+
+    /// Whether another metric of the node stands in this frame, too, under the same name.
+    fn is_name_decoded(&self, id: SeriesId) -> bool {
+        let Some(series) = self.series(id) else {
+            return false;
+        };
+        let all = self
+            .node(series.node)
+            .into_iter()
+            .flat_map(|node| node.series.values());
+        let mut others = all
+            .filter(|other| **other != id)
+            .filter_map(|id| self.series(*id));
+        others.any(|it| it.name == series.name && it.decoded_in == self.decoded)
+    }
+
+    /// The gateway's clock was set by so many nanoseconds: what waits moves along, and its time of
+    /// measurement as well where it `follows` that clock.
+    pub fn set_clock(&mut self, step: i64, follows: bool) {
+        for series in self.series.iter_mut() {
+            let waiting = series.waiting.iter_mut().chain(&mut series.unexpected);
+            waiting.for_each(|waiting| waiting.set_clock(step, follows));
+        }
+    }
+
+    /// Notes what stands in an accepted frame.
+    pub(super) fn note(&mut self, frame: u64, nodes: &[NodeId], series: &[Option<SeriesId>]) {
+        for id in nodes {
+            if let Some(node) = self.nodes.get_mut(id.0) {
+                node.presence.note(frame);
+                node.frames += 1;
+            }
+        }
+        for id in series.iter().flatten() {
+            if let Some(series) = self.series.get_mut(id.0)
+                && let Some(node) = self.nodes.get(series.node.0)
+            {
+                series.presence.note(node.frames);
+            }
+        }
+    }
+
+    /// Whether a frame that was noted lacks a node that is always sent.
+    pub(super) fn lacks_node(&self, frame: u64) -> bool {
+        self.nodes
+            .iter()
+            .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame))
+    }
+
+    /// Whether the last frame with this node lacked a metric that the node always sends.
+    pub(super) fn lacks_metric(&self, id: NodeId) -> bool {
+        self.node(id).is_some_and(|node| {
+            let mut series = node.series.values().filter_map(|id| self.series(*id));
+            series.any(|series| series.is_known && series.presence.is_missed_in(node.frames))
+        })
+    }
+}
