@@ -414,7 +414,9 @@ impl Track {
         if !damaged_line && steps_back && self.both_turn_at(next) {
             return PATIENCE;
         }
-        let pace = self.pace().map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
+        let pace = self
+            .pace()
+            .map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
         PATIENCE_WITH_DAMAGE + Duration::from_secs_f64(4.0 * pace / 1000.0)
     }
 
@@ -457,7 +459,10 @@ impl Track {
         let (shortest, longest) = if damaged_line {
             // As even as the last packets were, and not more so than clocks are.
             let spread = (high - low) / 2.0 + high / 50.0;
-            (steps * (low - spread) - UNEVEN, steps * (high + spread) + UNEVEN)
+            (
+                steps * (low - spread) - UNEVEN,
+                steps * (high + spread) + UNEVEN,
+            )
         } else {
             (steps * low / 16.0 - 1000.0, steps * high * 16.0 + 1000.0)
         };

@@ -139,7 +139,13 @@ impl ReadingJudge {
             let is_count = frame.decoded.radio_count_at == Some(place);
             if is_count && frame.wrong_radio_count {
                 context.set_aside(waiting(), RejectReason::ContradictsNeighbours);
-            } else if self.passes((reading.value, event_time), *series, is_count, &waiting, &mut context) {
+            } else if self.passes(
+                (reading.value, event_time),
+                *series,
+                is_count,
+                &waiting,
+                &mut context,
+            ) {
                 readings.push(reading.clone());
             }
         }
@@ -339,9 +345,8 @@ impl ReadingJudge {
             }
             return true;
         };
-        let confirms = |it: &Waiting| {
-            expected.confirms((it.reading.value, it.event_time), (value, at))
-        };
+        let confirms =
+            |it: &Waiting| expected.confirms((it.reading.value, it.event_time), (value, at));
         if let Some(place) = series.unexpected.iter().rposition(confirms) {
             let mut unexpected = std::mem::take(&mut series.unexpected);
             let confirmed = unexpected.remove(place);

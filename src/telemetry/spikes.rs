@@ -242,7 +242,9 @@ fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
         }
         let from = start.max(place.saturating_sub(MIDDLE.max(STEPS + 1)));
         if place > from
-            && let Some(foretold) = values.get(from..place).and_then(|it| foretell(how, it, values[place].at))
+            && let Some(foretold) = values
+                .get(from..place)
+                .and_then(|it| foretell(how, it, values[place].at))
         {
             errors.push((it.value - foretold).abs());
         }
