@@ -349,7 +349,7 @@ impl Interpreter {
             let names = (self.decoder.catalogue(), &mut self.quality);
             let decisions = &mut self.decisions;
             self.readings
-                .judge(payload, received, event_time, names, decisions);
+                .judge(&payload, received, event_time, names, decisions);
         }
         self.timed = timed;
     }

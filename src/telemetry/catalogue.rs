@@ -246,6 +246,10 @@ pub(super) struct Node {
 
 /// A metric of a node, and what is known of it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none follows from another"
+)]
 pub(super) struct Series {
     pub(super) node: NodeId,
     pub(super) key: String,

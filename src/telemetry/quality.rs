@@ -3,6 +3,9 @@
 /// Frames that are looked back at.
 const WINDOW: u64 = 200;
 
+/// Words that hold a bit for each of them.
+const WORDS: usize = 4;
+
 /// A share of fewer frames says nothing yet.
 const ENOUGH: u64 = 20;
 
@@ -30,7 +33,7 @@ pub struct LineQuality {
     /// Frames so far.
     frames: FrameNumber,
     /// A bit for each of the last frames.
-    damaged: [u64; WINDOW.div_ceil(64) as usize],
+    damaged: [u64; WORDS],
     count: u64,
     is_bad: bool,
 }

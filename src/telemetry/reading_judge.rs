@@ -106,7 +106,7 @@ impl ReadingJudge {
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
-        frame: JudgedFrame,
+        frame: &JudgedFrame,
         received: Received,
         event_time: Timestamp,
         (catalogue, quality): (&mut Catalogue, &mut LineQuality),

@@ -166,7 +166,7 @@ impl House {
         let names = Names { imports };
         let uses = names.imports.keys().map(|module| {
             let all = names.imports[module].all.iter();
-            let used = all.filter_map(|path| Some(names.home(names.absolute(module, path)?)));
+            let used = all.filter_map(|path| Some(names.home(&names.absolute(module, path)?)));
             let others = used.filter(|other| other != module).collect();
             (module.clone(), others)
         });
@@ -237,7 +237,7 @@ impl Names {
     }
 
     /// The file in which a name really stands.
-    fn home(&self, path: Module) -> Module {
+    fn home(&self, path: &Module) -> Module {
         let mut module = path.clone();
         while !self.imports.contains_key(&module) {
             module.pop();
@@ -247,7 +247,7 @@ impl Names {
             self.absolute(&module, origin)
         });
         match given_on {
-            Some(origin) if origin != path => self.home(origin),
+            Some(origin) if origin != *path => self.home(&origin),
             _ => module,
         }
     }
@@ -321,7 +321,7 @@ fn files() -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             if path.is_dir() && name != "tests" {
                 folders.push(path);
-            } else if name.ends_with(".rs")
+            } else if path.extension().is_some_and(|kind| kind == "rs")
                 && !matches!(&*name, "main.rs" | "tests.rs" | "testing.rs")
             {
                 files.push(path);
