@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::crash::journaled;
 use crate::outage_mqtt::finish;
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, Fieldgate, PATIENCE, TOPICS, Tally, VictoriaMetrics, packets, poll,
 };
@@ -17,7 +18,7 @@ pub(crate) fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
          [influxdb]\nurl = \"{}\"\norg = \"iiot\"\nbucket = \"telemetry\"\n\
          flush_interval = \"200ms\"\ntimeout = \"1s\"\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}",
         database.url(),
     )
 }

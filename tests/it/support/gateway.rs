@@ -13,6 +13,7 @@ use fieldgate::monitor::{Activity, Command, LinkId, LinkState, SinkId, SinkSnaps
 use fieldgate::pipeline::{Handle, Outcome, Pipeline};
 use tempfile::TempDir;
 
+use super::numbered::ANY_VALUE;
 use super::{PATIENCE, poll};
 
 /// A pipeline that runs.
@@ -40,7 +41,7 @@ impl Gateway {
             "shutdown_timeout = \"10s\"\n\
              [source]\nkind = \"command\"\ncommand = [\"cat\", \"{}\"]\n\
              [journal]\npath = \"{}\"\n\
-             [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n{sections}\n",
+             [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}{sections}\n",
             pipe.display(),
             journal(folder.path()).display(),
         );

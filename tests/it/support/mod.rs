@@ -12,7 +12,7 @@ mod http;
 mod line_protocol;
 mod mosquitto;
 mod mqtt;
-mod numbered;
+pub(crate) mod numbered;
 mod port;
 mod process;
 mod pty;

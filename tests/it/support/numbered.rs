@@ -26,6 +26,11 @@ pub(crate) const TOPICS: [&str; 6] = [
 /// Messages of one packet.
 pub(crate) const MESSAGES: usize = TOPICS.len();
 
+/// Numbers are no temperatures: what the configuration needs for them to pass.
+pub(crate) const ANY_VALUE: &str = "\
+    [telemetry.metrics.t]\nrange = \"any\"\n[telemetry.metrics.h]\nrange = \"any\"\n\
+    [telemetry.metrics.g]\nrange = \"any\"\n[telemetry.metrics.p]\nrange = \"any\"\n";
+
 /// The packets with these numbers, one a line, a millisecond apart by the board's clock.
 pub(crate) fn packets(numbers: RangeInclusive<u64>) -> String {
     let mut lines = String::new();
