@@ -107,7 +107,7 @@ mod tests {
             }
             assert_eq!(quality.is_damaged(), (10..600).contains(&number), "{number}");
         }
-        assert_eq!(turns, [(20, Turn::Bad), (561, Turn::Good)]);
+        assert_eq!(turns, [(20, Turn::Bad), (570, Turn::Good)]);
         // What is found out too late changes nothing.
         quality.damage(700);
         assert!(!quality.is_damaged());
