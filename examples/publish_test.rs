@@ -82,7 +82,7 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
     };
     match connection.publish(message) {
         Published::Sent(_) => {}
-        Published::NotSent(refusal) => return Err(refused(refusal)),
+        Published::NotSent(refusal) => return Err(refused(&refusal)),
         Published::NoRoom => return Err("there is no room for a message".to_owned()),
     }
     let start = Instant::now();
@@ -116,14 +116,14 @@ async fn wait_for(
     loop {
         match connection.next().await {
             Err(ending) => return Err(reason(ending.failure)),
-            Ok(Event::Refused { refusal, .. }) => return Err(refused(refusal)),
+            Ok(Event::Refused { refusal, .. }) => return Err(refused(&refusal)),
             Ok(event) if is_wanted(&event) => return Ok(()),
             Ok(_) => {}
         }
     }
 }
 
-fn refused(refusal: Refusal) -> String {
+fn refused(refusal: &Refusal) -> String {
     format!("the broker refused the message: {}", refusal.reason)
 }
 

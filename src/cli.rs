@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use tools::{
     AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
-    ExportFormat, InitArguments, PortsArguments,
+    ExportFormat, InitArguments, PortsArguments, RejectedArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -66,6 +66,8 @@ pub enum Command {
     Init(InitArguments),
     /// Write the history in the journal as CSV, JSON lines or line protocol
     Export(ExportArguments),
+    /// List what was set aside and what servers refused, or send it on after all
+    Rejected(RejectedArguments),
     /// Write completions for a shell to standard output
     Completions(CompletionsArguments),
     /// Write the manual page to standard output

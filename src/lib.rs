@@ -29,5 +29,6 @@ pub mod pipeline;
 pub mod repeated;
 pub mod sink;
 pub mod source;
+pub mod system_clock;
 pub mod telemetry;
 pub mod tui;

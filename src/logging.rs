@@ -1,5 +1,7 @@
 //! Where log lines go: the terminal, and rotating files when configured.
 
+mod rolling;
+
 use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -7,18 +9,18 @@ use std::sync::Arc;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_appender::rolling::{RollingFileAppender, Rotation};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
-use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat, LogOutput, LogRotation};
+use crate::config::{Log, LogFormat, LogOutput};
 use crate::monitor::{LogEntry, LogLevel, SharedRing};
 use crate::repeated::{self, Topic};
 use crate::telemetry::Timestamp;
+use rolling::RollingFile;
 
 const PANICS: Topic = Topic::new("panics");
 
@@ -93,37 +95,26 @@ impl LevelSwitch {
     }
 }
 
-/// Begins to log, the sums of what repeats as well; `ring` gets every line as well. With a `screen` on the terminal, nothing is written
-/// over it: lines go to the files and the ring alone.
+/// Begins to log, the sums of what repeats too; `ring` gets every line as well. While the terminal is not
+/// free, because a screen has it, nothing is written over it: lines go to the files and the ring alone.
 pub fn start(
     config: &Log,
     ring: Arc<SharedRing<LogEntry>>,
-    screen: bool,
+    is_terminal_free: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<LoggingGuard, LoggingError> {
     let mut workers = Vec::new();
     let mut level = LevelSwitch::default();
     let mut layers = Vec::new();
-    if !screen {
-        layers.push(terminal(config, level.filter(config)?, &mut workers));
-    }
+    let is_free = dynamic_filter_fn(move |_, _| is_terminal_free());
+    let filter = level.filter(config)?.and(is_free);
+    layers.push(terminal(config, filter, &mut workers));
     if let Some(dir) = &config.dir {
         let unwritable = |error| LoggingError::Files {
             dir: dir.display().to_string(),
             error,
         };
-        // The appender would do it, and complain on standard error that it was not there.
-        std::fs::create_dir_all(dir).map_err(unwritable)?;
-        let files = RollingFileAppender::builder()
-            .rotation(match config.rotation {
-                LogRotation::Hourly => Rotation::HOURLY,
-                LogRotation::Daily => Rotation::DAILY,
-                LogRotation::Never => Rotation::NEVER,
-            })
-            .filename_prefix("fieldgate")
-            .filename_suffix("log")
-            .max_log_files(config.max_files)
-            .build(dir)
-            .map_err(|error| unwritable(io::Error::other(error)))?;
+        let files =
+            RollingFile::open(dir, config.rotation, config.max_files).map_err(unwritable)?;
         let filter = level.filter(config)?;
         layers.push(layer(
             config,
@@ -157,7 +148,7 @@ fn log_panics() {
 
 fn terminal(
     config: &Log,
-    filter: reload::Layer<EnvFilter, Registry>,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
     workers: &mut Vec<WorkerGuard>,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
     let (writer, is_terminal) = match config.output {
@@ -188,7 +179,7 @@ fn non_blocking(
 
 fn layer<W>(
     config: &Log,
-    filter: reload::Layer<EnvFilter, Registry>,
+    filter: impl Filter<Registry> + Send + Sync + 'static,
     writer: W,
     is_coloured: bool,
 ) -> Box<dyn Layer<Registry> + Send + Sync>

@@ -29,6 +29,11 @@ fn main() -> ExitCode {
         Command::Ports(arguments) => commands::ports(&arguments),
         Command::Init(arguments) => commands::init(&arguments),
         Command::Export(arguments) => commands::export(&arguments),
+        Command::Rejected(arguments) => match commands::rejected(&arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(FAILURE),
+            Err(error) => Err(error),
+        },
         Command::Completions(arguments) => commands::completions(&arguments),
         Command::Man => commands::man(),
     };

@@ -9,7 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::failure::Failure;
+use super::refusal::Refusal;
 
 /// Answered for everybody: it says nothing but that the process lives.
 pub(super) const HEALTH: &str = "/healthz";
@@ -36,21 +36,21 @@ impl Guard {
         path: &str,
         authority: Option<&str>,
         headers: &HeaderMap,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Refusal> {
         if self.is_loopback && !authority.is_none_or(names_this_machine) {
-            return Err(Failure::new(
+            return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "the Host header must name this machine: localhost, 127.0.0.1 or [::1]",
             ));
         }
         if is_cross_site(authority, headers) {
-            return Err(Failure::new(
+            return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "pages of other sites may not use this API",
             ));
         }
         match &self.token {
-            Some(token) if path != HEALTH && !carries(headers, token) => Err(Failure::new(
+            Some(token) if path != HEALTH && !carries(headers, token) => Err(Refusal::new(
                 StatusCode::UNAUTHORIZED,
                 "this gateway wants its token: send the header Authorization: Bearer TOKEN with \
                  the value of api.token",

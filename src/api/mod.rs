@@ -7,10 +7,10 @@
 mod client;
 mod connection;
 mod events;
-mod failure;
 mod guard;
 mod parameters;
 mod prometheus;
+mod refusal;
 mod routes;
 mod seats;
 mod server;

@@ -19,10 +19,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Kind};
-use super::failure::Failure;
 use super::guard::{self, Guard};
 use super::parameters::HistoryParameters;
 use super::prometheus;
+use super::refusal::Refusal;
 use crate::monitor::{Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Snapshot};
 use crate::telemetry::Timestamp;
 
@@ -74,22 +74,22 @@ pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: Cancellati
 }
 
 impl Api {
-    fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
-        let nothing = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet");
+    fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+        let nothing = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "nothing is known yet");
         self.observer.snapshot().ok_or_else(nothing)
     }
 }
 
-async fn not_found() -> Failure {
-    Failure::new(
+async fn not_found() -> Refusal {
+    Refusal::new(
         StatusCode::NOT_FOUND,
         "nothing is here; there are /healthz, /readyz, /metrics, /api/v1/snapshot, \
          /api/v1/events, /api/v1/history and /api/v1/commands",
     )
 }
 
-async fn wrong_method() -> Failure {
-    Failure::new(
+async fn wrong_method() -> Refusal {
+    Refusal::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "not with this method; commands are given with POST, all else is asked for with GET",
     )
@@ -123,7 +123,7 @@ struct LinkReadiness {
     state: LinkState,
 }
 
-async fn readiness(State(api): State<Api>) -> Result<Response, Failure> {
+async fn readiness(State(api): State<Api>) -> Result<Response, Refusal> {
     let snapshot = api.snapshot()?;
     let journal = snapshot.journal.state.clone();
     let ready = matches!(journal, JournalState::File | JournalState::Memory);
@@ -144,12 +144,12 @@ async fn readiness(State(api): State<Api>) -> Result<Response, Failure> {
     Ok((status, Json(body)).into_response())
 }
 
-async fn metrics(State(api): State<Api>) -> Result<Response, Failure> {
+async fn metrics(State(api): State<Api>) -> Result<Response, Refusal> {
     let text = prometheus::render(&*api.snapshot()?);
     Ok(([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response())
 }
 
-async fn snapshot(State(api): State<Api>) -> Result<Json<Arc<Snapshot>>, Failure> {
+async fn snapshot(State(api): State<Api>) -> Result<Json<Arc<Snapshot>>, Refusal> {
     api.snapshot().map(Json)
 }
 
@@ -162,8 +162,8 @@ struct EventParameters {
 async fn event_stream(
     State(api): State<Api>,
     parameters: Result<Query<EventParameters>, QueryRejection>,
-) -> Result<Response, Failure> {
-    let Query(parameters) = parameters.map_err(|error| Failure::bad_request(error.body_text()))?;
+) -> Result<Response, Refusal> {
+    let Query(parameters) = parameters.map_err(|error| Refusal::bad_request(error.body_text()))?;
     let kinds = match &parameters.kinds {
         None => Kind::ALL.to_vec(),
         Some(names) => Kind::ALL
@@ -174,14 +174,14 @@ async fn event_stream(
     let names = parameters.kinds.as_deref().map(|names| names.split(','));
     let is_known = |name: &str| Kind::named(name.trim()).is_some();
     if !names.is_none_or(|mut names| names.all(is_known)) {
-        return Err(Failure::bad_request(
+        return Err(Refusal::bad_request(
             "kinds is a list of snapshot, log, traffic and delivery with commas between",
         ));
     }
     let permit = Arc::clone(&api.streams).try_acquire_owned();
     let permit = permit.map_err(|_| {
         let reason = format!("{STREAMS} streams of events are open, more there cannot be");
-        Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason)
     })?;
     let stream = events::stream(api.observer, kinds, api.stop, permit);
     Ok((Extension(Endless), Sse::new(stream)).into_response())
@@ -190,11 +190,11 @@ async fn event_stream(
 async fn history(
     State(api): State<Api>,
     parameters: Result<Query<HistoryParameters>, QueryRejection>,
-) -> Result<Json<Vec<HistoryPoint>>, Failure> {
-    let Query(parameters) = parameters.map_err(|error| Failure::bad_request(error.body_text()))?;
+) -> Result<Json<Vec<HistoryPoint>>, Refusal> {
+    let Query(parameters) = parameters.map_err(|error| Refusal::bad_request(error.body_text()))?;
     let query = parameters
         .query(Timestamp::now())
-        .map_err(Failure::bad_request)?;
+        .map_err(Refusal::bad_request)?;
     // Held until the disk has been read, though whoever asked may be gone by then.
     let permit = Arc::clone(&api.histories).acquire_owned().await;
     let reply = api.observer.history(query);
@@ -203,7 +203,7 @@ async fn history(
         drop(permit);
         points
     });
-    let unavailable = |reason: String| Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+    let unavailable = |reason: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason);
     let points = read.await.map_err(|error| unavailable(error.to_string()))?;
     points.map(Json).map_err(unavailable)
 }
@@ -217,12 +217,12 @@ async fn command(
     State(api): State<Api>,
     headers: HeaderMap,
     request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Response, Refusal> {
     // A form of a page elsewhere can send other types without asking; this one it cannot.
     let content_type = headers.get(header::CONTENT_TYPE);
     let media_type = content_type.and_then(|value| value.to_str().ok()?.split(';').next());
     if !media_type.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(Failure::new(
+        return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the command as JSON with the header Content-Type: application/json",
         ));
@@ -230,11 +230,11 @@ async fn command(
     let body = tokio::time::timeout(BODY, Bytes::from_request(request, &())).await;
     let body = body.map_err(|_| {
         let reason = "the command did not come within 10 s; send it in one piece";
-        Failure::new(StatusCode::REQUEST_TIMEOUT, reason)
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
     })?;
-    let body = body.map_err(|error| Failure::new(error.status(), error.body_text()))?;
+    let body = body.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
     let command: Command = serde_json::from_slice(&body).map_err(|error| {
-        Failure::bad_request(format!(
+        Refusal::bad_request(format!(
             "this is no command ({error}); one is {{\"command\":\"hold\",\"link\":\"mqtt\"}}"
         ))
     })?;
@@ -242,17 +242,17 @@ async fn command(
     api.observer
         .command(command)
         .await
-        .map_err(|reason| Failure::new(StatusCode::SERVICE_UNAVAILABLE, reason))?;
+        .map_err(|reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason))?;
     let accepted = Json(Accepted { accepted: command });
     Ok((StatusCode::ACCEPTED, accepted).into_response())
 }
 
 /// What is not configured cannot be commanded, and whoever tries is to know.
-fn refuse_disabled(snapshot: &Snapshot, command: Command) -> Result<(), Failure> {
+fn refuse_disabled(snapshot: &Snapshot, command: Command) -> Result<(), Refusal> {
     let link = command.link();
     let status = link.and_then(|link| snapshot.link(link));
     match (link, status) {
-        (Some(link), Some(status)) if status.state == LinkState::Disabled => Err(Failure::new(
+        (Some(link), Some(status)) if status.state == LinkState::Disabled => Err(Refusal::new(
             StatusCode::CONFLICT,
             format!("{link} is not configured on this gateway"),
         )),

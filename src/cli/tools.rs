@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
 use super::ConfigArguments;
 use crate::config::Overrides;
+use crate::journal::REFUSED;
+use crate::telemetry::RejectReason;
 
 /// Flags of `attach`.
 #[derive(Debug, Clone, Args)]
@@ -163,17 +166,90 @@ pub struct ExportArguments {
 impl ExportArguments {
     /// The configuration as far as an export needs one: where telemetry comes from is no matter.
     pub fn overrides(&self) -> Overrides {
-        let mut overrides = Overrides::default();
-        overrides.file.clone_from(&self.config);
-        overrides.assign("source.kind=stdin");
-        for assignment in &self.set {
-            overrides.assign(assignment);
-        }
-        if let Some(path) = &self.journal {
-            overrides.flag("--journal", "journal.path", path);
-        }
-        overrides
+        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
     }
+}
+
+/// Flags of `rejected`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  fieldgate rejected                                 all there is, the oldest first
+  fieldgate rejected --reason refused --since 24h    what servers refused since yesterday
+  fieldgate rejected --node node1 --json | jq .detail
+  fieldgate rejected --deliver 12 17                 send these two on after all
+
+Each line: ID, when it was rejected, the reason or the sink whose server refused, the reading or the
+frame, the reason in words. It works while a gateway runs and after.
+
+What is sent on goes the way of all readings, at its own time and to every server that is configured,
+once: the running gateway takes it up within a second, or the next one at its start. A whole frame can
+be sent on only if it is telemetry.
+
+Entries stay for as long as journal.history says, 24 hours unless set; 10,000 of them and 8 MiB at the
+most, of which the oldest go first.
+
+Exit codes:
+  0  done
+  1  failed, or an entry cannot be sent on; the message says why
+  2  wrong usage or configuration")]
+pub struct RejectedArguments {
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file to read; a gateway may be writing to it
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+    /// Only what was rejected for this reason; may be given several times
+    #[arg(long, value_name = "REASON", value_parser = reasons())]
+    pub reason: Vec<String>,
+    /// Only readings of this node; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
+    /// Only what was rejected at this time or later, as 2026-03-01T12:00:00Z, seconds since 1970, or 2h
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only what was rejected before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Print JSON, an object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Send these entries on after all
+    #[arg(long, value_name = "ID", num_args = 1.., conflicts_with_all = ["reason", "node", "since", "until", "json"])]
+    pub deliver: Vec<i64>,
+}
+
+fn reasons() -> PossibleValuesParser {
+    let of_frames = RejectReason::ALL.map(RejectReason::name);
+    PossibleValuesParser::new(of_frames.into_iter().chain([REFUSED]))
+}
+
+impl RejectedArguments {
+    /// The configuration as far as it matters here: where telemetry comes from does not.
+    pub fn overrides(&self) -> Overrides {
+        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
+    }
+}
+
+/// What a command sets that reads a journal.
+fn overrides_of_reader(
+    config: Option<&PathBuf>,
+    set: &[String],
+    journal: Option<&str>,
+) -> Overrides {
+    let mut overrides = Overrides::default();
+    overrides.file = config.cloned();
+    overrides.assign("source.kind=stdin");
+    for assignment in set {
+        overrides.assign(assignment);
+    }
+    if let Some(path) = journal {
+        overrides.flag("--journal", "journal.path", path);
+    }
+    overrides
 }
 
 /// Flags of `completions`.

@@ -11,7 +11,7 @@ use super::signals::{Heard, Signals};
 use crate::api::Client;
 use crate::cli::AttachArguments;
 use crate::config::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
-use crate::tui::{Control, Ended, Guide, Screen, Theme};
+use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
 
 /// Where the token is looked for when no file is named.
 const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
@@ -21,6 +21,7 @@ pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
     if !std::io::stdout().is_terminal() {
         bail!("attach needs a terminal; without one, ask the API itself: GET /api/v1/snapshot");
     }
+    tui::outlive_the_background();
     let token = token(arguments.token_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -13,7 +13,6 @@ use crate::api::{TIME_FORMS, parse_time};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::{self, Environment, JournalPath};
 use crate::journal::{Archive, Row};
-use crate::pipeline;
 use crate::sink::influx::line::LineFormat;
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
@@ -25,7 +24,7 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     };
     let filter = Filter::new(arguments)?;
     let archive = Archive::open(path)?;
-    let metrics = pipeline::metric_table(&config.telemetry);
+    let metrics = config.telemetry.metric_table();
     let writer = Writer {
         format: arguments.format,
         metrics: &metrics,

@@ -7,6 +7,7 @@ mod demo;
 mod export;
 mod init;
 mod ports;
+mod rejected;
 mod reload;
 mod run;
 mod service;
@@ -25,6 +26,7 @@ pub use demo::demo;
 pub use export::export;
 pub use init::init;
 pub use ports::ports;
+pub use rejected::rejected;
 pub use run::{RunError, run};
 pub use shell::{completions, man};
 

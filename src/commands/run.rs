@@ -16,7 +16,7 @@ use crate::logging::{self, LevelSwitch, LoggingError};
 use crate::monitor::{Activity, SinkId, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::repeated;
-use crate::tui::{Control, Ended, Guide, Screen, Theme};
+use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
 
 /// How often the metrics are logged.
 const METRICS_INTERVAL: Duration = Duration::from_mins(1);
@@ -76,11 +76,17 @@ pub(super) fn run_with(
     };
     let is_screen = guide.is_some();
     let read = read.filter(|_| !is_screen);
-    let logging = logging::start(&config.log, activity.log.clone(), is_screen)?;
+    let control = if is_screen {
+        tui::outlive_the_background();
+        Control::of_screen()
+    } else {
+        Control::default()
+    };
+    let screen = control.clone();
+    let is_free = move || !screen.has_terminal();
+    let logging = logging::start(&config.log, activity.log.clone(), is_free)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
-    if let Display::Headless(Some(reason)) = display {
-        tracing::info!("Running without the terminal UI: {reason}.");
-    }
+    explain_display(display, &control);
     for line in config.summary() {
         tracing::info!("{line}");
     }
@@ -89,7 +95,7 @@ pub(super) fn run_with(
         .thread_name("fieldgate")
         .enable_all()
         .build()?;
-    let running = run_pipeline(config, activity, guide, read, logging.level());
+    let running = run_pipeline(config, activity, guide, control, read, logging.level());
     let (outcome, screen) = runtime.block_on(running)?;
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
@@ -112,6 +118,21 @@ pub(super) fn run_with(
         say_last(io::stdout(), summary);
     }
     finish(outcome, screen)
+}
+
+/// Says why the gateway shows itself in the log, where somebody may have expected the screen.
+fn explain_display(display: Display, control: &Control) {
+    match display {
+        Display::Headless(Some(reason)) => {
+            tracing::info!("Running without the terminal UI: {reason}.");
+        }
+        Display::Screen(_) if !control.has_terminal() => {
+            tracing::info!(
+                "Running without the terminal UI: it is in the background, fg shows it."
+            );
+        }
+        Display::Headless(None) | Display::Screen(_) => {}
+    }
 }
 
 /// Where the gateway shows itself.
@@ -144,6 +165,7 @@ async fn run_pipeline(
     config: &Config,
     activity: Activity,
     guide: Option<Guide>,
+    control: Control,
     read: Option<reload::Read>,
     level: LevelSwitch,
 ) -> Result<(Outcome, Ended), RunError> {
@@ -162,7 +184,6 @@ async fn run_pipeline(
         let observer = Arc::new(handle.clone());
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
-    let control = Control::default();
     let signals = tokio::spawn(obey(signals, handle.clone(), control.clone()));
     let metrics = tokio::spawn(log_metrics(handle.clone()));
     let reload = read.map(|read| {

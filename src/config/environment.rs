@@ -102,7 +102,7 @@ fn is_of_orchestrator(rest: &str, value: &OsStr) -> bool {
         protocol.is_some_and(|it| PROTOCOLS.contains(&&*it.to_ascii_uppercase()))
     };
     (0..words.len()).any(|start| match &words[start..] {
-        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] => true,
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] | ["ENV", _, ..] => true,
         ["PORT"] => is_address(),
         ["PORT", number, protocol, end @ ..] => {
             is_number(number)
@@ -110,7 +110,6 @@ fn is_of_orchestrator(rest: &str, value: &OsStr) -> bool {
                 && matches!(end, [] | ["ADDR" | "PORT" | "PROTO"])
         }
         ["NAME"] => value.starts_with('/'),
-        ["ENV", _, ..] => true,
         _ => false,
     })
 }

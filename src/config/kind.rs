@@ -6,9 +6,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use url::Url;
+
 use super::file;
 use super::setting::Value;
 use crate::telemetry::Range;
+
+pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 
 /// A kind of value.
 pub(super) struct Kind<T> {
@@ -106,20 +111,23 @@ fn number_of(value: &Value) -> Result<f64, Refusal> {
 
 /// What a sensor can measure.
 pub(super) fn range() -> Kind<Range> {
-    Kind::new("two numbers as [-40, 85], or \"any\"", |value| match value {
-        Value::Text(text) | Value::Untyped(text) if text == "any" => Ok(Range::ANY),
-        Value::List(numbers) => {
-            let [low, high] = numbers.as_slice() else {
-                return Err("give the lowest and the highest value".into());
-            };
-            let (low, high) = (number_of(low)?, number_of(high)?);
-            if low > high {
-                return Err("the lowest value stands first".into());
+    Kind::new(
+        "two numbers as [-40, 85], or \"any\"",
+        |value| match value {
+            Value::Text(text) | Value::Untyped(text) if text == "any" => Ok(Range::ANY),
+            Value::List(numbers) => {
+                let [low, high] = numbers.as_slice() else {
+                    return Err("give the lowest and the highest value".into());
+                };
+                let (low, high) = (number_of(low)?, number_of(high)?);
+                if low > high {
+                    return Err("the lowest value stands first".into());
+                }
+                Ok(Range::new(low, high))
             }
-            Ok(Range::new(low, high))
-        }
-        _ => Err(Refusal::default()),
-    })
+            _ => Err(Refusal::default()),
+        },
+    )
 }
 
 /// `None` as a refusal that needs no more words.
@@ -309,4 +317,31 @@ fn bytes_of(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(factor)
+}
+
+/// A URL; without its scheme the advice is to put that one before it.
+pub(super) fn parse_url(text: &str, scheme: &str) -> Result<Url, Refusal> {
+    let advice = || {
+        let with_scheme = Url::parse(&format!("{scheme}{text}"));
+        let forgotten = !text.is_empty() && !text.contains("://") && with_scheme.is_ok();
+        Refusal(forgotten.then(|| format!("put {scheme} before it")))
+    };
+    let url = Url::parse(text).map_err(|_| advice())?;
+    if text.contains("://") {
+        Ok(url)
+    } else {
+        Err(advice())
+    }
+}
+
+/// A duration without a fraction of a second.
+pub(super) fn whole_seconds(allowed: &'static str, range: RangeInclusive<u64>) -> Kind<Duration> {
+    let (least, most) = range.into_inner();
+    let duration = duration(Duration::from_secs(least)..=Duration::from_secs(most));
+    Kind::new(allowed, move |value| {
+        let duration = duration.parse(value)?;
+        (duration.subsec_nanos() == 0)
+            .then_some(duration)
+            .ok_or_default()
+    })
 }

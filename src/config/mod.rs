@@ -4,25 +4,21 @@
 //! credentials, the environment (`FIELDGATE_SECTION_KEY`), the command line. Nothing is taken silently: a key that
 //! nobody knows, a value that is not allowed, and a required key that is missing are all reported,
 //! and all at once.
+//!
+//! The files here are the engine, which knows no key: it reads the layers into one tree of settings, each
+//! with its place, and answers what `sections` asks of it.
 
-mod changes;
 mod environment;
 mod error;
 mod file;
-mod home_assistant;
 mod kind;
-mod names;
 mod overrides;
 mod reader;
+mod secret;
 mod section;
 mod sections;
-mod security;
 mod setting;
-mod source;
-mod summary;
 mod time;
-mod types;
-mod value;
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +30,8 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use overrides::Overrides;
 pub use reader::KnownKey;
-pub use sections::{LOG_FORMATS, TUI_THEMES};
-pub use source::{SOURCE_KINDS, SourceKind};
+pub use sections::*;
 pub(crate) use time::{TIME_FORMS, parse_time};
-pub use types::*;
 
 use environment::FILE_VARIABLE;
 use error::Fault;
@@ -86,7 +80,7 @@ fn resolve(
     };
     let (mut settings, syntax_errors) = (parsed.settings, parsed.errors);
     let mut errors = overrides.apply(&mut settings);
-    let outcome = reader::read(settings, environment, place, sections::config);
+    let outcome = reader::read(settings, environment, place, sections::read);
     errors.extend(outcome.errors);
     if !syntax_errors.is_empty() {
         // What seems to be missing can be what could not be read.
@@ -112,7 +106,7 @@ pub fn known_keys() -> Vec<KnownKey> {
     let names = "[telemetry]\nnodes.NAME = \"name\"\nmetrics.NAME = {}";
     let settings: Table = file::parse(&Path::new("").into(), names).settings;
     let environment: Environment = [("HOME", "/")].into_iter().collect();
-    reader::read(settings, &environment, Place::Nowhere, sections::config).known
+    reader::read(settings, &environment, Place::Nowhere, sections::read).known
 }
 
 fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {

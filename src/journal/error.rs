@@ -126,6 +126,13 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
+/// What concerns files rather than what is in them.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
         Self::Damaged(format!("readings of a row: {error}"))

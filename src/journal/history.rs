@@ -1,11 +1,11 @@
 //! What the journal still has of the past: for charts, condensed to as many points as can be drawn.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection};
 
 use super::encoding::Names;
 use super::error::Fault;
 use super::shared::{Shared, lock_store};
-use super::store::{SELECT_BOUNDS, read_rows};
+use super::store::{SELECT_BOUNDS, natural, read_rows};
 use super::{JournalError, Position, Row};
 use crate::monitor::{HistoryPoint, HistoryQuery};
 use crate::telemetry::Timestamp;
@@ -41,48 +41,125 @@ fn visit(
     buckets: &mut Buckets,
 ) -> Result<(), Fault> {
     let mut names = Names::default();
-    let mut after = first_before(connection, query.from)?;
     let mut rows = Vec::new();
-    loop {
-        rows.clear();
-        let is_all = read_rows(connection, after, BLOCK, &mut names, &mut rows)?;
-        for row in &rows {
-            buckets.add(row);
+    for stretch in find_stretches(connection, query)? {
+        let mut after = stretch.start.saturating_sub(1);
+        loop {
+            rows.clear();
+            let position = Position {
+                sequence: natural(after)?,
+                total: 0,
+            };
+            let is_all = read_rows(connection, position, BLOCK, &mut names, &mut rows)?;
+            let of_stretch = rows.iter().filter(|row| stretch.holds(row.sequence));
+            of_stretch.for_each(|row| buckets.add(row));
+            match rows.last() {
+                Some(last) if !is_all && stretch.holds(last.sequence) => {
+                    after = i64::try_from(last.sequence).unwrap_or(i64::MAX);
+                }
+                _ => break,
+            }
         }
-        match rows.last() {
-            Some(last) if !is_all && last.event_time <= query.to => after = last.end(),
-            _ => return Ok(()),
-        }
+    }
+    Ok(())
+}
+
+/// Rows from one sequence to before another.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    start: i64,
+    end: i64,
+}
+
+impl Stretch {
+    fn holds(self, sequence: u64) -> bool {
+        i64::try_from(sequence).is_ok_and(|sequence| (self.start..self.end).contains(&sequence))
     }
 }
 
-/// A place before the first row that was measured at `time` or later, found without reading what lies
-/// before it: rows are in the order of time but for the moments at which a clock was set.
-fn first_before(connection: &Connection, time: Timestamp) -> Result<Position, Fault> {
-    let mut bounds = connection
+/// How often a journal is halved whatever the times at its ends: rows are in the order of time but
+/// for the moments at which a clock was set, and those are to be found.
+const HALVINGS: u32 = 8;
+
+/// Rows that are read rather than halved.
+const FEW: i64 = 64;
+
+/// A journal of so many rows is read whole.
+const SMALL: i64 = 4_096;
+
+/// Where rows of the time asked for can be, found by looking at some of them.
+fn find_stretches(connection: &Connection, query: &HistoryQuery) -> Result<Vec<Stretch>, Fault> {
+    let bounds = connection
         .prepare_cached(SELECT_BOUNDS)?
         .query_row([], |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
         })?;
-    let mut probe = connection.prepare_cached(
-        "SELECT sequence, event_time FROM packets WHERE sequence >= ? ORDER BY sequence LIMIT 1",
-    )?;
-    while let (Some(low), Some(high)) = bounds
-        && low < high
-    {
-        let middle = low + (high - low) / 2;
-        let found: Option<(i64, i64)> = probe
-            .query_row([middle], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        bounds = match found {
-            Some((sequence, event_time)) if event_time < time.0 => (Some(sequence + 1), Some(high)),
-            _ => (Some(low), Some(middle)),
-        };
+    let (Some(first), Some(last)) = bounds else {
+        return Ok(Vec::new());
+    };
+    let whole = Stretch {
+        start: first,
+        end: last + 1,
+    };
+    if last - first < SMALL {
+        return Ok(vec![whole]);
     }
-    let sequence = bounds
-        .0
-        .map_or(0, |low| u64::try_from(low - 1).unwrap_or(0));
-    Ok(Position { sequence, total: 0 })
+    let mut search = Search {
+        probe: connection.prepare_cached(
+            "SELECT event_time FROM packets WHERE sequence >= ? ORDER BY sequence LIMIT 1",
+        )?,
+        query,
+        found: Vec::new(),
+    };
+    let ends = (search.time_at(first)?, search.time_at(last)?);
+    search.look(whole, ends, 0)?;
+    Ok(search.found)
+}
+
+struct Search<'a> {
+    probe: CachedStatement<'a>,
+    query: &'a HistoryQuery,
+    found: Vec<Stretch>,
+}
+
+impl Search<'_> {
+    fn time_at(&mut self, sequence: i64) -> Result<i64, Fault> {
+        Ok(self.probe.query_row([sequence], |row| row.get(0))?)
+    }
+
+    fn look(
+        &mut self,
+        stretch: Stretch,
+        (first, last): (i64, i64),
+        halvings: u32,
+    ) -> Result<(), Fault> {
+        let (from, to) = (self.query.from.0, self.query.to.0);
+        let is_apart = first <= last && (last < from || first >= to);
+        if halvings >= HALVINGS && is_apart {
+            return Ok(());
+        }
+        if stretch.end - stretch.start <= FEW {
+            match self.found.last_mut() {
+                Some(before) if before.end == stretch.start => before.end = stretch.end,
+                _ => self.found.push(stretch),
+            }
+            return Ok(());
+        }
+        let middle = stretch.start + (stretch.end - stretch.start) / 2;
+        let time = self.time_at(middle)?;
+        let (left, right) = (
+            Stretch {
+                end: middle,
+                ..stretch
+            },
+            Stretch {
+                start: middle,
+                ..stretch
+            },
+        );
+        self.look(left, (first, time), halvings + 1)?;
+        self.look(right, (time, last), halvings + 1)
+    }
 }
 
 /// Equal stretches of the time asked for, each with what was measured in it.
@@ -166,6 +243,7 @@ impl<'a> Buckets<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::time::Duration;
 
     use super::super::Journal;
@@ -230,6 +308,59 @@ mod tests {
                     .unwrap()
                     .is_empty()
             );
+        }
+    }
+
+    /// A journal of rows a second apart, measured from each of these seconds on, so many.
+    async fn journal_of(stretches: &[Range<i64>]) -> Journal {
+        let config = config::Journal {
+            path: JournalPath::Memory,
+            max_messages: 1_000_000,
+            max_bytes: None,
+            durability: Durability::Normal,
+            history: Duration::from_hours(24),
+        };
+        let journal = Journal::open(&config, &[], "test").unwrap();
+        let packet = |second| Packet {
+            received: Timestamp::now(),
+            event_time: Timestamp(second * SECOND),
+            readings: vec![Reading {
+                node: Name::new("node1"),
+                metric: Name::new("temperature"),
+                value: second as f64,
+            }],
+        };
+        for stretch in stretches {
+            journal
+                .append(stretch.clone().map(packet).collect())
+                .await
+                .unwrap();
+        }
+        journal.settle().await;
+        journal
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_hides_nothing() {
+        const YEAR: i64 = 365 * 24 * 3_600;
+        for (before, after) in [
+            (40, 40),
+            (3_000, 300),
+            (300, 3_000),
+            (9_000, 9_000),
+            (50_000, 2_000),
+        ] {
+            for wrong in [YEAR, -YEAR] {
+                let start = 2 * YEAR;
+                let right = start + before..start + before + after;
+                let journal =
+                    journal_of(&[start + wrong..start + wrong + before, right.clone()]).await;
+                let points = journal
+                    .history(&query(right.start, right.end, 10_000))
+                    .unwrap();
+                let count: u64 = points.iter().map(|point| point.count).sum();
+                assert_eq!(count, after.unsigned_abs(), "{before} {after} {wrong}");
+            }
         }
     }
 

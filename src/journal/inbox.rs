@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{JournalError, Position, Rejection};
+use super::{Correction, JournalError, Position, Rejection};
 use crate::monitor::SinkId;
 use crate::telemetry::{KnownName, Packet, SetAside};
 
@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub(super) rejections: Vec<Rejection>,
     pub(super) set_aside: Vec<SetAside>,
     pub(super) names: Vec<KnownName>,
+    /// What is to become of the times of all packets of this run before those here.
+    pub(super) correction: Correction,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -46,7 +48,7 @@ impl Work {
 
     /// Whether there is more than acknowledgements.
     fn is_urgent(&self) -> bool {
-        self.has_entries() || self.damage.is_some() || self.closing
+        self.has_entries() || !self.correction.is_nothing() || self.damage.is_some() || self.closing
     }
 
     /// Whether there is something that belongs into the database.
@@ -59,6 +61,7 @@ impl Work {
             || !self.rejections.is_empty()
             || !self.set_aside.is_empty()
             || !self.names.is_empty()
+            || !self.correction.is_nothing()
     }
 
     fn has_acknowledgements(&self) -> bool {
@@ -140,6 +143,24 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Moves the times of everything that was given so far.
+    pub(super) fn correct(&self, correction: Correction) {
+        let mut waiting = self.lock();
+        for packet in &mut waiting.packets {
+            let Packet {
+                received,
+                event_time,
+                ..
+            } = packet;
+            received.0 = received.0.saturating_add(correction.received);
+            event_time.0 = event_time.0.saturating_add(correction.event_time);
+        }
+        waiting.correction = waiting.correction.and(correction);
+        waiting.ticket += 1;
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     pub(super) fn report_damage(&self, generation: u64, reason: String) {
         self.lock().damage = Some((generation, reason));
         self.wake.notify_one();
@@ -186,6 +207,7 @@ impl Inbox {
         std::mem::swap(&mut work.set_aside, &mut waiting.set_aside);
         std::mem::swap(&mut work.names, &mut waiting.names);
         work.acknowledged = std::mem::take(&mut waiting.acknowledged);
+        work.correction = std::mem::take(&mut waiting.correction);
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
         work.closing = waiting.closing;

@@ -4,6 +4,24 @@
 //! reads over a connection of its own. Rows are in the file or, while that cannot be written,
 //! behind it in a small database in memory. The journal `:memory:` is that second one alone.
 //!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`Journal`] | the handle: appends, sets aside, asks; hands out cursors |
+//! | [`Cursor`] | a sink's way through the rows: reads, acknowledges, rejects |
+//! | `inbox` | what waits for the writer: bounded, and never in the way of an acknowledgement |
+//! | `writer` | the thread that commits; with a room each for `opening`, `housekeeping`, `requests`, `correction`, and for its two troubles: `trouble` (the file cannot be written, or is damaged) and `astray` (the file is gone) |
+//! | `store` | one SQLite database: schema, rows, cursors, `rejected`, names; its front is trimmed |
+//! | `shared` | what the writer, the cursors and the handles share: tiers, ledger, progress |
+//! | … tiers | where rows are: in the file, behind it in memory |
+//! | … ledger | all that is counted: how far each sink is, and what is missing |
+//! | … progress | how far the writer is; wakes the cursors |
+//! | `marks` | each sink's last acknowledgement, beside the database: outlives a killed process |
+//! | `recovery` | the claim on a path and its lock; moving aside and saving what is damaged |
+//! | `place` | the files by device and inode, to see that they are gone |
+//! | `retention` | which times are history, whatever the clock did |
+//! | `drops` | says what the sinks lose |
+//! | `history`, [`Archive`], [`RejectedTable`], `names` | what reads a journal beside the sinks |
+//!
 //! What holds at any time:
 //!
 //! 1. Sequences rise and are never used twice; a total counts all messages up to its row, dropped
@@ -22,20 +40,18 @@
 //!    match its checksum.
 
 mod archive;
-mod astray;
 mod cursor;
-mod drops;
 mod encoding;
 mod error;
-mod fallback;
 mod history;
 mod inbox;
 mod ledger;
 mod marks;
 mod names;
-mod opening;
 mod place;
 mod recovery;
+mod rejected;
+mod retention;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -49,6 +65,8 @@ pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
 pub use cursor::Cursor;
 pub use error::JournalError;
+pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
+pub use writer::Correction;
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
@@ -169,6 +187,14 @@ impl Journal {
     /// disk. Names that cannot be read have to be confirmed once more.
     pub fn known_names(&self) -> Vec<KnownName> {
         names::known(&self.0.shared)
+    }
+
+    /// Moves the times of everything that was appended in this run, because they come from a clock that
+    /// was set since; returns when that is committed. What sinks have read already keeps its times until
+    /// they read it again.
+    pub async fn correct_times(&self, correction: Correction) {
+        self.0.shared.inbox.correct(correction);
+        self.settle().await;
     }
 
     /// Waits until everything appended before is committed; returns the end of the journal.

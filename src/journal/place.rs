@@ -1,12 +1,11 @@
 //! Whether the journal's files are still where they were opened: by device and inode, since a name says
 //! nothing about what an open file has become.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use super::recovery::with_suffix;
 
 /// Which file it is, whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,4 +101,11 @@ impl Place {
         let found = Identity::of(path).ok().flatten();
         found.is_some() && (found == self.file || self.companions.contains(&found))
     }
+}
+
+/// A path with something behind its name.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

@@ -1,6 +1,5 @@
 //! Taking hold of a journal file, and what to do when it is damaged.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,7 @@ use super::encoding::Names;
 use super::error::Fault;
 use super::ledger::Missing;
 use super::marks::Marks;
-use super::place::Identity;
+use super::place::{Identity, with_suffix};
 use super::store::{
     SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
 };
@@ -59,19 +58,18 @@ impl Claim {
     /// Takes hold of the journal's path anew, after its files went: makes what is missing and locks
     /// it. What is there is not touched.
     pub(super) fn renew(&mut self, configured: &Path, marks: Option<&Marks>) -> Result<(), Fault> {
-        let unavailable = |error: io::Error| Fault::Unavailable(error.to_string());
         if let Some(folder) = configured.parent() {
-            fs::create_dir_all(folder).map_err(unavailable)?;
+            fs::create_dir_all(folder)?;
         }
-        if Identity::of(configured).map_err(unavailable)?.is_none() {
-            create_file(configured).map_err(unavailable)?;
+        if Identity::of(configured)?.is_none() {
+            create_file(configured)?;
         }
-        self.path = fs::canonicalize(configured).map_err(unavailable)?;
+        self.path = fs::canonicalize(configured)?;
         self.lock_path = with_suffix(&self.path, ".lock");
         if self.is_locked() {
             return Ok(());
         }
-        let lock = create_file(&self.lock_path).map_err(unavailable)?;
+        let lock = create_file(&self.lock_path)?;
         match lock.try_lock() {
             Ok(()) => self.lock = lock,
             Err(TryLockError::WouldBlock) => {
@@ -79,10 +77,10 @@ impl Claim {
                     "another fieldgate has a journal in its place".to_owned(),
                 ));
             }
-            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         if let Some(marks) = marks {
-            marks.move_to(create_file(&self.lock_path).map_err(unavailable)?);
+            marks.move_to(create_file(&self.lock_path)?);
         }
         Ok(())
     }
@@ -215,7 +213,14 @@ pub(super) fn salvage(
             fault: None,
         },
     };
-    copy.salvage.fault = damaged.and_then(|damaged| copy.run(damaged)).err();
+    copy.salvage.fault = damaged
+        .and_then(|damaged| {
+            if let Err(fault) = copy.store.restore_beside(damaged) {
+                tracing::warn!(error = %fault, "What was rejected, or the known names, could not all be copied from the damaged journal.");
+            }
+            copy.run(damaged)
+        })
+        .err();
     let mut salvage = copy.salvage;
     let copied = store.extent().end.total.max(after.total);
     salvage.missing.add(copied, start.total);
@@ -318,12 +323,6 @@ impl Copy<'_> {
 enum Stop {
     Unreadable(Fault),
     Store(Fault),
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Says what became of a damaged file.

@@ -70,6 +70,8 @@ pub(super) struct Ledger {
     pub(super) state: JournalState,
     pub(super) since: Timestamp,
     pub(super) notice: Option<String>,
+    /// Entries that left `rejected` before their time, since the journal was opened.
+    pub(super) forgotten: u64,
 }
 
 impl Tiers {
@@ -149,6 +151,7 @@ impl Shared {
             end: ledger.end,
             stored: ledger.stored(),
             max_messages: self.max_messages,
+            rejected_dropped: ledger.forgotten,
             sinks: ledger.sinks.iter().map(backlog).collect(),
         }
     }

@@ -29,6 +29,9 @@ pub struct JournalStatus {
     pub stored: u64,
     /// Messages that may be stored.
     pub max_messages: u64,
+    /// Entries that left the full table `rejected` before their time, since the journal was opened.
+    #[serde(default)]
+    pub rejected_dropped: u64,
     /// The enabled sinks.
     pub sinks: Vec<SinkBacklog>,
 }

@@ -36,7 +36,7 @@ pub struct LatestValue {
     pub count: u64,
 }
 
-/// See the module.
+/// The last value of every metric.
 #[derive(Debug, Default)]
 pub(super) struct LatestValues(BTreeMap<(Name, Name), LatestValue>);
 

@@ -220,6 +220,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "Messages that had to leave the full journal before a sink could deliver them.",
             by_sink(|sink| sink.dropped),
         ),
+        counter(
+            "rejected_dropped_total",
+            "Entries of the table `rejected` that went before their time because it was full.",
+            vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
+        ),
         gauge("link_up", "Whether a link is up.", up),
         counter(
             "reconnects_total",

@@ -122,6 +122,21 @@ impl Ingest {
             .begin_recording(times, &mut interpreter.timed);
     }
 
+    /// The gateway's clock was set by so many nanoseconds. What was read before comes out, at times by
+    /// the clock as it was; whether these follow it is returned too.
+    /// What waits to be confirmed is moved along.
+    pub fn set_clock(&mut self, step: i64) -> (Yield, bool) {
+        let interpreter = &mut self.interpreter;
+        interpreter.clocks.set_clock(step, &mut interpreter.timed);
+        interpreter.judge_readings();
+        let follows = !interpreter.clocks.is_recording();
+        for frame in interpreter.frames.held_mut() {
+            frame.received.wall.0 = frame.received.wall.0.saturating_add(step);
+        }
+        interpreter.decoder.catalogue().set_clock(step, follows);
+        (interpreter.report(), follows)
+    }
+
     /// Whether times are to be noted from here on.
     pub fn note_times(&mut self, noting: bool) {
         self.interpreter.clocks.note(noting);
@@ -151,12 +166,16 @@ impl Ingest {
         self.end(received);
         let interpreter = &mut self.interpreter;
         let is_damaged = interpreter.quality.is_damaged();
-        interpreter.frames.finish(is_damaged, &mut interpreter.verdicts);
+        interpreter
+            .frames
+            .finish(is_damaged, &mut interpreter.verdicts);
         interpreter.follow_verdicts();
         interpreter.clocks.release(&mut interpreter.timed);
         interpreter.judge_readings();
         let names = (interpreter.decoder.catalogue(), &mut interpreter.quality);
-        interpreter.readings.finish(names, &mut interpreter.decisions);
+        interpreter
+            .readings
+            .finish(names, &mut interpreter.decisions);
         interpreter.report()
     }
 
@@ -246,7 +265,8 @@ impl Interpreter {
             received,
         };
         let verdicts = &mut self.verdicts;
-        self.frames.observe(&board, counts, is_damaged, frame, verdicts);
+        self.frames
+            .observe(&board, counts, is_damaged, frame, verdicts);
         self.follow_verdicts();
     }
 
@@ -263,7 +283,10 @@ impl Interpreter {
     fn holds_for(&self) -> Option<Duration> {
         let frames = self.frames.deadline();
         let frames = frames.map(|deadline| deadline.saturating_sub(self.now));
-        [frames, self.clocks.holds_for()].into_iter().flatten().min()
+        [frames, self.clocks.holds_for()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn follow_verdicts(&mut self) {
@@ -326,7 +349,7 @@ impl Interpreter {
             let names = (self.decoder.catalogue(), &mut self.quality);
             let decisions = &mut self.decisions;
             self.readings
-                .judge(payload, received, event_time, names, decisions);
+                .judge(&payload, received, event_time, names, decisions);
         }
         self.timed = timed;
     }
@@ -385,11 +408,7 @@ impl Interpreter {
         self.monitor.counters.readings_rejected[reason as usize].increment();
         let reading = set_aside.reading.as_ref();
         let Some(reading) = reading else { return };
-        let (node, metric, value) = (
-            reading.node.clone(),
-            reading.metric.clone(),
-            reading.value,
-        );
+        let (node, metric, value) = (reading.node.clone(), reading.metric.clone(), reading.value);
         ASIDE.say("", reason.name(), move |sum| {
             tracing::warn!(
                 %node,

@@ -7,42 +7,37 @@
 //! ```
 
 mod ending;
+mod feed;
 mod handle;
 mod ingest;
 mod recorder;
 mod sinks;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
-use tokio::time::timeout;
 
 pub use ending::{Outcome, RunFailure};
+use feed::Feed;
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, Recorded, Speed};
+use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, SinkId, Stage, StageGuard};
-use crate::repeated::Topic;
-use crate::source::{self, End, SourceError};
-use crate::telemetry::{
-    Decoder, MetricInfo, MetricTable, Name, Range, Received, RecordedTimes, Timeline, Timestamp,
-};
+use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
+use crate::source::{self, Chunk, End, SourceError};
+use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
-
-const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
 /// this as packets, in the journal's own queue.
@@ -103,54 +98,46 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
-        let metrics = Arc::new(metric_table(&config.telemetry));
+        let metrics = Arc::new(config.telemetry.metric_table());
         let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let names = node_names(&config.telemetry);
+        let names = config.telemetry.node_names();
 
         let sinks = Sinks {
             monitor: monitor.clone(),
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
-            directives: LinkId::ALL.map(|_| watch::Sender::new(Directive::default())),
+            directives: first_directives(config),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let source = tokio::spawn({
-            let (source, monitor) = (config.source.clone(), monitor.clone());
-            let mut directive = sinks.directives[LinkId::Source as usize].subscribe();
-            let recorded = config.recorded;
-            async move {
-                let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
-                let times = tokio::select! {
-                    biased;
-                    times = recorded_times(source.clone(), recorded) => times,
-                    _ = directive.wait_for(|directive| directive.retired) => None,
-                };
-                let _nobody_reads = times_sender.send(times);
-                source::run(&source, chunk_sender, monitor, directive).await
-            }
-        });
-        let decoder = Decoder::new(MetricTable::clone(&metrics), names);
+        let directive = sinks.directives[LinkId::Source as usize].subscribe();
+        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let source = tokio::spawn(source);
+        let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
         let known = journal.known_names();
-        let timeline = timeline(config);
+        let timeline = config.source.timeline(config.recorded);
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let ingest = tokio::spawn(feed_journal(
-            ingest,
-            times,
-            chunks,
-            journal.clone(),
-            monitor.clone(),
-        ));
+        let sink_directives = sinks.sink_directives();
+        let clock_set = {
+            let directives = sink_directives.clone();
+            move || obeyed_by(&directives, Order::Reconnect)
+        };
+        if let Some(patience) = config.telemetry.wait_for_clock {
+            let waiting = waiting::release_when_synchronised(sink_directives, patience);
+            tokio::spawn(waiting);
+        }
+        let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
+        let ingest = tokio::spawn(feed.run(times, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
@@ -184,68 +171,54 @@ impl Pipeline {
     }
 }
 
+/// What every link is told at first: sinks wait for a clock that is right, where that is wanted.
+fn first_directives(config: &Config) -> [watch::Sender<Directive>; LinkId::ALL.len()] {
+    let must_wait = waiting::must_wait(config.telemetry.wait_for_clock);
+    LinkId::ALL.map(|link| {
+        watch::Sender::new(Directive {
+            held: must_wait && link.sink().is_some(),
+            ..Directive::default()
+        })
+    })
+}
+
+fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
+    for directive in directives {
+        directive.send_modify(|directive| directive.obey(order));
+    }
+}
+
+/// Reads the source until it ends or is told to; says before what is known of a recording's times.
+fn read_source(
+    config: &Config,
+    chunks: mpsc::Sender<Chunk>,
+    times: oneshot::Sender<Option<RecordedTimes>>,
+    monitor: &Arc<Monitor>,
+    mut directive: watch::Receiver<Directive>,
+) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
+    let (source, recorded) = (config.source.clone(), config.recorded);
+    let monitor = Arc::clone(monitor);
+    async move {
+        let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+        let known = tokio::select! {
+            biased;
+            times = recorded_times(source.clone(), recorded) => times,
+            _ = directive.wait_for(|directive| directive.retired) => None,
+        };
+        let _nobody_reads = times.send(known);
+        source::run(&source, chunks, monitor, directive).await
+    }
+}
+
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {
     let mqtt = config.mqtt.as_ref().map(|_| SinkId::Mqtt);
     let influxdb = config.influxdb.as_ref().map(|_| SinkId::Influxdb);
     mqtt.into_iter().chain(influxdb).collect()
 }
 
-/// The built-in metrics with the configured changes.
-pub(crate) fn metric_table(config: &config::Telemetry) -> MetricTable {
-    let mut table = MetricTable::default();
-    for (key, change) in &config.metrics {
-        let mut info = table
-            .by_key(key)
-            .cloned()
-            .unwrap_or_else(|| MetricInfo::unknown(key));
-        if let Some(name) = &change.name {
-            info.name = Name::new(name);
-        }
-        if let Some(unit) = &change.unit {
-            info.unit.clone_from(unit);
-        }
-        if let Some(sensor_type) = &change.sensor_type {
-            info.sensor_type.clone_from(sensor_type);
-        }
-        info.min = change.min.or(info.min);
-        info.max = change.max.or(info.max);
-        if let Some(range) = change.range {
-            let counts = info.range.counts && range != Range::ANY;
-            info.range = Range { counts, ..range };
-        }
-        table.set(key, info);
-    }
-    table
-}
-
-fn node_names(config: &config::Telemetry) -> HashMap<String, Name> {
-    config
-        .nodes
-        .iter()
-        .map(|(key, name)| (key.clone(), Name::new(name)))
-        .collect()
-}
-
-/// What the gateway makes up, or replays at its own pace, never waited anywhere.
-fn timeline(config: &Config) -> Timeline {
-    match config.source {
-        config::Source::Simulator(_) => Timeline::Live,
-        _ if is_measured_anew(&config.source, config.recorded) => Timeline::Live,
-        _ => Timeline::Line,
-    }
-}
-
-/// Whether a recording is replayed as if it were measured now.
-fn is_measured_anew(source: &config::Source, recorded: Recorded) -> bool {
-    let config::Source::File { speed, .. } = source else {
-        return false;
-    };
-    *speed == Speed::Factor(1.0) && recorded == Recorded::Unsaid
-}
-
 /// When the packets of a recording were measured, if the source is one and is not measured anew.
 async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<RecordedTimes> {
-    if is_measured_anew(&source, recorded) {
+    if source.is_measured_anew(recorded) {
         return None;
     }
     let can_be_one = matches!(source, config::Source::File { .. } | config::Source::Stdin);
@@ -278,77 +251,6 @@ async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<Re
             tracing::debug!(error = %error, "The recording cannot be looked at.");
             None
         }
-    }
-}
-
-/// Turns chunks into packets until the source is gone.
-async fn feed_journal(
-    mut ingest: Ingest,
-    times: oneshot::Receiver<Option<RecordedTimes>>,
-    mut chunks: RecordedChunks,
-    journal: Journal,
-    monitor: Arc<Monitor>,
-) {
-    let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Ingest);
-    let started = Instant::now();
-    if let Ok(Some(times)) = times.await {
-        ingest.begin_recording(times);
-    }
-    let mut noted = recorder::RecordedTimes::default();
-    loop {
-        // Bytes that are there come first: they may belong to what is held.
-        let chunk = {
-            let mut next = pin!(chunks.next());
-            loop {
-                let Some(pause) = ingest.holds_for() else {
-                    break next.await;
-                };
-                if let Ok(chunk) = timeout(pause, &mut next).await {
-                    break chunk;
-                }
-                keep(&journal, ingest.tick()).await;
-                noted.note(&ingest.take_notes()).await;
-            }
-        };
-        let Some(chunk) = chunk else { break };
-        monitor.pulses.beat(Stage::Ingest);
-        noted.follow(chunks.recording());
-        ingest.note_times(noted.are_wanted());
-        keep(&journal, ingest.take(&chunk)).await;
-        noted.note(&ingest.take_notes()).await;
-        monitor.pulses.rest(Stage::Ingest);
-    }
-    let end = Received {
-        wall: Timestamp::now(),
-        monotonic: started.elapsed(),
-    };
-    keep(&journal, ingest.finish(end)).await;
-    noted.note(&ingest.take_notes()).await;
-}
-
-/// Gives the journal all that came out of some bytes.
-async fn keep(journal: &Journal, ingested: Yield) {
-    append(journal, ingested.packets).await;
-    if !ingested.learnt.is_empty() {
-        journal.learn(ingested.learnt);
-    }
-    if let Err(error) = journal.set_aside(ingested.set_aside).await {
-        UNKEPT.say("", "set aside", move |sum| {
-            let repeated = sum.words();
-            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
-        });
-    }
-}
-
-async fn append(journal: &Journal, packets: Vec<crate::telemetry::Packet>) {
-    if packets.is_empty() {
-        return;
-    }
-    if let Err(error) = journal.append(packets).await {
-        UNKEPT.say("", "", move |sum| {
-            let repeated = sum.words();
-            tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
-        });
     }
 }
 

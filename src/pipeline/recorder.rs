@@ -168,13 +168,13 @@ impl RecordedChunks {
 /// The file beside a recording that says when its packets were measured. The recording itself holds what
 /// came from the source and nothing else.
 #[derive(Default)]
-pub(super) struct RecordedTimes {
+pub(super) struct TimesFile {
     path: Option<PathBuf>,
     /// Made with the first note.
     file: Option<File>,
 }
 
-impl RecordedTimes {
+impl TimesFile {
     /// Says which recording there is now.
     pub(super) fn follow(&mut self, recording: Option<&str>) {
         let path = recording.map(|path| times_path(Path::new(path)));

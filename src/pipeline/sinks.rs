@@ -87,6 +87,11 @@ impl Sinks {
         Ok(())
     }
 
+    /// What tells each sink what to do.
+    pub(super) fn sink_directives(&self) -> [watch::Sender<Directive>; SinkId::ALL.len()] {
+        SinkId::ALL.map(|sink| self.directives[sink.link() as usize].clone())
+    }
+
     fn lane(&self, sink: SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
         let directive = self.directives[sink.link() as usize].subscribe();
         let cursor = self.journal.cursor(sink)?;

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::Lane;
+use super::lane::FAILURES;
+use super::{Failure, Lane};
 use crate::backoff::Backoff;
 use crate::monitor::{LinkState, Monitor, SinkId, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-/// Sessions that failed, by link and reason.
-pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
 const HOLDS: Topic = Topic::of_attempts("link-held");
 
 /// Between attempts while the server says no: only a person can change that, so often is no help.
@@ -25,15 +24,6 @@ const REFUSED_PAUSE: Duration = Duration::from_mins(1);
 
 /// How often the thread of a sink shows that it is not blocked.
 const PULSE: Duration = Duration::from_secs(1);
-
-/// Why a session ended that should have gone on. Both are tried again; nothing is given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// The server is away or in trouble: tried again with growing pauses.
-    Unavailable(String),
-    /// The server said no, and will until somebody changes something: says what.
-    Refused(String),
-}
 
 /// How readings get to one kind of server.
 pub trait Delivery: Send + 'static {

@@ -10,10 +10,19 @@ use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
 use crate::repeated::Topic;
 use crate::sink::Failure;
-use crate::sink::driver::FAILURES;
-use crate::telemetry::Timestamp;
+use crate::system_clock;
+use crate::telemetry::{ClockWatch, Timestamp};
 
 const CONNECTIONS: Topic = Topic::of_attempts("connected");
+
+/// Sessions that failed, by link and reason.
+pub(super) const FAILURES: Topic = Topic::of_attempts("link-failed");
+
+/// The clock was set if it moved by more than this between two looks.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// What is under way for no longer than this when the gateway's clock is set is told from what waited.
+const UNDER_WAY: Duration = Duration::from_mins(1);
 
 /// Why [`Lane::wake`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +35,7 @@ pub enum Wake {
     Leave,
 }
 
-/// See the module.
+/// A sink's access to the journal, with its orders and its counters.
 pub struct Lane {
     sink: SinkId,
     cursor: Cursor,
@@ -44,6 +53,9 @@ pub struct Lane {
     acknowledged: bool,
     /// How long the server wants to be left alone after this session.
     retry_after: Option<Duration>,
+    clock: ClockWatch,
+    /// By how much the gateway's clock was set last, in nanoseconds.
+    clock_step: i64,
 }
 
 impl Lane {
@@ -68,6 +80,8 @@ impl Lane {
             was_up: false,
             acknowledged: false,
             retry_after: None,
+            clock: ClockWatch::new(CLOCK_TOLERANCE),
+            clock_step: 0,
         }
     }
 
@@ -102,9 +116,10 @@ impl Lane {
         self.acknowledged = true;
         let counters = self.monitor.counters.sink(self.sink);
         counters.delivered.add(messages);
-        counters
-            .latency
-            .observe(Timestamp::now().since(received), messages);
+        let now = system_clock::now();
+        self.clock_step = self.clock.look(now).unwrap_or(self.clock_step);
+        let latency = age(received, now.wall, self.clock_step);
+        counters.latency.observe(latency, messages);
     }
 
     /// These were sent, and nobody knows whether they arrived: they will be sent again.
@@ -130,7 +145,7 @@ impl Lane {
     /// Shows a delivery to whoever watches.
     pub fn show(&self, what: String, count: u64, outcome: DeliveryOutcome, received: Timestamp) {
         let at = Timestamp::now();
-        let (sink, latency) = (self.sink, at.since(received));
+        let (sink, latency) = (self.sink, age(received, at, self.clock_step));
         let entry = DeliveryEntry {
             at,
             sink,
@@ -310,5 +325,42 @@ impl Lane {
     /// Waits until the sink is told anything.
     pub(super) async fn directive_changed(&mut self) {
         let _closed = self.directive.changed().await;
+    }
+}
+
+/// How long ago something was received. What was under way when the clock was set has a time by the clock
+/// as it was; a step is no delay.
+fn age(received: Timestamp, now: Timestamp, clock_step: i64) -> Duration {
+    let by_now = now.0.saturating_sub(received.0);
+    let before = by_now.saturating_sub(clock_step);
+    let under_way = 0..i64::try_from(UNDER_WAY.as_nanos()).unwrap_or(i64::MAX);
+    let was_under_way = under_way.contains(&before) && !under_way.contains(&by_now);
+    let age = if was_under_way { before } else { by_now };
+    Duration::from_nanos(u64::try_from(age).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_no_delay() {
+        const SECOND: i64 = 1_000_000_000;
+        const YEARS: i64 = 20 * 365 * 86_400 * SECOND;
+        let now = Timestamp(3 * YEARS);
+        let before = |nanos: i64| Timestamp(now.0 - nanos);
+        for (received, step, seconds) in [
+            (before(3 * SECOND), 0, 3),
+            // Received by the clock as it was, which was then set forward, or back.
+            (before(3 * SECOND + YEARS), YEARS, 3),
+            (before(3 * SECOND - YEARS), -YEARS, 3),
+            // Received after that, or corrected since.
+            (before(3 * SECOND), YEARS, 3),
+            (before(7_200 * SECOND), YEARS, 7_200),
+            (before(7_200 * SECOND), 3_600 * SECOND, 7_200),
+            (before(-3 * SECOND), 0, 0),
+        ] {
+            assert_eq!(age(received, now, step), Duration::from_secs(seconds));
+        }
     }
 }

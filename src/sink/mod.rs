@@ -6,10 +6,12 @@
 //! and a slow server holds up neither the source nor the other sink.
 
 mod driver;
+mod failure;
 pub mod influx;
 mod lane;
 pub mod mqtt;
 mod tls;
 
-pub use driver::{Delivery, Failure, run, spawn};
+pub use driver::{Delivery, run, spawn};
+pub use failure::Failure;
 pub use lane::{Lane, Wake};

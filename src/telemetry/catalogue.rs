@@ -90,11 +90,19 @@ impl<T> Places<T> {
         Some(thing)
     }
 
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots
+            .iter_mut()
+            .filter_map(|(_, thing)| thing.as_mut())
+    }
+
     fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
-        (0..).zip(&self.slots).filter_map(|(index, (generation, thing))| {
-            let generation = *generation;
-            Some((Place { index, generation }, thing.as_ref()?))
-        })
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(index, (generation, thing))| {
+                let generation = *generation;
+                Some((Place { index, generation }, thing.as_ref()?))
+            })
     }
 }
 
@@ -191,7 +199,11 @@ impl Sightings {
     /// again and again, so on a damaged line it has to come often within a short time.
     pub(super) fn suffice(&self, damaged_line: bool) -> bool {
         let spans = |needed: usize, span: u64, strict: bool| {
-            let mut frames = self.0.iter().rev().filter(|(_, plausible)| *plausible || !strict);
+            let mut frames = self
+                .0
+                .iter()
+                .rev()
+                .filter(|(_, plausible)| *plausible || !strict);
             let last = frames.next();
             let first = frames.nth(needed - 2);
             matches!((first, last), (Some((first, _)), Some((last, _))) if last - first < span)
@@ -234,6 +246,10 @@ pub(super) struct Node {
 
 /// A metric of a node, and what is known of it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none follows from another"
+)]
 pub(super) struct Series {
     pub(super) node: NodeId,
     pub(super) key: String,
@@ -414,7 +430,10 @@ impl Catalogue {
 
     /// The series of a node that wait, or were met, and are not believed.
     pub(super) fn unknown_of(&self, id: NodeId) -> Vec<SeriesId> {
-        let series = self.node(id).into_iter().flat_map(|node| node.series.values());
+        let series = self
+            .node(id)
+            .into_iter()
+            .flat_map(|node| node.series.values());
         let unknown = series.filter(|id| self.series(**id).is_some_and(|it| !it.is_known));
         unknown.copied().collect()
     }
@@ -495,7 +514,9 @@ impl Catalogue {
 
     /// All series.
     pub(super) fn all(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
-        self.series.iter().map(|(place, series)| (SeriesId(place), series))
+        self.series
+            .iter()
+            .map(|(place, series)| (SeriesId(place), series))
     }
 
     /// Notes that a node stands in the frame that is decoded. Whether it does so for the first time.
@@ -522,9 +543,23 @@ impl Catalogue {
         let Some(series) = self.series(id) else {
             return false;
         };
-        let all = self.node(series.node).into_iter().flat_map(|node| node.series.values());
-        let mut others = all.filter(|other| **other != id).filter_map(|id| self.series(*id));
+        let all = self
+            .node(series.node)
+            .into_iter()
+            .flat_map(|node| node.series.values());
+        let mut others = all
+            .filter(|other| **other != id)
+            .filter_map(|id| self.series(*id));
         others.any(|it| it.name == series.name && it.decoded_in == self.decoded)
+    }
+
+    /// The gateway's clock was set by so many nanoseconds: what waits moves along, and its time of
+    /// measurement as well where it `follows` that clock.
+    pub fn set_clock(&mut self, step: i64, follows: bool) {
+        for series in self.series.iter_mut() {
+            let waiting = series.waiting.iter_mut().chain(&mut series.unexpected);
+            waiting.for_each(|waiting| waiting.set_clock(step, follows));
+        }
     }
 
     /// Notes what stands in an accepted frame.

@@ -274,13 +274,12 @@ impl<'de> Visitor<'de> for ReadingsSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
             let value = map.next_value_seed(ScalarSeed)?;
-            match value.number() {
-                Some((value, integer)) => self.take(&key, value, integer),
-                None => {
-                    let is_absent = matches!(value, Scalar::Absent);
-                    let key = format!("{}.{key}", self.key);
-                    self.content.left_out.push((key, is_absent));
-                }
+            if let Some((value, integer)) = value.number() {
+                self.take(&key, value, integer);
+            } else {
+                let is_absent = matches!(value, Scalar::Absent);
+                let key = format!("{}.{key}", self.key);
+                self.content.left_out.push((key, is_absent));
             }
         }
         Ok(())
@@ -525,7 +524,12 @@ mod tests {
         ] {
             assert_eq!(decode(frame), Err(reason), "{frame}");
         }
-        assert_eq!(decode(r#"{"ts":4294967295,"n1":{"t":1}}"#).unwrap().uptime_ms, u32::MAX);
+        assert_eq!(
+            decode(r#"{"ts":4294967295,"n1":{"t":1}}"#)
+                .unwrap()
+                .uptime_ms,
+            u32::MAX
+        );
     }
 
     #[test]

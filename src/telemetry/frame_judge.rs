@@ -169,6 +169,12 @@ impl<T> FrameJudge<T> {
         }
     }
 
+    /// The frames that wait for what follows them.
+    pub fn held_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let held = self.boards.iter_mut().flat_map(|board| &mut board.held);
+        held.map(|held| &mut held.frame)
+    }
+
     /// Packets that are known to be missing since this was asked last.
     pub fn take_missed(&mut self) -> u64 {
         std::mem::take(&mut self.missed)
@@ -232,13 +238,7 @@ impl<T> FrameJudge<T> {
 const REAL: u64 = 4;
 
 impl<T> Board<T> {
-    fn observe(
-        &mut self,
-        frame: T,
-        counts: Counts,
-        damaged_line: bool,
-        out: &mut Vec<Verdict<T>>,
-    ) {
+    fn observe(&mut self, frame: T, counts: Counts, damaged_line: bool, out: &mut Vec<Verdict<T>>) {
         if self.track.is_continued_by(counts, damaged_line) {
             self.reconsider(counts, out);
             self.accept(frame, counts, false, false, out);
@@ -414,7 +414,9 @@ impl Track {
         if !damaged_line && steps_back && self.both_turn_at(next) {
             return PATIENCE;
         }
-        let pace = self.pace().map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
+        let pace = self
+            .pace()
+            .map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
         PATIENCE_WITH_DAMAGE + Duration::from_secs_f64(4.0 * pace / 1000.0)
     }
 
@@ -457,7 +459,10 @@ impl Track {
         let (shortest, longest) = if damaged_line {
             // As even as the last packets were, and not more so than clocks are.
             let spread = (high - low) / 2.0 + high / 50.0;
-            (steps * (low - spread) - UNEVEN, steps * (high + spread) + UNEVEN)
+            (
+                steps * (low - spread) - UNEVEN,
+                steps * (high + spread) + UNEVEN,
+            )
         } else {
             (steps * low / 16.0 - 1000.0, steps * high * 16.0 + 1000.0)
         };
@@ -496,6 +501,10 @@ impl Track {
     }
 
     /// What a frame is that waited between the last one and one that continues it.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "the cases stand in the order in which they are told apart"
+    )]
     fn between(&self, held: Counts, next: Counts) -> Between {
         let Some(last) = self.last else {
             return Between::WrongTime;
@@ -567,7 +576,7 @@ impl Track {
                 let passed = counts.read.saturating_sub(last.read);
                 let is_live = passed >= Duration::from_millis(20);
                 let is_ahead = u64::from(pause) > 2 * millis(passed) + u64::from(ANY_PAUSE);
-                !damaged_line && !(is_live && is_ahead)
+                !(damaged_line || is_live && is_ahead)
             }
         }
     }

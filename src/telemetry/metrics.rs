@@ -91,10 +91,34 @@ impl MetricInfo {
 
 /// Key on the wire, name, unit, sensor type, and what its sensor can measure.
 const BUILT_IN: [(&str, &str, &str, &str, Range); 8] = [
-    ("t", "temperature", "°C", "environmental", Range::new(-60.0, 125.0)),
-    ("h", "humidity", "%", "environmental", Range::new(0.0, 100.0)),
-    ("g", "gas_resistance", "Ω", "environmental", Range::new(f64::MIN_POSITIVE, f64::MAX)),
-    ("p", "pressure", "hPa", "barometric", Range::new(300.0, 1100.0)),
+    (
+        "t",
+        "temperature",
+        "°C",
+        "environmental",
+        Range::new(-60.0, 125.0),
+    ),
+    (
+        "h",
+        "humidity",
+        "%",
+        "environmental",
+        Range::new(0.0, 100.0),
+    ),
+    (
+        "g",
+        "gas_resistance",
+        "Ω",
+        "environmental",
+        Range::new(f64::MIN_POSITIVE, f64::MAX),
+    ),
+    (
+        "p",
+        "pressure",
+        "hPa",
+        "barometric",
+        Range::new(300.0, 1100.0),
+    ),
     ("sig.rssi", "rssi", "dBm", "radio", Range::new(-200.0, 20.0)),
     ("sig.snr", "snr", "dB", "radio", Range::new(-40.0, 40.0)),
     ("sts.rx", "packets_received", "1", "counter", Range::COUNT),

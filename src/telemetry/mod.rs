@@ -16,7 +16,8 @@ mod spikes;
 
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
-    ClockEvent, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed, Timeline,
+    ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
+    Timeline,
 };
 pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
 pub use frame_judge::{Counts, FrameJudge, Verdict};

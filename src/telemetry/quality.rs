@@ -3,6 +3,9 @@
 /// Frames that are looked back at.
 const WINDOW: u64 = 200;
 
+/// Words that hold a bit for each of them.
+const WORDS: usize = 4;
+
 /// A share of fewer frames says nothing yet.
 const ENOUGH: u64 = 20;
 
@@ -30,7 +33,7 @@ pub struct LineQuality {
     /// Frames so far.
     frames: FrameNumber,
     /// A bit for each of the last frames.
-    damaged: [u64; WINDOW.div_ceil(64) as usize],
+    damaged: [u64; WORDS],
     count: u64,
     is_bad: bool,
 }
@@ -105,7 +108,11 @@ mod tests {
             if number == 400 {
                 assert!((quality.ratio() - 0.1).abs() < 1e-9);
             }
-            assert_eq!(quality.is_damaged(), (10..600).contains(&number), "{number}");
+            assert_eq!(
+                quality.is_damaged(),
+                (10..600).contains(&number),
+                "{number}"
+            );
         }
         assert_eq!(turns, [(20, Turn::Bad), (570, Turn::Good)]);
         // What is found out too late changes nothing.

@@ -55,6 +55,18 @@ pub(super) struct Waiting {
     number: FrameNumber,
 }
 
+impl Waiting {
+    /// The gateway's clock was set by so many nanoseconds after this was read; `follows` says whether
+    /// the time of measurement was by that clock.
+    pub(super) fn set_clock(&mut self, step: i64, follows: bool) {
+        let wall = &mut self.received.wall.0;
+        *wall = wall.saturating_add(step);
+        if follows {
+            self.event_time.0 = self.event_time.0.saturating_add(step);
+        }
+    }
+}
+
 /// What the judge decided.
 #[derive(Debug, Default)]
 pub struct Decisions {
@@ -94,7 +106,7 @@ impl ReadingJudge {
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
-        frame: JudgedFrame,
+        frame: &JudgedFrame,
         received: Received,
         event_time: Timestamp,
         (catalogue, quality): (&mut Catalogue, &mut LineQuality),
@@ -127,7 +139,13 @@ impl ReadingJudge {
             let is_count = frame.decoded.radio_count_at == Some(place);
             if is_count && frame.wrong_radio_count {
                 context.set_aside(waiting(), RejectReason::ContradictsNeighbours);
-            } else if self.passes((reading.value, event_time), *series, is_count, &waiting, &mut context) {
+            } else if self.passes(
+                (reading.value, event_time),
+                *series,
+                is_count,
+                &waiting,
+                &mut context,
+            ) {
                 readings.push(reading.clone());
             }
         }
@@ -236,10 +254,16 @@ impl ReadingJudge {
         context.catalogue.believe_node(node);
         if !damaged_line {
             // The node was what was in doubt of these.
-            ids.extend(context.catalogue.unknown_of(node).into_iter().filter(|other| {
-                let series = context.catalogue.series(*other);
-                *other != id && series.is_some_and(|it| it.metric_is_known)
-            }));
+            ids.extend(
+                context
+                    .catalogue
+                    .unknown_of(node)
+                    .into_iter()
+                    .filter(|other| {
+                        let series = context.catalogue.series(*other);
+                        *other != id && series.is_some_and(|it| it.metric_is_known)
+                    }),
+            );
         }
         for id in ids {
             context.catalogue.believe(id);
@@ -278,7 +302,10 @@ impl ReadingJudge {
     }
 
     fn give_up_oldest(&mut self, context: &mut Context<'_>) {
-        let waiting = context.catalogue.all().filter(|(_, it)| !it.waiting.is_empty());
+        let waiting = context
+            .catalogue
+            .all()
+            .filter(|(_, it)| !it.waiting.is_empty());
         let oldest = waiting.min_by_key(|(_, series)| series.sightings.last());
         if let Some((id, _)) = oldest {
             self.give_up(id, context);
@@ -318,9 +345,8 @@ impl ReadingJudge {
             }
             return true;
         };
-        let confirms = |it: &Waiting| {
-            expected.confirms((it.reading.value, it.event_time), (value, at))
-        };
+        let confirms =
+            |it: &Waiting| expected.confirms((it.reading.value, it.event_time), (value, at));
         if let Some(place) = series.unexpected.iter().rposition(confirms) {
             let mut unexpected = std::mem::take(&mut series.unexpected);
             let confirmed = unexpected.remove(place);
@@ -369,7 +395,9 @@ impl ReadingJudge {
             last.is_some_and(|last| is_over || is_old(last))
         });
         let names: Vec<SeriesId> = names.map(|(id, _)| id).collect();
-        let spikes = catalogue.all().filter(|(_, it)| it.unexpected.iter().any(is_old));
+        let spikes = catalogue
+            .all()
+            .filter(|(_, it)| it.unexpected.iter().any(is_old));
         let spikes: Vec<SeriesId> = spikes.map(|(id, _)| id).collect();
         let mut context = Context {
             catalogue,
@@ -400,7 +428,11 @@ impl ReadingJudge {
         };
         for id in all {
             context.give_up_unexpected(id);
-            if context.catalogue.series(id).is_some_and(|it| !it.waiting.is_empty()) {
+            if context
+                .catalogue
+                .series(id)
+                .is_some_and(|it| !it.waiting.is_empty())
+            {
                 self.give_up(id, &mut context);
             }
         }
@@ -413,7 +445,10 @@ fn believe_first(decoded: &Decoded, catalogue: &mut Catalogue) {
         catalogue.believe_node(*node);
     }
     for id in decoded.series.iter().flatten() {
-        if catalogue.series(*id).is_some_and(|it| it.metric_is_known && !it.is_known) {
+        if catalogue
+            .series(*id)
+            .is_some_and(|it| it.metric_is_known && !it.is_known)
+        {
             catalogue.believe(*id);
         }
     }
@@ -423,7 +458,9 @@ impl Context<'_> {
     /// Whether a frame with a new name lacks one that is always sent.
     fn lacks_old(&mut self, frame: u64, node: NodeId) -> bool {
         let catalogue = &self.catalogue;
-        let lacks_node = *self.lacks_node.get_or_insert_with(|| catalogue.lacks_node(frame));
+        let lacks_node = *self
+            .lacks_node
+            .get_or_insert_with(|| catalogue.lacks_node(frame));
         lacks_node || self.catalogue.lacks_metric(node)
     }
 

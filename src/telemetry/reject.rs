@@ -88,7 +88,9 @@ impl RejectReason {
             Self::InvalidTime => "\"ts\" is not between 0 and 4294967295",
             Self::NoReadings => "telemetry without any reading",
             Self::RepeatedKey => "the same key twice in one object",
-            Self::ContradictsNeighbours => "\"ts\" or \"rx\" fits neither the packet before nor the next one",
+            Self::ContradictsNeighbours => {
+                "\"ts\" or \"rx\" fits neither the packet before nor the next one"
+            }
             Self::OutOfRange => "beyond what the sensor can measure",
             Self::UnconfirmedName => "a new name that did not come often enough to be believed",
             Self::Spike => "far from the values before it, and the next one did not confirm it",

@@ -27,14 +27,14 @@ const STEPS: usize = 5;
 /// The measure for one metric of one node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    values: VecDeque<Value>,
+    values: VecDeque<Point>,
     measure: Option<Measure>,
     /// Values since it was taken.
     age: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Value {
+struct Point {
     value: f64,
     /// When it was measured, in seconds from some moment.
     at: f64,
@@ -105,7 +105,7 @@ impl History {
         if self.values.len() == WINDOW {
             self.values.pop_front();
         }
-        self.values.push_back(Value {
+        self.values.push_back(Point {
             value,
             at: at.0 as f64 / 1e9,
             begins_segment,
@@ -145,13 +145,15 @@ impl History {
 }
 
 /// The last values up to which nothing was foretold.
-fn segment(values: &[Value]) -> &[Value] {
+fn segment(values: &[Point]) -> &[Point] {
     let start = values.iter().rposition(|it| it.begins_segment);
-    let start = start.unwrap_or(0).max(values.len().saturating_sub(MIDDLE.max(STEPS + 1)));
+    let start = start
+        .unwrap_or(0)
+        .max(values.len().saturating_sub(MIDDLE.max(STEPS + 1)));
     values.get(start..).unwrap_or_default()
 }
 
-fn foretell(how: Foretells, segment: &[Value], at: f64) -> Option<f64> {
+fn foretell(how: Foretells, segment: &[Point], at: f64) -> Option<f64> {
     let last = segment.last()?.value;
     Some(match how {
         Foretells::Last => last,
@@ -168,7 +170,7 @@ fn foretell(how: Foretells, segment: &[Value], at: f64) -> Option<f64> {
 }
 
 /// By how much the last values rose in a second.
-fn slope(segment: &[Value]) -> Option<f64> {
+fn slope(segment: &[Point]) -> Option<f64> {
     middle::<STEPS>(segment.windows(2).rev().map(|pair| {
         let passed = pair[1].at - pair[0].at;
         (pair[1].value - pair[0].value) / passed.max(1e-3)
@@ -191,7 +193,7 @@ fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Option<f64> {
 
 impl Measure {
     /// What fits the values best.
-    fn of(values: &[Value], counts: bool) -> Option<Self> {
+    fn of(values: &[Point], counts: bool) -> Option<Self> {
         let all = [
             Foretells::Last,
             Foretells::Trend,
@@ -231,7 +233,7 @@ const LARGEST: f64 = 2.5;
 const QUANTA: f64 = 2.5;
 
 /// How far off each value was.
-fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
+fn errors(how: Foretells, values: &[Point]) -> Vec<f64> {
     let mut errors = Vec::with_capacity(values.len());
     let mut start = 0;
     for (place, it) in values.iter().enumerate() {
@@ -240,7 +242,9 @@ fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
         }
         let from = start.max(place.saturating_sub(MIDDLE.max(STEPS + 1)));
         if place > from
-            && let Some(foretold) = values.get(from..place).and_then(|it| foretell(how, it, values[place].at))
+            && let Some(foretold) = values
+                .get(from..place)
+                .and_then(|it| foretell(how, it, values[place].at))
         {
             errors.push((it.value - foretold).abs());
         }
@@ -249,7 +253,7 @@ fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
 }
 
 /// The place value of the last digit that the values have.
-fn quantum(values: &[Value]) -> f64 {
+fn quantum(values: &[Point]) -> f64 {
     let digits = |value: f64| {
         let mut scaled = value;
         let mut quantum = 1.0;

@@ -9,9 +9,10 @@
 //!
 //! Everything between the terminal and the gateway is pure: the state changes in `update` and is
 //! drawn by `views`, and neither does any I/O. A module uses only those before it in this order:
-//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `runner`.
+//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `console`, `terminal` < `runner`.
 
 mod action;
+mod console;
 mod keymap;
 mod layout;
 mod runner;
@@ -27,4 +28,5 @@ mod words;
 
 pub use runner::{Control, Ended, Picture, Screen};
 pub use state::Guide;
+pub use terminal::outlive_the_background;
 pub use theme::{Depth, Theme};

@@ -17,18 +17,19 @@ use crossterm::terminal::{
 };
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
 
-use super::runner::Front;
+use super::console::Console;
 use super::state::App;
 use super::views;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
+const PANICS: Topic = Topic::new("panics");
 const SUSPENSIONS: Topic = Topic::of_attempts("not-suspended");
 
 /// The name of the thread that draws; the panic hook knows it by that.
@@ -41,8 +42,8 @@ const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
 /// Whether the terminal is taken.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal of this process, taken until this is dropped.
-pub(super) struct Taken {
+/// The terminal of this process; if it was taken, it is given back when this is dropped.
+pub(super) struct OwnTerminal {
     /// One frame is written in one piece.
     screen: Terminal<CrosstermBackend<BufWriter<Stdout>>>,
     /// As it was last drawn for.
@@ -61,12 +62,11 @@ impl Drop for Guard {
     }
 }
 
-impl Taken {
-    /// Takes the terminal. From before that on, a panic gives it back.
-    pub(super) fn take() -> io::Result<Self> {
+impl OwnTerminal {
+    /// Leaves the terminal as it is. From now on, a panic gives it back.
+    pub(super) fn open() -> io::Result<Self> {
         install_panic_hook();
         let guard = Guard;
-        take_over()?;
         let stdout = BufWriter::with_capacity(1 << 16, io::stdout());
         let screen = Terminal::new(CrosstermBackend::new(stdout))?;
         Ok(Self {
@@ -82,13 +82,17 @@ impl Taken {
     }
 }
 
-impl Front for Taken {
+impl Console for OwnTerminal {
     fn instant(&self) -> Instant {
         Instant::now()
     }
 
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn is_ours(&self) -> bool {
+        is_foreground()
     }
 
     /// A change of the size is seen with the next call, not at once.
@@ -104,7 +108,8 @@ impl Front for Taken {
         } else {
             within
         };
-        if !has_input(patience)? && !self.may_have_more {
+        // What is typed meanwhile may be for the shell.
+        if (!has_input(patience)? && !self.may_have_more) || !is_foreground() {
             return Ok(None);
         }
         self.may_have_more = event::poll(Duration::ZERO)?;
@@ -123,13 +128,18 @@ impl Front for Taken {
         self.screen.resize(Rect::new(0, 0, size.width, size.height))
     }
 
-    fn retake(&mut self) -> io::Result<()> {
+    fn take(&mut self) -> io::Result<()> {
         take_over()?;
+        self.may_have_more = false;
         self.repaint()
     }
 
+    fn leave(&mut self) {
+        give_back();
+    }
+
     /// Stops all that the shell started with this process, as Ctrl+Z does elsewhere.
-    fn suspend(&mut self, words: &str) -> io::Result<()> {
+    fn suspend(&mut self, words: &str) {
         give_back();
         println!("{words}");
         let own_group = Pid::from_raw(0);
@@ -141,7 +151,6 @@ impl Front for Taken {
         // The signal may reach another thread first; this one must not take the terminal before the
         // process stands still.
         thread::sleep(Duration::from_millis(100));
-        self.retake()
     }
 }
 
@@ -166,6 +175,8 @@ fn has_input(within: Duration) -> io::Result<bool> {
 /// Takes the terminal; may be done again when somebody else changed it meanwhile.
 fn take_over() -> io::Result<()> {
     IS_TAKEN.store(true, Ordering::SeqCst);
+    // It may be raw no more, without crossterm knowing it.
+    disable_raw_mode()?;
     enable_raw_mode()?;
     let mut stdout = io::stdout();
     execute!(stdout, EnterAlternateScreen, EnableBracketedPaste)?;
@@ -187,7 +198,27 @@ fn give_back() {
         LeaveAlternateScreen,
         Show
     ));
-    drop(disable_raw_mode());
+    // In the background the modes are the shell's own.
+    if is_foreground() {
+        drop(disable_raw_mode());
+    }
+}
+
+/// Whether the shell has this process in the foreground. A terminal that no shell looks after is always
+/// this process's own.
+pub(super) fn is_foreground() -> bool {
+    tcgetpgrp(io::stdout()).map_or(true, |group| group == getpgrp())
+}
+
+/// Has reads and writes in the background fail rather than stop this thread, and those that it starts:
+/// a shell can put the process there at any moment. Programs that are started are not concerned.
+pub fn outlive_the_background() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTTIN);
+    signals.add(Signal::SIGTTOU);
+    if let Err(error) = signals.thread_block() {
+        tracing::debug!(error = %error, "The background may stop the process.");
+    }
 }
 
 /// A panic of the screen gives the terminal back before it is reported. A panic elsewhere must not
@@ -202,7 +233,11 @@ fn install_panic_hook() {
                 give_back();
                 report(info);
             } else {
-                tracing::error!(error = %info, "A part of the gateway failed.");
+                let error = info.to_string();
+                PANICS.say("", &error.clone(), move |sum| {
+                    let repeated = sum.words();
+                    tracing::error!(error = %error, repeated, "A part of the gateway failed.");
+                });
             }
         }));
     });

@@ -133,6 +133,7 @@ pub(super) fn healthy() -> Snapshot {
             end,
             stored: 45_686,
             max_messages: 10_000_000,
+            rejected_dropped: 0,
             sinks: SinkId::ALL.map(backlog).to_vec(),
         },
         latest,

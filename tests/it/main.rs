@@ -22,6 +22,7 @@ mod gateways;
 mod gone;
 mod hang_ups;
 mod home_assistant;
+mod house;
 mod influx_answers;
 mod influx_client;
 mod logs;

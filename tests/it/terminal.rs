@@ -328,6 +328,94 @@ fn ctrl_z_gives_the_terminal_back_and_fg_takes_it_again() {
     terminal.wait_exit();
 }
 
+/// A shell with job control, and the command line of a gateway for it.
+fn shell(program: &str, arguments: &[&str], broker: &Mosquitto) -> (Terminal, String) {
+    let environment = [("PS1", "shell> ")];
+    let terminal = Terminal::run(SIZE, Path::new(program), arguments, &environment);
+    terminal.wait_for("shell> ");
+    let gateway = env!("CARGO_BIN_EXE_fieldgate");
+    let arguments = simulator(&broker.url(), "20").join(" ");
+    (terminal, format!("{gateway} {arguments}"))
+}
+
+/// Asks the shell, in a cleared screen, in which state its job is, until that is the wanted one. It is
+/// asked again only when it has answered: what is left over would be typed into the screen.
+#[track_caller]
+fn wait_for_state(terminal: &mut Terminal, wanted: &str) {
+    let mut number = 0;
+    let found = poll(PATIENCE, || {
+        number += 1;
+        let command = format!("clear; echo state {number} $(cut -d ' ' -f 3 /proc/$!/stat)\n");
+        terminal.type_keys(&command);
+        let question = format!("state {number} ");
+        let answer = |screen: &str| {
+            let mut answers = screen.split(&question).skip(1);
+            answers.find_map(|rest| rest.chars().next().filter(char::is_ascii_uppercase))
+        };
+        let screen = terminal.wait_until("answer", |screen| answer(screen).is_some());
+        let is_stopped = answer(&screen) == Some('T');
+        (is_stopped == (wanted == "stopped")).then_some(())
+    });
+    found.unwrap_or_else(|| panic!("not {wanted}:\n{}", terminal.text()));
+}
+
+fn wait_for_screen(terminal: &Terminal) {
+    terminal.wait_until("the screen", |screen| {
+        screen.contains("temperature") && screen.contains("q quit")
+    });
+    assert!(terminal.look(vt100::Screen::alternate_screen));
+}
+
+#[test]
+fn in_the_background_it_runs_headless_until_fg_brings_it_back() {
+    for (program, arguments) in [
+        ("/bin/bash", &["--norc", "--noprofile", "-i"][..]),
+        ("/bin/sh", &["-i", "-m"]),
+    ] {
+        let broker = Mosquitto::start();
+        let subscriber = Subscriber::start(broker.port(), "#");
+        let (mut terminal, gateway) = shell(program, arguments, &broker);
+        // Writing there would stop whoever does not care.
+        terminal.type_keys("stty tostop\n");
+        terminal.type_keys(&format!("{gateway} &\n"));
+        terminal.wait_for("it is in the background, fg shows it.");
+        subscriber.wait_for_count(100, PATIENCE);
+        wait_for_state(&mut terminal, "running");
+        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        terminal.type_keys("fg\n");
+        wait_for_screen(&terminal);
+
+        terminal.type_keys("\x1a");
+        terminal.wait_for("fieldgate is suspended");
+        wait_for_state(&mut terminal, "stopped");
+        terminal.type_keys("bg\n");
+        wait_for_state(&mut terminal, "running");
+        let before = subscriber.messages().len();
+        subscriber.wait_for_count(before + 100, PATIENCE);
+        // What is typed is the shell's.
+        terminal.type_keys("q\x7f");
+        wait_for_state(&mut terminal, "running");
+
+        // Stopped from outside, with the screen on.
+        terminal.type_keys("fg\n");
+        wait_for_screen(&terminal);
+        terminal.signal_foreground(Signal::SIGSTOP);
+        wait_for_state(&mut terminal, "stopped");
+        terminal.type_keys("bg\n");
+        wait_for_state(&mut terminal, "running");
+        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        let before = subscriber.messages().len();
+        subscriber.wait_for_count(before + 100, PATIENCE);
+        terminal.type_keys("fg\n");
+        wait_for_screen(&terminal);
+        terminal.type_keys("q");
+        terminal.wait_for("packets received");
+        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        terminal.type_keys("exit\n");
+        terminal.wait_exit();
+    }
+}
+
 #[test]
 fn a_terminal_may_change_its_size() {
     let broker = Mosquitto::start();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fieldgate::monitor::{Command, Recording};
@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::crash::{journaled, try_journaled};
 use crate::support::{
     Fieldgate, Gateway, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
+    request,
 };
 
 fn now() -> i64 {
@@ -22,10 +23,10 @@ fn now() -> i64 {
 /// Packets ten seconds apart by the board's clock, numbered from 1 as its radio counts them.
 fn packets(count: u64) -> String {
     (1..=count).fold(String::new(), |mut lines, number| {
-        let ts = 2_000 + 10_000 * number;
+        let (ts, temperature) = (2_000 + 10_000 * number, number % 100);
         writeln!(
             lines,
-            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{number}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
+            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{temperature}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
         )
         .unwrap();
         lines
@@ -101,7 +102,8 @@ fn servers_see_nothing_from_the_future() {
     let subscriber = Subscriber::start(broker.port(), "iiot/node1/temperature");
     let mut gateway = Fieldgate::new(&format!(
         "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\npayload = \"json\"\n\
-         [influxdb]\nurl = \"{}\"\nflush_interval = \"100ms\"\n{JOURNAL}",
+         [influxdb]\nurl = \"{}\"\nflush_interval = \"100ms\"\n{JOURNAL}\
+         [api]\nlisten = \"127.0.0.1:0\"\n",
         broker.url(),
         database.url(),
     ))
@@ -121,6 +123,17 @@ fn servers_see_nothing_from_the_future() {
         let since = time.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(i64::try_from(since.as_millis()).unwrap(), *point);
     }
+    // What charts are drawn from: all of it, when nothing ahead of now is asked for.
+    let line = gateway.wait_for_log("The HTTP API listens", PATIENCE);
+    let port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+    let target = format!(
+        "/api/v1/history?node=node1&metric=temperature&from={}&to={}&points=1000",
+        now() - 3_600_000_000_000,
+        now()
+    );
+    let answer = request(port, "GET", &target, &[], b"").unwrap();
+    let history: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(history.as_array().map(Vec::len), Some(300), "{history}");
 }
 
 const BROKEN_OFF: i64 = 1_700_000_000_000_000_000;
@@ -246,4 +259,97 @@ fn the_gateways_own_recording_is_replayed_at_its_times() {
     for (number, time) in &times {
         assert_eq!(time, &original[number], "{number}");
     }
+}
+
+/// A gateway whose clock is as far from the real one as a file says, which may change while it runs.
+fn with_a_clock_of_its_own(gateway: Fieldgate) -> (Fieldgate, PathBuf) {
+    let mut libraries = std::fs::read_dir("/usr/lib").unwrap();
+    let library = libraries.find_map(|entry| {
+        let library = entry.unwrap().path().join("faketime/libfaketimeMT.so.1");
+        library.exists().then_some(library)
+    });
+    let library = library.expect("faketime is not installed");
+    let clock = gateway.folder().join("clock");
+    std::fs::write(&clock, "+0\n").unwrap();
+    let gateway = gateway
+        .env("LD_PRELOAD", library.to_str().unwrap())
+        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    (gateway, clock)
+}
+
+/// In place of the other at once: nobody reads half of it.
+fn set_clock(clock: &Path, offset: &str) {
+    let next = clock.with_extension("next");
+    std::fs::write(&next, format!("{offset}\n")).unwrap();
+    std::fs::rename(next, clock).unwrap();
+}
+
+#[test]
+fn what_was_read_before_the_clock_was_set_is_delivered_at_its_right_time() {
+    for offset in ["-20y", "+2y"] {
+        let mut database = VictoriaMetrics::start();
+        database.stop();
+        let gateway = Fieldgate::new(&format!(
+            "[source]\nkind = \"stdin\"\n[influxdb]\nurl = \"{}\"\nflush_interval = \"100ms\"\n{JOURNAL}",
+            database.url(),
+        ));
+        let (gateway, clock) = with_a_clock_of_its_own(gateway);
+        set_clock(&clock, offset);
+        let from = now();
+        let mut gateway = gateway.start();
+        gateway.write_stdin(packets(30).as_bytes());
+        let wrong = wait_for_journal(&gateway, 30);
+        assert!((wrong[&30] - now()).abs() > 300 * 86_400_000_000_000);
+        set_clock(&clock, "+0");
+        gateway.wait_for_log("clock was set", PATIENCE);
+        let path = gateway.folder().join("journal.db");
+        poll(PATIENCE, || {
+            let times = try_journaled(&path).ok()?;
+            (from..=now()).contains(&times[&30]).then_some(())
+        })
+        .expect("times in the journal stay wrong");
+        database.start_again();
+        let series = database.wait_for_points("temperature", 30, PATIENCE);
+        assert_eq!(series.len(), 1, "{series:?}");
+        let points = &series[0].timestamps_ms;
+        assert!(
+            points.windows(2).all(|pair| pair[1] - pair[0] == 10_000),
+            "{points:?}"
+        );
+        // The faked clock is read in steps of its own, some milliseconds off.
+        let last = points.last().unwrap() * 1_000_000;
+        assert!((from - 100_000_000..=now()).contains(&last));
+        // What comes now follows on it.
+        let line = "{\"ts\":305000,\"id\":\"N2\",\"n1\":{\"t\":31}}\n";
+        gateway.write_stdin(line.as_bytes());
+        let series = database.wait_for_points("temperature", 31, PATIENCE);
+        assert!(series[0].timestamps_ms.is_sorted());
+        gateway.close_stdin();
+        let metrics = gateway.wait_for_metrics(PATIENCE);
+        // Nor was it ever a delay.
+        assert!(metrics["delivery_latency_seconds_sum{sink=\"influxdb\"}"] < 3_600.0);
+    }
+}
+
+#[test]
+fn delivery_waits_for_a_clock_that_is_right_and_not_longer_than_told() {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/node1/temperature");
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n{JOURNAL}\
+         [telemetry]\nwait_for_clock = \"3s\"\n",
+        broker.url(),
+    ))
+    .start();
+    gateway.write_stdin(packets(1).as_bytes());
+    // Reading does not wait.
+    wait_for_journal(&gateway, 1);
+    if fieldgate::system_clock::is_synchronised() == Some(false) {
+        assert_eq!(subscriber.messages().len(), 0);
+        gateway.wait_for_log("nothing is delivered until it is", PATIENCE);
+        gateway.wait_for_log("still not synchronised", PATIENCE);
+    }
+    subscriber.wait_for_count(1, PATIENCE);
 }

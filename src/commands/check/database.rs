@@ -88,7 +88,7 @@ fn judge(answer: &Answer, config: &Influxdb, report: &mut Report) {
         _ => Cause::Other,
     };
     if cause == Cause::Token {
-        let missing = "the server wants a token and none is set";
+        let missing = "the server wants one and none is set";
         let detail = if has_token { &reason } else { missing };
         report.failed(PART, TOKEN, detail, &fix);
         return skip_from(1, "needs the token", report);

@@ -11,6 +11,7 @@ use super::report::Report;
 use crate::api::{ApiError, Server};
 use crate::config::{Api, Journal, JournalPath};
 use crate::journal::Archive;
+use crate::system_clock::is_synchronised;
 use crate::telemetry::Timestamp;
 
 /// The least room for a journal without a bound in bytes.
@@ -102,7 +103,13 @@ pub(super) fn check_clock(server_time: Option<SystemTime>, report: &mut Report) 
     const SANE: &str = "is set";
     let fix = "set the clock: timedatectl set-ntp true";
     let now = SystemTime::now();
-    let shown = Timestamp::now().to_string();
+    let shown = match is_synchronised() {
+        Some(false) => format!(
+            "{}, which the system says is not synchronised",
+            Timestamp::now()
+        ),
+        Some(true) | None => Timestamp::now().to_string(),
+    };
     let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     if !(EARLIEST..LATEST).contains(&since_epoch.as_secs()) {
         return report.failed(PART, SANE, &shown, fix);

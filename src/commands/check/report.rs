@@ -15,7 +15,7 @@ struct Check {
     part: &'static str,
     #[serde(rename = "check")]
     name: &'static str,
-    result: Outcome,
+    result: Verdict,
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
     /// What to do about a failure.
@@ -25,7 +25,7 @@ struct Check {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Outcome {
+enum Verdict {
     Passed,
     Failed,
     /// Not configured, or it cannot be tried after what failed before.
@@ -34,7 +34,7 @@ enum Outcome {
 
 impl Report {
     pub(super) fn passed(&mut self, part: &'static str, check: &'static str, detail: &str) {
-        self.push(part, check, Outcome::Passed, detail, None);
+        self.push(part, check, Verdict::Passed, detail, None);
     }
 
     pub(super) fn failed(
@@ -44,18 +44,18 @@ impl Report {
         detail: &str,
         fix: &str,
     ) {
-        self.push(part, check, Outcome::Failed, detail, Some(fix.to_owned()));
+        self.push(part, check, Verdict::Failed, detail, Some(fix.to_owned()));
     }
 
     pub(super) fn skipped(&mut self, part: &'static str, check: &'static str, reason: &str) {
-        self.push(part, check, Outcome::Skipped, reason, None);
+        self.push(part, check, Verdict::Skipped, reason, None);
     }
 
     fn push(
         &mut self,
         part: &'static str,
         check: &'static str,
-        result: Outcome,
+        result: Verdict,
         detail: &str,
         fix: Option<String>,
     ) {
@@ -70,7 +70,7 @@ impl Report {
 
     /// Whether nothing failed.
     pub(super) fn holds(&self) -> bool {
-        self.0.iter().all(|check| check.result != Outcome::Failed)
+        self.0.iter().all(|check| check.result != Verdict::Failed)
     }
 }
 
@@ -97,9 +97,9 @@ impl fmt::Display for Report {
             .iter()
             .map(|check| {
                 let result = match check.result {
-                    Outcome::Passed => "ok",
-                    Outcome::Failed => "FAILED",
-                    Outcome::Skipped => "-",
+                    Verdict::Passed => "ok",
+                    Verdict::Failed => "FAILED",
+                    Verdict::Skipped => "-",
                 };
                 [check.part, check.name, result, &check.detail]
                     .map(str::to_owned)
@@ -115,7 +115,7 @@ impl fmt::Display for Report {
         let failed = self
             .0
             .iter()
-            .filter(|check| check.result == Outcome::Failed);
+            .filter(|check| check.result == Verdict::Failed);
         match failed.count() {
             0 => writeln!(f, "\nAll is well."),
             1 => writeln!(f, "\n1 check failed."),

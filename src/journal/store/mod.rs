@@ -5,6 +5,7 @@
 mod cursors;
 mod names;
 mod rejected;
+mod requests;
 mod rows;
 mod schema;
 mod trim;
@@ -17,19 +18,23 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
 pub(super) use names::read_names;
+pub use rejected::REFUSED;
+pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
-pub(super) use schema::{SCHEMA_VERSION, identify, open_reader};
+pub(super) use schema::{SCHEMA_VERSION, connect, identify, open_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
-use super::{Position, Rejection, Row};
-use crate::telemetry::{KnownName, Packet, SetAside, Timestamp};
+use super::retention::Keep;
+use super::{Correction, Position, Rejection, Row};
+use crate::telemetry::{KnownName, Packet, SetAside};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
-use rows::{INSERT_PACKET, copy_table, insert_packets, insert_row};
-use schema::{adopt, connect, create_tables, find_extent, last_row};
+use requests::{read_requests, settle_requests};
+use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
+use schema::{adopt, create_tables, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -53,6 +58,8 @@ pub(super) struct Batch<'a> {
     pub(super) rejections: &'a [Rejection],
     pub(super) set_aside: &'a [SetAside],
     pub(super) names: &'a [KnownName],
+    /// Entries of `rejected` that the packets are of.
+    pub(super) sent_on: &'a [i64],
 }
 
 /// The writing end of a database. Readers of a file have connections of their own.
@@ -63,9 +70,11 @@ pub(super) struct Store {
     /// Whether commits wait for the disk.
     synchronous: bool,
     json: Vec<u8>,
+    /// Changes when another process has written to the database.
+    data_version: i64,
     /// What is in `rejected`; `None`: to be counted.
     holdings: Option<Holdings>,
-    /// Entries that left `rejected` since this was last asked.
+    /// Entries that left `rejected` before their time since this was last asked.
     forgotten: u64,
 }
 
@@ -117,6 +126,7 @@ impl Store {
             extent,
             synchronous: false,
             json: Vec::new(),
+            data_version: -1,
             holdings: None,
             forgotten: 0,
         }
@@ -218,6 +228,7 @@ impl Store {
             forgotten = held.write(&transaction, batch.rejections, batch.set_aside, max_entries)?;
             holdings = Some(held);
         }
+        settle_requests(&transaction, batch.sent_on)?;
         write_names(&transaction, batch.names)?;
         write_cursors(&transaction, batch.cursors)?;
         transaction.commit()?;
@@ -225,6 +236,20 @@ impl Store {
         self.holdings = holdings;
         self.forgotten += forgotten;
         Ok(())
+    }
+
+    /// Moves the times of the rows behind `after` up to `up_to`, all or none of them; returns how many.
+    pub(super) fn correct(
+        &mut self,
+        after: u64,
+        up_to: u64,
+        correction: Correction,
+        durable: bool,
+    ) -> Result<usize, Fault> {
+        let transaction = self.begin(durable)?;
+        let rows = correct_rows(&transaction, after, up_to, correction)?;
+        transaction.commit()?;
+        Ok(rows)
     }
 
     /// Takes over all rows and refusals of another database, which come behind the own ones.
@@ -287,12 +312,25 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the oldest rows up to `delivered` that were received before `cutoff`, at most
-    /// `budget` of them; returns whether there may be more.
+    /// Adds what another database has beside its rows, as far as it can be read.
+    pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
+        self.holdings = None;
+        let transaction = self.begin(false)?;
+        let tables = [
+            (SELECT_REJECTED, INSERT_REJECTED),
+            (SELECT_NAMES, INSERT_NAME),
+        ];
+        let copied = tables.map(|(select, insert)| copy_table(other, select, &transaction, insert));
+        transaction.commit()?;
+        copied.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    }
+
+    /// Removes the oldest rows up to `delivered` that are old, at most `budget` of them; returns
+    /// whether there may be more.
     pub(super) fn prune(
         &mut self,
         delivered: u64,
-        cutoff: Timestamp,
+        keep: &Keep,
         budget: usize,
     ) -> Result<bool, Fault> {
         let extent = self.extent;
@@ -301,7 +339,7 @@ impl Store {
         }
         let transaction = self.begin(false)?;
         let (first, removed) = remove_front(&transaction, extent, budget, |row| {
-            row.sequence <= delivered && row.received < cutoff
+            row.sequence <= delivered && keep.is_old(row.received)
         })?;
         if removed > 0 {
             transaction.commit()?;
@@ -310,25 +348,40 @@ impl Store {
         Ok(removed == budget)
     }
 
-    /// Removes what was rejected before `cutoff`.
-    pub(super) fn prune_rejected(&mut self, cutoff: Timestamp) -> Result<(), Fault> {
+    /// Removes what was rejected long ago.
+    pub(super) fn prune_rejected(&mut self, keep: &Keep) -> Result<(), Fault> {
         let mut held = match self.holdings {
             Some(held) => held,
             None => Holdings::of(&self.connection)?,
         };
         self.holdings = Some(held);
-        if !held.has_older(&self.connection, cutoff)? {
+        if !held.has_old(&self.connection, keep)? {
             return Ok(());
         }
         let transaction = self.begin(false)?;
-        let forgotten = held.prune(&transaction, cutoff)?;
+        held.prune(&transaction, keep)?;
         transaction.commit()?;
         self.holdings = Some(held);
-        self.forgotten += forgotten;
         Ok(())
     }
 
-    /// Entries that left `rejected` since this was last asked.
+    /// What another process asked for since this was last asked, or ever.
+    pub(super) fn requests(&mut self) -> Result<Vec<Request>, Fault> {
+        let version = self
+            .connection
+            .prepare_cached("PRAGMA data_version")?
+            .query_row([], |row| row.get(0))?;
+        if version == self.data_version {
+            return Ok(Vec::new());
+        }
+        let requests = read_requests(&self.connection)?;
+        if requests.is_empty() {
+            self.data_version = version;
+        }
+        Ok(requests)
+    }
+
+    /// Entries that left `rejected` before their time since this was last asked.
     pub(super) fn take_forgotten(&mut self) -> u64 {
         std::mem::take(&mut self.forgotten)
     }
@@ -339,8 +392,7 @@ impl Store {
             .to_str()
             .ok_or_else(|| Fault::Unavailable("its name is no Unicode".to_owned()))?;
         self.connection.execute("VACUUM INTO ?1", [name])?;
-        let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.map_err(|error| Fault::Unavailable(error.to_string()))
+        Ok(File::open(path)?.sync_all()?)
     }
 
     /// Gives up a file that nobody will find at its path: what is in its log goes into the file itself

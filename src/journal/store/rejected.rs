@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::rows::{integer, natural};
 use crate::journal::Rejection;
 use crate::journal::error::Fault;
+use crate::journal::retention::Keep;
 use crate::telemetry::{Reading, SetAside, Timestamp};
 
 /// Entries kept, unless even fewer messages are; the oldest go first.
@@ -16,7 +17,7 @@ const MAX_ENTRIES: u64 = 10_000;
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What a server refused has this in place of a [`crate::telemetry::RejectReason`]'s name.
-pub(in crate::journal) const REFUSED: &str = "refused";
+pub const REFUSED: &str = "refused";
 
 /// All columns but the number, in the order of [`INSERT_REJECTED`].
 pub(super) const SELECT_REJECTED: &str = "SELECT rejected_at, sink, sequence, received, event_time,
@@ -143,12 +144,8 @@ impl Holdings {
         self.remove_front(transaction, |left, _| is_too_much(left))
     }
 
-    /// Whether the oldest entry was rejected before `cutoff`.
-    pub(super) fn has_older(
-        self,
-        connection: &Connection,
-        cutoff: Timestamp,
-    ) -> Result<bool, Fault> {
+    /// Whether the oldest entry is old.
+    pub(super) fn has_old(self, connection: &Connection, keep: &Keep) -> Result<bool, Fault> {
         if self.entries == 0 {
             return Ok(false);
         }
@@ -156,16 +153,16 @@ impl Holdings {
             .prepare_cached("SELECT rejected_at FROM rejected ORDER BY id LIMIT 1")?
             .query_row([], |columns| columns.get(0))
             .optional()?;
-        Ok(oldest.is_some_and(|oldest| oldest < cutoff.0))
+        Ok(oldest.is_some_and(|oldest| keep.is_old(Timestamp(oldest))))
     }
 
-    /// Removes what was rejected before `cutoff`.
+    /// Removes the oldest entries that are old.
     pub(super) fn prune(
         &mut self,
         transaction: &Transaction<'_>,
-        cutoff: Timestamp,
+        keep: &Keep,
     ) -> Result<u64, Fault> {
-        self.remove_front(transaction, |_, rejected_at| rejected_at < cutoff)
+        self.remove_front(transaction, |_, rejected_at| keep.is_old(rejected_at))
     }
 
     fn remove_front(

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::Batch;
 use crate::journal::encoding::{Names, decode, encode};
 use crate::journal::error::Fault;
-use crate::journal::{Position, Row};
+use crate::journal::{Correction, Position, Row};
 use crate::telemetry::Timestamp;
 
 /// Whole rows behind a sequence, for [`decode_row`].
@@ -175,6 +175,55 @@ fn insert(
         sequence, total, count, received, event_time, checksum, source, json
     ])?;
     Ok(())
+}
+
+/// Rows whose times are moved at once.
+const CORRECTED_AT_ONCE: i64 = 500;
+
+/// Moves the times of the rows behind `after` up to `up_to`. A row that does not match its checksum
+/// stays as it is: whoever reads it will find it damaged.
+pub(super) fn correct_rows(
+    transaction: &Transaction<'_>,
+    after: u64,
+    up_to: u64,
+    correction: Correction,
+) -> Result<usize, Fault> {
+    let mut select = transaction.prepare_cached(
+        "SELECT sequence, total, count, received, event_time, checksum, readings
+         FROM packets WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3",
+    )?;
+    let mut update = transaction.prepare_cached(
+        "UPDATE packets SET received = ?2, event_time = ?3, checksum = ?4 WHERE sequence = ?1",
+    )?;
+    let (mut after, mut corrected) = (integer(after), 0);
+    loop {
+        let mut rows = select.query(params![after, integer(up_to), CORRECTED_AT_ONCE])?;
+        let mut moved = Vec::new();
+        let mut last = after;
+        while let Some(columns) = rows.next()? {
+            let mut fields = [0; 5];
+            for (index, field) in fields.iter_mut().enumerate() {
+                *field = columns.get(index)?;
+            }
+            last = fields[0];
+            let json = columns.get_ref(6)?.as_bytes();
+            let json = json.map_err(rusqlite::Error::from)?;
+            if columns.get::<_, i64>(5)? == checksum_of(&fields, json) {
+                fields[3] = fields[3].saturating_add(correction.received);
+                fields[4] = fields[4].saturating_add(correction.event_time);
+                moved.push((fields, checksum_of(&fields, json)));
+            }
+        }
+        drop(rows);
+        if last == after {
+            return Ok(corrected);
+        }
+        corrected += moved.len();
+        for ([sequence, _, _, received, event_time], checksum) in moved {
+            update.execute(params![sequence, received, event_time, checksum])?;
+        }
+        after = last;
+    }
 }
 
 pub(super) fn copy_table(

@@ -41,8 +41,8 @@ CREATE VIEW readings AS
     FROM packets, json_each(packets.readings) AS node, json_each(node.value) AS metric;
 ";
 
-/// What was set aside, or refused by a server, and the names that are known. A number of a row is
-/// never used twice: people ask for rows by it.
+/// What was set aside, or refused by a server; which of it is to be sent on after all, by number; and
+/// the names that are known. The number of an entry is never used twice: people ask by it.
 const SCHEMA_OF_REJECTED: &str = "
 CREATE TABLE rejected (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -58,6 +58,11 @@ CREATE TABLE rejected (
     reason TEXT NOT NULL,
     frame BLOB,
     delivered_at INTEGER
+) STRICT;
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY,
+    event_time INTEGER NOT NULL,
+    readings TEXT NOT NULL
 ) STRICT;
 CREATE TABLE known_names (
     id INTEGER PRIMARY KEY,
@@ -85,7 +90,7 @@ pub(in crate::journal) fn open_reader(path: &Path) -> Result<Connection, Fault> 
     Ok(connection)
 }
 
-pub(super) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
+pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // For people who look into the journal with tools that take locks.
     connection.busy_timeout(Duration::from_secs(1))?;

@@ -2,6 +2,7 @@
 
 mod astray;
 mod basics;
+mod corrections;
 mod damage;
 mod model;
 mod rejected;

@@ -3,8 +3,8 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::journal::names;
 use crate::journal::shared::lock_store;
+use crate::journal::{RejectedTable, names};
 use crate::telemetry::{KnownName, RejectReason, SetAside};
 use SinkId::{Influxdb, Mqtt};
 
@@ -269,4 +269,67 @@ fn a_journal_of_version_1_goes_on_with_what_it_has() {
     drop((bench, cursor));
     let bench = Bench::open(&config);
     assert_eq!(bench.depth(Mqtt), 0);
+}
+
+/// What the servers get when entries are asked for again and again, over crashes.
+#[test]
+fn what_is_asked_for_is_sent_on_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_config(folder.path(), 1000);
+    let mut bench = Bench::open(&config);
+    bench.append_ids(1..4);
+    let entries = (11..15).map(|id| entry(id, Some("gas"))).collect();
+    set_aside(&mut bench, entries);
+    let table = RejectedTable::open_to_ask(&folder.path().join("journal.db")).unwrap();
+    let reading = packet(4, 1).readings;
+    // Seven after it was received, as all packets here.
+    let ask = |id| table.ask(id, Timestamp(11), &reading).unwrap();
+    assert!(ask(2));
+    assert!(!ask(2), "it is asked for twice");
+    assert!(!ask(77), "there is no such entry");
+    assert!(table.find(2).unwrap().unwrap().is_requested);
+    bench.keep_house();
+    assert!(!ask(2), "it was sent on before");
+    drop(bench);
+    // A gateway that is stopped takes it up at its next start.
+    assert!(ask(3));
+    for _ in 0..2 {
+        let mut bench = Bench::open(&config);
+        bench.keep_house();
+    }
+    let mut bench = Bench::open(&config);
+    assert_eq!(bench.status().end.sequence, 5);
+    let sent_on: Vec<bool> = (1..5)
+        .map(|id| table.find(id).unwrap().unwrap().delivered_at.is_some())
+        .collect();
+    assert_eq!(sent_on, [false, true, true, false]);
+    for sink in SinkId::ALL {
+        let mut cursor = bench.cursor(sink);
+        let rows = cursor.read(100).unwrap();
+        assert_eq!(rows.len(), 5);
+        for row in &rows[3..] {
+            assert_eq!((row.event_time, &row.readings), (Timestamp(11), &reading));
+        }
+        cursor.acknowledge(rows[4].end());
+        bench.step();
+    }
+    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (0, 0));
+}
+
+#[test]
+fn what_was_set_aside_and_learned_outlives_a_damaged_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_config(folder.path(), 1000);
+    let mut bench = Bench::open(&config);
+    bench.append_ids(1..4);
+    set_aside(&mut bench, vec![entry(11, None), entry(12, Some("gas"))]);
+    bench.writer.shared().inbox.learn(vec![name("n7", None)]);
+    bench.step();
+    bench.close().unwrap();
+    let damage = "UPDATE packets SET readings = '{}' WHERE sequence = 2";
+    file(folder.path()).execute(damage, []).unwrap();
+    let bench = Bench::open(&config);
+    assert!(bench.status().notice.unwrap().contains("was damaged"));
+    assert_eq!(listed(&file(folder.path())), TWO_ENTRIES);
+    assert_eq!(names::known(bench.writer.shared()), [name("n7", None)]);
 }

@@ -208,11 +208,12 @@ mod tests {
         assert!(!suspicion.is_about_messages());
     }
 
+    type Proof = fn(&mut Suspicion, &Ending);
+
     #[test]
     fn an_outage_convicts_nobody() {
         let other = Ending::unavailable("the broker was silent");
-        type Prove = fn(&mut Suspicion, &Ending);
-        let proofs: [Prove; 4] = [
+        let proofs: [Proof; 4] = [
             |suspicion, _| suspicion.clear(),
             |suspicion, other| {
                 suspicion.ended(other, UnderWay::Reading(message(7)), false);

@@ -42,11 +42,11 @@ pub(super) struct Burst<T> {
     /// the least. By the monotonic clock, in nanoseconds.
     least_lag: i64,
     /// The same when a packet came faster than it was measured for the last time.
-    burst_lag: i64,
+    fast_lag: i64,
     /// When that was.
     fast_at: Duration,
     began: Duration,
-    is_burst: bool,
+    came_fast: bool,
 }
 
 #[derive(Debug)]
@@ -74,10 +74,10 @@ impl<T> Default for Burst<T> {
             readings: 0,
             track: Track::default(),
             least_lag: i64::MAX,
-            burst_lag: i64::MAX,
+            fast_lag: i64::MAX,
             fast_at: Duration::ZERO,
             began: Duration::ZERO,
-            is_burst: false,
+            came_fast: false,
         }
     }
 }
@@ -99,7 +99,7 @@ impl<T> Burst<T> {
 
     /// When it is over if nothing follows.
     pub(super) fn deadline(&self) -> Duration {
-        let pause = if self.is_burst { PAUSE } else { FIRST_LOOK };
+        let pause = if self.came_fast { PAUSE } else { FIRST_LOOK };
         (self.fast_at + pause).min(self.began + LONGEST)
     }
 
@@ -139,11 +139,11 @@ impl<T> Burst<T> {
         }
         let lag = nanoseconds(received.monotonic).saturating_sub(time);
         self.least_lag = self.least_lag.min(lag);
-        if self.burst_lag == i64::MAX {
-            (self.burst_lag, self.fast_at) = (lag, received.monotonic);
-        } else if lag < self.burst_lag - UNEVENNESS {
-            (self.burst_lag, self.fast_at) = (lag, received.monotonic);
-            self.is_burst = true;
+        if self.fast_lag == i64::MAX {
+            (self.fast_lag, self.fast_at) = (lag, received.monotonic);
+        } else if lag < self.fast_lag - UNEVENNESS {
+            (self.fast_lag, self.fast_at) = (lag, received.monotonic);
+            self.came_fast = true;
         }
         self.readings += stamp.readings;
         self.held.push_back(Held {

@@ -116,6 +116,20 @@ impl DeviceClock {
         self.anchored = Some(Anchored::at(event, stamp, received));
     }
 
+    /// The gateway's clock was set by so many nanoseconds since the last packet.
+    pub(super) fn set_clock(&mut self, step: i64) {
+        if let Some(anchored) = &mut self.anchored {
+            let times = [
+                &mut anchored.anchor,
+                &mut anchored.last_event,
+                &mut anchored.last_received.wall,
+            ];
+            for time in times {
+                time.0 = time.0.saturating_add(step);
+            }
+        }
+    }
+
     /// The time that the board's next packets must come after; `None`: there is none, or the
     /// gateway's clock was set since.
     pub(super) fn floor(&self, received: Received, tolerance: Duration) -> Option<Timestamp> {

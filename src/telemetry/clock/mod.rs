@@ -29,6 +29,7 @@ mod burst;
 mod device;
 mod recording;
 mod track;
+mod watch;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
 pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
+pub use watch::ClockWatch;
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
@@ -133,7 +135,7 @@ pub struct Clocks<T> {
     timeline: Timeline,
     tolerance: Duration,
     boards: Vec<String>,
-    clocks: Vec<DeviceClock>,
+    devices: Vec<DeviceClock>,
     burst: Burst<T>,
     recording: Option<Recording>,
     /// `None`: nothing is noted.
@@ -152,7 +154,7 @@ impl<T> Clocks<T> {
             timeline,
             tolerance,
             boards: Vec::new(),
-            clocks: Vec::new(),
+            devices: Vec::new(),
             burst: Burst::default(),
             recording: None,
             notes: None,
@@ -166,6 +168,21 @@ impl<T> Clocks<T> {
         self.release(out);
         self.forget_boards();
         self.recording = Some(Recording::new(times));
+    }
+
+    /// Whether the times are those of a recording, which no clock of the gateway's changes.
+    pub fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// The gateway's clock was set by so many nanoseconds, before anything that comes from here on was
+    /// read: boards keep their own time.
+    pub fn set_clock(&mut self, step: i64, out: &mut Vec<Timed<T>>) {
+        self.release(out);
+        self.noted_zeros.clear();
+        for clock in &mut self.devices {
+            clock.set_clock(step);
+        }
     }
 
     /// Has the times of what is put out noted, so that a recording of it can be given them again.
@@ -226,7 +243,7 @@ impl<T> Clocks<T> {
             let (time, event) = recording.follow(board, &self.boards[board], stamp);
             let latest = received.wall.0.saturating_add(nanoseconds(self.tolerance));
             if time.0 <= latest {
-                self.clocks[board].anchor(time, stamp, received);
+                self.devices[board].anchor(time, stamp, received);
                 return Judged::At(time, event);
             }
             // It goes on beyond the end that it was said to have.
@@ -235,7 +252,7 @@ impl<T> Clocks<T> {
         if self.burst.holds(board) {
             return Judged::Adrift(None);
         }
-        let clock = &mut self.clocks[board];
+        let clock = &mut self.devices[board];
         let judged = clock.judge(stamp, received, self.tolerance);
         match judged {
             Judged::Adrift(event @ Some(_)) if self.timeline == Timeline::Live => {
@@ -258,7 +275,7 @@ impl<T> Clocks<T> {
 
     /// Puts out what is held: nothing came for as long as it was to be held, or nothing will.
     pub fn release(&mut self, out: &mut Vec<Timed<T>>) {
-        let released = self.burst.release(&mut self.clocks, self.tolerance);
+        let released = self.burst.release(&mut self.devices, self.tolerance);
         for (board, uptime_ms, timed) in released {
             self.notes_for(board, uptime_ms, timed.event_time);
             out.push(timed);
@@ -289,7 +306,7 @@ impl<T> Clocks<T> {
             self.forget_boards();
         }
         self.boards.push(name.to_owned());
-        self.clocks.push(DeviceClock::default());
+        self.devices.push(DeviceClock::default());
         self.boards.len() - 1
     }
 
@@ -300,7 +317,7 @@ impl<T> Clocks<T> {
         };
         self.release(out);
         self.boards.swap_remove(board);
-        self.clocks.swap_remove(board);
+        self.devices.swap_remove(board);
         if board < self.noted_zeros.len() {
             self.noted_zeros.resize(self.boards.len() + 1, None);
             self.noted_zeros.swap_remove(board);
@@ -312,7 +329,7 @@ impl<T> Clocks<T> {
 
     fn forget_boards(&mut self) {
         self.boards.clear();
-        self.clocks.clear();
+        self.devices.clear();
         self.noted_zeros.clear();
         if let Some(recording) = &mut self.recording {
             recording.forget_boards();

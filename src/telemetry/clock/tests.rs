@@ -1,3 +1,9 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers are small"
+)]
+
 use proptest::prelude::*;
 
 use super::burst::{FIRST_LOOK, LONGEST, MAX_PACKETS, PAUSE};

@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::console::Console;
 use super::state::{App, Guide};
 use super::terminal;
 use super::theme::Theme;
 use crate::monitor::Observer;
 
 pub use picture::Picture;
-pub(super) use session::Front;
 use session::Session;
 
 /// How long the screen is waited for at its end; a terminal that takes nothing cannot be restored.
@@ -33,9 +33,23 @@ pub struct Control(Arc<Flags>);
 struct Flags {
     is_closing: AtomicBool,
     was_continued: AtomicBool,
+    has_terminal: AtomicBool,
 }
 
 impl Control {
+    /// For a screen that opens at once, unless the process is in the background.
+    pub fn of_screen() -> Self {
+        let control = Self::default();
+        let is_ours = terminal::is_foreground();
+        control.0.has_terminal.store(is_ours, Ordering::SeqCst);
+        control
+    }
+
+    /// Whether the screen has the terminal, or is about to take it: nobody else may write there.
+    pub fn has_terminal(&self) -> bool {
+        self.0.has_terminal.load(Ordering::SeqCst)
+    }
+
     /// Closes the screen.
     pub fn close(&self) {
         self.0.is_closing.store(true, Ordering::SeqCst);
@@ -124,8 +138,10 @@ fn run(
     runtime: tokio::runtime::Handle,
     guide: Guide,
 ) -> io::Result<()> {
-    let front = terminal::Taken::take()?;
-    let mut app = App::new(theme, front.size(), front.now());
+    let console = terminal::OwnTerminal::open()?;
+    let mut app = App::new(theme, console.size(), console.now());
     app.guide = guide;
-    Session::new(front, app, observer, runtime).run(control)
+    let ended = Session::new(console, app, observer, runtime).run(control);
+    control.0.has_terminal.store(false, Ordering::SeqCst);
+    ended
 }

@@ -11,17 +11,18 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 
-use super::session::{Front, Session};
+use super::session::Session;
 use crate::monitor::Observer;
 use crate::telemetry::Timestamp;
+use crate::tui::console::Console;
 use crate::tui::state::App;
 use crate::tui::theme::Theme;
 use crate::tui::views;
 
 /// What the screen shows of a gateway, drawn into memory: for measurements.
-pub struct Picture(Session<Canvas>);
+pub struct Picture(Session<MemoryConsole>);
 
-struct Canvas {
+struct MemoryConsole {
     terminal: Terminal<TestBackend>,
     keys: VecDeque<Event>,
 }
@@ -32,18 +33,20 @@ impl Picture {
     pub fn new(observer: Arc<dyn Observer>, theme: Theme, columns: u16, lines: u16) -> Self {
         let Ok(terminal) = Terminal::new(TestBackend::new(columns, lines));
         let app = App::new(theme, Size::new(columns, lines), Timestamp::now());
-        let canvas = Canvas {
+        let console = MemoryConsole {
             terminal,
             keys: VecDeque::new(),
         };
         let runtime = tokio::runtime::Handle::current();
-        Self(Session::new(canvas, app, observer, runtime))
+        let mut session = Session::new(console, app, observer, runtime);
+        session.is_shown = true;
+        Self(session)
     }
 
     /// Types a key, looks at the gateway anew, and draws what comes of both.
     pub fn press(&mut self, key: char) -> io::Result<()> {
         let key = KeyEvent::from(KeyCode::Char(key));
-        self.0.front.keys.push_back(Event::Key(key));
+        self.0.console.keys.push_back(Event::Key(key));
         self.0.turn()
     }
 
@@ -53,7 +56,7 @@ impl Picture {
     }
 }
 
-impl Front for Canvas {
+impl Console for MemoryConsole {
     fn instant(&self) -> Instant {
         Instant::now()
     }
@@ -76,11 +79,9 @@ impl Front for Canvas {
         Ok(())
     }
 
-    fn retake(&mut self) -> io::Result<()> {
+    fn take(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    fn suspend(&mut self, _: &str) -> io::Result<()> {
-        Ok(())
-    }
+    fn suspend(&mut self, _: &str) {}
 }

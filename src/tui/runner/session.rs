@@ -6,79 +6,59 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crossterm::event::Event;
-
 use super::Control;
 use crate::monitor::{Command, HistoryPoint, Observer};
-use crate::telemetry::Timestamp;
+use crate::repeated::Topic;
 use crate::tui::action::{Effect, MetricKey, Purpose};
+use crate::tui::console::Console;
 use crate::tui::state::{App, Observation};
 
 /// How often the gateway is looked at, and at most drawn.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);
 
+const BACKGROUND: Topic = Topic::of_attempts("background");
+
 /// Events handled before the next frame: a flood of them must not stop the display.
 const MAX_EVENTS: usize = 256;
 
-/// A terminal with somebody before it, and the time there.
-pub(in crate::tui) trait Front {
-    /// A clock that only goes on.
-    fn instant(&self) -> Instant;
-
-    /// The time of day.
-    fn now(&self) -> Timestamp;
-
-    /// What the operator does within some time, if anything.
-    fn event(&mut self, within: Duration) -> io::Result<Option<Event>>;
-
-    /// Shows the state.
-    fn draw(&mut self, app: &App) -> io::Result<()>;
-
-    /// Has the next frame drawn in full.
-    fn repaint(&mut self) -> io::Result<()>;
-
-    /// Takes the terminal anew after the process was stopped.
-    fn retake(&mut self) -> io::Result<()>;
-
-    /// Gives the terminal back with some last words, stops the process, and takes it again.
-    fn suspend(&mut self, words: &str) -> io::Result<()>;
-}
-
 /// What comes back from questions that take a while.
-enum Answer {
+enum Answered {
     History(Purpose, MetricKey, Result<Vec<HistoryPoint>, String>),
     Command(Command, String),
 }
 
-/// See the module.
-pub(super) struct Session<F> {
-    pub(super) front: F,
+/// One sitting at a console.
+pub(super) struct Session<C> {
+    pub(super) console: C,
     app: App,
     observer: Arc<dyn Observer>,
     runtime: tokio::runtime::Handle,
-    answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
+    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     next_look: Instant,
     /// When what was only seen may be drawn.
     next_frame: Instant,
+    /// Whether the terminal is taken.
+    pub(super) is_shown: bool,
     is_left: bool,
 }
 
-impl<F: Front> Session<F> {
+impl<C: Console> Session<C> {
     pub(super) fn new(
-        front: F,
+        console: C,
         app: App,
         observer: Arc<dyn Observer>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let start = front.instant();
+        let start = console.instant();
         Self {
-            front,
+            console,
             app,
             observer,
             runtime,
             answers: mpsc::channel(),
             next_look: start,
             next_frame: start,
+            is_shown: false,
             is_left: false,
         }
     }
@@ -86,8 +66,15 @@ impl<F: Front> Session<F> {
     /// Until the operator leaves or the process closes the screen.
     pub(super) fn run(mut self, control: &Control) -> io::Result<()> {
         while !self.is_left && !control.0.is_closing.load(Ordering::SeqCst) {
-            if control.0.was_continued.swap(false, Ordering::SeqCst) {
-                self.front.retake()?;
+            let was_continued = control.0.was_continued.swap(false, Ordering::SeqCst);
+            if !self.console.is_ours() {
+                self.stay_away(control);
+                continue;
+            }
+            if was_continued || !self.is_shown {
+                control.0.has_terminal.store(true, Ordering::SeqCst);
+                self.console.take()?;
+                self.is_shown = true;
                 self.app.is_changed = true;
             }
             self.turn()?;
@@ -95,10 +82,25 @@ impl<F: Front> Session<F> {
         Ok(())
     }
 
+    /// In the background nothing is read or drawn: either would stop the process.
+    fn stay_away(&mut self, control: &Control) {
+        self.console.leave();
+        self.is_shown = false;
+        if control.0.has_terminal.swap(false, Ordering::SeqCst) {
+            BACKGROUND.say("", "", |sum| {
+                tracing::info!(
+                    repeated = sum.words(),
+                    "In the background: running without the terminal UI until fg brings it back."
+                );
+            });
+        }
+        std::thread::sleep(REFRESH);
+    }
+
     /// Looks at the gateway when it is time, waits for the operator until it is time again, and
     /// draws what changed.
     pub(super) fn turn(&mut self) -> io::Result<()> {
-        let now = self.front.instant();
+        let now = self.console.instant();
         if now >= self.next_look {
             self.next_look = now + REFRESH;
             self.look();
@@ -110,8 +112,8 @@ impl<F: Front> Session<F> {
         };
         let is_answered = self.read_terminal(wake.saturating_duration_since(now))?;
         // What was seen waits for its turn; what the operator did is answered at once.
-        let now = self.front.instant();
-        if self.app.is_changed && (is_answered || now >= self.next_frame) {
+        let now = self.console.instant();
+        if self.is_shown && self.app.is_changed && (is_answered || now >= self.next_frame) {
             self.app.is_changed = false;
             self.next_frame = now + REFRESH;
             self.draw()?;
@@ -120,21 +122,21 @@ impl<F: Front> Session<F> {
     }
 
     pub(super) fn draw(&mut self) -> io::Result<()> {
-        self.front.draw(&self.app)
+        self.console.draw(&self.app)
     }
 
     /// Says whether the operator did anything.
     fn read_terminal(&mut self, mut patience: Duration) -> io::Result<bool> {
         let mut is_answered = false;
         for _ in 0..MAX_EVENTS {
-            let Some(event) = self.front.event(patience)? else {
+            let Some(event) = self.console.event(patience)? else {
                 break;
             };
             patience = Duration::ZERO;
             is_answered = true;
             let effects = self.app.on_event(&event);
             self.perform(effects)?;
-            if self.is_left {
+            if self.is_left || !self.is_shown {
                 break;
             }
         }
@@ -148,12 +150,12 @@ impl<F: Front> Session<F> {
     fn look(&mut self) {
         while let Ok(answer) = self.answers.1.try_recv() {
             match answer {
-                Answer::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
-                Answer::Command(command, error) => self.app.refuse(command, &error),
+                Answered::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
+                Answered::Command(command, error) => self.app.refuse(command, &error),
             }
         }
         let observation = self.observation();
-        let now = self.front.now();
+        let now = self.console.now();
         self.app.tick(now);
         for effect in self.app.observe(observation, now) {
             self.ask(effect);
@@ -185,15 +187,15 @@ impl<F: Front> Session<F> {
             match effect {
                 Effect::Suspend => {
                     let consequence = if self.app.is_local() {
-                        "nothing is received until fg brings it back"
+                        "nothing is received until fg brings it back, or bg lets it go on"
                     } else {
                         "the gateway elsewhere goes on; fg brings this back"
                     };
-                    self.front
-                        .suspend(&format!("fieldgate is suspended: {consequence}."))?;
-                    self.app.is_changed = true;
+                    self.console
+                        .suspend(&format!("fieldgate is suspended: {consequence}."));
+                    self.is_shown = false;
                 }
-                Effect::Repaint => self.front.repaint()?,
+                Effect::Repaint => self.console.repaint()?,
                 Effect::Leave => self.is_left = true,
                 effect => self.ask(effect),
             }
@@ -209,14 +211,14 @@ impl<F: Front> Session<F> {
                 let reply = self.observer.history(query);
                 self.runtime.spawn(async move {
                     // Nobody waits for the answer once the screen is closed.
-                    drop(answers.send(Answer::History(purpose, key, reply.await)));
+                    drop(answers.send(Answered::History(purpose, key, reply.await)));
                 });
             }
             Effect::Command(command) => {
                 let reply = self.observer.command(command);
                 self.runtime.spawn(async move {
                     if let Err(error) = reply.await {
-                        drop(answers.send(Answer::Command(command, error)));
+                        drop(answers.send(Answered::Command(command, error)));
                     }
                 });
             }

@@ -12,13 +12,14 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Rect, Size};
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-use super::session::{Front, REFRESH, Session};
+use super::session::{REFRESH, Session};
 use crate::monitor::{
     Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
     Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
 use crate::tui::action::Page;
+use crate::tui::console::Console;
 use crate::tui::state::App;
 use crate::tui::testing::{self, NOW};
 use crate::tui::theme::{Depth, Theme};
@@ -131,7 +132,7 @@ struct Desk {
     frames: Vec<Frame>,
 }
 
-impl Front for Desk {
+impl Console for Desk {
     fn instant(&self) -> Instant {
         self.start + self.clock.elapsed()
     }
@@ -165,11 +166,11 @@ impl Front for Desk {
         unreachable!("nobody asks for it")
     }
 
-    fn retake(&mut self) -> io::Result<()> {
+    fn take(&mut self) -> io::Result<()> {
         unreachable!("the process is not stopped")
     }
 
-    fn suspend(&mut self, _: &str) -> io::Result<()> {
+    fn suspend(&mut self, _: &str) {
         unreachable!("the process is not stopped")
     }
 }
@@ -197,10 +198,11 @@ fn frames(time: Duration, rate: u64, keys: Vec<(Duration, KeyCode)>) -> Vec<Fram
         rate,
     });
     let mut session = Session::new(desk, app, gateway, runtime.handle().clone());
+    session.is_shown = true;
     while clock.elapsed() < time {
         session.turn().unwrap();
     }
-    session.front.frames
+    session.console.frames
 }
 
 #[test]

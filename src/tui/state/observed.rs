@@ -81,8 +81,9 @@ pub(crate) struct Flow {
     pub(crate) outward: f64,
 }
 
+/// What was counted at a time.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+struct Tally {
     at: Timestamp,
     packets: u64,
     messages: u64,
@@ -108,7 +109,7 @@ struct Trend {
 pub(crate) struct Observed {
     pub(crate) sight: Sight,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
-    samples: VecDeque<Sample>,
+    tallies: VecDeque<Tally>,
     nodes: BTreeMap<Name, Heard>,
     trends: BTreeMap<MetricKey, Trend>,
 }
@@ -118,7 +119,7 @@ impl Default for Observed {
         Self {
             sight: Sight::Local,
             snapshot: None,
-            samples: VecDeque::new(),
+            tallies: VecDeque::new(),
             nodes: BTreeMap::new(),
             trends: BTreeMap::new(),
         }
@@ -150,7 +151,7 @@ impl Observed {
                 ..Self::default()
             };
         }
-        self.sample(&snapshot, now);
+        self.tally(&snapshot, now);
         for latest in &snapshot.latest {
             self.hear(latest, snapshot.started);
             if self.follow_trend(latest) {
@@ -163,19 +164,19 @@ impl Observed {
     }
 
     /// A gateway elsewhere sends no snapshot while nothing changes: then its counts stand still.
-    fn sample(&mut self, snapshot: &Snapshot, now: Timestamp) {
+    fn tally(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let acknowledged = SinkId::ALL.map(|sink| {
             let backlog = snapshot.journal.sink(sink);
             backlog.map(|backlog| backlog.acknowledged.total)
         });
-        self.samples.push_back(Sample {
+        self.tallies.push_back(Tally {
             at: now,
             packets: snapshot.telemetry.packets_processed,
             messages: snapshot.journal.end.total,
             acknowledged,
         });
-        while self.samples.len() > 2 && now.since(self.samples[1].at) >= RATE_WINDOW {
-            self.samples.pop_front();
+        while self.tallies.len() > 2 && now.since(self.tallies[1].at) >= RATE_WINDOW {
+            self.tallies.pop_front();
         }
     }
 
@@ -268,7 +269,7 @@ impl Observed {
 
     /// Packets per second.
     pub(crate) fn packet_rate(&self) -> f64 {
-        self.mean(Timestamp::default(), |sample| Some(sample.packets))
+        self.mean(Timestamp::default(), |tally| Some(tally.packets))
     }
 
     /// Messages per second through a sink's queue. What came before an outage says nothing about
@@ -278,20 +279,20 @@ impl Observed {
         let link = snapshot.and_then(|snapshot| Some(&snapshot.sink(sink)?.link));
         let outward = match link {
             Some(link) if link.state == LinkState::Up => {
-                self.mean(link.since, |sample| sample.acknowledged[sink as usize])
+                self.mean(link.since, |tally| tally.acknowledged[sink as usize])
             }
             _ => 0.0,
         };
         Flow {
-            inward: self.mean(Timestamp::default(), |sample| Some(sample.messages)),
+            inward: self.mean(Timestamp::default(), |tally| Some(tally.messages)),
             outward,
         }
     }
 
     /// The mean of what is counted per second, since a time at the earliest.
-    fn mean(&self, since: Timestamp, count: impl Fn(&Sample) -> Option<u64>) -> f64 {
-        let first = self.samples.iter().find(|sample| sample.at >= since);
-        let (Some(first), Some(last)) = (first, self.samples.back()) else {
+    fn mean(&self, since: Timestamp, count: impl Fn(&Tally) -> Option<u64>) -> f64 {
+        let first = self.tallies.iter().find(|tally| tally.at >= since);
+        let (Some(first), Some(last)) = (first, self.tallies.back()) else {
             return 0.0;
         };
         let (Some(from), Some(to)) = (count(first), count(last)) else {

@@ -115,6 +115,7 @@ fn a_scraper_reads_what_the_snapshot_says() {
         ("telemetry_packets_missed_total", "counter"),
         ("queue_depth", "gauge"),
         ("queue_dropped_total", "counter"),
+        ("rejected_dropped_total", "counter"),
         ("link_up", "gauge"),
         ("reconnects_total", "counter"),
         ("delivery_latency_seconds", "histogram"),

@@ -209,6 +209,89 @@ fn a_database_that_refuses_is_found_out() {
 }
 
 #[test]
+fn what_the_database_says_is_said_as_in_the_log() {
+    let server = ContractServer::start();
+    let config = format!("{STDIN}{}", influxdb(&server.url(), ContractServer::TOKEN));
+    let page = "<html><title>Log in</title>";
+    for (reply, words) in [
+        (
+            Reply::Status(415, String::new()),
+            "set influxdb.gzip = false",
+        ),
+        (
+            Reply::Status(200, page.into()),
+            "this is not InfluxDB, check influxdb.url",
+        ),
+        (
+            Reply::Status(302, String::new()),
+            "the server answered 302 Found, check influxdb.url",
+        ),
+        (Reply::Endless(500, 64 << 10), "the server answered 500"),
+    ] {
+        server.next([reply]);
+        let (code, report) = check(&config);
+        assert_eq!(code, Some(1), "{report:#}");
+        assert_failed(&report, "influxdb", "write allowed", &[words]);
+    }
+    let below = ContractServer::start_below("/influx");
+    let config = format!("{STDIN}{}", influxdb(&below.url(), ContractServer::TOKEN));
+    let (code, report) = check(&config);
+    assert_eq!(code, Some(0), "{report:#}");
+}
+
+#[test]
+fn a_proxy_in_use_is_named_and_this_machine_needs_none() {
+    // Nothing listens there.
+    let proxy = "http://user:s3cret@127.0.0.1:9";
+    let check = |url: &str, more: &[(&str, &str)]| {
+        let mut gateway =
+            Fieldgate::with_arguments(&["check", "--json", "--config", "config.toml"]);
+        let config = format!("{STDIN}{}", influxdb(url, ContractServer::TOKEN));
+        gateway.write_file("config.toml", &config);
+        for (name, value) in [("http_proxy", proxy), ("https_proxy", proxy)]
+            .iter()
+            .chain(more)
+        {
+            gateway = gateway.env(name, value);
+        }
+        let result = ended(gateway.start());
+        let report: Value = serde_json::from_str(&result.stdout).unwrap();
+        assert!(!result.stdout.contains("s3cret"), "{}", result.stdout);
+        report
+    };
+    let server = ContractServer::start();
+    let report = check(&server.url(), &[]);
+    assert_eq!(outcome(&report, "influxdb", "write allowed").0, "passed");
+    let named = "connection refused, through the proxy http://127.0.0.1:9 of http_proxy";
+    let report = check("http://db.invalid:8086", &[]);
+    assert_failed(&report, "influxdb", "server reached", &[named]);
+    let report = check("http://db.invalid:8086", &[("no_proxy", "other,.invalid")]);
+    let (_, text) = outcome(&report, "influxdb", "server reached");
+    assert!(
+        text.contains("db.invalid") && !text.contains("proxy"),
+        "{text}"
+    );
+
+    // A proxy takes whole addresses; this server takes their paths.
+    let url = server.url();
+    let report = check("http://db.invalid:8086", &[("http_proxy", &url)]);
+    let (result, text) = outcome(&report, "influxdb", "server reached");
+    assert_eq!(result, "passed", "{text}");
+    assert!(
+        text.contains(&format!("through the proxy {url} of http_proxy")),
+        "{text}"
+    );
+    server.next([Reply::Status(407, String::new())]);
+    let report = check("http://db.invalid:8086", &[("http_proxy", &url)]);
+    assert_failed(
+        &report,
+        "influxdb",
+        "write allowed",
+        &["wants a login", &url],
+    );
+}
+
+#[test]
 fn a_journal_that_cannot_be_is_found_out() {
     let (code, report) = check(&format!(
         "{STDIN}[journal]\npath = \"/proc/fieldgate/journal.db\"\n"

@@ -4,6 +4,7 @@ pub(crate) mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
+mod rejected;
 mod small;
 
 use crate::support::{Fieldgate, PATIENCE};

@@ -102,20 +102,27 @@ fn every_key_is_documented_as_it_is() {
     assert_eq!(documented.len(), rows.len(), "a row is about no key");
 }
 
+#[test]
+fn every_variable_is_documented_as_it_is() {
+    let document = fs::read_to_string("docs/configuration.md").unwrap();
+    for key in config::known_keys() {
+        // As the documentation says of all of them at once.
+        let by_rule = format!("FIELDGATE_{}", key.path.replace('.', "_").to_uppercase());
+        let has_own_name = key.path.contains("NAME");
+        let (first, others) = key.variables.split_first().unzip();
+        assert_eq!(first.is_none(), has_own_name, "{}", key.path);
+        assert!(first.is_none_or(|first| *first == by_rule), "{first:?}");
+        for other in others.into_iter().flatten() {
+            assert!(document.contains(&format!("`{other}`")), "{other}");
+        }
+    }
+}
+
 /// The beginning of a key's row in the documentation.
 fn row(key: &KnownKey) -> String {
     let code = |text: &String| format!("`{text}`");
     let default = key.default.as_ref().map_or_else(|| "none".into(), code);
-    let variables: Vec<String> = key.variables.iter().map(code).collect();
-    let variables = if variables.is_empty() {
-        "none".into()
-    } else {
-        variables.join(", ")
-    };
-    format!(
-        "| `{}` | {} | {default} | {variables} |",
-        key.path, key.allowed
-    )
+    format!("| `{}` | {} | {default} |", key.path, key.allowed)
 }
 
 const EXAMPLE: &str = "config.toml.example";

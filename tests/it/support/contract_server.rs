@@ -7,7 +7,7 @@ mod http;
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,15 @@ pub(crate) enum Reply {
     Ok,
     /// Not taken: a status and a body.
     Status(u16, String),
+    /// Not taken: a status, a line of the head, and a body.
+    Page(u16, String, String),
+    /// Not taken: a status, and a body without an end, in chunks of so many bytes; with 0 nothing
+    /// comes behind the head.
+    Endless(u16, usize),
+    /// Taken after so long for each point.
+    Each(Duration),
+    /// Not taken with this status and these words if a point of it is bad; else [`Reply::Ok`].
+    RefuseIf(u16, String, Arc<dyn Fn(&Point) -> bool + Send + Sync>),
     /// Not taken: 429 or 503 and the seconds after which to come again.
     RetryAfter(u16, u32),
     /// Taken, and the connection ends in the middle of the answer.
@@ -50,10 +59,15 @@ pub(crate) struct ReceivedWrite {
 /// A server with one organisation, one bucket and one token.
 pub(crate) struct ContractServer {
     port: u16,
+    prefix: String,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    /// The path that everything is below.
+    prefix: String,
+    /// Bytes of bodies without an end that were sent.
+    endless_bytes: AtomicUsize,
     ended: AtomicBool,
     script: Mutex<Script>,
     writes: Mutex<Vec<ReceivedWrite>>,
@@ -73,9 +87,16 @@ impl ContractServer {
 
     /// Starts a server that takes every correct write.
     pub(crate) fn start() -> Self {
+        Self::start_below("")
+    }
+
+    /// The same behind a proxy, which has another page for whatever is not below a path.
+    pub(crate) fn start_below(prefix: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
+            prefix: prefix.into(),
+            endless_bytes: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             script: Mutex::new(Script {
                 next: VecDeque::new(),
@@ -87,7 +108,12 @@ impl ContractServer {
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || accepting.accept(&listener));
-        Self { port, shared }
+        let prefix = prefix.into();
+        Self {
+            port,
+            prefix,
+            shared,
+        }
     }
 
     /// Its port.
@@ -97,7 +123,12 @@ impl ContractServer {
 
     /// Its address as the configuration wants it.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}{}", self.port, self.prefix)
+    }
+
+    /// How much of bodies without an end was sent.
+    pub(crate) fn endless_bytes(&self) -> usize {
+        self.shared.endless_bytes.load(Ordering::Relaxed)
     }
 
     /// What the next correct writes are answered with, one each, before the standing reply.
@@ -170,7 +201,12 @@ impl Shared {
     fn serve(&self, mut connection: &TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(connection);
         while let Some(request) = Request::read(&mut reader)? {
-            let Some(response) = self.answer(&request) else {
+            let answer = self.answer(&request);
+            if let Some(Answer::Endless(status, chunk)) = answer {
+                self.answer_without_end(connection, status, chunk)?;
+                break;
+            }
+            let Some(Answer::Whole(response)) = answer else {
                 // Half an answer: the client knows that one began and never sees it whole.
                 connection.write_all(b"HTTP/1.1 204 No Con")?;
                 break;
@@ -183,15 +219,43 @@ impl Shared {
         Ok(())
     }
 
+    /// Goes on until the client has enough.
+    fn answer_without_end(
+        &self,
+        mut connection: &TcpStream,
+        status: u16,
+        chunk: usize,
+    ) -> io::Result<()> {
+        write!(
+            connection,
+            "HTTP/1.1 {status} Answer\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )?;
+        if chunk == 0 {
+            self.sleep(Duration::MAX);
+        }
+        let text = format!("{chunk:x}\r\n{}\r\n", "x".repeat(chunk));
+        while !self.ended() {
+            connection.write_all(text.as_bytes())?;
+            self.endless_bytes.fetch_add(chunk, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// `None` when the connection is to end in the middle of the answer.
-    fn answer(&self, request: &Request) -> Option<Response> {
-        if request.target.path() == "/health" {
-            return Some(Response::new(200, r#"{"status":"pass"}"#));
+    fn answer(&self, request: &Request) -> Option<Answer> {
+        let Some(path) = request.target.path().strip_prefix(&self.prefix) else {
+            let page = "<html><head><title>404 Not Found</title></head></html>";
+            let page = Response::new(404, page).with_header("Content-Type", "text/html");
+            return Some(Answer::Whole(page));
+        };
+        if path == "/health" {
+            let health = Response::new(200, r#"{"status":"pass"}"#);
+            return Some(Answer::Whole(health));
         }
-        if request.target.path() == "/api/v2/query" {
-            return Some(self.query(request));
+        if path == "/api/v2/query" {
+            return Some(Answer::Whole(self.query(request)));
         }
-        let points = check(request).and_then(|()| {
+        let points = check(request, path).and_then(|()| {
             line_protocol::parse(&request.body)
                 .map_err(|message| Response::error(400, "invalid", &message))
         });
@@ -199,7 +263,7 @@ impl Shared {
             Ok(points) => self.play(request, points),
             Err(response) => {
                 self.record(request, None);
-                Some(response)
+                Some(Answer::Whole(response))
             }
         }
     }
@@ -234,18 +298,23 @@ impl Shared {
         Response::new(200, &table)
     }
 
-    fn play(&self, request: &Request, points: Vec<Point>) -> Option<Response> {
+    fn play(&self, request: &Request, points: Vec<Point>) -> Option<Answer> {
         let reply = self.next_reply();
         let refusal = refusal(&reply, request, &points);
-        let taken = refusal.is_none() && !matches!(reply, Reply::Hang);
+        let taken = refusal.is_none() && !matches!(reply, Reply::Hang | Reply::Endless(..));
+        if let Reply::Each(time) = reply {
+            self.sleep(time * u32::try_from(points.len()).unwrap());
+        }
         self.record(request, taken.then_some(points));
         match reply {
             Reply::Hang => self.sleep(Duration::MAX),
             Reply::TakeThenHang(duration) => self.sleep(duration),
             Reply::CutMidAnswer => return None,
+            Reply::Endless(status, chunk) => return Some(Answer::Endless(status, chunk)),
             _ => {}
         }
-        refusal.or_else(|| Some(Response::new(204, "")))
+        let response = refusal.unwrap_or_else(|| Response::new(204, ""));
+        Some(Answer::Whole(response))
     }
 
     fn next_reply(&self) -> Reply {
@@ -274,9 +343,15 @@ impl Shared {
     }
 }
 
+/// What goes back to the client.
+enum Answer {
+    Whole(Response),
+    Endless(u16, usize),
+}
+
 /// What is wrong with a request, whatever its points are.
-fn check(request: &Request) -> Result<(), Response> {
-    if request.method != "POST" || request.target.path() != "/api/v2/write" {
+fn check(request: &Request, path: &str) -> Result<(), Response> {
+    if request.method != "POST" || path != "/api/v2/write" {
         return Err(Response::error(404, "not found", "path not found"));
     }
     let expected = format!("Token {}", ContractServer::TOKEN);
@@ -318,6 +393,14 @@ fn check(request: &Request) -> Result<(), Response> {
 fn refusal(reply: &Reply, request: &Request, points: &[Point]) -> Option<Response> {
     match reply {
         Reply::Status(status, body) => Some(Response::new(*status, body)),
+        Reply::Page(status, header, body) => {
+            let (name, value) = header.split_once(": ").unwrap();
+            Some(Response::new(*status, body).with_header(name, value))
+        }
+        Reply::RefuseIf(status, words, bad) => points
+            .iter()
+            .any(bad.as_ref())
+            .then(|| Response::error(*status, "internal error", words)),
         Reply::RetryAfter(status, seconds) => {
             let code = if *status == 429 {
                 "too many requests"
@@ -335,7 +418,12 @@ fn refusal(reply: &Reply, request: &Request, points: &[Point]) -> Option<Respons
             let message = "unable to read data: points batch is too large";
             Response::error(413, "request too large", message)
         }),
-        Reply::Ok | Reply::CutMidAnswer | Reply::TakeThenHang(_) | Reply::Hang => None,
+        Reply::Ok
+        | Reply::CutMidAnswer
+        | Reply::Each(_)
+        | Reply::Endless(..)
+        | Reply::Hang
+        | Reply::TakeThenHang(_) => None,
     }
 }
 

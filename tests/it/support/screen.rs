@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use tempfile::TempDir;
@@ -141,6 +141,12 @@ impl Terminal {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Sends a signal to all that the shell has in the foreground.
+    pub(crate) fn signal_foreground(&self, signal: Signal) {
+        let group = self.master.process_group_leader().unwrap();
+        killpg(Pid::from_raw(group), signal).unwrap();
     }
 
     /// Waits for the end, and returns the exit code.

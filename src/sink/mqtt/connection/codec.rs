@@ -27,12 +27,6 @@ pub(super) enum Codec {
     },
 }
 
-/// A packet of either protocol.
-enum Packet {
-    V4(v4::Packet),
-    V5(v5::Packet),
-}
-
 /// A packet cannot be written: it has so many bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLarge(pub(super) usize);
@@ -64,7 +58,7 @@ impl Codec {
         let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
         let password = config.password.as_ref();
         let password = password.map_or("", |secret| secret.expose_secret());
-        let packet = match self {
+        match self {
             Self::V4 => {
                 let mut connect = v4::Connect::new(client_id);
                 connect.keep_alive = keep_alive;
@@ -75,7 +69,7 @@ impl Codec {
                 if let Some(username) = &config.username {
                     connect.set_login(username, password);
                 }
-                Packet::V4(v4::Packet::Connect(connect))
+                write(to, connect.size(), None, |to| connect.write(to))
             }
             Self::V5 { .. } => {
                 let mut properties = v5::ConnectProperties::new();
@@ -94,10 +88,10 @@ impl Codec {
                 });
                 let username = config.username.as_ref();
                 let login = username.map(|username| v5::Login::new(username, password));
-                Packet::V5(v5::Packet::Connect(connect, will, login))
+                let size = connect.size(&will, &login);
+                write(to, size, None, |to| connect.write(&will, &login, to))
             }
-        };
-        packet.write(to, None)
+        }
     }
 
     /// Publishes a message under an identifier, in a packet of at most so many bytes. Its quality of
@@ -110,15 +104,18 @@ impl Codec {
         most: Option<u32>,
         to: &mut BytesMut,
     ) -> Result<(), TooLarge> {
-        let packet = match self {
-            Self::V4 => Packet::V4(v4::Packet::Publish(v4::Publish {
-                dup: false,
-                qos: quality_of_service(qos),
-                retain: message.retained,
-                topic: message.topic,
-                pkid: packet_id,
-                payload: Bytes::from(message.payload),
-            })),
+        match self {
+            Self::V4 => {
+                let publish = v4::Publish {
+                    dup: false,
+                    qos: quality_of_service(qos),
+                    retain: message.retained,
+                    topic: message.topic,
+                    pkid: packet_id,
+                    payload: Bytes::from(message.payload),
+                };
+                write(to, publish.size(), most, |to| publish.write(to))
+            }
             Self::V5 { message_expiry } => {
                 // What the gateway says of itself holds until it says something else.
                 let properties = message.event_time.map(|time| v5::PublishProperties {
@@ -126,7 +123,7 @@ impl Codec {
                     user_properties: vec![(EVENT_TIME.to_owned(), time.to_rfc3339_nanos())],
                     ..v5::PublishProperties::default()
                 });
-                Packet::V5(v5::Packet::Publish(v5::Publish {
+                let publish = v5::Publish {
                     qos: quality_of_service5(qos),
                     retain: message.retained,
                     topic: Bytes::from(message.topic),
@@ -134,78 +131,80 @@ impl Codec {
                     payload: Bytes::from(message.payload),
                     properties,
                     ..v5::Publish::default()
-                }))
+                };
+                write(to, publish.size(), most, |to| publish.write(to))
             }
-        };
-        packet.write(to, most)
+        }
     }
 
     /// Subscribes to a filter at `QoS` 0.
     pub(super) fn subscribe(self, filter: &str, to: &mut BytesMut) -> Result<(), TooLarge> {
-        let packet = match self {
+        match self {
             Self::V4 => {
                 let mut subscribe = v4::Subscribe::new(filter, mqttbytes::QoS::AtMostOnce);
                 subscribe.pkid = SUBSCRIPTION;
-                Packet::V4(v4::Packet::Subscribe(subscribe))
+                write(to, subscribe.size(), None, |to| subscribe.write(to))
             }
             Self::V5 { .. } => {
                 let filter = v5::Filter::new(filter, mqttbytes5::QoS::AtMostOnce);
                 let mut subscribe = v5::Subscribe::new(filter, None);
                 subscribe.pkid = SUBSCRIPTION;
-                Packet::V5(v5::Packet::Subscribe(subscribe))
+                write(to, subscribe.size(), None, |to| subscribe.write(to))
             }
-        };
-        packet.write(to, None)
+        }
     }
 
     /// The third step of `QoS` 2.
     pub(super) fn release(self, packet_id: u16, to: &mut BytesMut) -> Result<(), TooLarge> {
-        let packet = match self {
-            Self::V4 => Packet::V4(v4::Packet::PubRel(v4::PubRel::new(packet_id))),
-            Self::V5 { .. } => Packet::V5(v5::Packet::PubRel(v5::PubRel::new(packet_id, None))),
-        };
-        packet.write(to, None)
+        match self {
+            Self::V4 => {
+                let release = v4::PubRel::new(packet_id);
+                write(to, release.size(), None, |to| release.write(to))
+            }
+            Self::V5 { .. } => {
+                let release = v5::PubRel::new(packet_id, None);
+                write(to, release.size(), None, |to| release.write(to))
+            }
+        }
     }
 
     /// Asks for a sign of life.
     pub(super) fn ping(self, to: &mut BytesMut) -> Result<(), TooLarge> {
-        let packet = match self {
-            Self::V4 => Packet::V4(v4::Packet::PingReq),
-            Self::V5 { .. } => Packet::V5(v5::Packet::PingReq(v5::PingReq)),
-        };
-        packet.write(to, None)
+        match self {
+            Self::V4 => write(to, v4::PingReq.size(), None, |to| v4::PingReq.write(to)),
+            Self::V5 { .. } => write(to, v5::PingReq.size(), None, v5::PingReq::write),
+        }
     }
 
     /// Says goodbye, so that the last will is not published.
     pub(super) fn disconnect(self, to: &mut BytesMut) -> Result<(), TooLarge> {
-        let packet = match self {
-            Self::V4 => Packet::V4(v4::Packet::Disconnect),
+        match self {
+            Self::V4 => write(to, v4::Disconnect.size(), None, |to| {
+                v4::Disconnect.write(to)
+            }),
             Self::V5 { .. } => {
                 let reason = v5::DisconnectReasonCode::NormalDisconnection;
-                Packet::V5(v5::Packet::Disconnect(v5::Disconnect::new(reason)))
+                let disconnect = v5::Disconnect::new(reason);
+                write(to, disconnect.size(), None, |to| disconnect.write(to))
             }
-        };
-        packet.write(to, None)
+        }
     }
 }
 
-impl Packet {
-    /// Writes the packet, or nothing of it.
-    fn write(&self, to: &mut BytesMut, most: Option<u32>) -> Result<(), TooLarge> {
-        let before = to.len();
-        let written = match self {
-            Self::V4(packet) => packet.write(to, usize::MAX).is_ok(),
-            Self::V5(packet) => packet.write(to, most).is_ok(),
-        };
-        if written {
-            return Ok(());
-        }
-        to.truncate(before);
-        Err(TooLarge(match self {
-            Self::V4(packet) => packet.size(),
-            Self::V5(packet) => packet.size(),
-        }))
+/// Writes a packet of so many bytes, or nothing of it.
+fn write<E>(
+    to: &mut BytesMut,
+    size: usize,
+    most: Option<u32>,
+    write: impl FnOnce(&mut BytesMut) -> Result<usize, E>,
+) -> Result<(), TooLarge> {
+    let fits = most.is_none_or(|most| u32::try_from(size).is_ok_and(|size| size <= most));
+    let before = to.len();
+    if fits && write(to).is_ok() {
+        return Ok(());
     }
+    to.truncate(before);
+    Err(TooLarge(size))
 }
 
 fn quality_of_service(qos: Qos) -> mqttbytes::QoS {

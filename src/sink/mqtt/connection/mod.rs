@@ -35,7 +35,7 @@ use codec::{Codec, TooLarge};
 pub use event::{Cause, Ending, Event, Message, OpenError, Published, Received, Refusal};
 pub use handshake::open;
 use identifiers::Identifiers;
-use incoming::{Answer, Incoming, Malformed};
+use incoming::{Acknowledgement, Incoming, Malformed};
 use reason::{IDENTIFIER_IN_USE, PACKET_TOO_LARGE};
 use socket::Socket;
 use terms::Terms;
@@ -45,6 +45,17 @@ const WRITTEN_TOGETHER: usize = 16 * 1024;
 
 /// So many bytes are read at once.
 const READ_TOGETHER: usize = 4 * 1024;
+
+/// What becomes of messages that nobody acknowledges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unacknowledged {
+    /// There are none.
+    None,
+    /// They wait to be written.
+    Unwritten,
+    /// They are on their way.
+    Written,
+}
 
 /// A connection that a broker has accepted.
 pub struct Connection {
@@ -57,10 +68,8 @@ pub struct Connection {
     outgoing: BytesMut,
     /// Whether something was put into `outgoing` since all of it was last on its way.
     is_unflushed: bool,
-    /// Whether a message of `QoS` 0 is among that.
-    holds_unacknowledged: bool,
-    /// Whether such messages are on their way since that was last said.
-    was_written: bool,
+    /// What became of messages of `QoS` 0 since that was last said.
+    unacknowledged: Unacknowledged,
     /// What ends the connection, once the events are read.
     ending: Option<Ending>,
     /// Why nothing can be written any more. What the broker said before is still to be read.
@@ -88,8 +97,7 @@ impl Connection {
             arrived,
             outgoing: BytesMut::new(),
             is_unflushed: false,
-            holds_unacknowledged: false,
-            was_written: false,
+            unacknowledged: Unacknowledged::None,
             ending: None,
             write_error: None,
             ping: Box::pin(tokio::time::sleep(terms.keep_alive)),
@@ -146,34 +154,33 @@ impl Connection {
             return Published::NotSent(refusal);
         }
         self.is_unflushed = true;
-        self.holds_unacknowledged |= packet_id == 0;
+        if packet_id == 0 {
+            self.unacknowledged = Unacknowledged::Unwritten;
+        }
         Published::Sent(packet_id)
     }
 
     /// Subscribes to a filter at `QoS` 0.
     pub fn subscribe(&mut self, filter: &str) {
-        let written = self.codec.subscribe(filter, &mut self.outgoing);
-        self.put(written);
+        self.put(|codec, to| codec.subscribe(filter, to));
     }
 
     /// Asks for a sign of life now.
     pub fn ping(&mut self) {
         self.awaits_ping_response = true;
-        let written = self.codec.ping(&mut self.outgoing);
-        self.put(written);
+        self.put(Codec::ping);
         let next = Instant::now() + self.terms.keep_alive;
         self.ping.as_mut().reset(next);
     }
 
     /// Says goodbye, behind all that was published. The broker then ends the connection.
     pub fn disconnect(&mut self) {
-        let written = self.codec.disconnect(&mut self.outgoing);
-        self.put(written);
+        self.put(Codec::disconnect);
     }
 
-    fn put(&mut self, written: Result<(), TooLarge>) {
+    fn put(&mut self, write: impl FnOnce(Codec, &mut BytesMut) -> Result<(), TooLarge>) {
         self.is_unflushed = true;
-        if let Err(TooLarge(size)) = written {
+        if let Err(TooLarge(size)) = write(self.codec, &mut self.outgoing) {
             let reason = format!("a packet of {size} bytes is more than MQTT has");
             self.end(Ending::unavailable(reason));
         }
@@ -193,7 +200,8 @@ impl Connection {
 
     /// The next event of what has arrived.
     pub fn event(&mut self) -> Option<Event> {
-        if std::mem::take(&mut self.was_written) {
+        if self.unacknowledged == Unacknowledged::Written {
+            self.unacknowledged = Unacknowledged::None;
             return Some(Event::Written);
         }
         loop {
@@ -248,11 +256,13 @@ impl Connection {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
                 self.is_unflushed = false;
-                self.was_written |= std::mem::take(&mut self.holds_unacknowledged);
+                if self.unacknowledged == Unacknowledged::Unwritten {
+                    self.unacknowledged = Unacknowledged::Written;
+                }
             }
             Poll::Ready(Err(error)) => self.write_error = Some(ended_by(&error)),
         }
-        self.was_written || had_room != self.has_room()
+        self.unacknowledged == Unacknowledged::Written || had_room != self.has_room()
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
@@ -291,8 +301,7 @@ impl Connection {
             }
             Incoming::PubRec(answer) => {
                 if self.identifiers.received(answer.packet_id) {
-                    let written = self.codec.release(answer.packet_id, &mut self.outgoing);
-                    self.put(written);
+                    self.put(|codec, to| codec.release(answer.packet_id, to));
                 }
                 Some(Event::Received)
             }
@@ -325,7 +334,7 @@ impl Connection {
         }
     }
 
-    fn completed(&mut self, answer: &Answer) -> Option<Event> {
+    fn completed(&mut self, answer: &Acknowledgement) -> Option<Event> {
         if !self.identifiers.completed(answer.packet_id) {
             return None;
         }
@@ -338,7 +347,7 @@ impl Connection {
         Some(Event::Acknowledged(answer.packet_id))
     }
 
-    fn answered(&mut self, answer: &Answer) -> Event {
+    fn answered(&mut self, answer: &Acknowledgement) -> Event {
         let packet_id = answer.packet_id;
         if !reason::is_failure(answer.code) {
             return Event::Acknowledged(packet_id);

@@ -1,63 +1,74 @@
 //! The writer thread: takes all that is waiting, commits once, wakes the cursors; and keeps the
 //! journal in shape in between.
 
+mod astray;
+mod correction;
+mod drops;
+mod housekeeping;
+mod opening;
+mod requests;
+mod terms;
+mod trouble;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::astray::Astray;
-use super::drops::Drops;
+pub use correction::Correction;
+
 use super::error::Fault;
-use super::fallback::Trouble;
 use super::inbox::Work;
 use super::place::Place;
 use super::recovery::Claim;
+use super::retention::Retention;
 use super::shared::{Shared, lock_store};
-use super::store::{Batch, Limits, NamedPosition, Store};
+use super::store::{END, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
-use crate::telemetry::Timestamp;
+use crate::telemetry::ClockWatch;
+use astray::Astray;
+use correction::Uncorrected;
+use drops::Drops;
+use terms::Terms;
+use trouble::Trouble;
 
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
-/// Rows that leave the history in one commit: less than a millisecond's work on a PC.
-const PRUNE_CHUNK: usize = 100;
-
-/// Time between two such commits while there is more to remove, so that new packets, which wait for
-/// them, seldom meet one.
-const PRUNE_PAUSE: Duration = Duration::from_millis(100);
-
-/// Free pages given back to the file system at a time (1 MiB).
-const SHRINK_PAGES: u32 = 256;
+/// The clock was set if it moved by more than this.
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// The thread's own state. Everything else talks to it over [`Shared`].
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) source: String,
-    pub(super) durable: bool,
+    terms: Terms,
     /// `None`: the journal is in memory, as configured.
-    pub(super) claim: Option<Claim>,
+    claim: Option<Claim>,
     /// `None` as well while a damaged file could not be replaced.
     pub(super) file: Option<Store>,
     pub(super) place: Option<Place>,
-    pub(super) astray: Option<Astray>,
-    pub(super) trouble: Option<Trouble>,
-    pub(super) end: Position,
+    astray: Option<Astray>,
+    trouble: Option<Trouble>,
+    end: Position,
+    /// The last row of earlier runs.
+    began_at: u64,
+    uncorrected: Vec<Uncorrected>,
+    clock: ClockWatch,
+    /// The clock was set, and times were not corrected yet.
+    pub(super) distrusted_until: Option<Instant>,
     /// Acknowledgements that are not in the file.
-    pub(super) unsaved: [Option<Position>; SinkId::ALL.len()],
+    unsaved: [Option<Position>; SinkId::ALL.len()],
     /// The end that the file remembers.
-    pub(super) saved_end: Position,
-    pub(super) max_bytes: Option<u64>,
-    pub(super) history: Duration,
+    saved_end: Position,
+    retention: Retention,
     /// The last packet of the inbox that was dealt with.
-    pub(super) ticket: u64,
+    ticket: u64,
     pub(super) housekeeping_due: Instant,
     /// Rows that came since the history was last pruned.
-    pub(super) appended: usize,
-    pub(super) drops: Drops,
+    appended: usize,
+    drops: Drops,
 }
 
 impl Writer {
@@ -69,6 +80,9 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), JournalError> {
         let _end = EndGuard(Arc::clone(&self.shared));
         let mut work = Work::default();
+        // What was asked for while no gateway ran comes before anything of this run.
+        self.take_requests();
+        self.publish(&[]);
         loop {
             let timeout = self
                 .housekeeping_due
@@ -92,33 +106,22 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
+        self.correct(work.correction);
         if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
             }
-            let messages: usize = work
-                .packets
-                .iter()
-                .map(|packet| packet.readings.len())
-                .sum();
-            self.end.sequence += work.packets.len() as u64;
-            self.end.total += messages as u64;
+            self.advance(work);
         }
         self.ticket = work.ticket;
         self.publish(&work.acknowledged);
     }
 
-    /// What was taken from the inbox, for the place where the journal ends.
-    pub(super) fn batch<'a>(&'a self, work: &'a Work, cursors: &'a [NamedPosition]) -> Batch<'a> {
-        Batch {
-            start: self.end,
-            source: &self.source,
-            packets: &work.packets,
-            cursors,
-            rejections: &work.rejections,
-            set_aside: &work.set_aside,
-            names: &work.names,
-        }
+    /// The journal ends behind these packets now.
+    pub(super) fn advance(&mut self, work: &Work) {
+        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        self.end.sequence += work.packets.len() as u64;
+        self.end.total += messages.sum::<usize>() as u64;
     }
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
@@ -129,27 +132,36 @@ impl Writer {
             .collect()
     }
 
-    pub(super) fn file_limits(&self, file: &Store) -> Limits {
-        let inside = self
-            .shared
-            .ledger()
-            .missing
-            .after(file.extent().first.total);
-        Limits {
-            max_messages: self.shared.max_messages.saturating_add(inside),
-            max_bytes: self.max_bytes,
+    /// Writes to the file in the ordinary way; `None`: there is none.
+    fn commit(&mut self, work: &Work) -> Option<Result<(), Fault>> {
+        let cursors = self.unsaved_cursors();
+        let file = self.file.as_mut()?;
+        let limits = self.terms.file_limits(file);
+        let batch = self.terms.batch(self.end, work, &cursors);
+        let result = file.commit(batch, limits, self.terms.durable);
+        if result.is_ok() {
+            self.unsaved = [None; SinkId::ALL.len()];
         }
+        Some(result)
     }
 
-    pub(super) fn memory_limits(&self) -> Limits {
-        Limits {
-            max_messages: if self.claim.is_some() {
-                self.shared.max_messages.min(super::fallback::MAX_MESSAGES)
-            } else {
-                self.shared.max_messages
-            },
-            max_bytes: self.max_bytes,
+    /// Has the file remember how far the journal goes.
+    fn save_end(&mut self) -> Result<(), Fault> {
+        if self.saved_end != self.end && self.file.is_some() {
+            self.save_positions(&[(END, self.end)])?;
+            self.saved_end = self.end;
         }
+        Ok(())
+    }
+
+    fn save_positions(&mut self, positions: &[NamedPosition]) -> Result<(), Fault> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        let nothing_else = Work::default();
+        let limits = self.terms.file_limits(file);
+        let batch = self.terms.batch(self.end, &nothing_else, positions);
+        file.commit(batch, limits, false)
     }
 
     /// Lets everybody know what is committed, the accounts first.
@@ -189,65 +201,6 @@ impl Writer {
             if let Some(position) = *acknowledged {
                 committed.send_replace(position);
             }
-        }
-    }
-
-    /// Removes what is too old, gives room back, and watches for drops. `appended` rows just came; at
-    /// least as many may leave, so that the history cannot outgrow its age.
-    pub(super) fn keep_house(&mut self, appended: usize) {
-        self.drops.watch(&self.shared);
-        self.appended += appended;
-        let now = Instant::now();
-        if now < self.housekeeping_due {
-            return;
-        }
-        self.watch_files();
-        let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
-        let more = self.prune(budget).unwrap_or_else(|fault| {
-            self.housekeeping_failed(&fault);
-            false
-        });
-        self.housekeeping_due = now + if more { PRUNE_PAUSE } else { TICK };
-        if !more {
-            let shrunk = self.file.as_mut().map(|file| file.shrink(SHRINK_PAGES));
-            if let Err(fault) = shrunk.unwrap_or(Ok(())).and_then(|()| self.save_end()) {
-                self.housekeeping_failed(&fault);
-            }
-        }
-        self.publish(&[]);
-    }
-
-    fn prune(&mut self, budget: usize) -> Result<bool, Fault> {
-        let delivered = self.shared.ledger().delivered().sequence;
-        let history = i64::try_from(self.history.as_nanos()).unwrap_or(i64::MAX);
-        let cutoff = Timestamp(Timestamp::now().0.saturating_sub(history));
-        let prune = |store: &mut Store| {
-            store.prune_rejected(cutoff)?;
-            let forgotten = store.take_forgotten();
-            if forgotten > 0 {
-                tracing::warn!(
-                    forgotten,
-                    "The oldest of what was rejected left the journal."
-                );
-            }
-            store.prune(delivered, cutoff, budget)
-        };
-        if let Some(file) = &mut self.file {
-            return prune(file);
-        }
-        match &self.shared.tiers().memory {
-            Some(memory) => prune(&mut lock_store(memory)),
-            None => Ok(false),
-        }
-    }
-
-    /// An append that fails in the same way says it aloud; only damage cannot wait for one.
-    fn housekeeping_failed(&mut self, fault: &Fault) {
-        if let Fault::Damaged(reason) = fault {
-            let generation = self.shared.tiers().generation;
-            self.replace_damaged(generation, reason);
-        } else {
-            tracing::debug!(error = %fault, "Cannot remove old rows from the journal.");
         }
     }
 

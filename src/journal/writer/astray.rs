@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::JournalState;
-use super::error::Fault;
-use super::place::Place;
-use super::recovery::{self, with_suffix};
-use super::store::Store;
-use super::writer::{TICK, Writer};
+use super::{TICK, Writer};
+use crate::journal::JournalState;
+use crate::journal::error::Fault;
+use crate::journal::place::Place;
+use crate::journal::place::with_suffix;
+use crate::journal::recovery;
+use crate::journal::store::Store;
 use crate::telemetry::Timestamp;
+
+const ASTRAY: crate::repeated::Topic = crate::repeated::Topic::of_attempts("journal-astray");
 
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -70,7 +73,11 @@ impl Writer {
         };
         match change {
             None if self.astray.is_some() => {
-                info!(journal = %self.shared.name.display(), "The journal's files are back.");
+                let journal = self.shared.name.clone();
+                ASTRAY.say("back", "", move |sum| {
+                    let repeated = sum.words();
+                    info!(journal = %journal.display(), repeated, "The journal's files are back.");
+                });
                 self.end_astray(None);
             }
             Some(reason) if self.astray.is_none() => self.begin_astray(reason),
@@ -81,11 +88,15 @@ impl Writer {
 
     fn begin_astray(&mut self, reason: String) {
         let name = self.shared.name.display();
-        error!(
-            journal = %name,
-            error = %reason,
-            "The journal's files are gone; what is in them is saved into a new file.",
-        );
+        let (journal, error) = (self.shared.name.clone(), reason.clone());
+        ASTRAY.say("gone", &reason, move |sum| {
+            error!(
+                journal = %journal.display(),
+                error = %error,
+                repeated = sum.words(),
+                "The journal's files are gone; what is in them is saved into a new file.",
+            );
+        });
         self.shared.tiers_mut().astray = true;
         {
             let mut ledger = self.shared.ledger();
@@ -119,15 +130,10 @@ impl Writer {
         claim.renew(&self.shared.name, self.shared.marks.as_ref())?;
         let path = claim.path.clone();
         let new = with_suffix(&path, ".saving");
-        let Some(old) = self.file.take() else {
-            return Ok(());
-        };
-        let saved = self.copy(&old, &new);
-        self.file = Some(old);
+        let is_whole = self.copy_to(&new)?;
         let is_own = |path: &Path| self.place.as_ref().is_some_and(|place| place.owns(path));
-        let is_whole = saved?;
-        let found = make_way(&path, |path| is_whole && is_own(path)).map_err(unavailable)?;
-        fs::rename(&new, &path).map_err(unavailable)?;
+        let found = make_way(&path, |path| is_whole && is_own(path))?;
+        fs::rename(&new, &path)?;
         sync_folder(&path);
         let mut store = Store::open(&path)?;
         store.register(&self.acknowledged())?;
@@ -151,16 +157,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies a store into a new file: all of it, or what can be read and no sink has delivered.
+    /// Copies what the open files have into a new one: all of it, or what can be read and no sink has delivered.
     /// Returns whether it is the former.
-    fn copy(&mut self, old: &Store, new: &Path) -> Result<bool, Fault> {
+    fn copy_to(&self, new: &Path) -> Result<bool, Fault> {
+        let Some(old) = &self.file else {
+            return Err(Fault::Unavailable("it is not open".to_owned()));
+        };
         let fresh = || -> io::Result<()> {
             for suffix in ["", "-wal", "-shm"] {
                 remove(&with_suffix(new, suffix))?;
             }
             recovery::create_file(new).map(drop)
         };
-        fresh().map_err(unavailable)?;
+        fresh()?;
         let Err(fault) = old.copy_to(new) else {
             return Ok(true);
         };
@@ -169,12 +178,12 @@ impl Writer {
             error = %fault,
             "Cannot save all of the journal; what is undelivered and readable is saved.",
         );
-        fresh().map_err(unavailable)?;
+        fresh()?;
         let mut store = Store::open(new)?;
         let after = self.shared.ledger().delivered();
         let start = self.file_end();
         let old = Ok(old.connection());
-        let salvage = recovery::salvage(old, after, start, &mut store, &self.source);
+        let salvage = recovery::salvage(old, after, start, &mut store, &self.terms.source);
         if salvage.fault == Some(Fault::Full) {
             return Err(Fault::Full);
         }
@@ -193,7 +202,14 @@ impl Writer {
         {
             match claim.renew(&self.shared.name, self.shared.marks.as_ref()) {
                 Ok(()) => {
-                    warn!(journal = %self.shared.name.display(), "The journal's lock file was gone; it is made again.");
+                    let journal = self.shared.name.clone();
+                    ASTRAY.say("lock", "", move |sum| {
+                        warn!(
+                            journal = %journal.display(),
+                            repeated = sum.words(),
+                            "The journal's lock file was gone; it is made again."
+                        );
+                    });
                 }
                 Err(fault) => {
                     tracing::debug!(error = %fault, "Cannot lock the journal again.");
@@ -229,10 +245,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn unavailable(error: io::Error) -> Fault {
-    Fault::Unavailable(error.to_string())
-}
-
 /// Has a new name outlive a power cut, where the file system can do that.
 fn sync_folder(path: &Path) {
     let folder = path.parent().map(File::open);
@@ -245,11 +257,15 @@ fn sync_folder(path: &Path) {
 
 fn report(name: &Path, reason: &str, found: Option<&Path>) -> String {
     let found = found.map(|path| path.display().to_string());
-    warn!(
-        journal = %name.display(),
-        found,
-        "The journal is saved into a new file; what was found in its place is kept.",
-    );
+    let (journal, kept) = (name.to_owned(), found.clone());
+    ASTRAY.say("saved", "", move |sum| {
+        warn!(
+            journal = %journal.display(),
+            found = kept,
+            repeated = sum.words(),
+            "The journal is saved into a new file; what was found in its place is kept.",
+        );
+    });
     let kept = found.map(|found| format!(", what was found in its place is {found}"));
     let kept = kept.unwrap_or_default();
     format!(

@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::shared::Shared;
+use crate::journal::shared::Shared;
 use crate::monitor::SinkId;
 use crate::repeated::Topic;
 

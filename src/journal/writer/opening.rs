@@ -2,26 +2,28 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::drops::Drops;
-use super::error::Fault;
-use super::ledger::{Account, Missing};
-use super::marks::Marks;
-use super::recovery::{self, Claim};
-use super::shared::{Ledger, Shared, Tiers};
-use super::store::{Store, StoredCursor};
-use super::writer::Writer;
-use super::{JournalError, JournalState, Position};
+use super::terms::Terms;
+use super::{CLOCK_TOLERANCE, Writer};
 use crate::config::{self, Durability, JournalPath};
+use crate::journal::error::Fault;
+use crate::journal::ledger::{Account, Missing};
+use crate::journal::marks::Marks;
+use crate::journal::recovery::{self, Claim};
+use crate::journal::retention::Retention;
+use crate::journal::shared::{Ledger, Shared, Tiers};
+use crate::journal::store::{Store, StoredCursor};
+use crate::journal::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
-use crate::telemetry::Timestamp;
+use crate::telemetry::{ClockWatch, Timestamp};
 
 impl Writer {
     /// Opens the journal and finds out where everybody is.
-    pub(super) fn open(
+    pub(in crate::journal) fn open(
         config: &config::Journal,
         sinks: &[SinkId],
         source: &str,
@@ -41,22 +43,6 @@ impl Writer {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
             memory = Some(Mutex::new(store));
         }
-        let starts = opened.starting_positions(sinks);
-        let end = opened.end();
-        let ledger = Ledger {
-            end,
-            missing: opened.missing,
-            accounts: starts.map(Account::new),
-            sinks: SinkId::ALL
-                .into_iter()
-                .filter(|sink| sinks.contains(sink))
-                .collect(),
-            state: claim
-                .as_ref()
-                .map_or(JournalState::Memory, |_| JournalState::File),
-            since: Timestamp::now(),
-            notice: opened.notice,
-        };
         let tiers = Tiers {
             generation: 1,
             file: claim.as_ref().map(|claim| claim.path.clone()),
@@ -64,35 +50,50 @@ impl Writer {
             astray: false,
             memory,
         };
-        let drops = Drops::new(ledger.dropped());
-        let mut writer = Self {
-            shared: Arc::new(Shared::new(
-                name,
-                config.max_messages,
-                opened.marks,
-                tiers,
-                ledger,
-            )),
+        let ledger = opened.ledger(sinks, claim.is_none());
+        let (marks, store) = (opened.marks, opened.store);
+        let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
+        let terms = Terms {
+            shared: Arc::new(shared),
             source: source.to_owned(),
             durable: config.durability == Durability::Full,
+            max_bytes: config.max_bytes,
+            is_in_memory: claim.is_none(),
+        };
+        let mut writer = Self::begin(terms, claim, store, config.history);
+        writer.register();
+        writer.note_place();
+        Ok(writer)
+    }
+
+    /// The writer of a journal that is open, at its end.
+    fn begin(terms: Terms, claim: Option<Claim>, file: Option<Store>, history: Duration) -> Self {
+        let shared = Arc::clone(&terms.shared);
+        let (end, dropped) = {
+            let ledger = shared.ledger();
+            (ledger.end, ledger.dropped())
+        };
+        Self {
+            shared,
+            terms,
             claim,
-            file: opened.store,
+            file,
             place: None,
             astray: None,
             trouble: None,
             end,
+            began_at: end.sequence,
+            uncorrected: Vec::new(),
+            clock: ClockWatch::new(CLOCK_TOLERANCE),
+            distrusted_until: None,
             unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
-            max_bytes: config.max_bytes,
-            history: config.history,
+            retention: Retention::new(history),
             ticket: 0,
             housekeeping_due: Instant::now(),
             appended: 0,
-            drops,
-        };
-        writer.register();
-        writer.note_place();
-        Ok(writer)
+            drops: Drops::new(dropped),
+        }
     }
 
     /// Puts the sinks' positions into the file. A disk that is full says so at the first append,
@@ -154,8 +155,7 @@ impl Opened {
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
                 Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
             })?;
-        let _created = recovery::create_file(&claim.path)
-            .map_err(|error| Fault::Unavailable(error.to_string()))?;
+        let _created = recovery::create_file(&claim.path)?;
         let mut store = Store::open(&claim.path)?;
         let (cursors, complete) = recovery::salvage_cursors(&moved);
         let positions = || cursors.iter().map(|cursor| cursor.position);
@@ -176,6 +176,25 @@ impl Opened {
         self.cursors = cursors;
         self.store = Some(store);
         Ok(())
+    }
+
+    /// All that is counted, as it was found.
+    fn ledger(&mut self, sinks: &[SinkId], is_in_memory: bool) -> Ledger {
+        let is_enabled = |sink: &SinkId| sinks.contains(sink);
+        Ledger {
+            end: self.end(),
+            accounts: self.starting_positions(sinks).map(Account::new),
+            missing: std::mem::take(&mut self.missing),
+            sinks: SinkId::ALL.into_iter().filter(is_enabled).collect(),
+            state: if is_in_memory {
+                JournalState::Memory
+            } else {
+                JournalState::File
+            },
+            since: Timestamp::now(),
+            notice: self.notice.take(),
+            forgotten: 0,
+        }
     }
 
     fn end(&self) -> Position {

@@ -1,5 +1,7 @@
 //! What is delivered over one connection.
 
+mod care;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use super::connection::{Connection, Ending, Event, Message, Published, Received,
 use super::discovery::Discovery;
 use super::flight::{Flight, Publish};
 use super::message::TopicMap;
-use super::suspicion::{Conviction, Suspicion, UnderWay, Verdict};
+use super::suspicion::{Suspicion, Verdict};
 use crate::config::Qos;
 use crate::journal::Row;
 use crate::monitor::{DeliveryOutcome, SinkId};
@@ -26,12 +28,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Rows read at once.
 const READ_AHEAD: usize = 256;
-
-/// So long a careful connection has to hold before anything is published on it.
-const PROOF: Duration = Duration::from_millis(500);
-
-/// A broker that ends the connection over a message does so within this time.
-const SOON: Duration = Duration::from_secs(5);
 
 /// What a session takes from the delivery that it is one of.
 pub(super) struct Setting<'a> {
@@ -109,42 +105,6 @@ impl Session<'_> {
         }
         self.publish_status("online", lane)?;
         self.serve(lane).await
-    }
-
-    /// Makes sure that the connection holds while nothing is published.
-    async fn prove(&mut self, lane: &mut Lane) -> Result<(), Ending> {
-        self.connection.ping();
-        let mut is_answered = false;
-        let until = Instant::now() + PROOF;
-        while !lane.must_leave() {
-            while let Some(event) = self.connection.event() {
-                is_answered |= event == Event::PingAnswered;
-            }
-            tokio::select! {
-                exchanged = self.connection.exchange() => exchanged?,
-                () = lane.leave() => {}
-                () = tokio::time::sleep_until(until), if is_answered => {
-                    lane.prove();
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What was under way when the connection ended.
-    fn under_way(&self) -> UnderWay {
-        match (self.flight.alone(), self.flight.outstanding()) {
-            (_, 0) => UnderWay::Nothing,
-            (Some(publish), _) if self.is_careful => match self.flight.message(publish) {
-                Some(message) if self.last_progress.elapsed() < SOON => UnderWay::Reading(message),
-                None if publish == Publish::Status && self.setting.retains => {
-                    UnderWay::RetainedStatus
-                }
-                _ => UnderWay::Other,
-            },
-            _ => UnderWay::Several,
-        }
     }
 
     /// Delivers until the connection ends or the session has to.
@@ -230,38 +190,6 @@ impl Session<'_> {
         // What was not sent may have been the last of its row.
         self.acknowledge(lane);
         Ok(())
-    }
-
-    /// What a careful connection does instead of sending the next reading; false: nothing.
-    fn take_care(&mut self, lane: &Lane) -> Result<bool, Ending> {
-        if !self.is_careful {
-            return Ok(false);
-        }
-        let next = self.flight.next_message();
-        let conviction = next.and_then(|message| self.setting.suspicion.conviction(message));
-        match conviction.cloned() {
-            None => {}
-            Some(Conviction::Suspect) => {
-                self.flight.withhold_reading();
-                return Ok(true);
-            }
-            Some(Conviction::Guilty(reason)) => {
-                if let Some(publish) = self.flight.begin_reading() {
-                    self.reject(publish, reason, lane);
-                }
-                return Ok(true);
-            }
-        }
-        // Another one got through, or there is none.
-        let is_due = self.acknowledged_readings > 0 || next.is_none();
-        let Some(publish) = is_due.then(|| self.flight.release()).flatten() else {
-            return Ok(false);
-        };
-        let message = self.message(publish);
-        if let Some(message) = message {
-            self.publish(publish, message, lane)?;
-        }
-        Ok(true)
     }
 
     /// A reading as a message.
@@ -385,14 +313,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The broker takes this message.
-    fn acquit(&mut self, publish: Publish) {
-        if let Some(message) = self.flight.message(publish) {
-            self.acknowledged_readings += 1;
-            self.setting.suspicion.acquit(message);
-        }
-    }
-
     /// Acknowledges what has arrived.
     fn acknowledge(&mut self, lane: &mut Lane) {
         while let Some(row) = self.flight.next_arrived() {
@@ -402,14 +322,7 @@ impl Session<'_> {
             self.setting.suspicion.pass(row.end.sequence);
             lane.acknowledge(row.end, row.received, row.messages);
             self.has_acknowledged_row = true;
-            // What may have been under way when the last connection ended has been seen.
-            if self.is_careful
-                && self.acknowledged_readings >= self.setting.max_inflight.into()
-                && !self.setting.suspicion.is_about_messages()
-            {
-                self.is_careful = false;
-                self.setting.suspicion.clear();
-            }
+            self.end_care();
             if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
                 lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
             }

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::error::{ConfigError, Fault, Place};
-use super::section::Section;
+use crate::config::error::{ConfigError, Fault, Place};
+use crate::config::section::Section;
 use crate::telemetry::{MetricTable, Name};
 
 /// What stands beside the nodes under a topic prefix, or is a node without being one.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a request was not answered as asked.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct Refusal {
     status: StatusCode,
     message: String,
 }
@@ -19,7 +19,7 @@ pub(super) struct ErrorBody {
     pub(super) error: String,
 }
 
-impl Failure {
+impl Refusal {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -32,7 +32,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = Json(ErrorBody {
             error: self.message,

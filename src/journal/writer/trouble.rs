@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
-use super::error::Fault;
-use super::inbox::Work;
-use super::recovery;
-use super::shared::lock_store;
-use super::store::{END, Limits, NamedPosition, Store};
-use super::writer::Writer;
-use super::{JournalError, JournalState, Position};
+use super::Writer;
+use super::terms::Terms;
+use crate::journal::error::Fault;
+use crate::journal::inbox::Work;
+use crate::journal::recovery;
+use crate::journal::retention::Keep;
+use crate::journal::shared::lock_store;
+use crate::journal::store::{NamedPosition, Store};
+use crate::journal::{JournalError, JournalState, Position};
 use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
@@ -22,10 +24,6 @@ const TROUBLES: Topic = Topic::new("journal-not-written");
 const RECOVERIES: Topic = Topic::new("journal-written-again");
 const DAMAGES: Topic = Topic::new("journal-damaged");
 const LOSSES: Topic = Topic::new("packets-not-kept");
-
-/// Messages kept in memory while the file cannot be written: some megabytes, and more than one
-/// group commit, which would otherwise not survive the moment.
-pub(super) const MAX_MESSAGES: u64 = 50_000;
 
 /// Time between two attempts to write the file again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -56,12 +54,12 @@ impl Writer {
         if self.trouble.is_some() {
             return false;
         }
-        let first = self.commit_to_file(work);
+        let first = self.commit(work);
         let second = match first {
             // Files that are gone are not to be moved aside: what is there is somebody else's.
             Some(Err(Fault::Damaged(reason))) if !self.find_astray() => {
                 self.replace(&reason);
-                self.commit_to_file(work)
+                self.commit(work)
             }
             other => other,
         };
@@ -75,29 +73,14 @@ impl Writer {
         }
     }
 
-    fn commit_to_file(&mut self, work: &Work) -> Option<Result<(), Fault>> {
-        let cursors = self.unsaved_cursors();
-        let mut file = self.file.take()?;
-        let limits = self.file_limits(&file);
-        let result = file.commit(self.batch(work, &cursors), limits, self.durable);
-        self.file = Some(file);
-        if result.is_ok() {
-            self.unsaved = [None; SinkId::ALL.len()];
-        }
-        Some(result)
-    }
-
     /// Keeps rows and refusals in memory. Acknowledgements stay in `unsaved`, unless the file has
     /// room for them: they need none but what they have already.
     pub(super) fn write_to_memory(&mut self, work: &Work) {
         let is_full = |trouble: &Trouble| trouble.fault == Fault::Full;
         if self.trouble.as_ref().is_some_and(is_full)
-            && let Some(mut file) = self.file.take()
+            && let Err(fault) = self.save_acknowledgements()
         {
-            if let Err(fault) = self.save_acknowledgements(&mut file) {
-                debug!(error = %fault, "Cannot write acknowledgements into the journal.");
-            }
-            self.file = Some(file);
+            debug!(error = %fault, "Cannot write acknowledgements into the journal.");
         }
         if let Err(fault) = self.commit_to_memory(work) {
             // Memory itself is short. What is lost is a hole that every cursor will count.
@@ -119,7 +102,8 @@ impl Writer {
         }
         match &self.shared.tiers().memory {
             Some(memory) => {
-                lock_store(memory).commit(self.batch(work, &[]), self.memory_limits(), false)
+                let batch = self.terms.batch(self.end, work, &[]);
+                lock_store(memory).commit(batch, self.terms.memory_limits(), false)
             }
             None => Ok(()),
         }
@@ -141,12 +125,10 @@ impl Writer {
 
     fn recover(&mut self) -> Result<(), Fault> {
         self.reopen()?;
-        let Some(mut file) = self.file.take() else {
+        if self.file.is_none() {
             return Ok(());
-        };
-        let moved = self.move_into(&mut file);
-        self.file = Some(file);
-        let packets = moved?;
+        }
+        let packets = self.empty_memory()?;
         self.trouble = None;
         if self.astray.is_none() {
             self.shared.ledger().set_state(JournalState::File);
@@ -166,63 +148,27 @@ impl Writer {
     }
 
     /// Brings everything from memory into the file; returns how many packets.
-    fn move_into(&mut self, file: &mut Store) -> Result<u64, Fault> {
-        let limits = self.file_limits(file);
-        self.save_acknowledgements(file)?;
-        let absorbed = self.absorb_memory(file, limits);
+    fn empty_memory(&mut self) -> Result<u64, Fault> {
+        self.save_acknowledgements()?;
+        let delivered = self.shared.ledger().delivered().sequence;
+        let Some(file) = &mut self.file else {
+            return Ok(0);
+        };
+        let absorbed = absorb_memory(&self.terms, file);
         if absorbed == Err(Fault::Full) {
             // What is delivered gives way to what is not.
-            let delivered = self.shared.ledger().delivered().sequence;
-            file.prune(delivered, Timestamp(i64::MAX), SACRIFICE)?;
+            file.prune(delivered, &Keep::nothing(), SACRIFICE)?;
         }
         absorbed
     }
 
-    fn save_acknowledgements(&mut self, file: &mut Store) -> Result<(), Fault> {
+    fn save_acknowledgements(&mut self) -> Result<(), Fault> {
         let cursors = self.unsaved_cursors();
         if !cursors.is_empty() {
-            self.save_positions(file, &cursors)?;
+            self.save_positions(&cursors)?;
             self.unsaved = [None; SinkId::ALL.len()];
         }
         Ok(())
-    }
-
-    /// Has the file remember how far the journal goes.
-    pub(super) fn save_end(&mut self) -> Result<(), Fault> {
-        if self.saved_end == self.end {
-            return Ok(());
-        }
-        let Some(mut file) = self.file.take() else {
-            return Ok(());
-        };
-        let saved = self.save_positions(&mut file, &[(END, self.end)]);
-        self.file = Some(file);
-        if saved.is_ok() {
-            self.saved_end = self.end;
-        }
-        saved
-    }
-
-    fn save_positions(&self, file: &mut Store, cursors: &[NamedPosition]) -> Result<(), Fault> {
-        let nothing_else = Work::default();
-        let limits = self.file_limits(file);
-        file.commit(self.batch(&nothing_else, cursors), limits, false)
-    }
-
-    fn absorb_memory(&self, file: &mut Store, limits: Limits) -> Result<u64, Fault> {
-        // No cursor may look while rows are in both places or in neither.
-        let mut tiers = self.shared.tiers_mut();
-        let Some(memory) = &tiers.memory else {
-            return Ok(0);
-        };
-        let packets = {
-            let memory = lock_store(memory);
-            file.absorb(&memory, limits, self.durable)?;
-            let extent = memory.extent();
-            extent.end.sequence - extent.first.sequence
-        };
-        tiers.memory = None;
-        Ok(packets)
     }
 
     /// Replaces a file that a cursor or the housekeeping found damaged, unless it has been already.
@@ -262,7 +208,6 @@ impl Writer {
             return Ok(());
         };
         let path = claim.path.clone();
-        let unavailable = |error: std::io::Error| Fault::Unavailable(error.to_string());
         let damaged = self
             .trouble
             .as_mut()
@@ -279,11 +224,10 @@ impl Writer {
         if let Some(damaged) = damaged
             && damaged.moved.is_none()
         {
-            let moved =
-                recovery::move_aside(&path, "damaged", Timestamp::now()).map_err(unavailable)?;
+            let moved = recovery::move_aside(&path, "damaged", Timestamp::now())?;
             damaged.moved = Some(moved);
         }
-        let _created = recovery::create_file(&path).map_err(unavailable)?;
+        let _created = recovery::create_file(&path)?;
         let mut store = Store::open(&path)?;
         store.register(&self.acknowledged())?;
         self.fill(&mut store);
@@ -312,7 +256,7 @@ impl Writer {
             return;
         };
         let after = self.shared.ledger().delivered();
-        let salvage = recovery::salvage_file(&moved, after, start, store, &self.source);
+        let salvage = recovery::salvage_file(&moved, after, start, store, &self.terms.source);
         let notice = recovery::report(&self.shared.name, &moved, &reason, &salvage);
         let mut ledger = self.shared.ledger();
         ledger.missing = salvage.missing;
@@ -378,7 +322,7 @@ impl Writer {
 
     /// Makes the next attempt due.
     #[cfg(test)]
-    pub(super) fn retry_now(&mut self) {
+    pub(in crate::journal) fn retry_now(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             trouble.next_attempt = Instant::now();
         }
@@ -425,6 +369,23 @@ impl Writer {
             .total
             .saturating_sub(from + ledger.missing.after(from))
     }
+}
+
+fn absorb_memory(terms: &Terms, file: &mut Store) -> Result<u64, Fault> {
+    let limits = terms.file_limits(file);
+    // No cursor may look while rows are in both places or in neither.
+    let mut tiers = terms.shared.tiers_mut();
+    let Some(memory) = &tiers.memory else {
+        return Ok(0);
+    };
+    let packets = {
+        let memory = lock_store(memory);
+        file.absorb(&memory, limits, terms.durable)?;
+        let extent = memory.extent();
+        extent.end.sequence - extent.first.sequence
+    };
+    tiers.memory = None;
+    Ok(packets)
 }
 
 impl Damaged {

@@ -1,0 +1,188 @@
+//! The sections, a file each: its type, the keys that are read with their defaults and kinds, and its line
+//! in the log. Here are the top level and what joins them.
+//!
+//! Nothing in these types is optional that has a default: what a value of them says is what the gateway
+//! does.
+
+mod api;
+mod influxdb;
+mod journal;
+mod log;
+mod mqtt;
+mod source;
+mod telemetry;
+mod tui;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+pub use api::Api;
+pub use influxdb::Influxdb;
+pub use journal::{Durability, Journal, JournalPath};
+pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
+pub use mqtt::{HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport};
+pub use source::{PortSelector, Recorded, SOURCE_KINDS, Simulator, Source, SourceKind, Speed};
+pub use telemetry::{Metric, Telemetry};
+pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
+
+use super::kind::{HOUR, Kind, OrRefuse, duration};
+use super::section::Section;
+use crate::telemetry::{Name, is_safe};
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The gateway's name among others: top-level key `gateway`. It stands in
+    /// [`Mqtt::topic_prefix`] and [`Influxdb::gateway`] already.
+    pub gateway: Option<String>,
+    /// `[source]`: where bytes come from.
+    pub source: Source,
+    /// When a recording was made: `source.starts_at`, `source.ends_at`.
+    pub recorded: Recorded,
+    /// `[mqtt]`; `None`: the sink is disabled.
+    pub mqtt: Option<Mqtt>,
+    /// `[influxdb]`; `None`: the sink is disabled.
+    pub influxdb: Option<Influxdb>,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+    /// `[api]`; `None`: there is no HTTP API.
+    pub api: Option<Api>,
+    /// `[log]`.
+    pub log: Log,
+    /// `[tui]`.
+    pub tui: Tui,
+    /// How long a shutdown may take to deliver what is still on its way: top-level key
+    /// `shutdown_timeout`.
+    pub shutdown_timeout: Duration,
+}
+
+/// Reads everything; `None` when something that cannot do without is missing or wrong.
+pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
+    let shutdown_timeout = root.or("shutdown_timeout", "5s", &duration(Duration::ZERO..=HOUR));
+    let gateway = root.optional("gateway", &gateway_name());
+    // A wrong one has been reported. It must not be missed as well.
+    let name = match &gateway {
+        None if root.has_error("gateway") => Some("gateway"),
+        name => name.as_deref(),
+    };
+    let source = root.section("source", source::read);
+    let mqtt = root.section("mqtt", |section| mqtt::read(section, name));
+    let influxdb = root.section("influxdb", |section| influxdb::read(section, name));
+    let journal = root.section("journal", journal::read);
+    let telemetry = root.section("telemetry", telemetry::read);
+    let api = root.section("api", api::read);
+    let log = root.section("log", log::read);
+    let tui = root.section("tui", tui::read);
+    let (source, recorded) = source?;
+    Some(Config {
+        gateway,
+        source,
+        recorded,
+        mqtt,
+        influxdb,
+        journal: journal?,
+        telemetry: telemetry?,
+        api,
+        log: log?,
+        tui: tui?,
+        shutdown_timeout: shutdown_timeout?,
+    })
+}
+
+/// The name of a gateway among others: one level of a topic.
+fn gateway_name() -> Kind<String> {
+    let allowed = format!(
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters, no $ in front",
+        Name::MAX_CHARS
+    );
+    Kind::of_text(allowed, |text| {
+        let fits = is_safe(text) && !text.starts_with('$');
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+impl Config {
+    /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
+    /// the first, if it has one.
+    pub fn summary(&self) -> Vec<String> {
+        let disabled = || "disabled".to_owned();
+        let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
+        let sections = [
+            format!("source: {}", self.source.summary()),
+            format!(
+                "mqtt: {}",
+                self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)
+            ),
+            format!(
+                "influxdb: {}",
+                self.influxdb
+                    .as_ref()
+                    .map_or_else(disabled, Influxdb::summary)
+            ),
+            format!("journal: {}", self.journal.summary()),
+            format!("telemetry: {}", self.telemetry.summary()),
+            format!(
+                "api: {}",
+                self.api.as_ref().map_or_else(disabled, Api::summary)
+            ),
+            format!("log: {}", self.log.summary()),
+            format!(
+                "shutdown: within {}",
+                humantime::format_duration(self.shutdown_timeout)
+            ),
+        ];
+        gateway.chain(sections).collect()
+    }
+    /// The sections that differ, by their names; top-level keys by their own. Another name of the
+    /// gateway is a difference of the sections that it reaches.
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let source = differs(&self.source, &other.source) || self.recorded != other.recorded;
+        let sections = [
+            ("source", source),
+            (
+                "mqtt",
+                part_differs(self.mqtt.as_ref(), other.mqtt.as_ref(), Mqtt::secret),
+            ),
+            (
+                "influxdb",
+                part_differs(
+                    self.influxdb.as_ref(),
+                    other.influxdb.as_ref(),
+                    |influxdb| Some(influxdb.secret()),
+                ),
+            ),
+            ("journal", differs(&self.journal, &other.journal)),
+            ("telemetry", differs(&self.telemetry, &other.telemetry)),
+            (
+                "api",
+                part_differs(self.api.as_ref(), other.api.as_ref(), Api::secret),
+            ),
+            ("log", differs(&self.log, &other.log)),
+            ("tui", differs(&self.tui, &other.tui)),
+            (
+                "shutdown_timeout",
+                self.shutdown_timeout != other.shutdown_timeout,
+            ),
+        ];
+        let changed = sections.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(name, _)| name).collect()
+    }
+}
+
+fn differs<T: Debug>(one: &T, other: &T) -> bool {
+    format!("{one:?}") != format!("{other:?}")
+}
+
+/// Secrets print alike, whatever they are.
+fn part_differs<T: Debug>(
+    one: Option<&T>,
+    other: Option<&T>,
+    secret: fn(&T) -> Option<&SecretString>,
+) -> bool {
+    let exposed = |part: Option<&T>| Some(part.and_then(secret)?.expose_secret().to_owned());
+    differs(&one, &other) || exposed(one) != exposed(other)
+}

@@ -1,0 +1,315 @@
+//! `[mqtt]`: the broker, and how readings become messages.
+
+mod broker;
+mod home_assistant;
+mod tls;
+mod topics;
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+pub use broker::Transport;
+pub use home_assistant::HomeAssistant;
+pub use tls::{Identity, Tls};
+
+use crate::config::kind::{
+    Kind, OrRefuse, Refusal, boolean, duration, one_of, whole, whole_seconds,
+};
+use crate::config::secret::{SecretKey, secret_or_file};
+use crate::config::section::Section;
+use crate::config::setting::Value;
+use crate::telemetry::is_mqtt_char;
+
+/// `[mqtt]`.
+#[derive(Debug, Clone)]
+pub struct Mqtt {
+    /// Host of `broker_url` (`mqtt://host:port`).
+    pub host: String,
+    /// Port of `broker_url`; 1883, with TLS 8883, unless told.
+    pub port: u16,
+    /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
+    pub transport: Transport,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// MQTT client identifier.
+    pub client_id: String,
+    /// First level or levels of every topic; no `/` at its ends, the gateway's name filled in.
+    pub topic_prefix: String,
+    /// How readings are written into messages.
+    pub payload: Payload,
+    /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
+    pub home_assistant: Option<HomeAssistant>,
+    /// Whether the broker shall keep last values.
+    pub retain: Retain,
+    /// Of every publish.
+    pub qos: Qos,
+    /// Seconds between pings, whole, at least one.
+    pub keep_alive: Duration,
+    /// Login name.
+    pub username: Option<String>,
+    /// Login password.
+    pub password: Option<SecretString>,
+    /// Publishes that may wait for their acknowledgement at once.
+    pub max_inflight: u16,
+}
+
+impl Mqtt {
+    /// `broker_url` with its port: `mqtts://broker:8883`.
+    pub fn url(&self) -> String {
+        let (scheme, path) = match &self.transport {
+            Transport::Tcp => ("mqtt", ""),
+            Transport::Tls(_) => ("mqtts", ""),
+            Transport::WebSocket { path } => ("ws", path.as_str()),
+            Transport::SecureWebSocket { path, .. } => ("wss", path.as_str()),
+        };
+        format!("{scheme}://{}:{}{path}", self.host, self.port)
+    }
+
+    /// The host as a name look-up and a certificate want it: an IPv6 address has its brackets in URLs
+    /// alone.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+}
+
+/// MQTT quality of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qos {
+    /// 0: sent once, never acknowledged.
+    AtMostOnce,
+    /// 1: acknowledged by PUBACK.
+    AtLeastOnce,
+    /// 2: acknowledged by PUBCOMP.
+    ExactlyOnce,
+}
+
+/// How a reading is written into a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Its value alone.
+    Plain,
+    /// Value, unit and event time as a JSON object.
+    Json,
+}
+
+/// Which MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Protocol level 4: MQTT 3.1.1.
+    Mqtt311,
+    /// Protocol level 5: MQTT 5.
+    Mqtt5 {
+        /// Seconds after which the broker forgets a reading that it could not pass on; `None`: it
+        /// does not.
+        message_expiry: Option<u32>,
+    },
+}
+
+/// Whether the broker shall keep the last values of nodes, and the status, for later subscribers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retain {
+    /// If it can.
+    Auto,
+    /// It has to.
+    Always,
+    /// It shall not.
+    Never,
+}
+
+const PASSWORD: SecretKey = SecretKey {
+    name: "password",
+    file: "password_file",
+    variable: "MQTT_PASSWORD",
+};
+
+/// Reads the section; `None`: it is not there, or something in it is wrong.
+pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
+    let name = gateway.unwrap_or_else(|| section.environment().host());
+    let client_id = Value::Text(format!("fieldgate-{name}"));
+    let broker = section.or("broker_url", "mqtt://localhost:1883", &broker::url());
+    let protocol = section.or("protocol", 4, &protocol_level());
+    let message_expiry = section.optional("message_expiry", &message_expiry());
+    let client_id = section.or_described(
+        "client_id",
+        Some(client_id),
+        "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"",
+        &mqtt_text(),
+    );
+    let topic_prefix = section.or("topic_prefix", "iiot", &topics::prefix());
+    let topic_prefix = topic_prefix.and_then(|prefix| topics::fill_in(section, prefix, gateway));
+    let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
+    let payload = section.or("payload", "plain", &one_of(payloads));
+    let retain = section.or("retain", "auto", &retain());
+    let qos = section.or("qos", 1, &qos());
+    let keep_alive = section.or("keep_alive", "30s", &keep_alive());
+    let username = section.optional("username", &mqtt_text());
+    let password = secret_or_file(section, &PASSWORD);
+    let tls = tls::read(section, broker.as_ref());
+    let max_inflight = match qos {
+        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
+        Some(Qos::ExactlyOnce) => 20,
+        _ => 100,
+    };
+    let max_inflight = section.or_described(
+        "max_inflight",
+        Some(max_inflight.into()),
+        "100, with QoS 2 20",
+        &whole(1..=u16::MAX.into()),
+    );
+    let home_assistant = section.section("home_assistant", |section| {
+        home_assistant::read(section, gateway)
+    });
+    if !section.is_present() {
+        return None;
+    }
+    if password.is_some() && username.is_none() {
+        section.require(
+            "username",
+            username.as_ref(),
+            Some("MQTT has no password without a user name"),
+        );
+    }
+    let length = password.as_ref().map_or(0, |it| it.expose_secret().len());
+    if length > usize::from(u16::MAX) {
+        let allowed = "at most 65535 bytes, which is what MQTT carries";
+        section.refuse("password", "is too long", allowed.into());
+    }
+    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
+        );
+    }
+    let broker = broker?;
+    Some(Mqtt {
+        protocol: match protocol? {
+            ProtocolLevel::Four => Protocol::Mqtt311,
+            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+        },
+        transport: broker.transport(tls?),
+        host: broker.host,
+        port: broker.port,
+        client_id: client_id?,
+        topic_prefix: topic_prefix?,
+        payload: payload?,
+        home_assistant,
+        retain: retain?,
+        qos: qos?,
+        keep_alive: keep_alive?,
+        username,
+        password,
+        max_inflight: max_inflight?,
+    })
+}
+
+/// A text that MQTT carries: its length is a number of 16 bits.
+fn mqtt_text() -> Kind<String> {
+    let allowed = "1 to 65535 bytes of text without control characters and noncharacters";
+    Kind::of_text(allowed, |text| {
+        let fits = (1..=usize::from(u16::MAX)).contains(&text.len());
+        let fits = fits && text.chars().all(is_mqtt_char);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// Quality of service by its number.
+fn qos() -> Kind<Qos> {
+    let level = whole::<u8>(0..=2);
+    Kind::new(
+        "0 (at most once), 1 (at least once) or 2 (exactly once)",
+        move |value| {
+            Ok(match level.parse(value)? {
+                0 => Qos::AtMostOnce,
+                1 => Qos::AtLeastOnce,
+                _ => Qos::ExactlyOnce,
+            })
+        },
+    )
+}
+
+/// Whether the broker shall keep last values.
+fn retain() -> Kind<Retain> {
+    let flag = boolean();
+    Kind::new("\"auto\", true or false", move |value| {
+        use crate::config::setting::Value::{Text, Untyped};
+        match value {
+            Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
+            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ => Ok(Retain::Never),
+        }
+    })
+}
+
+/// Whole seconds, as MQTT sends them.
+fn keep_alive() -> Kind<Duration> {
+    let allowed = "whole seconds from 1 to 65535, as \"30s\", \"1m 30s\" or 30";
+    whole_seconds(allowed, 1..=65_535)
+}
+
+/// As MQTT numbers itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ProtocolLevel {
+    Four,
+    Five,
+}
+
+/// Which MQTT is spoken.
+fn protocol_level() -> Kind<ProtocolLevel> {
+    let level = whole::<u8>(4..=5);
+    Kind::new("4 (MQTT 3.1.1) or 5 (MQTT 5)", move |value| {
+        Ok(match level.parse(value)? {
+            4 => ProtocolLevel::Four,
+            _ => ProtocolLevel::Five,
+        })
+    })
+}
+
+/// Whole seconds, as MQTT sends them.
+fn message_expiry() -> Kind<u32> {
+    let most = Duration::from_secs(u32::MAX.into());
+    let duration = duration(Duration::from_secs(1)..=most);
+    let allowed = "whole seconds from 1 to 4294967295, as \"12h\", \"1m 30s\" or 30";
+    Kind::new(allowed, move |value| {
+        let duration = duration.parse(value)?;
+        let seconds = u32::try_from(duration.as_secs()).ok();
+        seconds
+            .filter(|_| duration.subsec_nanos() == 0)
+            .ok_or_default()
+    })
+}
+
+impl Mqtt {
+    /// In a line for the log, without secrets.
+    pub(in crate::config) fn summary(&self) -> String {
+        let qos = match self.qos {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => 1,
+            Qos::ExactlyOnce => 2,
+        };
+        let user = match &self.username {
+            Some(name) => format!("user {name}"),
+            None => "no user".into(),
+        };
+        let home_assistant = match &self.home_assistant {
+            None => "",
+            Some(HomeAssistant { enabled: true, .. }) => ", announced to Home Assistant",
+            Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
+        };
+        let protocol = match self.protocol {
+            Protocol::Mqtt311 => "MQTT 3.1.1",
+            Protocol::Mqtt5 { .. } => "MQTT 5",
+        };
+        format!(
+            "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
+            self.url(),
+            self.topic_prefix,
+            self.client_id
+        )
+    }
+    /// Its secret, which prints as any other.
+    pub(in crate::config) fn secret(&self) -> Option<&SecretString> {
+        self.password.as_ref()
+    }
+}

@@ -1,0 +1,166 @@
+//! `[telemetry]`: what nodes and metrics are called, and how times are made.
+
+mod names;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use names::Given;
+
+use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text};
+use crate::config::section::Section;
+use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Range, is_safe};
+
+/// `[telemetry]`.
+#[derive(Debug, Clone, Default)]
+pub struct Telemetry {
+    /// `[telemetry.nodes]`: wire or default name → name to use.
+    pub nodes: BTreeMap<String, String>,
+    /// `[telemetry.metrics.KEY]`: additions to and changes of the metric table.
+    pub metrics: BTreeMap<String, Metric>,
+    /// How far device and gateway clock may drift apart before the anchor is set anew.
+    pub clock_tolerance: Duration,
+    /// How long delivery waits at a start for a clock that is synchronised.
+    pub wait_for_clock: Option<Duration>,
+}
+
+/// `[telemetry.metrics.KEY]`: what is set here replaces the built-in entry of that key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metric {
+    /// Name on the way out.
+    pub name: Option<String>,
+    /// Unit shown.
+    pub unit: Option<String>,
+    /// The `sensor_type` tag.
+    pub sensor_type: Option<String>,
+    /// Below it the TUI raises an alarm.
+    pub min: Option<f64>,
+    /// Above it the TUI raises an alarm.
+    pub max: Option<f64>,
+    /// What its sensor can measure; a value outside is no reading.
+    pub range: Option<Range>,
+}
+
+/// Reads the section.
+pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
+    let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
+    let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
+    let mut node_names = Vec::new();
+    let nodes = section.named("nodes", |nodes, key| {
+        let name = nodes.named_value(key, &name())?;
+        node_names.extend(Given::of_key(nodes, key, key, &name));
+        Some(name)
+    });
+    let mut metric_names = Vec::new();
+    let metrics = section.named("metrics", |metrics, key| {
+        metrics.section(key, |section| {
+            let metric = metric(section);
+            let name = metric.name.as_deref();
+            let given = name.and_then(|name| Given::of_key(section, "name", key, name));
+            metric_names.extend(given);
+            Some(metric)
+        })
+    });
+    section.report(names::check_nodes(&node_names));
+    let keys = metrics.iter().flatten().map(|(key, _)| key.as_str());
+    section.report(names::check_metrics(
+        &metric_names,
+        &keys.collect::<Vec<_>>(),
+    ));
+    Some(Telemetry {
+        nodes: nodes?,
+        metrics: metrics?,
+        clock_tolerance: clock_tolerance?,
+        wait_for_clock,
+    })
+}
+
+fn metric(section: &mut Section<'_, '_>) -> Metric {
+    let any_number = || number("a finite number", |_| true);
+    let metric = Metric {
+        name: section.optional("name", &name()),
+        unit: section.optional("unit", &text()),
+        sensor_type: section.optional("sensor_type", &name()),
+        min: section.optional("min", &any_number()),
+        max: section.optional("max", &any_number()),
+        range: section.optional("range", &range()),
+    };
+    if let (Some(min), Some(max)) = (metric.min, metric.max)
+        && min > max
+    {
+        section.refuse(
+            "max",
+            "is below min",
+            format!("a number, at least min, which is {min}"),
+        );
+    }
+    metric
+}
+
+/// The name of a node or metric.
+fn name() -> Kind<String> {
+    let allowed = format!(
+        "1 to {} bytes of text without /, +, #, \\, control characters and noncharacters",
+        Name::MAX_CHARS
+    );
+    Kind::of_text(allowed, |text| {
+        is_safe(text).then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+impl Telemetry {
+    /// In a line for the log, without secrets.
+    pub(in crate::config) fn summary(&self) -> String {
+        format!(
+            "{} nodes renamed, {} metrics configured, clock tolerance {}",
+            self.nodes.len(),
+            self.metrics.len(),
+            humantime::format_duration(self.clock_tolerance)
+        )
+    }
+
+    /// The built-in metrics with the configured changes.
+    pub fn metric_table(&self) -> MetricTable {
+        let mut table = MetricTable::default();
+        for (key, change) in &self.metrics {
+            let known = table.by_key(key).cloned();
+            let mut info = known.unwrap_or_else(|| MetricInfo::unknown(key));
+            change.apply(&mut info);
+            table.set(key, info);
+        }
+        table
+    }
+
+    /// What turns frames into readings under the configured names.
+    pub fn decoder(&self) -> Decoder {
+        Decoder::new(self.metric_table(), self.node_names())
+    }
+
+    /// The configured names of nodes, by their key on the wire or their default name.
+    pub fn node_names(&self) -> HashMap<String, Name> {
+        let names = self.nodes.iter();
+        names
+            .map(|(key, name)| (key.clone(), Name::new(name)))
+            .collect()
+    }
+}
+
+impl Metric {
+    fn apply(&self, info: &mut MetricInfo) {
+        if let Some(name) = &self.name {
+            info.name = Name::new(name);
+        }
+        if let Some(unit) = &self.unit {
+            info.unit.clone_from(unit);
+        }
+        if let Some(sensor_type) = &self.sensor_type {
+            info.sensor_type.clone_from(sensor_type);
+        }
+        info.min = self.min.or(info.min);
+        info.max = self.max.or(info.max);
+        if let Some(range) = self.range {
+            let counts = info.range.counts && range != Range::ANY;
+            info.range = Range { counts, ..range };
+        }
+    }
+}

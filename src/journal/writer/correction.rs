@@ -1,0 +1,94 @@
+//! Times that were taken from a clock which was set since.
+
+use super::Writer;
+use crate::journal::shared::lock_store;
+use crate::repeated::Topic;
+
+const UNCORRECTED: Topic = Topic::new("times");
+const CORRECTED: Topic = Topic::new("times-corrected");
+
+/// How far times move, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Correction {
+    /// Those of reception.
+    pub received: i64,
+    /// Those of measurement: not at all, where they do not come from the gateway's clock.
+    pub event_time: i64,
+}
+
+impl Correction {
+    pub(in crate::journal) fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    pub(in crate::journal) fn and(self, other: Self) -> Self {
+        Self {
+            received: self.received.saturating_add(other.received),
+            event_time: self.event_time.saturating_add(other.event_time),
+        }
+    }
+}
+
+/// A correction that the file has not got yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Uncorrected {
+    /// The last row that it is for.
+    up_to: u64,
+    correction: Correction,
+}
+
+impl Writer {
+    /// Moves the times of all packets that this run has taken in so far.
+    pub(super) fn correct(&mut self, correction: Correction) {
+        if correction.is_nothing() {
+            return;
+        }
+        let after = self.began_at;
+        if let Some(memory) = &self.shared.tiers().memory {
+            let end = self.end.sequence;
+            if let Err(fault) = lock_store(memory).correct(after, end, correction, false) {
+                tracing::error!(error = %fault, "Times cannot be corrected in memory.");
+            }
+        }
+        if let Some(file) = &self.file {
+            let up_to = file.extent().end.sequence;
+            self.uncorrected.push(Uncorrected { up_to, correction });
+        }
+        self.correct_file();
+        // From now on they say again how old rows are.
+        self.distrusted_until = None;
+    }
+
+    /// Moves the times in the file as far as that could not be done before.
+    pub(super) fn correct_file(&mut self) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let durable = self.terms.durable;
+        let after = self.began_at;
+        while let Some(&Uncorrected { up_to, correction }) = self.uncorrected.first() {
+            match file.correct(after, up_to, correction, durable) {
+                Ok(rows) => {
+                    self.uncorrected.remove(0);
+                    CORRECTED.count("journal", "", rows as u64, |sum| {
+                        tracing::info!(
+                            rows = sum.amount(),
+                            repeated = sum.words(),
+                            "The times of this run's packets were corrected."
+                        );
+                    });
+                }
+                Err(fault) => {
+                    UNCORRECTED.say("journal", &fault.to_string(), move |sum| {
+                        tracing::warn!(
+                            error = %fault,
+                            repeated = sum.words(),
+                            "Times in the journal cannot be corrected at present; it is tried again."
+                        );
+                    });
+                    break;
+                }
+            }
+        }
+    }
+}
