@@ -114,7 +114,7 @@ mod tests {
                 "{number}"
             );
         }
-        assert_eq!(turns, [(20, Turn::Bad), (561, Turn::Good)]);
+        assert_eq!(turns, [(20, Turn::Bad), (570, Turn::Good)]);
         // What is found out too late changes nothing.
         quality.damage(700);
         assert!(!quality.is_damaged());
