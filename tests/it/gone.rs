@@ -16,7 +16,8 @@ fn config(broker: &ContractBroker) -> String {
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"place/journal.db\"\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n\
+         [telemetry.metrics]\nt.range = \"any\"\nh.range = \"any\"\np.range = \"any\"\n",
         broker.url(),
     )
 }
