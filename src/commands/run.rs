@@ -86,17 +86,7 @@ pub(super) fn run_with(
     let is_free = move || !screen.has_terminal();
     let logging = logging::start(&config.log, activity.log.clone(), is_free)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "Starting.");
-    match display {
-        Display::Headless(Some(reason)) => {
-            tracing::info!("Running without the terminal UI: {reason}.");
-        }
-        Display::Screen(_) if !control.has_terminal() => {
-            tracing::info!(
-                "Running without the terminal UI: it is in the background, fg shows it."
-            );
-        }
-        Display::Headless(None) | Display::Screen(_) => {}
-    }
+    explain_display(display, &control);
     for line in config.summary() {
         tracing::info!("{line}");
     }
@@ -123,6 +113,21 @@ pub(super) fn run_with(
         say_last(io::stdout(), summary);
     }
     finish(outcome, screen)
+}
+
+/// Says why the gateway shows itself in the log, where somebody may have expected the screen.
+fn explain_display(display: Display, control: &Control) {
+    match display {
+        Display::Headless(Some(reason)) => {
+            tracing::info!("Running without the terminal UI: {reason}.");
+        }
+        Display::Screen(_) if !control.has_terminal() => {
+            tracing::info!(
+                "Running without the terminal UI: it is in the background, fg shows it."
+            );
+        }
+        Display::Headless(None) | Display::Screen(_) => {}
+    }
 }
 
 /// Where the gateway shows itself.

@@ -46,6 +46,16 @@ impl Proxy {
         })
     }
 
+    /// Names the proxy in what went wrong: it may be what is at fault.
+    pub fn named(proxy: Option<&Self>, reason: String) -> String {
+        match proxy {
+            Some(proxy) if !reason.contains(&proxy.to_string()) => {
+                format!("{reason}, through {proxy}")
+            }
+            _ => reason,
+        }
+    }
+
     /// The host that is connected to.
     pub fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()

@@ -16,6 +16,7 @@ use crate::source::Chunk;
 use crate::system_clock;
 use crate::telemetry::{ClockWatch, Packet, Received, RecordedTimes, SetAside, Timestamp};
 
+const CLOCK_SET: Topic = Topic::new("clock-set");
 const UNKEPT: Topic = Topic::new("packets-not-taken");
 
 /// How soon it is noticed that the gateway's clock was set, while nothing is read.
@@ -204,11 +205,14 @@ impl Out<'_> {
     /// of now.
     async fn set_clock(&mut self, step: i64, ingest: &mut Ingest) {
         let seconds = Duration::from_nanos(step.unsigned_abs()).as_secs_f64();
-        tracing::warn!(
-            direction = if step < 0 { "back" } else { "forward" },
-            seconds,
-            "The gateway's clock was set; what was not delivered gets its right time."
-        );
+        CLOCK_SET.say("", "", move |sum| {
+            tracing::warn!(
+                direction = if step < 0 { "back" } else { "forward" },
+                seconds,
+                repeated = sum.words(),
+                "The gateway's clock was set; what was not delivered gets its right time."
+            );
+        });
         let (ingested, follows) = ingest.set_clock(step);
         self.keep(ingested, ingest).await;
         let correction = Correction {

@@ -16,7 +16,8 @@ use crate::monitor::{Directive, LinkId, LinkState, Monitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
-const FAILED: Topic = Topic::of_attempts("source-failed");
+/// A port that is not there is looked for every five seconds: that needs no line each.
+const FAILED: Topic = Topic::of_attempts("source-failed").at_once(1);
 const OPENED: Topic = Topic::of_attempts("source-opened");
 const STUCK: Topic = Topic::new("source-does-not-close");
 const HELD: Topic = Topic::of_attempts("source-held");

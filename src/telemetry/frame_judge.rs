@@ -17,11 +17,14 @@ const MAX_BOARDS: usize = 16;
 /// Frames of a board that wait.
 const MAX_HELD: usize = 6;
 
-/// How long a frame waits on a line without damage, where hardly anything but a reboot can be doubted,
+/// How long the first frame after a reboot waits on a line without damage,
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// and on one with damage.
+/// and how long all others wait, beside the time in which some packets come.
 const PATIENCE_WITH_DAMAGE: Duration = Duration::from_mins(2);
+
+/// A pace that is longer than so many milliseconds is waited for no longer.
+const LONGEST_PACE: f64 = 3_600_000.0;
 
 /// Packets whose pace is remembered.
 const PACES: usize = 16;
@@ -185,9 +188,7 @@ impl<T> FrameJudge<T> {
     /// The board whose next frame this is by all that it counts, though its name is another one.
     fn board_of_wrong_name(&self, counts: Counts) -> Option<usize> {
         let mut fitting = self.boards.iter().enumerate().filter(|(_, board)| {
-            board.accepted > ENOUGH_PACES as u64
-                && board.held.is_empty()
-                && board.track.is_followed_by(counts)
+            board.accepted > ENOUGH_PACES as u64 && board.track.is_followed_by(counts)
         });
         let (place, _) = fitting.next()?;
         fitting.next().is_none().then_some(place)
@@ -244,8 +245,11 @@ impl<T> Board<T> {
             return;
         }
         // Two that wait and fit each other are the beginning of something new.
-        let fits = |held: &Held<T>| self.track.fits(held.counts, counts, damaged_line);
-        if let Some(first) = self.held.iter().position(fits) {
+        // What contradicts the past has to agree with itself the more closely.
+        let fits = |held: &Held<T>| self.track.fits(held.counts, counts, true);
+        if let Some(first) = self.held.iter().position(fits)
+            && self.begins_with(first, counts, damaged_line)
+        {
             let mut held = std::mem::take(&mut self.held).into_iter();
             for contradicting in held.by_ref().take(first) {
                 out.push(contradicting.set_aside());
@@ -262,16 +266,33 @@ impl<T> Board<T> {
         if self.held.len() >= MAX_HELD {
             self.decide_first(damaged_line, out);
         }
-        let patience = if damaged_line {
-            PATIENCE_WITH_DAMAGE
-        } else {
-            PATIENCE
-        };
+        let patience = self.track.patience(counts, damaged_line);
         self.held.push(Held {
             frame,
             counts,
             until: counts.read + patience,
         });
+    }
+
+    /// Whether what waits from `first` on is the beginning of something new: two frames are enough
+    /// where both counts say so. The same digit can be damaged twice, and a letter of a name as well.
+    fn begins_with(&self, first: usize, next: Counts, damaged_line: bool) -> bool {
+        let Some(held) = self.held.get(first) else {
+            return false;
+        };
+        let needed = if self.accepted == 0 && !self.track.begins {
+            1
+        } else if self.track.both_turn_at(held.counts) {
+            0
+        } else {
+            2
+        };
+        let between = self.held.iter().skip(first + 1);
+        let agreeing = between.filter(|between| {
+            self.track.fits(held.counts, between.counts, damaged_line)
+                && self.track.fits(between.counts, next, damaged_line)
+        });
+        agreeing.count() >= needed
     }
 
     /// Looks at what waits between the last accepted frame and one that continues it.
@@ -341,6 +362,8 @@ struct Track {
     /// Whether the first frame is believed.
     begins: bool,
     last: Option<Counts>,
+    /// The accepted frame before the last one.
+    previous: Option<Counts>,
     /// The last accepted frame with a count of packets that was right.
     counted: Option<Counts>,
     /// Packets that are missing if the last count is right.
@@ -356,7 +379,15 @@ impl Track {
         let Some(last) = self.last else {
             return self.begins;
         };
+        // Without a count, one thing less speaks for its time.
+        if damaged_line && next.radio.is_none() && self.counted.is_some() {
+            return false;
+        }
+        // One that goes on from the frame before the last one is right: the last one was not.
         self.fits(last, next, damaged_line)
+            || self
+                .previous
+                .is_some_and(|previous| damaged_line && self.fits(previous, next, true))
     }
 
     /// Whether a frame is the very next one, or repeats none: by both of its counts.
@@ -365,7 +396,28 @@ impl Track {
             return false;
         };
         let steps = radio_step(counted, next);
-        steps.is_some_and(|steps| (1..=4).contains(&steps)) && self.fits(last, next, true)
+        steps.is_some_and(|steps| (1..=16).contains(&steps)) && self.fits(last, next, true)
+    }
+
+    /// Whether both counts step back, as after a reboot, or both go on.
+    fn both_turn_at(&self, next: Counts) -> bool {
+        let (Some(last), Some(counted)) = (self.last, self.counted) else {
+            return true;
+        };
+        let is_later = pause(last, next).is_some();
+        radio_step(counted, next).is_none_or(|steps| is_later == (steps > 0))
+    }
+
+    /// How long a doubtful frame waits for others.
+    fn patience(&self, next: Counts, damaged_line: bool) -> Duration {
+        let steps_back = self.last.is_some_and(|last| pause(last, next).is_none());
+        if !damaged_line && steps_back && self.both_turn_at(next) {
+            return PATIENCE;
+        }
+        let pace = self
+            .pace()
+            .map_or(0.0, |(_, high)| high.clamp(0.0, LONGEST_PACE));
+        PATIENCE_WITH_DAMAGE + Duration::from_secs_f64(4.0 * pace / 1000.0)
     }
 
     /// Whether `next` can come after `before`.
@@ -373,7 +425,8 @@ impl Track {
         let Some(pause) = pause(before, next) else {
             return false;
         };
-        let counted = if self.last == Some(before) {
+        // A frame whose own count was wrong is no witness for the next one's.
+        let counted = if self.last == Some(before) || before.radio.is_none() {
             self.counted
         } else {
             Some(before)
@@ -403,16 +456,18 @@ impl Track {
             return is_short && steps <= 1000;
         };
         let (pause, steps) = (f64::from(pause), steps as f64);
-        let (narrow, wide) = if damaged_line {
-            (0.8, 1.25)
+        let (shortest, longest) = if damaged_line {
+            // As even as the last packets were, and not more so than clocks are.
+            let spread = (high - low) / 2.0 + high / 50.0;
+            (
+                steps * (low - spread) - UNEVEN,
+                steps * (high + spread) + UNEVEN,
+            )
         } else {
-            (1.0 / 16.0, 16.0)
+            (steps * low / 16.0 - 1000.0, steps * high * 16.0 + 1000.0)
         };
-        let spare = if damaged_line { UNEVEN } else { 1000.0 };
-        let is_long_enough = pause >= low * steps * narrow - spare;
         // A board may be silent for any time, in step with the gateway's clock.
-        let is_short_enough = pause <= high * steps * wide + spare || arrives;
-        is_long_enough && is_short_enough
+        pause >= shortest && (pause <= longest || arrives)
     }
 
     /// Whether a board that does not count packets can have been silent for so long.
@@ -464,11 +519,20 @@ impl Track {
         };
         match (in_time, counts_on) {
             (false, _) => Between::WrongTime,
+            (true, true) if held.radio.is_none() && next.radio.is_some() => {
+                if self.is_about_where(last, held, next) {
+                    Between::Whole
+                } else {
+                    Between::WrongTime
+                }
+            }
             (true, true) if self.fits(last, held, true) && self.fits(held, next, true) => {
                 Between::Whole
             }
             // Both counts are in order, and do not agree: the time is what does not fit the pace.
             (true, true) => Between::WrongTime,
+            // It agrees with the next one, so that what was counted before is what was wrong.
+            (true, false) if next.radio.is_some() && self.fits(held, next, true) => Between::Whole,
             (true, false) => {
                 let uncounted = Counts {
                     radio: None,
@@ -517,11 +581,13 @@ impl Track {
     fn begin(&mut self, _first: Counts) {
         self.count_gap();
         self.last = None;
+        self.previous = None;
         self.counted = None;
         self.begins = true;
     }
 
     fn accept(&mut self, next: Counts) {
+        self.previous = self.last;
         let Some(radio) = next.radio else {
             if let Some(last) = self.last
                 && self.counted.is_none()

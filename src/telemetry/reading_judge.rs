@@ -139,7 +139,13 @@ impl ReadingJudge {
             let is_count = frame.decoded.radio_count_at == Some(place);
             if is_count && frame.wrong_radio_count {
                 context.set_aside(waiting(), RejectReason::ContradictsNeighbours);
-            } else if self.passes(reading.value, *series, is_count, &waiting, &mut context) {
+            } else if self.passes(
+                (reading.value, event_time),
+                *series,
+                is_count,
+                &waiting,
+                &mut context,
+            ) {
                 readings.push(reading.clone());
             }
         }
@@ -162,7 +168,7 @@ impl ReadingJudge {
     /// Whether a reading goes on now.
     fn passes(
         &mut self,
-        value: f64,
+        (value, at): (f64, Timestamp),
         id: Option<SeriesId>,
         is_count: bool,
         waiting: &impl Fn() -> Waiting,
@@ -192,10 +198,10 @@ impl ReadingJudge {
         };
         let is_calm = !context.quality.is_damaged() && series.unexpected.is_empty();
         if is_calm || is_count {
-            series.history.push(value);
+            series.history.push(value, at);
             return true;
         }
-        self.confirms_value(value, id, waiting, context)
+        self.confirms_value((value, at), id, waiting, context)
     }
 
     /// Judges a reading under a name that is not believed yet.
@@ -226,9 +232,9 @@ impl ReadingJudge {
         });
         if is_confirmed {
             self.believe(id, node, damaged_line, context);
-            let reading = waiting().reading;
+            let it = waiting();
             if let Some(series) = context.catalogue.series_mut(id) {
-                series.history.push(reading.value);
+                series.history.push(it.reading.value, it.event_time);
             }
             return true;
         }
@@ -266,7 +272,7 @@ impl ReadingJudge {
             };
             let waited = std::mem::take(&mut series.waiting);
             for it in &waited {
-                series.history.push(it.reading.value);
+                series.history.push(it.reading.value, it.event_time);
             }
             let is_new = series.sightings.count() >= LEARNT_AFTER;
             series.is_learnt |= is_new;
@@ -322,7 +328,7 @@ impl ReadingJudge {
     /// Judges a value on a line with damage.
     fn confirms_value(
         &mut self,
-        value: f64,
+        (value, at): (f64, Timestamp),
         id: SeriesId,
         waiting: &impl Fn() -> Waiting,
         context: &mut Context<'_>,
@@ -330,21 +336,23 @@ impl ReadingJudge {
         let Some(series) = context.catalogue.series_mut(id) else {
             return false;
         };
-        let expected = series.history.expected(series.range.counts);
+        let expected = series.history.expected(at, series.range.counts);
         let Some(expected) = expected.filter(|expected| !expected.fits(value)) else {
             let spikes = std::mem::take(&mut series.unexpected);
-            series.history.push(value);
+            series.history.push(value, at);
             for spike in spikes {
                 context.set_aside(spike, RejectReason::Spike);
             }
             return true;
         };
-        let confirms = |it: &Waiting| expected.confirms(it.reading.value, value);
+        let confirms =
+            |it: &Waiting| expected.confirms((it.reading.value, it.event_time), (value, at));
         if let Some(place) = series.unexpected.iter().rposition(confirms) {
             let mut unexpected = std::mem::take(&mut series.unexpected);
             let confirmed = unexpected.remove(place);
-            series.history.step_to(confirmed.reading.value);
-            series.history.push(value);
+            let step = (confirmed.reading.value, confirmed.event_time);
+            series.history.step_to(step.0, step.1);
+            series.history.push(value, at);
             self.released.push(confirmed);
             for spike in unexpected {
                 context.set_aside(spike, RejectReason::Spike);

@@ -10,6 +10,8 @@
 
 use std::collections::VecDeque;
 
+use super::Timestamp;
+
 /// Values that are looked back at.
 const WINDOW: usize = 128;
 
@@ -34,6 +36,8 @@ pub(super) struct History {
 #[derive(Debug, Clone, Copy)]
 struct Value {
     value: f64,
+    /// When it was measured, in seconds from some moment.
+    at: f64,
     begins_segment: bool,
 }
 
@@ -47,58 +51,70 @@ struct Measure {
 enum Foretells {
     Last,
     Trend,
+    Pace,
     Middle,
 }
 
 /// What is expected of the next value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    /// The value itself.
+    /// The value itself,
     pub(super) value: f64,
+    /// and without the last one, which may have been wrong by less than was noticed.
+    before: f64,
     /// How far off it may be.
     pub(super) limit: f64,
+    /// By how much it rises in a second.
+    slope: f64,
 }
 
 impl Expected {
     /// Whether a value is as expected.
     pub(super) fn fits(&self, value: f64) -> bool {
-        (value - self.value).abs() <= self.limit
+        (value - self.value).abs() <= self.limit || (value - self.before).abs() <= self.limit
     }
 
     /// Whether a value confirms an unexpected one before it: the metric stays where that one was, or
     /// moves on in the same direction.
-    pub(super) fn confirms(&self, unexpected: f64, value: f64) -> bool {
-        let (step, next) = (unexpected - self.value, value - unexpected);
-        let near = self.limit.max(step.abs() / 4.0);
-        let goes_on = step * next > 0.0 && next.abs() <= 2.0 * step.abs() + self.limit;
+    pub(super) fn confirms(
+        &self,
+        (unexpected, then): (f64, Timestamp),
+        (value, now): (f64, Timestamp),
+    ) -> bool {
+        let rise = self.slope * now.since(then).as_secs_f64();
+        let (step, next) = (unexpected - self.value, value - unexpected - rise);
+        let near = self.limit.max((step.abs() / 4.0).min(3.0 * self.limit));
+        let ramp = step.abs() / 4.0..=2.0 * step.abs() + self.limit;
+        let goes_on = step * next > 0.0 && ramp.contains(&next.abs());
         next.abs() <= near || goes_on
     }
 }
 
 impl History {
     /// A value was delivered.
-    pub(super) fn push(&mut self, value: f64) {
-        self.add(value, false);
+    pub(super) fn push(&mut self, value: f64, at: Timestamp) {
+        self.add(value, at, false);
     }
 
     /// A value was delivered that nobody expected, and that was confirmed.
-    pub(super) fn step_to(&mut self, value: f64) {
-        self.add(value, true);
+    pub(super) fn step_to(&mut self, value: f64, at: Timestamp) {
+        self.add(value, at, true);
     }
 
-    fn add(&mut self, value: f64, begins_segment: bool) {
+    fn add(&mut self, value: f64, at: Timestamp, begins_segment: bool) {
         if self.values.len() == WINDOW {
             self.values.pop_front();
         }
         self.values.push_back(Value {
             value,
+            at: at.0 as f64 / 1e9,
             begins_segment,
         });
         self.age += 1;
     }
 
     /// What is expected of the next value; `None`: too little is known.
-    pub(super) fn expected(&mut self, counts: bool) -> Option<Expected> {
+    pub(super) fn expected(&mut self, at: Timestamp, counts: bool) -> Option<Expected> {
         if self.values.len() < ENOUGH {
             return None;
         }
@@ -111,10 +127,19 @@ impl History {
                 *self.measure.insert(measure)
             }
         };
-        let value = foretell(measure.foretells, segment(values))?;
+        let segment = segment(values);
+        let slope = match measure.foretells {
+            Foretells::Pace => slope(segment)?,
+            _ => 0.0,
+        };
+        let at = at.0 as f64 / 1e9;
+        let value = foretell(measure.foretells, segment, at)?;
+        let earlier = segment.get(..segment.len() - 1).unwrap_or_default();
         Some(Expected {
             value,
+            before: foretell(measure.foretells, earlier, at).unwrap_or(value),
             limit: measure.limit,
+            slope,
         })
     }
 }
@@ -128,7 +153,7 @@ fn segment(values: &[Value]) -> &[Value] {
     values.get(start..).unwrap_or_default()
 }
 
-fn foretell(how: Foretells, segment: &[Value]) -> Option<f64> {
+fn foretell(how: Foretells, segment: &[Value], at: f64) -> Option<f64> {
     let last = segment.last()?.value;
     Some(match how {
         Foretells::Last => last,
@@ -136,8 +161,20 @@ fn foretell(how: Foretells, segment: &[Value]) -> Option<f64> {
             let steps = segment.windows(2).map(|pair| pair[1].value - pair[0].value);
             last + middle::<STEPS>(steps.rev()).unwrap_or(0.0)
         }
+        Foretells::Pace => {
+            let passed = (at - segment.last()?.at).max(0.0);
+            last + slope(segment)? * passed
+        }
         Foretells::Middle => middle::<MIDDLE>(segment.iter().rev().map(|it| it.value))?,
     })
+}
+
+/// By how much the last values rose in a second.
+fn slope(segment: &[Value]) -> Option<f64> {
+    middle::<STEPS>(segment.windows(2).rev().map(|pair| {
+        let passed = pair[1].at - pair[0].at;
+        (pair[1].value - pair[0].value) / passed.max(1e-3)
+    }))
 }
 
 /// The middle of the first few of some numbers.
@@ -157,7 +194,13 @@ fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Option<f64> {
 impl Measure {
     /// What fits the values best.
     fn of(values: &[Value], counts: bool) -> Option<Self> {
-        let all = [Foretells::Last, Foretells::Trend, Foretells::Middle];
+        let all = [
+            Foretells::Last,
+            Foretells::Trend,
+            Foretells::Pace,
+            Foretells::Middle,
+        ];
+        let quantum = quantum(values);
         let measures = all.into_iter().filter_map(|foretells| {
             let mut errors = errors(foretells, values);
             errors.sort_unstable_by(f64::total_cmp);
@@ -166,12 +209,18 @@ impl Measure {
             let mean = usual.iter().sum::<f64>() / usual.len().max(1) as f64;
             let largest = *errors.get(errors.len().checked_sub(1 + errors.len() / 40)?)?;
             let few = if errors.len() < 16 { 2.0 } else { 1.0 };
-            let limit = few * (MEANS * mean).max(LARGEST * largest);
+            // What rises as evenly as a clock is known to less than its smallest step.
+            let is_exact = matches!(foretells, Foretells::Pace) && LARGEST * largest < quantum;
+            let quanta = match (counts, is_exact) {
+                (true, _) => 0.5,
+                (false, true) => 0.9,
+                (false, false) => QUANTA,
+            };
+            let limit = (MEANS * mean).max(LARGEST * largest).max(quanta * quantum);
+            let limit = few * limit;
             Some((mean, Self { foretells, limit }))
         });
-        let (_, mut best) = measures.min_by(|(a, _), (b, _)| a.total_cmp(b))?;
-        let quantum = quantum(values);
-        best.limit = best.limit.max(if counts { 0.5 } else { QUANTA * quantum });
+        let (_, best) = measures.min_by(|(a, _), (b, _)| a.total_cmp(b))?;
         Some(best)
     }
 }
@@ -193,7 +242,9 @@ fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
         }
         let from = start.max(place.saturating_sub(MIDDLE.max(STEPS + 1)));
         if place > from
-            && let Some(foretold) = values.get(from..place).and_then(|it| foretell(how, it))
+            && let Some(foretold) = values
+                .get(from..place)
+                .and_then(|it| foretell(how, it, values[place].at))
         {
             errors.push((it.value - foretold).abs());
         }
@@ -201,13 +252,20 @@ fn errors(how: Foretells, values: &[Value]) -> Vec<f64> {
     errors
 }
 
-/// The smallest step between two values.
+/// The place value of the last digit that the values have.
 fn quantum(values: &[Value]) -> f64 {
-    let steps = values
-        .windows(2)
-        .map(|pair| (pair[1].value - pair[0].value).abs());
-    let smallest = steps
-        .filter(|step| *step > 0.0)
-        .fold(f64::INFINITY, f64::min);
-    if smallest.is_finite() { smallest } else { 0.0 }
+    let digits = |value: f64| {
+        let mut scaled = value;
+        let mut quantum = 1.0;
+        for _ in 0..6 {
+            if (scaled - scaled.round()).abs() < 1e-6 {
+                break;
+            }
+            scaled *= 10.0;
+            quantum /= 10.0;
+        }
+        quantum
+    };
+    let last = values.iter().rev().take(16);
+    last.map(|it| digits(it.value)).fold(1.0, f64::min)
 }

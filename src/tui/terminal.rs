@@ -29,6 +29,7 @@ use super::views;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
+const PANICS: Topic = Topic::new("panics");
 const SUSPENSIONS: Topic = Topic::of_attempts("not-suspended");
 
 /// The name of the thread that draws; the panic hook knows it by that.
@@ -232,7 +233,11 @@ fn install_panic_hook() {
                 give_back();
                 report(info);
             } else {
-                tracing::error!(error = %info, "A part of the gateway failed.");
+                let error = info.to_string();
+                PANICS.say("", &error.clone(), move |sum| {
+                    let repeated = sum.words();
+                    tracing::error!(error = %error, repeated, "A part of the gateway failed.");
+                });
             }
         }));
     });

@@ -12,7 +12,7 @@ fn config(broker: &ContractBroker, path: &str) -> String {
         "[source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"{path}\"\nmax_messages = 1000\nhistory = \"0s\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
         broker.url()
     )
 }

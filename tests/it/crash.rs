@@ -28,7 +28,7 @@ fn config(broker: &ContractBroker, server: &ContractServer) -> String {
          [influxdb]\nurl = \"{}\"\norg = \"{}\"\nbucket = \"{}\"\ntoken = \"{}\"\n\
          flush_interval = \"200ms\"\nmax_batch_size = 500\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
         broker.url(),
         server.url(),
         ContractServer::ORG,

@@ -26,7 +26,7 @@ fn config(broker: &ContractBroker, journal: &Path) -> String {
         "[source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"{}\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
         broker.url(),
         journal.display(),
     )

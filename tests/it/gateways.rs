@@ -108,7 +108,7 @@ fn a_name_reaches_both_servers_and_can_change_while_the_gateway_runs() {
         let (bucket, token) = (ContractServer::BUCKET, ContractServer::TOKEN);
         format!(
             "{text}[influxdb]\nurl = \"{url}\"\norg = \"{org}\"\nbucket = \"{bucket}\"\n\
-             token = \"{token}\"\nflush_interval = \"10ms\"\n[telemetry]\nclock_tolerance = \"1h\"\n"
+             token = \"{token}\"\nflush_interval = \"10ms\"\n[telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n"
         )
     };
     let subscriber = Subscriber::start(broker.port(), "iiot/#");

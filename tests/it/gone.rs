@@ -16,8 +16,7 @@ fn config(broker: &ContractBroker) -> String {
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"place/journal.db\"\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n\
-         [telemetry.metrics]\nt.range = \"any\"\nh.range = \"any\"\np.range = \"any\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
         broker.url(),
     )
 }

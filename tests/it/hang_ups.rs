@@ -92,16 +92,22 @@ fn mosquitto_hangs_up_over_a_packet_that_is_too_large() {
     let broker = Mosquitto::start_with_config(|port, _| {
         format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_packet_size 90\n")
     });
-    let names = format!("[telemetry.nodes]\nn7 = \"{LONG_NAME}\"\n");
+    let names = format!("[telemetry.nodes]\nn1 = \"{LONG_NAME}\"\n");
     let mut gateway = Gateway::start(&(mqtt(&broker.url(), "") + &names));
-    gateway.send(&packets(1..=10));
+    let packet = |number: u64, n1: &str| {
+        format!(
+            "{{\"ts\":{number},\"id\":\"N2\",\"n1\":{n1},\"n2\":{{\"p\":{number}}},\
+             \"sts\":{{\"rx\":{number},\"err\":0}}}}\n"
+        )
+    };
     // Two next to each other.
-    gateway.send("{\"ts\":11,\"id\":\"N2\",\"n7\":{\"t\":1.23456789012345,\"g\":1234567890123}}\n");
-    gateway.send(&packets(12..=20));
-    let all = 19 * MESSAGES as u64;
-    gateway.wait_until_delivered(SinkId::Mqtt, all + 2);
+    let long = "{\"t\":1.23456789012345,\"g\":1234567890123}";
+    for number in 1..=20 {
+        gateway.send(&packet(number, if number == 11 { long } else { "{}" }));
+    }
+    gateway.wait_until_delivered(SinkId::Mqtt, 20 * 3 + 2);
     let sink = gateway.sink(SinkId::Mqtt);
-    assert_eq!((sink.delivered, sink.rejected), (all, 2));
+    assert_eq!((sink.delivered, sink.rejected), (20 * 3, 2));
     let (_, folder) = gateway.quit();
     let rejected = rejected(&folder.path().join("journal.db"));
     assert!(rejected.iter().all(|(node, ..)| node == LONG_NAME));
@@ -186,6 +192,22 @@ fn whoever_insists_on_retained_messages_is_told_that_there_are_none() {
         assert_eq!(code, Some(1));
         let words = &words[..words.find('"').unwrap()];
         assert_failed(&report, "mqtt", "login accepted", &[words]);
+    }
+}
+
+#[test]
+fn nothing_without_bounds_is_read_from_a_broker() {
+    for (protocol, name) in [(4, "MQTT 3.1.1"), (5, "MQTT 5")] {
+        let broker = ContractBroker::start();
+        broker.next([Conduct::AcceptAndFlood]);
+        let keys = format!("protocol = {protocol}");
+        let mut gateway = Fieldgate::new(&config(&broker.url(), &keys)).start();
+        let line = gateway.wait_for_log("Connection failed; trying again.", PATIENCE);
+        let words = format!("the broker does not speak {name}: a packet of 268435455 bytes");
+        assert!(line.contains(&words), "{line}");
+        gateway.write_stdin(packets(1..=2).as_bytes());
+        finish(&mut gateway);
+        Tally::of_acknowledged(&broker.record().sessions()).assert_complete("acknowledged", 1..=2);
     }
 }
 

@@ -136,7 +136,12 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
     let points = server.points();
     let tally = Tally::of_points(&points);
     tally.assert_complete("points", 1..=number);
-    assert_eq!(tally.duplicates, repeated);
+    // Of those that were taken: a write after one that took too long is smaller.
+    assert!(
+        (1..=repeated).contains(&tally.duplicates),
+        "{}",
+        tally.duplicates
+    );
     for point in &points {
         let same = |other: &&crate::support::Point| {
             (&other.measurement, other.value) == (&point.measurement, point.value)

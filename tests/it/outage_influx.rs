@@ -17,7 +17,7 @@ pub(crate) fn config(broker_url: &str, database: &VictoriaMetrics) -> String {
          [influxdb]\nurl = \"{}\"\norg = \"iiot\"\nbucket = \"telemetry\"\n\
          flush_interval = \"200ms\"\ntimeout = \"1s\"\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n",
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
         database.url(),
     )
 }

@@ -17,7 +17,7 @@ pub(crate) fn config(broker_url: &str, more: &str) -> String {
          [source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{broker_url}\"\nclient_id = \"gateway\"\n{more}\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\n"
+         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n"
     )
 }
 

@@ -338,22 +338,25 @@ fn shell(program: &str, arguments: &[&str], broker: &Mosquitto) -> (Terminal, St
     (terminal, format!("{gateway} {arguments}"))
 }
 
-/// Asks the shell, in a cleared screen, in which state its job is.
+/// Asks the shell, in a cleared screen, in which state its job is, until that is the wanted one. It is
+/// asked again only when it has answered: what is left over would be typed into the screen.
 #[track_caller]
-fn wait_for_state(terminal: &mut Terminal, state: &str) {
-    let command = "clear; echo state $(cut -d ' ' -f 3 /proc/$!/stat)\n";
+fn wait_for_state(terminal: &mut Terminal, wanted: &str) {
+    let mut number = 0;
     let found = poll(PATIENCE, || {
-        terminal.type_keys(command);
-        let answer = poll(Duration::from_secs(2), || {
-            let text = terminal.text();
-            ["R", "S", "T"]
-                .into_iter()
-                .find(|it| text.contains(&format!("state {it}")))
-        })?;
-        let is_right = (answer == "T") == (state == "stopped");
-        is_right.then_some(())
+        number += 1;
+        let command = format!("clear; echo state {number} $(cut -d ' ' -f 3 /proc/$!/stat)\n");
+        terminal.type_keys(&command);
+        let question = format!("state {number} ");
+        let answer = |screen: &str| {
+            let mut answers = screen.split(&question).skip(1);
+            answers.find_map(|rest| rest.chars().next().filter(char::is_ascii_uppercase))
+        };
+        let screen = terminal.wait_until("answer", |screen| answer(screen).is_some());
+        let is_stopped = answer(&screen) == Some('T');
+        (is_stopped == (wanted == "stopped")).then_some(())
     });
-    found.unwrap_or_else(|| panic!("not {state}:\n{}", terminal.text()));
+    found.unwrap_or_else(|| panic!("not {wanted}:\n{}", terminal.text()));
 }
 
 fn wait_for_screen(terminal: &Terminal) {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::crash::{journaled, try_journaled};
 use crate::support::{
     Fieldgate, Gateway, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
+    request,
 };
 
 fn now() -> i64 {
@@ -22,10 +23,10 @@ fn now() -> i64 {
 /// Packets ten seconds apart by the board's clock, numbered from 1 as its radio counts them.
 fn packets(count: u64) -> String {
     (1..=count).fold(String::new(), |mut lines, number| {
-        let ts = 2_000 + 10_000 * number;
+        let (ts, temperature) = (2_000 + 10_000 * number, number % 100);
         writeln!(
             lines,
-            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{number}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
+            "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{temperature}}},\"sts\":{{\"rx\":{number},\"err\":0}}}}"
         )
         .unwrap();
         lines
@@ -101,7 +102,8 @@ fn servers_see_nothing_from_the_future() {
     let subscriber = Subscriber::start(broker.port(), "iiot/node1/temperature");
     let mut gateway = Fieldgate::new(&format!(
         "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\npayload = \"json\"\n\
-         [influxdb]\nurl = \"{}\"\nflush_interval = \"100ms\"\n{JOURNAL}",
+         [influxdb]\nurl = \"{}\"\nflush_interval = \"100ms\"\n{JOURNAL}\
+         [api]\nlisten = \"127.0.0.1:0\"\n",
         broker.url(),
         database.url(),
     ))
@@ -121,6 +123,17 @@ fn servers_see_nothing_from_the_future() {
         let since = time.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(i64::try_from(since.as_millis()).unwrap(), *point);
     }
+    // What charts are drawn from: all of it, when nothing ahead of now is asked for.
+    let line = gateway.wait_for_log("The HTTP API listens", PATIENCE);
+    let port = line.rsplit(':').next().unwrap().trim().parse().unwrap();
+    let target = format!(
+        "/api/v1/history?node=node1&metric=temperature&from={}&to={}&points=1000",
+        now() - 3_600_000_000_000,
+        now()
+    );
+    let answer = request(port, "GET", &target, &[], b"").unwrap();
+    let history: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(history.as_array().map(Vec::len), Some(300), "{history}");
 }
 
 const BROKEN_OFF: i64 = 1_700_000_000_000_000_000;

@@ -59,6 +59,7 @@ pub struct Client {
 struct Remote {
     http: reqwest::Client,
     base: Url,
+    proxy: Option<Proxy>,
     /// The address in words.
     peer: String,
     seen: Mutex<Seen>,
@@ -101,6 +102,7 @@ impl Client {
         let remote = Arc::new(Remote {
             http: http.build()?,
             base,
+            proxy,
             peer,
             seen: Mutex::new(seen),
         });

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::stream::{Event, Parser};
 use super::{Remote, Seen, explain, send};
 use crate::backoff::Backoff;
+use crate::http::Proxy;
 use crate::monitor::{Sight, Snapshot};
 use crate::telemetry::Timestamp;
 
@@ -28,6 +29,7 @@ pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken)
             end = session(&remote) => end,
             () = stop.cancelled() => return,
         };
+        let reason = Proxy::named(remote.proxy.as_ref(), reason);
         backoff.connection_ended(began.elapsed(), heard);
         let delay = backoff.next_delay();
         tracing::debug!(

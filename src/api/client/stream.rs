@@ -11,8 +11,8 @@ pub(super) struct Event {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooLong;
 
-/// A snapshot of all values that a gateway remembers takes about one tenth of this.
-const MAX_EVENT: usize = 16 << 20;
+/// A snapshot of all values that a gateway remembers takes less than half of this.
+const MAX_EVENT: usize = 4 << 20;
 
 /// Puts lines together to events, as the HTML standard describes for the fields `event` and `data`.
 #[derive(Debug, Default)]

@@ -20,6 +20,8 @@ use crate::journal::recovery;
 use crate::journal::store::Store;
 use crate::telemetry::Timestamp;
 
+const ASTRAY: crate::repeated::Topic = crate::repeated::Topic::of_attempts("journal-astray");
+
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -71,7 +73,11 @@ impl Writer {
         };
         match change {
             None if self.astray.is_some() => {
-                info!(journal = %self.shared.name.display(), "The journal's files are back.");
+                let journal = self.shared.name.clone();
+                ASTRAY.say("back", "", move |sum| {
+                    let repeated = sum.words();
+                    info!(journal = %journal.display(), repeated, "The journal's files are back.");
+                });
                 self.end_astray(None);
             }
             Some(reason) if self.astray.is_none() => self.begin_astray(reason),
@@ -82,11 +88,15 @@ impl Writer {
 
     fn begin_astray(&mut self, reason: String) {
         let name = self.shared.name.display();
-        error!(
-            journal = %name,
-            error = %reason,
-            "The journal's files are gone; what is in them is saved into a new file.",
-        );
+        let (journal, error) = (self.shared.name.clone(), reason.clone());
+        ASTRAY.say("gone", &reason, move |sum| {
+            error!(
+                journal = %journal.display(),
+                error = %error,
+                repeated = sum.words(),
+                "The journal's files are gone; what is in them is saved into a new file.",
+            );
+        });
         self.shared.tiers_mut().astray = true;
         {
             let mut ledger = self.shared.ledger();
@@ -192,7 +202,14 @@ impl Writer {
         {
             match claim.renew(&self.shared.name, self.shared.marks.as_ref()) {
                 Ok(()) => {
-                    warn!(journal = %self.shared.name.display(), "The journal's lock file was gone; it is made again.");
+                    let journal = self.shared.name.clone();
+                    ASTRAY.say("lock", "", move |sum| {
+                        warn!(
+                            journal = %journal.display(),
+                            repeated = sum.words(),
+                            "The journal's lock file was gone; it is made again."
+                        );
+                    });
                 }
                 Err(fault) => {
                     tracing::debug!(error = %fault, "Cannot lock the journal again.");
@@ -240,11 +257,15 @@ fn sync_folder(path: &Path) {
 
 fn report(name: &Path, reason: &str, found: Option<&Path>) -> String {
     let found = found.map(|path| path.display().to_string());
-    warn!(
-        journal = %name.display(),
-        found,
-        "The journal is saved into a new file; what was found in its place is kept.",
-    );
+    let (journal, kept) = (name.to_owned(), found.clone());
+    ASTRAY.say("saved", "", move |sum| {
+        warn!(
+            journal = %journal.display(),
+            found = kept,
+            repeated = sum.words(),
+            "The journal is saved into a new file; what was found in its place is kept.",
+        );
+    });
     let kept = found.map(|found| format!(", what was found in its place is {found}"));
     let kept = kept.unwrap_or_default();
     format!(

@@ -6,6 +6,7 @@ use crate::journal::shared::lock_store;
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
+const CORRECTED: Topic = Topic::new("times-corrected");
 
 /// A correction that the file has not got yet.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +49,13 @@ impl Writer {
             match file.correct(after, up_to, correction, durable) {
                 Ok(rows) => {
                     self.uncorrected.remove(0);
-                    tracing::info!(rows, "The times of this run's packets were corrected.");
+                    CORRECTED.count("journal", "", rows as u64, |sum| {
+                        tracing::info!(
+                            rows = sum.amount(),
+                            repeated = sum.words(),
+                            "The times of this run's packets were corrected."
+                        );
+                    });
                 }
                 Err(fault) => {
                     UNCORRECTED.say("journal", &fault.to_string(), move |sum| {

@@ -224,18 +224,9 @@ impl Client {
         Some(version.trim_start_matches('v').to_owned())
     }
 
-    /// Names the proxy in what an answer says: it may be what is at fault.
+    /// Names the proxy in what an answer says.
     fn through_proxy(&self, answer: Answer) -> Answer {
-        let Some(proxy) = &self.peer.proxy else {
-            return answer;
-        };
-        let told = |reason: String| {
-            if reason.contains(&proxy.to_string()) {
-                reason
-            } else {
-                format!("{reason}, through {proxy}")
-            }
-        };
+        let told = |reason| Proxy::named(self.proxy(), reason);
         match answer {
             Answer::BackOff(it) => Answer::BackOff(Setback {
                 reason: told(it.reason),

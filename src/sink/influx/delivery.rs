@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::answer::{Answer, Refusal, Setback};
+use super::answer::{Answer, Refusal, Rejected, Setback};
+use super::batch::{Batch, Points};
 use super::client::{Client, ClientError};
 use super::isolation::{Isolation, Verdict};
 use super::line::LineFormat;
 use super::pace::Pace;
 use crate::config::Influxdb;
-use crate::journal::{Rejection, Row};
+use crate::journal::Rejection;
 use crate::monitor::{DeliveryOutcome, SinkId};
 use crate::repeated::Topic;
 use crate::sink::{Delivery, Failure, Lane, Wake};
@@ -42,23 +43,6 @@ struct Doubt {
 /// Every so often a batch in doubt is searched anew: the points that were tried stand for the others by
 /// chance alone.
 const SEARCHED_ANEW: u32 = 10;
-
-/// Rows that go into the next write.
-#[derive(Default)]
-struct Batch {
-    rows: Vec<Row>,
-    points: usize,
-    /// When the first of them was read.
-    since: Option<Instant>,
-}
-
-impl Batch {
-    /// Whether one more row like the last one fits into a write of this size.
-    fn has_room(&self, limit: usize) -> bool {
-        let row = self.rows.last().map_or(0, |row| row.readings.len());
-        self.points < limit && self.points + row <= limit
-    }
-}
 
 /// How a batch ended.
 enum Written {
@@ -261,21 +245,11 @@ impl Session<'_> {
             Answer::TooLarge { reason } => {
                 self.delivery.pace.too_large(part.len());
                 say_too_large(&part, &reason);
-                (isolation.too_large(part, reason.clone()), reason)
+                (isolation.too_large(part, &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
-                let points = part.len();
-                tracing::debug!(
-                    link = %SinkId::Influxdb, points, error = reason,
-                    "A write was rejected; looking for the bad points."
-                );
-                let is_known = self.delivery.is_known_refusal(write.of_batch, &reason);
-                if points > 1 && is_known && !rejected.is_about_points {
-                    (Verdict::Configuration, reason)
-                } else {
-                    (isolation.bad(part, rejected), reason)
-                }
+                (self.search(write, rejected, isolation), reason)
             }
         };
         match verdict {
@@ -292,6 +266,21 @@ impl Session<'_> {
                 ));
                 Err(failed(lane, failure, write.of_batch))
             }
+        }
+    }
+
+    /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
+    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation) -> Verdict {
+        let (points, reason) = (write.part.len(), &rejected.reason);
+        tracing::debug!(
+            link = %SinkId::Influxdb, points, error = reason,
+            "A write was rejected; looking for the bad points."
+        );
+        let is_known = self.delivery.is_known_refusal(write.of_batch, reason);
+        if points > 1 && is_known && !rejected.is_about_points {
+            Verdict::Configuration
+        } else {
+            isolation.bad(write.part.clone(), rejected)
         }
     }
 }
@@ -381,48 +370,5 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
             row.received,
             row.readings.len() as u64 - rejected,
         );
-    }
-}
-
-/// A batch as lines.
-struct Points {
-    text: String,
-    /// Where each line ends in the text.
-    ends: Vec<usize>,
-    /// The number of the first point of each row.
-    first_of_row: Vec<usize>,
-}
-
-impl Points {
-    fn new(batch: &Batch, format: &LineFormat, metrics: &MetricTable) -> Self {
-        let mut points = Self {
-            text: String::with_capacity(batch.points * 96),
-            ends: Vec::with_capacity(batch.points),
-            first_of_row: Vec::with_capacity(batch.rows.len()),
-        };
-        for row in &batch.rows {
-            points.first_of_row.push(points.ends.len());
-            for reading in &row.readings {
-                let sensor_type = metrics.sensor_type(&reading.metric);
-                format.push_reading(&mut points.text, reading, row.event_time, sensor_type);
-                points.ends.push(points.text.len());
-            }
-        }
-        points
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn lines(&self, part: &Range<usize>) -> &str {
-        let end_of = |point: usize| point.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[end_of(part.start)..end_of(part.end)]
-    }
-
-    /// Row and reading of a point.
-    fn origin(&self, point: usize) -> (usize, usize) {
-        let row = self.first_of_row.partition_point(|first| *first <= point) - 1;
-        (row, point - self.first_of_row[row])
     }
 }

@@ -70,12 +70,12 @@ impl Isolation {
     }
 
     /// The server does not take a part of this size.
-    pub(super) fn too_large(&mut self, part: Range<usize>, reason: String) -> Verdict {
+    pub(super) fn too_large(&mut self, part: Range<usize>, reason: &str) -> Verdict {
         if part.len() > 1 {
             self.parts.extend(halves(part));
             Verdict::Open
         } else {
-            self.reject(part, &reason)
+            self.reject(part, reason)
         }
     }
 
@@ -174,18 +174,19 @@ mod tests {
         (writes, Verdict::Open, rejected)
     }
 
-    fn no(reason: &str, is_about_points: bool, dropped: Option<usize>) -> Option<Rejected> {
-        Some(Rejected {
+    fn no(reason: &str, is_about_points: bool, dropped: Option<usize>) -> Rejected {
+        Rejected {
             reason: reason.into(),
             is_about_points,
             dropped,
-        })
+        }
     }
 
     #[test]
     fn every_write_refused_alike_is_no_matter_of_points() {
         for points in [1, 2, 3, 10, 5_000] {
-            let (writes, verdict, _) = write(points, 5_000, |_| no("Bad Request", false, None));
+            let (writes, verdict, _) =
+                write(points, 5_000, |_| Some(no("Bad Request", false, None)));
             assert_eq!(verdict, Verdict::Configuration, "{points}");
             assert!(writes <= 13 + SAMPLES, "{writes}");
         }
@@ -202,7 +203,7 @@ mod tests {
             ] {
                 let (writes, verdict, rejected) = write(5_000, 5_000, |part| {
                     let has_bad = bad.iter().any(|point| part.contains(point));
-                    has_bad.then(|| no("bad", is_about_points, None)).flatten()
+                    has_bad.then(|| no("bad", is_about_points, None))
                 });
                 let found: Vec<usize> = rejected.iter().map(|(point, _)| *point).collect();
                 assert_eq!((verdict, found), (Verdict::Open, bad));
@@ -213,14 +214,15 @@ mod tests {
 
     #[test]
     fn points_that_are_all_bad_by_the_words_are_rejected() {
-        let (_, verdict, rejected) = write(12, 5, |_| no("beyond retention", true, None));
+        let (_, verdict, rejected) = write(12, 5, |_| Some(no("beyond retention", true, None)));
         assert_eq!((verdict, rejected.len()), (Verdict::Open, 12));
         let (writes, _, rejected) = write(5_000, 5_000, |part| {
-            no("partial write", true, Some(part.len()))
+            Some(no("partial write", true, Some(part.len())))
         });
         assert_eq!((writes, rejected.len()), (1, 5_000));
         // Words of its own for each point are about it.
-        let (_, verdict, rejected) = write(12, 12, |part| no(&format!("{part:?}"), false, None));
+        let (_, verdict, rejected) =
+            write(12, 12, |part| Some(no(&format!("{part:?}"), false, None)));
         assert_eq!((verdict, rejected.len()), (Verdict::Open, 12));
     }
 

@@ -2,6 +2,7 @@
 //! answers mean, and the batches that are delivered.
 
 mod answer;
+mod batch;
 mod client;
 mod delivery;
 mod failure;

@@ -10,7 +10,8 @@ pub(super) fn words(body: &str) -> Option<String> {
     if is_page(body) {
         return page_words(body);
     }
-    let message = serde_json::from_str::<Value>(body).ok().and_then(message);
+    let message = serde_json::from_str::<Value>(body).ok();
+    let message = message.as_ref().and_then(self::message);
     on_one_line(message.as_deref().unwrap_or(body))
 }
 
@@ -24,11 +25,11 @@ pub(super) fn is_page(body: &str) -> bool {
 
 /// The title of a page, or else what it says.
 pub(super) fn page_words(page: &str) -> Option<String> {
-    title(page).unwrap_or_else(|| on_one_line(&unescaped(&without_tags(page))))
+    title(page).or_else(|| on_one_line(&unescaped(&without_tags(page))))
 }
 
 /// InfluxDB 2 has a `message`, 1 and 3 have an `error`; 3 says of its first bad line what is wrong.
-fn message(body: Value) -> Option<String> {
+fn message(body: &Value) -> Option<String> {
     let of_line = |data: &Value| data["error_message"].as_str().map(str::to_owned);
     let detail = of_line(&body["data"]).or_else(|| of_line(&body["data"][0]));
     let message = ["message", "error"]
@@ -50,12 +51,11 @@ fn on_one_line(text: &str) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// `None` for a page without one; a title may be empty.
-fn title(page: &str) -> Option<Option<String>> {
+fn title(page: &str) -> Option<String> {
     let (_, after) = split_at_tag(page, "<title")?;
     let (_, text) = after.split_once('>')?;
     let (text, _) = split_at_tag(text, "</title")?;
-    on_one_line(&unescaped(text)).map(Some)
+    on_one_line(&unescaped(text))
 }
 
 fn without_tags(page: &str) -> String {

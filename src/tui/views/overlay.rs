@@ -6,12 +6,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
-use super::overview::wrap;
+use super::overview::{percent, wrap};
 use super::traffic::{PLACE, around_place, kind_look};
 use super::{put, state_look};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
-    TrafficEntry, TrafficKind,
+    TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::tui::keymap::help_of;
 use crate::tui::layout::Areas;
@@ -70,6 +70,9 @@ fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
     let answers = Line::styled("y yes    n no", app.theme.style(Role::Accent));
     put(buffer, inner, rows + 1, &answers);
 }
+
+/// Keys of values that are no readings, as many as are named.
+const MAX_LEFT_OUT: usize = 4;
 
 /// Cells for the keys of a binding.
 const KEYS: usize = 18;
@@ -168,25 +171,37 @@ fn link_detail(app: &App, link: LinkId) -> Described {
     ];
     match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
         Some(sink) => facts.extend(sink_facts(sink)),
-        None => facts.extend(
-            snapshot
-                .telemetry
-                .frames_rejected
-                .iter()
-                .filter(|(_, number)| *number > 0)
-                .map(|(reason, number)| {
-                    (
-                        "rejected",
-                        format!("{}: {}", count(*number), reason.explanation()),
-                    )
-                }),
-        ),
+        None => facts.extend(source_facts(&snapshot.telemetry)),
     }
     let error = match &status.last_error {
         Some(error) => format!("Last error: {}", escape_text(error)),
         None => "There was no error.".to_owned(),
     };
     (title, facts, error)
+}
+
+fn source_facts(telemetry: &TelemetrySnapshot) -> Vec<(&'static str, String)> {
+    let share = percent(telemetry.line_damaged_ratio * 100.0);
+    let mut facts = vec![("damaged", format!("{share} of the last 200 frames"))];
+    for (label, counts) in [
+        ("rejected", &telemetry.frames_rejected),
+        ("set aside", &telemetry.readings_rejected),
+    ] {
+        let counts = counts.iter().filter(|(_, number)| *number > 0);
+        facts.extend(counts.map(|(reason, number)| {
+            (
+                label,
+                format!("{}: {}", count(*number), reason.explanation()),
+            )
+        }));
+    }
+    for (key, number) in telemetry.left_out.iter().take(MAX_LEFT_OUT) {
+        facts.push((
+            "left out",
+            format!("{}: {}", count(*number), escape_text(key)),
+        ));
+    }
+    facts
 }
 
 fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {

@@ -7,12 +7,15 @@ use ratatui::widgets::{Block, Widget};
 
 use super::{put, spread, state_look, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
-use crate::telemetry::Timestamp;
+use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::Areas;
 use crate::tui::state::{App, Flow, Focus};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, duration, escape_text, fitted, gauge, rate, width};
 use crate::tui::words::link_title;
+
+/// The share of damaged frames from which on a line is a bad one.
+const BAD_LINE: f64 = 0.05;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     for link in LinkId::ALL {
@@ -83,7 +86,13 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
         ),
     ];
     match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
-        None => lines.extend(source_lines(app, snapshot, status, pad.width)),
+        None => {
+            lines.extend(source_lines(app, snapshot, status, pad.width));
+            if status.last_error.is_some() && status.state != LinkState::Up {
+                // Why it is down matters more than the last of the counts.
+                lines.truncate(usize::from(pad.height.saturating_sub(2)));
+            }
+        }
         Some(sink) if sink.is_disabled() => {}
         Some(sink) => lines.extend(sink_lines(app, snapshot, sink, pad.width)),
     }
@@ -146,21 +155,32 @@ fn source_lines<'a>(
         pair(count(telemetry.packets_processed), "received".to_owned()),
         pair(bytes(telemetry.source_bytes), "read".to_owned()),
     ];
-    let rejected: u64 = telemetry
-        .frames_rejected
-        .iter()
-        .map(|(_, count)| count)
-        .sum();
-    for (number, what) in [(telemetry.packets_missed, "missed"), (rejected, "rejected")] {
+    let warning = |text: String, what: &'static str, role: Role| {
+        let style = theme.style(role);
+        let left = Span::styled(format!("▲ {text}"), style);
+        spread(vec![left], vec![Span::styled(what, style)], cells)
+    };
+    let damaged = telemetry.line_damaged_ratio;
+    if damaged > 0.0 {
+        let role = if damaged >= BAD_LINE {
+            Role::Bad
+        } else {
+            Role::Warn
+        };
+        lines.push(warning(percent(damaged * 100.0), "damaged", role));
+    }
+    let sum = |counts: &[(RejectReason, u64)]| counts.iter().map(|(_, count)| count).sum();
+    let (rejected, aside) = (
+        sum(&telemetry.frames_rejected),
+        sum(&telemetry.readings_rejected),
+    );
+    for (number, what) in [
+        (telemetry.packets_missed, "missed"),
+        (rejected, "rejected"),
+        (aside, "set aside"),
+    ] {
         if number > 0 {
-            lines.push(spread(
-                vec![Span::styled(
-                    format!("▲ {}", count(number)),
-                    theme.style(Role::Warn),
-                )],
-                vec![Span::styled(what.to_owned(), theme.style(Role::Warn))],
-                cells,
-            ));
+            lines.push(warning(count(number), what, Role::Warn));
         }
     }
     lines
@@ -310,7 +330,7 @@ pub(super) fn wrap(text: &str, cells: usize, rows: usize) -> Vec<String> {
     lines
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     match share {
         share if share <= 0.0 => "0 %".to_owned(),
         share if share < 0.1 => "<0.1%".to_owned(),

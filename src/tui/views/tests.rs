@@ -201,3 +201,39 @@ fn frames_read_the_same_without_colours() {
         assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
     }
 }
+
+#[test]
+fn the_quality_of_the_line_stands_on_the_card_of_the_source() {
+    let mut damaged = testing::healthy();
+    damaged.telemetry.line_damaged_ratio = 0.062;
+    damaged.telemetry.packets_missed = 500;
+    damaged.telemetry.frames_rejected[0].1 = 12;
+    damaged.telemetry.readings_rejected[1].1 = 3;
+    for (width, height) in SIZES {
+        let mut app = app(width, height, [damaged.clone()]);
+        let card = text(&app);
+        let clean = text(&testing::app(width, height, [testing::healthy()]));
+        for (number, what) in [
+            ("▲ 6.2%", "damaged"),
+            ("▲ 500", "missed"),
+            ("▲ 12", "rejected"),
+            ("▲ 3", "set aside"),
+        ] {
+            let mut lines = card.lines();
+            assert!(
+                lines.any(|line| line.contains(number) && line.contains(what)),
+                "{number} {what}:\n{card}"
+            );
+            assert!(!clean.contains(number), "{clean}");
+        }
+        app.focus = crate::tui::state::Focus::Link(LinkId::Source);
+        app.apply(Action::Open);
+        let detail = text(&app);
+        assert!(detail.contains("6.2% of the last 200 frames"), "{detail}");
+        damaged.source.last_error = Some("serial port /dev/ttyACM0 was lost".to_owned());
+        damaged.source.state = LinkState::Connecting;
+        let lost = text(&testing::app(width, height, [damaged.clone()]));
+        assert!(lost.contains("serial port"), "{lost}");
+        damaged.source = testing::healthy().source;
+    }
+}

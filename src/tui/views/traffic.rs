@@ -129,7 +129,8 @@ pub(super) fn around_place(entry: &TrafficEntry) -> (String, Option<String>) {
 fn place(reason: RejectReason, bytes: &[u8]) -> Option<usize> {
     match reason {
         RejectReason::InvalidUtf8 => Some(std::str::from_utf8(bytes).err()?.valid_up_to()),
-        RejectReason::InvalidTime => {
+        RejectReason::RepeatedKey => repeated_key(bytes),
+        RejectReason::InvalidTime | RejectReason::ContradictsNeighbours => {
             let key = b"\"ts\"";
             let at = bytes.windows(key.len()).position(|window| window == key)? + key.len();
             let is_value = |byte: &u8| !byte.is_ascii_whitespace() && *byte != b':';
@@ -137,6 +138,44 @@ fn place(reason: RejectReason, bytes: &[u8]) -> Option<usize> {
         }
         _ => None,
     }
+}
+
+/// Where a key stands that the same object has had before.
+fn repeated_key(bytes: &[u8]) -> Option<usize> {
+    let mut objects: Vec<Vec<&[u8]>> = Vec::new();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' => objects.push(Vec::new()),
+            b'}' => drop(objects.pop()),
+            b'"' => {
+                let text = string(&bytes[at..])?;
+                let mut rest = bytes[at + text.len()..].iter();
+                let is_key = rest.find(|byte| !byte.is_ascii_whitespace()) == Some(&b':');
+                if let Some(keys) = objects.last_mut().filter(|_| is_key) {
+                    if keys.contains(&text) {
+                        return Some(at);
+                    }
+                    keys.push(text);
+                }
+                at += text.len() - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The string at the beginning of some JSON, with its quotes.
+fn string(json: &[u8]) -> Option<&[u8]> {
+    let mut is_escaped = false;
+    let end = json.iter().skip(1).position(|byte| {
+        let is_end = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        is_end
+    })?;
+    Some(&json[..end + 2])
 }
 
 /// The end of a text in at most so many cells, cut with `…` at its front.
@@ -184,7 +223,9 @@ mod tests {
 
     #[test]
     fn the_place_of_a_fault_is_marked() {
-        use RejectReason::{InvalidTime, InvalidUtf8, NotTelemetry, Syntax};
+        use RejectReason::{
+            ContradictsNeighbours, InvalidTime, InvalidUtf8, NotTelemetry, RepeatedKey, Syntax,
+        };
         let long = [b"{\"id\":\"", &[b'x'; 90][..], b"\", \"ts\": -1,\"n1\":{}}"].concat();
         for (reason, broke_at_end, bytes, shown) in [
             (Syntax, true, &b"{\"ts\":1,}"[..], "{\"ts\":1,}◀ "),
@@ -195,6 +236,18 @@ mod tests {
                 false,
                 b"{\"id\":\"a\xff\"}",
                 "{\"id\":\"a▶\\xff\"}◀ ",
+            ),
+            (
+                ContradictsNeighbours,
+                false,
+                b"{\"ts\":90015000}",
+                "{\"ts\":▶90015000}◀ ",
+            ),
+            (
+                RepeatedKey,
+                false,
+                b"{\"t\\\"\":{\"h\":1},\"h\":2,\"h\":3}",
+                "\"h\":2,▶\"h\":3}◀ ",
             ),
             (NotTelemetry, false, b"{\"a\":1}", "{\"a\":1}◀ "),
         ] {

@@ -40,7 +40,7 @@ impl Gateway {
             "shutdown_timeout = \"10s\"\n\
              [source]\nkind = \"command\"\ncommand = [\"cat\", \"{}\"]\n\
              [journal]\npath = \"{}\"\n\
-             [telemetry]\nclock_tolerance = \"1h\"\n{sections}\n",
+             [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n{sections}\n",
             pipe.display(),
             journal(folder.path()).display(),
         );

@@ -23,7 +23,7 @@ use crate::sink::mqtt::failure::{ended_by, hung_up};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A CONNACK.
-struct Answer {
+struct ConnAck {
     socket: Box<dyn Socket>,
     /// What came behind it.
     arrived: BytesMut,
@@ -38,12 +38,12 @@ pub async fn open(
     mut will: Option<Message>,
 ) -> Result<Connection, OpenError> {
     let codec = Codec::new(config.protocol);
-    let answer = loop {
+    let conn_ack = loop {
         let attempt = timeout(PATIENCE, attempt(config, codec, client_id, will.as_ref())).await;
         let late = |_elapsed| Ending::unavailable("the broker did not answer in time");
-        let answer = attempt.map_err(late)??;
+        let conn_ack = attempt.map_err(late)??;
         // A client cannot know before what a broker does not take as last will.
-        match (&mut will, answer.code) {
+        match (&mut will, conn_ack.code) {
             (Some(will), RETAIN_NOT_SUPPORTED)
                 if will.retained && config.retain == Retain::Auto =>
             {
@@ -52,14 +52,14 @@ pub async fn open(
             (Some(will), QOS_NOT_SUPPORTED) if will.qos != Qos::AtMostOnce => {
                 will.qos = Qos::AtMostOnce;
             }
-            _ => break answer,
+            _ => break conn_ack,
         }
     };
-    let properties = answer.properties.as_deref();
-    if answer.code != 0 {
+    let properties = conn_ack.properties.as_deref();
+    if conn_ack.code != 0 {
         let words = properties.and_then(|properties| properties.reason_string.as_deref());
         let elsewhere = properties.and_then(|properties| properties.server_reference.as_deref());
-        let failure = reason::not_accepted(codec, answer.code, words, elsewhere);
+        let failure = reason::not_accepted(codec, conn_ack.code, words, elsewhere);
         return Err(OpenError::NotAccepted(failure));
     }
     let terms = Terms::new(config, properties);
@@ -67,7 +67,7 @@ pub async fn open(
         return Err(OpenError::NotAccepted(failure));
     }
     terms.announce(config);
-    let (socket, arrived) = (answer.socket, answer.arrived);
+    let (socket, arrived) = (conn_ack.socket, conn_ack.arrived);
     Ok(Connection::new(codec, client_id, terms, socket, arrived))
 }
 
@@ -76,7 +76,7 @@ async fn attempt(
     codec: Codec,
     client_id: &str,
     will: Option<&Message>,
-) -> Result<Answer, Ending> {
+) -> Result<ConnAck, Ending> {
     let tls = config.transport.tls().map(client_config).transpose();
     let mut socket = socket::connect(config, tls.map_err(Ending::other)?).await?;
     let mut packet = BytesMut::new();
@@ -92,7 +92,7 @@ async fn attempt(
     loop {
         match incoming::take(&mut arrived, codec).map_err(|it| malformed(codec, it))? {
             Some(Incoming::ConnAck { code, properties }) => {
-                return Ok(Answer {
+                return Ok(ConnAck {
                     socket,
                     arrived,
                     code,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// What becomes of an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum State {
     Free,
     /// Published at `QoS` 1: a PUBACK ends it.
     AwaitsPubAck,
@@ -18,7 +18,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Identifiers {
     /// By identifier, beginning with 1.
-    stages: Vec<Stage>,
+    states: Vec<State>,
     /// Those that are free, the longest first.
     free: VecDeque<u16>,
 }
@@ -27,7 +27,7 @@ impl Identifiers {
     /// So many, from 1 on.
     pub(super) fn new(most: u16) -> Self {
         Self {
-            stages: vec![Stage::Free; usize::from(most)],
+            states: vec![State::Free; usize::from(most)],
             free: (1..=most).collect(),
         }
     }
@@ -40,11 +40,11 @@ impl Identifiers {
     /// Takes one for a message of `QoS` 1, or 2 if `exactly_once`.
     pub(super) fn take(&mut self, exactly_once: bool) -> Option<u16> {
         let identifier = self.free.pop_front()?;
-        if let Some(stage) = self.stage(identifier) {
-            *stage = if exactly_once {
-                Stage::AwaitsPubRec
+        if let Some(state) = self.state(identifier) {
+            *state = if exactly_once {
+                State::AwaitsPubRec
             } else {
-                Stage::AwaitsPubAck
+                State::AwaitsPubAck
             };
         }
         Some(identifier)
@@ -52,22 +52,22 @@ impl Identifiers {
 
     /// The message was not sent after all.
     pub(super) fn give_back(&mut self, identifier: u16) {
-        if let Some(stage) = self.stage(identifier) {
-            *stage = Stage::Free;
+        if let Some(state) = self.state(identifier) {
+            *state = State::Free;
             self.free.push_front(identifier);
         }
     }
 
     /// A PUBACK came; false: nobody waited for it.
     pub(super) fn acknowledged(&mut self, identifier: u16) -> bool {
-        self.end(identifier, Stage::AwaitsPubAck)
+        self.end(identifier, State::AwaitsPubAck)
     }
 
     /// A PUBREC came that says that the broker has the message; false: nobody waited for it.
     pub(super) fn received(&mut self, identifier: u16) -> bool {
-        match self.stage(identifier) {
-            Some(stage @ Stage::AwaitsPubRec) => {
-                *stage = Stage::AwaitsPubComp;
+        match self.state(identifier) {
+            Some(state @ State::AwaitsPubRec) => {
+                *state = State::AwaitsPubComp;
                 true
             }
             _ => false,
@@ -77,18 +77,18 @@ impl Identifiers {
     /// A PUBREC came that says that the broker does not take the message, which ends it; false:
     /// nobody waited for it.
     pub(super) fn not_received(&mut self, identifier: u16) -> bool {
-        self.end(identifier, Stage::AwaitsPubRec)
+        self.end(identifier, State::AwaitsPubRec)
     }
 
     /// A PUBCOMP came; false: nobody waited for it.
     pub(super) fn completed(&mut self, identifier: u16) -> bool {
-        self.end(identifier, Stage::AwaitsPubComp)
+        self.end(identifier, State::AwaitsPubComp)
     }
 
-    fn end(&mut self, identifier: u16, awaited: Stage) -> bool {
-        match self.stage(identifier) {
-            Some(stage) if *stage == awaited => {
-                *stage = Stage::Free;
+    fn end(&mut self, identifier: u16, awaited: State) -> bool {
+        match self.state(identifier) {
+            Some(state) if *state == awaited => {
+                *state = State::Free;
                 self.free.push_back(identifier);
                 true
             }
@@ -96,9 +96,9 @@ impl Identifiers {
         }
     }
 
-    fn stage(&mut self, identifier: u16) -> Option<&mut Stage> {
+    fn state(&mut self, identifier: u16) -> Option<&mut State> {
         let index = usize::from(identifier).checked_sub(1)?;
-        self.stages.get_mut(index)
+        self.states.get_mut(index)
     }
 }
 

@@ -26,9 +26,9 @@ pub(super) enum Incoming {
         code: u8,
         properties: Option<Box<ConnAckProperties>>,
     },
-    PubAck(Answer),
-    PubRec(Answer),
-    PubComp(Answer),
+    PubAck(Acknowledgement),
+    PubRec(Acknowledgement),
+    PubComp(Acknowledgement),
     SubAck {
         code: u8,
         words: Option<String>,
@@ -44,9 +44,9 @@ pub(super) enum Incoming {
     },
 }
 
-/// The answer to a publish.
+/// A PUBACK, PUBREC or PUBCOMP.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct Acknowledgement {
     pub(super) packet_id: u16,
     pub(super) code: u8,
     /// The broker's own words.
@@ -143,13 +143,13 @@ fn disconnect(body: &[u8]) -> Result<Incoming, Malformed> {
 
 /// PUBACK, PUBREC and PUBCOMP have the same fields, of which only the identifier must be there. In MQTT
 /// 3.1.1 there are no others.
-fn answer(body: &[u8]) -> Result<Answer, Malformed> {
+fn answer(body: &[u8]) -> Result<Acknowledgement, Malformed> {
     let [high, low, rest @ ..] = body else {
         return Err(Malformed("an answer without an identifier".to_owned()));
     };
     let properties = rest.get(1..).unwrap_or_default();
     let properties = read_properties(properties, PubAckProperties::read)?;
-    Ok(Answer {
+    Ok(Acknowledgement {
         packet_id: u16::from_be_bytes([*high, *low]),
         code: rest.first().copied().unwrap_or(0),
         words: properties.and_then(|properties| properties.reason_string),
@@ -231,9 +231,9 @@ mod tests {
         take(&mut BytesMut::from(bytes), Codec::V4)
     }
 
-    fn answer(packet_id: u16, code: u8, words: Option<&str>) -> Answer {
+    fn answer(packet_id: u16, code: u8, words: Option<&str>) -> Acknowledgement {
         let words = words.map(str::to_owned);
-        Answer {
+        Acknowledgement {
             packet_id,
             code,
             words,

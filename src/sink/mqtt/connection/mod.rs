@@ -35,7 +35,7 @@ use codec::{Codec, TooLarge};
 pub use event::{Cause, Ending, Event, Message, OpenError, Published, Received, Refusal};
 pub use handshake::open;
 use identifiers::Identifiers;
-use incoming::{Answer, Incoming, Malformed};
+use incoming::{Acknowledgement, Incoming, Malformed};
 use reason::{IDENTIFIER_IN_USE, PACKET_TOO_LARGE};
 use socket::Socket;
 use terms::Terms;
@@ -334,7 +334,7 @@ impl Connection {
         }
     }
 
-    fn completed(&mut self, answer: &Answer) -> Option<Event> {
+    fn completed(&mut self, answer: &Acknowledgement) -> Option<Event> {
         if !self.identifiers.completed(answer.packet_id) {
             return None;
         }
@@ -347,7 +347,7 @@ impl Connection {
         Some(Event::Acknowledged(answer.packet_id))
     }
 
-    fn answered(&mut self, answer: &Answer) -> Event {
+    fn answered(&mut self, answer: &Acknowledgement) -> Event {
         let packet_id = answer.packet_id;
         if !reason::is_failure(answer.code) {
             return Event::Acknowledged(packet_id);

@@ -22,6 +22,8 @@ pub(crate) enum Conduct {
     /// Refuses with this return code. One below 0x80 it says in MQTT 3.1.1, as a broker that knows
     /// nothing else.
     Refuse(u8),
+    /// Accepts, and begins a packet as long as MQTT has them.
+    AcceptAndFlood,
     /// Accepts, and says with this reason code of MQTT 5 that it is over.
     Dismiss(u8),
     /// Hangs up after so many publishes, and leaves the last of them unacknowledged.
@@ -167,6 +169,9 @@ impl Shared {
             connection.write_all(&[0x20, 3, 0, code, 0])?;
         } else {
             connection.write_all(&[0x20, 2, 0, code])?;
+        }
+        if conduct == Conduct::AcceptAndFlood {
+            connection.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f])?;
         }
         if let Conduct::Dismiss(code) = conduct {
             connection.write_all(&[0xe0, 1, code])?;
