@@ -101,12 +101,7 @@ pub(super) fn run_with(
     runtime.shutdown_background();
     repeated::finish();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
-    // A file that could not be written does not have what waits.
-    let journal = match &outcome.failure {
-        Some(RunFailure::Journal(_)) => "not written, see the error".to_owned(),
-        _ => describe_journal(&config.journal),
-    };
-    let summary = summary(&outcome.snapshot, &journal);
+    let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, &config));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
     let is_stuck = matches!(screen, Ended::Stuck);
     if is_stuck {
@@ -272,6 +267,14 @@ fn finish(outcome: Outcome, screen: Ended) -> Result<(), RunError> {
         (None, Ended::Failed(error)) => Err(RunError::Terminal(error)),
         (None, Ended::Panicked) => Err(RunError::Screen),
         (None, Ended::Stuck) => Err(RunError::TerminalStuck),
+    }
+}
+
+/// Where what waits is. A file that could not be written does not have it.
+fn place_of_journal(outcome: &Outcome, config: &Config) -> String {
+    match &outcome.failure {
+        Some(RunFailure::Journal(_)) => "not written, see the error".to_owned(),
+        _ => describe_journal(&config.journal),
     }
 }
 

@@ -40,6 +40,7 @@
 //!    match its checksum.
 
 mod archive;
+mod correction;
 mod cursor;
 mod encoding;
 mod error;
@@ -63,10 +64,10 @@ use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
+pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
-pub use rejected::{REFUSED, RejectedEntry, RejectedTable};
-pub use writer::Correction;
+pub use rejected::{RejectedEntry, RejectedTable};
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
@@ -105,6 +106,10 @@ impl Row {
         self.total.saturating_sub(self.readings.len() as u64)
     }
 }
+
+/// What a server refused has this as its reason, in place of the name of a
+/// [`RejectReason`](crate::telemetry::RejectReason).
+pub const REFUSED: &str = "refused";
 
 /// A reading that a server refused for good.
 #[derive(Debug, Clone, PartialEq)]

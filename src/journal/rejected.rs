@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-pub use super::store::REFUSED;
-
 use super::JournalError;
 use super::encoding::encode;
 use super::error::Fault;
@@ -36,7 +34,7 @@ pub struct RejectedEntry {
     pub event_time: Option<Timestamp>,
     /// The reading; `None`: the whole frame.
     pub reading: Option<Reading>,
-    /// The reason as metrics name it, or [`REFUSED`].
+    /// The reason as metrics name it, or [`REFUSED`](super::REFUSED).
     pub reason_name: String,
     /// The reason in words, those of the server if it refused.
     pub reason: String,

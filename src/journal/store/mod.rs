@@ -18,7 +18,6 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
 pub(super) use names::read_names;
-pub use rejected::REFUSED;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
 pub(super) use schema::{SCHEMA_VERSION, connect, identify, open_reader};

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows::{integer, natural};
-use crate::journal::Rejection;
 use crate::journal::error::Fault;
 use crate::journal::retention::Keep;
+use crate::journal::{REFUSED, Rejection};
 use crate::telemetry::{Reading, SetAside, Timestamp};
 
 /// Entries kept, unless even fewer messages are; the oldest go first.
@@ -15,9 +15,6 @@ const MAX_ENTRIES: u64 = 10_000;
 
 /// What they may take of the file, about.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
-
-/// What a server refused has this in place of a [`crate::telemetry::RejectReason`]'s name.
-pub const REFUSED: &str = "refused";
 
 /// All columns but the number, in the order of [`INSERT_REJECTED`].
 pub(super) const SELECT_REJECTED: &str = "SELECT rejected_at, sink, sequence, received, event_time,

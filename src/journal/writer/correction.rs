@@ -1,33 +1,12 @@
-//! Times that were taken from a clock which was set since.
+//! Moving the times of packets that were taken from a clock which was set since.
 
 use super::Writer;
+use crate::journal::Correction;
 use crate::journal::shared::lock_store;
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
 const CORRECTED: Topic = Topic::new("times-corrected");
-
-/// How far times move, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Correction {
-    /// Those of reception.
-    pub received: i64,
-    /// Those of measurement: not at all, where they do not come from the gateway's clock.
-    pub event_time: i64,
-}
-
-impl Correction {
-    pub(in crate::journal) fn is_nothing(self) -> bool {
-        self == Self::default()
-    }
-
-    pub(in crate::journal) fn and(self, other: Self) -> Self {
-        Self {
-            received: self.received.saturating_add(other.received),
-            event_time: self.event_time.saturating_add(other.event_time),
-        }
-    }
-}
 
 /// A correction that the file has not got yet.
 #[derive(Debug, Clone, Copy)]

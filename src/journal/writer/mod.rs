@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-pub use correction::Correction;
-
 use super::error::Fault;
 use super::inbox::Work;
 use super::place::Place;
