@@ -101,7 +101,7 @@ pub(super) fn run_with(
     runtime.shutdown_background();
     repeated::finish();
     tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
-    let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, &config));
+    let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, config));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
     let is_stuck = matches!(screen, Ended::Stuck);
     if is_stuck {
