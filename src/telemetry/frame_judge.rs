@@ -366,6 +366,8 @@ struct Track {
     previous: Option<Counts>,
     /// The last accepted frame with a count of packets that was right.
     counted: Option<Counts>,
+    /// Frames accepted since then.
+    uncounted: i64,
     /// Packets that are missing if the last count is right.
     gap: u64,
     missed: u64,
@@ -600,15 +602,17 @@ impl Track {
                 self.note_pace(f64::from(pause));
             }
             self.last = Some(next);
+            self.uncounted += 1;
             return;
         };
+        let uncounted = std::mem::take(&mut self.uncounted);
         let before = self.counted.replace(next);
         if let Some(before) = before
             && let Some(steps) = radio_step(before, next)
         {
             if steps >= 1 {
                 self.count_gap();
-                self.gap = u64::try_from(steps - 1).unwrap_or(0);
+                self.gap = u64::try_from(steps - 1 - uncounted).unwrap_or(0);
                 if let Some(pause) = pause(before, next) {
                     self.note_pace(f64::from(pause) / steps as f64);
                 }
@@ -659,3 +663,6 @@ fn arrives_so(before: Counts, next: Counts, pause: u32) -> bool {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -485,3 +485,6 @@ impl Context<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
