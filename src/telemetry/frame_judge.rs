@@ -127,6 +127,7 @@ impl<T> FrameJudge<T> {
                 None => (self.add_board(name, counts, damaged_line, out), false),
             },
         };
+        self.give_up_wrong_names(place, out);
         let Some(board) = self.boards.get_mut(place) else {
             return;
         };
@@ -183,6 +184,27 @@ impl<T> FrameJudge<T> {
     /// Boards that are remembered no longer since this was asked last.
     pub fn take_forgotten(&mut self) -> Vec<Arc<str>> {
         std::mem::take(&mut self.forgotten)
+    }
+
+    /// What waits under a name that was never confirmed, and counts as another board does, is that
+    /// one's: its name was damaged while nobody could tell.
+    fn give_up_wrong_names(&mut self, place: usize, out: &mut Vec<Verdict<T>>) {
+        let unheard = |board: &&Board<T>| board.accepted == 0 && !board.held.is_empty();
+        if self.boards.get(place).filter(unheard).is_none() {
+            return;
+        }
+        let others = self.boards.iter().filter(|board| board.accepted > REAL);
+        let others: Vec<Track> = others.map(|board| board.track.clone()).collect();
+        let Some(board) = self.boards.get_mut(place) else {
+            return;
+        };
+        for held in std::mem::take(&mut board.held) {
+            if others.iter().any(|track| track.meets(held.counts)) {
+                out.push(held.set_aside());
+            } else {
+                board.held.push(held);
+            }
+        }
     }
 
     /// The board whose next frame this is by all that it counts, though its name is another one.
@@ -246,7 +268,10 @@ impl<T> Board<T> {
         }
         // Two that wait and fit each other are the beginning of something new.
         // What contradicts the past has to agree with itself the more closely.
-        let fits = |held: &Held<T>| self.track.fits(held.counts, counts, true);
+        let fits = |held: &Held<T>| {
+            let witnesses = counts.radio.is_some() || held.counts.radio.is_none();
+            witnesses && self.track.fits(held.counts, counts, true)
+        };
         if let Some(first) = self.held.iter().position(fits)
             && self.begins_with(first, counts, damaged_line)
         {
@@ -357,7 +382,7 @@ enum Between {
 }
 
 /// What the counts of a board did so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Track {
     /// Whether the first frame is believed.
     begins: bool,
@@ -408,6 +433,14 @@ impl Track {
         };
         let is_later = pause(last, next).is_some();
         radio_step(counted, next).is_none_or(|steps| is_later == (steps > 0))
+    }
+
+    /// Whether a frame lies on the line of the last one, before or behind it, by both counts.
+    fn meets(&self, other: Counts) -> bool {
+        self.counted.is_some_and(|counted| {
+            let is_counted = radio_step(counted, other).is_some_and(|steps| steps != 0);
+            is_counted && (self.fits(counted, other, true) || self.fits(other, counted, true))
+        })
     }
 
     /// How long a doubtful frame waits for others.

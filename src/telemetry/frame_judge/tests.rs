@@ -117,25 +117,16 @@ fn a_wrong_count_of_packets_is_no_loss_and_costs_itself_alone() {
 #[test]
 fn what_really_happens_waits_for_nothing() {
     // An hour without any packet, one without the cable, the count's end, the same packet again.
-    let hour = 3_600_000;
+    let hour = 3_600_000_u32;
     let end = u32::MAX - 24_999;
-    let silent: Vec<Case> = (0..5)
-        .map(|n| (n * 10_000, 12_000 + n as u32 * 10_000, Some(n as u32)))
-        .chain([(hour, 12_000 + hour as u32, Some(5))])
+    let at = |time: u32, uptime, radio| (u64::from(time), uptime, Some(radio));
+    let usual: Vec<Case> = (0..5)
+        .map(|n| at(n * 10_000, 12_000 + n * 10_000, n))
         .collect();
-    let unplugged: Vec<Case> = silent[..5]
-        .iter()
-        .copied()
-        .chain([(hour, 12_000 + hour as u32, Some(360))])
-        .collect();
+    let silent = [usual.clone(), vec![at(hour, 12_000 + hour, 5)]].concat();
+    let unplugged = [usual, vec![at(hour, 12_000 + hour, 360)]].concat();
     let wrap: Vec<Case> = (0..6)
-        .map(|n| {
-            (
-                n * 10_000,
-                end.wrapping_add(n as u32 * 10_000),
-                Some(n as u32),
-            )
-        })
+        .map(|n| at(n * 10_000, end.wrapping_add(n * 10_000), n))
         .collect();
     let again = [steady(3, 5, 10_000, true), vec![(41_000, 82_000, Some(7))]].concat();
     for (name, cases) in [

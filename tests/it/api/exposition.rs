@@ -112,6 +112,8 @@ fn a_scraper_reads_what_the_snapshot_says() {
         ("influxdb_points_total", "counter"),
         ("telemetry_packets_processed_total", "counter"),
         ("telemetry_frames_rejected_total", "counter"),
+        ("telemetry_readings_rejected_total", "counter"),
+        ("line_damaged_ratio", "gauge"),
         ("telemetry_packets_missed_total", "counter"),
         ("queue_depth", "gauge"),
         ("queue_dropped_total", "counter"),
