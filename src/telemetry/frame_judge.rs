@@ -189,8 +189,8 @@ impl<T> FrameJudge<T> {
     /// What waits under a name that was never confirmed, and counts as another board does, is that
     /// one's: its name was damaged while nobody could tell.
     fn give_up_wrong_names(&mut self, place: usize, out: &mut Vec<Verdict<T>>) {
-        let unheard = |board: &&Board<T>| board.accepted == 0 && !board.held.is_empty();
-        if self.boards.get(place).filter(unheard).is_none() {
+        let unheard = |board: &Board<T>| board.accepted == 0 && !board.held.is_empty();
+        if !self.boards.get(place).is_some_and(unheard) {
             return;
         }
         let others = self.boards.iter().filter(|board| board.accepted > REAL);

@@ -167,7 +167,7 @@ fn a_spike_waits_on_a_damaged_line_alone_and_a_step_is_late_by_one() {
     let noise = [0.0, 0.1, -0.1, 0.0, 0.2, -0.1, 0.1];
     for damaged in [false, true] {
         let mut line = Line::new(damaged);
-        let frame = |value: f64| format!(r#""n1":{{"t":{:.1}}}"#, value);
+        let frame = |value: f64| format!(r#""n1":{{"t":{value:.1}}}"#);
         for number in 0..60 {
             assert_eq!(line.take(&frame(21.0 + noise[number % 7])).len(), 1);
         }
