@@ -128,9 +128,8 @@ impl Monitor {
         self.links()[link as usize].clone()
     }
 
-    /// Counts a packet and keeps its values.
+    /// Counts the readings that are to be delivered, and keeps their values.
     pub fn record(&self, packet: &Packet) {
-        self.counters.packets_processed.increment();
         self.counters
             .readings_processed
             .add(packet.readings.len() as u64);

@@ -197,13 +197,18 @@ impl Interpreter {
             Segment::Damaged { bytes, reason } => {
                 let number = self.quality.begin();
                 self.quality.damage(number);
-                self.reject(at, bytes.into(), reason, true);
+                let bytes: Arc<[u8]> = bytes.into();
+                // Braces in a log line are no frame, and would fill the table.
+                if bytes.starts_with(b"{\"") {
+                    self.set_frame_aside(Arc::clone(&bytes), at, None, reason, "");
+                }
+                self.reject(at, bytes, reason, true);
             }
             Segment::Frame(frame) => match self.decoder.decode(frame) {
                 Err(reason) => {
                     self.count_rejected(reason);
                     let bytes: Arc<[u8]> = frame.as_bytes().into();
-                    if matches!(reason, RejectReason::NoReadings | RejectReason::RepeatedKey) {
+                    if reason != RejectReason::NotTelemetry {
                         self.set_frame_aside(Arc::clone(&bytes), at, None, reason, "");
                     }
                     self.reject(at, bytes, reason, false);
@@ -345,6 +350,7 @@ impl Interpreter {
             event,
         } in timed.drain(..)
         {
+            self.monitor.counters.packets_processed.increment();
             announce(event, &payload.decoded.board, payload.decoded.uptime_ms);
             let names = (self.decoder.catalogue(), &mut self.quality);
             let decisions = &mut self.decisions;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::outage_mqtt::finish;
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{Conduct, ContractBroker, Fieldgate, MESSAGES, PATIENCE, Tally, packets};
 
 /// A gateway whose journal keeps 1,000 messages.
@@ -12,7 +13,7 @@ fn config(broker: &ContractBroker, path: &str) -> String {
         "[source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"{path}\"\nmax_messages = 1000\nhistory = \"0s\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}",
         broker.url()
     )
 }
@@ -71,10 +72,10 @@ fn the_newest_stay_and_the_rest_is_counted(path: &str) {
     let mut settled = 0;
     for last in (CHUNK..=PACKETS).step_by(usize::try_from(CHUNK).unwrap()) {
         gateway.write_stdin(packets(last - CHUNK + 1..=last - 1).as_bytes());
-        // A new board is announced, which shows that everything before it has been read.
-        let mark = packets(last..=last).replace("\"N2\"", &format!("\"M{last}\""));
+        // A key that is not taken is named, which shows that everything before it has been read.
+        let mark = packets(last..=last).replace("\"N2\"", &format!("\"N2\",\"m{last}\":1"));
         gateway.write_stdin(mark.as_bytes());
-        gateway.wait_for_log(&format!("Board reports. board=\"M{last}\""), PATIENCE);
+        gateway.wait_for_log(&format!("key=\"m{last}\""), PATIENCE);
         if last == 2 * CHUNK {
             settled = memory(gateway.pid());
         }

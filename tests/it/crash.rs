@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::outage_mqtt::finish;
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, ContractServer, Fieldgate, Leg, Load, MESSAGES, Tally, legs,
 };
@@ -28,7 +29,7 @@ fn config(broker: &ContractBroker, server: &ContractServer) -> String {
          [influxdb]\nurl = \"{}\"\norg = \"{}\"\nbucket = \"{}\"\ntoken = \"{}\"\n\
          flush_interval = \"200ms\"\nmax_batch_size = 500\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}",
         broker.url(),
         server.url(),
         ContractServer::ORG,

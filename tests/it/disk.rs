@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::bounds::summary;
 use crate::outage_mqtt::finish;
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, Fieldgate, MESSAGES, PATIENCE, Signal, Tally, packets, poll,
 };
@@ -26,7 +27,7 @@ fn config(broker: &ContractBroker, journal: &Path) -> String {
         "[source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"{}\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}",
         broker.url(),
         journal.display(),
     )

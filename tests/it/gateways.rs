@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     ContractServer, Fieldgate, Mosquitto, MosquittoOptions, PATIENCE, Signal, Subscriber,
     SubscriberOptions, TOPICS, by_topic, packets,
@@ -13,7 +14,7 @@ const PACKETS: u64 = 50;
 fn config(broker: &Mosquitto, rest: &str) -> String {
     format!(
         "{rest}\n[source]\nkind = \"stdin\"\n\
-         [mqtt]\nbroker_url = \"{}\"\ntopic_prefix = \"iiot/{{gateway}}\"\n",
+         [mqtt]\nbroker_url = \"{}\"\ntopic_prefix = \"iiot/{{gateway}}\"\n{ANY_VALUE}",
         broker.url()
     )
 }
@@ -108,7 +109,7 @@ fn a_name_reaches_both_servers_and_can_change_while_the_gateway_runs() {
         let (bucket, token) = (ContractServer::BUCKET, ContractServer::TOKEN);
         format!(
             "{text}[influxdb]\nurl = \"{url}\"\norg = \"{org}\"\nbucket = \"{bucket}\"\n\
-             token = \"{token}\"\nflush_interval = \"10ms\"\n[telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n"
+             token = \"{token}\"\nflush_interval = \"10ms\"\n[telemetry]\nclock_tolerance = \"1h\"\n"
         )
     };
     let subscriber = Subscriber::start(broker.port(), "iiot/#");

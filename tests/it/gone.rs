@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::api::listening_port;
 use crate::outage_mqtt::finish;
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, Fieldgate, PATIENCE, Signal, Tally, packets, poll, request,
 };
@@ -16,7 +17,7 @@ fn config(broker: &ContractBroker) -> String {
          [mqtt]\nbroker_url = \"{}\"\n\
          [journal]\npath = \"place/journal.db\"\n\
          [api]\nlisten = \"127.0.0.1:0\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n",
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}",
         broker.url(),
     )
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, Fieldgate, Load, MESSAGES, Mosquitto, PATIENCE, Session, Subscriber,
     TOPICS, Tally, Tap, TcpProxy, legs, packets,
@@ -17,7 +18,7 @@ pub(crate) fn config(broker_url: &str, more: &str) -> String {
          [source]\nkind = \"stdin\"\n\
          [mqtt]\nbroker_url = \"{broker_url}\"\nclient_id = \"gateway\"\n{more}\n\
          [journal]\npath = \"journal.db\"\n\
-         [telemetry]\nclock_tolerance = \"1h\"\nmetrics.t.range = 'any'\nmetrics.h.range = 'any'\nmetrics.p.range = 'any'\n"
+         [telemetry]\nclock_tolerance = \"1h\"\n{ANY_VALUE}"
     )
 }
 
