@@ -134,6 +134,7 @@ impl<T> FrameJudge<T> {
         board.heard = counts.read;
         if wrong_board {
             // Found by what it counts, so it fits.
+            board.reconsider(counts, out);
             board.accept(frame, counts, false, true, out);
         } else {
             board.observe(frame, counts, damaged_line, out);
@@ -426,13 +427,25 @@ impl Track {
         steps.is_some_and(|steps| (1..=16).contains(&steps)) && self.fits(last, next, true)
     }
 
-    /// Whether both counts step back, as after a reboot, or both go on.
+    /// Whether both counts step back, as after a reboot, or both go on by as much.
     fn both_turn_at(&self, next: Counts) -> bool {
         let (Some(last), Some(counted)) = (self.last, self.counted) else {
             return true;
         };
-        let is_later = pause(last, next).is_some();
-        radio_step(counted, next).is_none_or(|steps| is_later == (steps > 0))
+        let Some(steps) = radio_step(counted, next) else {
+            return true;
+        };
+        match pause(last, next) {
+            None => steps <= 0,
+            Some(_) if steps <= 0 => false,
+            Some(passed) => {
+                arrives_so(last, next, passed)
+                    || self.pace().is_none_or(|(low, high)| {
+                        let (passed, steps) = (f64::from(passed), steps as f64);
+                        passed >= low * steps / 2.0 && passed <= high * steps * 2.0
+                    })
+            }
+        }
     }
 
     /// Whether a frame lies on the line of the last one, before or behind it, by both counts.
