@@ -39,3 +39,4 @@ mod support;
 mod terminal;
 mod times;
 mod tls;
+mod truth;

@@ -225,7 +225,10 @@ fn a_pipe_with_a_name_is_a_pipe() {
 fn the_gateways_own_recording_is_replayed_at_its_times() {
     let mut gateway = Gateway::start("");
     // The recording begins within a packet, and the board reboots in it.
-    let first = packets(20);
+    let first = packets(120)
+        .lines()
+        .skip(100)
+        .fold(String::new(), |lines, line| lines + line + "\n");
     let (before, after) = first.split_at(first.len() - 300);
     gateway.send(before);
     let processed = |count: u64| {
@@ -241,8 +244,8 @@ fn the_gateways_own_recording_is_replayed_at_its_times() {
     });
     gateway.send(after);
     gateway.wait_until("all of them", processed(20));
-    gateway.send("{\"ts\":1500,\"id\":\"N2\",\"sts\":{\"rx\":100}}\n");
-    gateway.send("{\"ts\":4500,\"id\":\"N2\",\"sts\":{\"rx\":101}}\n");
+    gateway.send("{\"ts\":1500,\"id\":\"N2\",\"sts\":{\"rx\":1}}\n");
+    gateway.send("{\"ts\":4500,\"id\":\"N2\",\"sts\":{\"rx\":2}}\n");
     gateway.wait_until("the rest", processed(22));
     let (_, folder) = gateway.quit();
     let original = journaled(&folder.path().join("journal.db"));
