@@ -348,15 +348,12 @@ impl ReadingJudge {
         let confirms =
             |it: &Waiting| expected.confirms((it.reading.value, it.event_time), (value, at));
         if let Some(place) = series.unexpected.iter().rposition(confirms) {
-            let mut unexpected = std::mem::take(&mut series.unexpected);
-            let confirmed = unexpected.remove(place);
+            // The others wait on: two wrong values can look alike, and the true one comes again.
+            let confirmed = series.unexpected.remove(place);
             let step = (confirmed.reading.value, confirmed.event_time);
             series.history.step_to(step.0, step.1);
             series.history.push(value, at);
             self.released.push(confirmed);
-            for spike in unexpected {
-                context.set_aside(spike, RejectReason::Spike);
-            }
             return true;
         }
         series.unexpected.push(waiting());
