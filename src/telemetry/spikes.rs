@@ -208,7 +208,7 @@ impl Measure {
             let usual = errors.get(..errors.len() - errors.len() / 10)?;
             let mean = usual.iter().sum::<f64>() / usual.len().max(1) as f64;
             let largest = *errors.get(errors.len().checked_sub(1 + errors.len() / 40)?)?;
-            let few = if errors.len() < 16 { 2.0 } else { 1.0 };
+            let few = if errors.len() < 16 { 4.0 } else { 1.0 };
             // What rises as evenly as a clock is known to less than its smallest step.
             let is_exact = matches!(foretells, Foretells::Pace) && LARGEST * largest < quantum;
             let quanta = match (counts, is_exact) {
