@@ -504,15 +504,23 @@ impl Track {
             return is_short && steps <= 1000;
         };
         let (pause, steps) = (f64::from(pause), steps as f64);
+        // Single packets may follow close on each other, many of them do not.
+        let mean = self.paces.iter().sum::<f64>() / self.paces.len().max(1) as f64;
+        let low = if steps > 4.0 {
+            low.max(mean / 4.0)
+        } else {
+            low
+        };
+        let uneven = UNEVEN.min(high + 2.0);
         let (shortest, longest) = if damaged_line {
             // As even as the last packets were, and not more so than clocks are.
             let spread = (high - low) / 2.0 + high / 50.0;
             (
-                steps * (low - spread) - UNEVEN,
-                steps * (high + spread) + UNEVEN,
+                (steps * (low - spread)).max(steps * low / 2.0) - uneven,
+                steps * (high + spread) + uneven,
             )
         } else {
-            (steps * low / 16.0 - 1000.0, steps * high * 16.0 + 1000.0)
+            (steps * low / 16.0 - uneven, steps * high * 16.0 + 1000.0)
         };
         // A board may be silent for any time, in step with the gateway's clock.
         pause >= shortest && (pause <= longest || arrives)
@@ -631,7 +639,8 @@ impl Track {
 
     /// From here on the counts go on from this frame.
     fn begin(&mut self, _first: Counts) {
-        self.count_gap();
+        // Nothing confirmed it.
+        self.gap = 0;
         self.last = None;
         self.previous = None;
         self.counted = None;
