@@ -359,6 +359,15 @@ fn wait_for_state(terminal: &mut Terminal, wanted: &str) {
     found.unwrap_or_else(|| panic!("not {wanted}:\n{}", terminal.text()));
 }
 
+/// Waits until the shell has told that its job was stopped, and asks for more. What is typed before that
+/// it throws away.
+fn wait_for_prompt(terminal: &Terminal) {
+    terminal.wait_until("a prompt", |screen| {
+        let told = screen.rsplit_once("Stopped");
+        told.is_some_and(|(_, behind)| behind.contains("shell>"))
+    });
+}
+
 fn wait_for_screen(terminal: &Terminal) {
     terminal.wait_until("the screen", |screen| {
         screen.contains("temperature") && screen.contains("q quit")
@@ -387,6 +396,7 @@ fn in_the_background_it_runs_headless_until_fg_brings_it_back() {
 
         terminal.type_keys("\x1a");
         terminal.wait_for("fieldgate is suspended");
+        wait_for_prompt(&terminal);
         wait_for_state(&mut terminal, "stopped");
         terminal.type_keys("bg\n");
         wait_for_state(&mut terminal, "running");
@@ -400,6 +410,7 @@ fn in_the_background_it_runs_headless_until_fg_brings_it_back() {
         terminal.type_keys("fg\n");
         wait_for_screen(&terminal);
         terminal.signal_foreground(Signal::SIGSTOP);
+        wait_for_prompt(&terminal);
         wait_for_state(&mut terminal, "stopped");
         terminal.type_keys("bg\n");
         wait_for_state(&mut terminal, "running");
