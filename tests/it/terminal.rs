@@ -359,6 +359,14 @@ fn wait_for_state(terminal: &mut Terminal, wanted: &str) {
     found.unwrap_or_else(|| panic!("not {wanted}:\n{}", terminal.text()));
 }
 
+/// Waits until the screen has been left.
+#[track_caller]
+fn wait_for_headless(terminal: &Terminal) {
+    let has_left = || (!terminal.look(vt100::Screen::alternate_screen)).then_some(());
+    let found = poll(PATIENCE, has_left);
+    found.unwrap_or_else(|| panic!("the screen is still there:\n{}", terminal.text()));
+}
+
 /// Waits until the shell has told that its job was stopped, and asks for more. What is typed before that
 /// it throws away.
 fn wait_for_prompt(terminal: &Terminal) {
@@ -390,7 +398,7 @@ fn in_the_background_it_runs_headless_until_fg_brings_it_back() {
         terminal.wait_for("it is in the background, fg shows it.");
         subscriber.wait_for_count(100, PATIENCE);
         wait_for_state(&mut terminal, "running");
-        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        wait_for_headless(&terminal);
         terminal.type_keys("fg\n");
         wait_for_screen(&terminal);
 
@@ -414,14 +422,14 @@ fn in_the_background_it_runs_headless_until_fg_brings_it_back() {
         wait_for_state(&mut terminal, "stopped");
         terminal.type_keys("bg\n");
         wait_for_state(&mut terminal, "running");
-        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        wait_for_headless(&terminal);
         let before = subscriber.messages().len();
         subscriber.wait_for_count(before + 100, PATIENCE);
         terminal.type_keys("fg\n");
         wait_for_screen(&terminal);
         terminal.type_keys("q");
         terminal.wait_for("packets received");
-        assert!(!terminal.look(vt100::Screen::alternate_screen));
+        wait_for_headless(&terminal);
         terminal.type_keys("exit\n");
         terminal.wait_exit();
     }
