@@ -84,8 +84,6 @@ impl InfluxDelivery {
 }
 
 impl Delivery for InfluxDelivery {
-    const SINK: SinkId = SinkId::Influxdb;
-
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         self.pace.begin_session();
         let mut session = Session {
@@ -199,7 +197,7 @@ impl Session<'_> {
                 self.taken(lane, &write, start.elapsed());
                 isolation.taken();
             } else {
-                lane.monitor().counters.influxdb.writes_failed.increment();
+                lane.counters().writes_failed.increment();
                 self.not_taken(lane, &write, answer, &mut isolation)?;
             }
         }
@@ -211,11 +209,7 @@ impl Session<'_> {
     }
 
     fn taken(&mut self, lane: &mut Lane, write: &Write, after: Duration) {
-        lane.monitor()
-            .counters
-            .influxdb
-            .writes_succeeded
-            .increment();
+        lane.counters().writes_succeeded.increment();
         self.delivery.pace.taken(write.part.len(), after);
         write.show(lane, DeliveryOutcome::Delivered);
         self.set_up(lane);
@@ -244,12 +238,12 @@ impl Session<'_> {
             }
             Answer::TooLarge { reason } => {
                 self.delivery.pace.too_large(part.len());
-                say_too_large(&part, &reason);
+                say_too_large(&part, &reason, lane.sink());
                 (isolation.too_large(part, &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
-                (self.search(write, rejected, isolation), reason)
+                (self.search(write, rejected, isolation, lane.sink()), reason)
             }
         };
         match verdict {
@@ -270,10 +264,16 @@ impl Session<'_> {
     }
 
     /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
-    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation) -> Verdict {
+    fn search(
+        &self,
+        write: &Write,
+        rejected: Rejected,
+        isolation: &mut Isolation,
+        sink: &SinkId,
+    ) -> Verdict {
         let (points, reason) = (write.part.len(), &rejected.reason);
         tracing::debug!(
-            link = %SinkId::Influxdb, points, error = reason,
+            link = %sink, points, error = reason,
             "A write was rejected; looking for the bad points."
         );
         let is_known = self.delivery.is_known_refusal(write.of_batch, reason);
@@ -304,9 +304,10 @@ impl Write<'_> {
     fn rejected(&self, lane: &Lane, reason: String) {
         let point = self.lines.lines().next().unwrap_or_default().to_owned();
         let (points, error) = (self.part.len() as u64, reason.clone());
-        REJECTIONS.count("", "", points, move |sum| {
+        let link = lane.sink().clone();
+        REJECTIONS.count(lane.sink().as_str(), "", points, move |sum| {
             tracing::warn!(
-                link = %SinkId::Influxdb, point, points = sum.amount(), error,
+                %link, point, points = sum.amount(), error,
                 repeated = sum.words(),
                 "Rejected for good; the point stands in the journal's table `rejected`."
             );
@@ -315,11 +316,12 @@ impl Write<'_> {
     }
 }
 
-fn say_too_large(part: &Range<usize>, reason: &str) {
+fn say_too_large(part: &Range<usize>, reason: &str, sink: &SinkId) {
     let (points, error) = (part.len(), reason.to_owned());
-    TOO_LARGE.say("", "", move |sum| {
+    let link = sink.clone();
+    TOO_LARGE.say(sink.as_str(), "", move |sum| {
         tracing::warn!(
-            link = %SinkId::Influxdb, points, error, repeated = sum.words(),
+            %link, points, error, repeated = sum.words(),
             "The write was too large; halving it."
         );
     });
@@ -354,7 +356,7 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
         rejected_of_row[row] += 1;
         let row = &batch.rows[row];
         rejections.push(Rejection {
-            sink: SinkId::Influxdb,
+            sink: lane.sink().clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[reading].clone(),
