@@ -56,8 +56,6 @@ const RINGS_LEFT: &[(&str, &str)] = &[
         "sink::mqtt::connection::codec",
         "sink::mqtt::connection::incoming",
     ),
-    ("telemetry::catalogue", "telemetry::decoder"),
-    ("telemetry::catalogue", "telemetry::reading_judge"),
 ];
 
 /// Functions that are still too long. None is to be added.
