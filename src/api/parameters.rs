@@ -19,6 +19,7 @@ const DEFAULT_SPAN_MILLIS: i64 = 3_600_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct HistoryParameters {
+    source: Option<String>,
     node: Option<String>,
     metric: Option<String>,
     from: Option<String>,
@@ -54,6 +55,7 @@ impl HistoryParameters {
             None => Some(DEFAULT_POINTS),
         };
         Ok(HistoryQuery {
+            source: self.source.as_deref().map(Name::new),
             node,
             metric,
             from,

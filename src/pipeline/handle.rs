@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::sinks::{Sinks, Threads};
+use super::sources::Sources;
 use super::{SinkSettings, StartError, Stop};
+use crate::config::NamedSource;
 use crate::monitor::{
     Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor,
     Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage, TrafficEntry,
@@ -22,7 +24,7 @@ pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) sinks: Sinks,
-    pub(super) record: watch::Sender<bool>,
+    pub(super) sources: Sources,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
     pub(super) journal_pulse: Pulse,
@@ -52,21 +54,44 @@ impl Handle {
         match command {
             Command::To(order, link) => {
                 if !self.direct(link, |directive| directive.obey(*order)) {
-                    return Err(format!("{link} is not configured on this gateway"));
+                    return Err(unknown(link));
                 }
             }
             Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
-            Command::StartRecording => {
-                self.0.record.send_replace(true);
-            }
-            Command::StopRecording => {
-                self.0.record.send_replace(false);
-            }
+            Command::StartRecording(link) => self.record(link.as_ref(), true)?,
+            Command::StopRecording(link) => self.record(link.as_ref(), false)?,
             Command::Quit => {
                 self.stop_further();
             }
         }
         Ok(())
+    }
+
+    fn record(&self, link: Option<&LinkId>, is_wanted: bool) -> Result<(), String> {
+        match link {
+            Some(link) if !self.0.sources.record(Some(link), is_wanted) => Err(unknown(link)),
+            Some(_) => Ok(()),
+            None => {
+                self.0.sources.record(None, is_wanted);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has these sources run and no others; those that stay as they were notice nothing. Points say which
+    /// source they come from as long as there are several: `influxdb` is told so, if it is to change.
+    pub async fn set_sources(&self, sources: &[NamedSource], influxdb: Option<&SinkSettings>) {
+        self.0.sources.set(sources).await;
+        if self.0.sinks.tag_sources(sources.len() > 1)
+            && let Some(settings) = influxdb
+            && let Err(error) = self.restart_sink(settings).await
+        {
+            tracing::error!(error = %error, "A sink does not start again.");
+        }
+    }
+
+    pub(super) fn sources(&self) -> &Sources {
+        &self.0.sources
     }
 
     /// Tells the pipeline to stop tidily, and at once when it was told before.
@@ -125,6 +150,10 @@ impl Handle {
     pub(super) fn direct(&self, link: &LinkId, change: impl FnOnce(&mut Directive)) -> bool {
         self.0.sinks.directives.tell(link, change)
     }
+}
+
+fn unknown(link: &LinkId) -> String {
+    format!("{link} is not configured on this gateway")
 }
 
 impl Observer for Handle {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -12,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
-use crate::monitor::{Directive, LinkId, LinkState, Monitor};
+use crate::monitor::{Directive, LinkState, SourceMonitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -60,9 +59,8 @@ struct Stopped;
 
 /// What every kind of source works with.
 pub(super) struct Driver {
-    link: LinkId,
     out: mpsc::Sender<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
     /// Reconnects that were asked for and done, or came to nothing.
     reconnects_seen: u64,
@@ -72,14 +70,12 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        link: LinkId,
         out: mpsc::Sender<Chunk>,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
         directive: watch::Receiver<Directive>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
-            link,
             out,
             monitor,
             directive,
@@ -95,11 +91,12 @@ impl Driver {
         peer: &str,
         open: impl FnOnce(Instant) -> Result<Stream, SourceError>,
     ) -> Result<End, SourceError> {
-        self.monitor.set_peer(&self.link, peer);
+        self.monitor.set_peer(self.monitor.source(), peer);
         self.set(LinkState::Connecting);
         let end = match open(self.started) {
             Ok(stream) => {
-                info!(peer, "Source opened.");
+                let source = self.monitor.own_name();
+                info!(source, peer, "Source opened.");
                 self.play_to_end(stream).await
             }
             Err(error) => Err(error),
@@ -136,7 +133,7 @@ impl Driver {
 
     /// Keeps a source open until shutdown.
     pub(super) async fn keep_open(mut self, kind: &impl Reopen) -> End {
-        self.monitor.set_peer(&self.link, kind.peer());
+        self.monitor.set_peer(self.monitor.source(), kind.peer());
         let Stopped = self.reopen_forever(kind).await;
         self.set(LinkState::Ended);
         End::Cancelled
@@ -158,7 +155,7 @@ impl Driver {
             let error = match opened {
                 Ok(open) => {
                     if was_up {
-                        self.monitor.count_reconnect(&self.link);
+                        self.monitor.count_reconnect(self.monitor.source());
                     }
                     was_up = true;
                     let opened_at = Instant::now();
@@ -181,12 +178,13 @@ impl Driver {
 
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
-        let peer = open.peer.clone();
-        FAILED.over(self.link.as_str());
-        OPENED.say(self.link.as_str(), &open.peer, move |sum| {
-            info!(peer, repeated = sum.words(), "Source opened.");
+        let (source, peer) = (self.monitor.own_name(), open.peer.clone());
+        FAILED.over(self.monitor.name().as_str());
+        OPENED.say(self.monitor.name().as_str(), &open.peer, move |sum| {
+            info!(source, peer, repeated = sum.words(), "Source opened.");
         });
-        self.monitor.set_peer(&self.link, open.peer.as_str());
+        self.monitor
+            .set_peer(self.monitor.source(), open.peer.as_str());
         self.set(LinkState::Up);
         let interruption = self.forward(&mut open.stream).await;
         // What was read before the end still counts, and the port must be free before it can be
@@ -194,8 +192,10 @@ impl Driver {
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            STUCK.say(self.link.as_str(), "", move |sum| {
+            let source = self.monitor.own_name();
+            STUCK.say(self.monitor.name().as_str(), "", move |sum| {
                 warn!(
+                    source,
                     peer = %open.peer,
                     repeated = sum.words(),
                     "The source takes too long to close; it is left behind."
@@ -218,8 +218,10 @@ impl Driver {
             until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
-        FAILED.say(self.link.as_str(), &reason.clone(), move |sum| {
+        let source = self.monitor.own_name();
+        FAILED.say(self.monitor.name().as_str(), &reason.clone(), move |sum| {
             warn!(
+                source,
                 error = %reason,
                 retry_in = %Seconds(delay),
                 repeated = sum.words(),
@@ -258,7 +260,7 @@ impl Driver {
         };
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-        self.monitor.counters.source_bytes.add(count);
+        self.monitor.counters().source_bytes.add(count);
         permit.send(chunk);
         Ok(())
     }
@@ -287,8 +289,10 @@ impl Driver {
         if !self.directive.borrow().held {
             return Ok(());
         }
-        HELD.say(self.link.as_str(), "held", |sum| {
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "held", move |sum| {
             info!(
+                source,
                 repeated = sum.words(),
                 "The source is held until it is released."
             );
@@ -308,14 +312,15 @@ impl Driver {
         // A hold is stronger than a reconnect; the wish is not kept for afterwards.
         self.reconnects_seen = now.reconnects;
         drop(now);
-        HELD.say(self.link.as_str(), "released", |sum| {
-            info!(repeated = sum.words(), "The source is released.");
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "released", move |sum| {
+            info!(source, repeated = sum.words(), "The source is released.");
         });
         Ok(())
     }
 
     fn set(&self, state: LinkState) {
-        self.monitor.set_link(&self.link, state);
+        self.monitor.set_link(self.monitor.source(), state);
     }
 }
 
@@ -347,11 +352,12 @@ impl fmt::Display for Seconds {
 #[cfg(test)]
 mod tests {
     use std::io::{PipeWriter, Write};
+    use std::sync::Arc;
 
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::monitor::Order;
+    use crate::monitor::{LinkId, Monitor, Order};
     use crate::source::stream::read_in_thread;
 
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -370,8 +376,8 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let link = LinkId::source();
-        let driver = Driver::new(link, out, Arc::clone(&monitor), directive.subscribe());
+        let reports = monitor.source(&LinkId::source());
+        let driver = Driver::new(out, reports, directive.subscribe());
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,

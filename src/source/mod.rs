@@ -22,7 +22,6 @@ mod stream;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +32,7 @@ pub use ports::{PortInfo, UsbInfo, ports};
 pub use recording::{recorded_times, times_path};
 
 use crate::config;
-use crate::monitor::{Directive, LinkId, Monitor};
+use crate::monitor::{Directive, SourceMonitor};
 use crate::telemetry::Timestamp;
 use driver::Driver;
 
@@ -172,21 +171,7 @@ pub fn try_serial_port(port: &config::PortSelector, baud: u32) -> Result<PathBuf
     serial::try_open(port, baud)
 }
 
-/// A source in a few words: `serial port with USB id 0483:5740`.
-pub fn describe(config: &config::Source) -> String {
-    match config {
-        config::Source::Serial { port, .. } => {
-            format!("serial port with {}", serial::describe(port))
-        }
-        config::Source::ProbeRs { chip, .. } => format!("probe-rs {chip}"),
-        config::Source::Command { argv } => format!("command {}", argv.join(" ")),
-        config::Source::Stdin => "stdin".to_owned(),
-        config::Source::File { path, .. } => format!("file {}", path.display()),
-        config::Source::Simulator(settings) => format!("simulator, {} nodes", settings.nodes),
-    }
-}
-
-/// Reads from the source behind `link` until it ends or is told to.
+/// Reads from the configured source until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
@@ -198,13 +183,12 @@ pub fn describe(config: &config::Source) -> String {
 ///
 /// An error is returned only by a source that is not opened again: standard input and files.
 pub async fn run(
-    link: LinkId,
     config: &config::Source,
     out: mpsc::Sender<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(link, out, monitor, directive);
+    let driver = Driver::new(out, monitor, directive);
     match config {
         config::Source::Serial { port, baud } => {
             let port = serial::Serial::new(port.clone(), *baud);

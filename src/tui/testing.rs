@@ -63,6 +63,7 @@ fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
 
 fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> LatestValue {
     LatestValue {
+        source: "source".into(),
         node: node.into(),
         metric: metric.into(),
         unit: unit.to_owned(),
@@ -122,6 +123,7 @@ pub(super) fn healthy() -> Snapshot {
             left_out: BTreeMap::new(),
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
+        sources: Vec::new(),
         sinks: vec![
             sink(SinkId::mqtt(), "mqtt://localhost:1883"),
             sink(SinkId::influxdb(), "http://localhost:8086/"),
@@ -232,6 +234,7 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
 
 fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
+        source: "source".into(),
         at: ago(seconds),
         kind,
         bytes: bytes.into(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use fieldgate::monitor::Monitor;
+use fieldgate::monitor::{LinkId, Monitor, SourceMonitor};
 use fieldgate::pipeline::Ingest;
 use fieldgate::source::Chunk;
 use fieldgate::telemetry::{Decoder, Packet, Received, RecordedTimes, Timeline, Timestamp};
@@ -111,8 +111,8 @@ fn damage(frame: &str, kind: Damage, random: &mut Rng) -> String {
 }
 
 /// What the gateway delivers of lines.
-fn deliver<'a>(lines: impl Iterator<Item = &'a str>) -> (Vec<Packet>, Arc<Monitor>) {
-    let monitor = Arc::new(Monitor::default());
+fn deliver<'a>(lines: impl Iterator<Item = &'a str>) -> (Vec<Packet>, SourceMonitor) {
+    let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
     let tolerance = Duration::from_secs(2);
     let decoder = Decoder::default();
     let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
@@ -250,8 +250,8 @@ fn a_clean_stream_is_delivered_as_it_is() {
             .map(|it| it.matches(':').count() - 6)
             .sum();
         assert_eq!(readings, sent);
-        assert_eq!(monitor.counters.packets_missed.get(), 0);
-        let rejected = monitor.counters.readings_rejected.iter();
+        assert_eq!(monitor.counters().packets_missed.get(), 0);
+        let rejected = monitor.counters().readings_rejected.iter();
         assert_eq!(
             rejected.map(fieldgate::monitor::Counter::get).sum::<u64>(),
             0

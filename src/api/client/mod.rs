@@ -198,6 +198,10 @@ impl Observer for Client {
             ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
+        let request = match &query.source {
+            Some(source) => request.query(&[("source", source.as_str())]),
+            None => request,
+        };
         let most = query.points.saturating_add(1).saturating_mul(MAX_POINT);
         Box::pin(async move {
             let response = send(request.timeout(ANSWER_TIMEOUT)).await?;

@@ -103,7 +103,7 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
-        self.correct(work.correction);
+        self.correct(&work.corrections);
         if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
@@ -116,7 +116,7 @@ impl Writer {
 
     /// The journal ends behind these packets now.
     pub(super) fn advance(&mut self, work: &Work) {
-        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        let messages = work.packets.iter().map(|it| it.entry.readings.len());
         self.end.sequence += work.packets.len() as u64;
         self.end.total += messages.sum::<usize>() as u64;
     }

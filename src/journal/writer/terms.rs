@@ -15,8 +15,6 @@ const MAX_MESSAGES: u64 = 50_000;
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) shared: Arc<Shared>,
-    /// Where packets come from, as the file names it.
-    pub(super) source: String,
     /// Whether packets are on the disk when they are committed.
     pub(super) durable: bool,
     pub(super) max_bytes: Option<u64>,
@@ -34,7 +32,6 @@ impl Terms {
     ) -> Batch<'a> {
         Batch {
             start,
-            source: &self.source,
             packets: &work.packets,
             cursors,
             rejections: &work.rejections,

@@ -134,6 +134,11 @@ impl Announcer {
         }
     }
 
+    /// Whether nodes of each source are announced for themselves: names alone do not say of which.
+    pub(super) fn tells_sources(&self) -> bool {
+        self.topics.tells_sources()
+    }
+
     /// What fits all topics on which this gateway announces anything.
     pub(super) fn filter(&self) -> String {
         format!("{}/+/config", self.prefix)
@@ -171,16 +176,22 @@ impl Announcer {
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
-    pub(super) fn reading(&self, node: &Name, metric: &Name) -> Option<Announcement> {
+    pub(super) fn reading(
+        &self,
+        source: &Name,
+        node: &Name,
+        metric: &Name,
+    ) -> Option<Announcement> {
         let info = self.metrics.by_name(metric);
         let is_counter = info.is_some_and(|info| info.sensor_type == COUNTER);
         let unit = info.map(|info| &*info.unit);
         // Home Assistant counts without a unit.
         let unit = unit.filter(|unit| !unit.is_empty() && *unit != "1");
         let is_of_board = self.topics.is_of_board(node);
+        let source_of_node = self.topics.tells_sources().then_some(source);
         let object = format!(
             "{}_{}",
-            object_id(node.as_str(), false),
+            node_id(source_of_node, node),
             object_id(metric.as_str(), true)
         );
         self.announcement(
@@ -188,7 +199,7 @@ impl Announcer {
             &Sensor {
                 name: in_words(metric.as_str()),
                 unique_id: format!("{}_{object}", self.identifier),
-                state_topic: self.topics.topic_of(node, metric),
+                state_topic: self.topics.topic_of(source, node, metric),
                 value_template: self.value_template,
                 unit_of_measurement: unit,
                 device_class: unit
@@ -207,7 +218,7 @@ impl Announcer {
                     payload_available: "online",
                     payload_not_available: "offline",
                 }),
-                device: self.device((!is_of_board).then_some(node)),
+                device: self.device((!is_of_board).then_some((source_of_node, node))),
                 origin: ORIGIN,
             },
         )
@@ -227,8 +238,8 @@ impl Announcer {
     }
 
     /// The device of a node; `None`: the gateway.
-    fn device(&self, node: Option<&Name>) -> Device<'_> {
-        let Some(node) = node else {
+    fn device(&self, node: Option<(Option<&Name>, &Name)>) -> Device<'_> {
+        let Some((source, node)) = node else {
             return Device {
                 identifiers: [self.identifier.clone()],
                 name: format!("fieldgate {}", self.gateway),
@@ -239,16 +250,12 @@ impl Announcer {
             };
         };
         Device {
-            identifiers: [format!(
-                "{}_{}",
-                self.identifier,
-                object_id(node.as_str(), false)
-            )],
-            // Other gateways may have nodes of the same name.
-            name: if self.has_name {
-                format!("{} {node}", self.gateway)
-            } else {
-                node.to_string()
+            identifiers: [format!("{}_{}", self.identifier, node_id(source, node))],
+            // Other gateways and sources may have nodes of the same name.
+            name: {
+                let gateway = self.has_name.then_some(self.gateway.as_str());
+                let names = [gateway, source.map(Name::as_str), Some(node.as_str())];
+                names.into_iter().flatten().collect::<Vec<_>>().join(" ")
             },
             manufacturer: MANUFACTURER,
             model: "Sensor node",
@@ -268,6 +275,15 @@ const ORIGIN: Origin = Origin {
     name: "fieldgate",
     sw_version: env!("CARGO_PKG_VERSION"),
 };
+
+/// A node among those of all sources, in the characters that discovery topics may have.
+fn node_id(source: Option<&Name>, node: &Name) -> String {
+    let node = object_id(node.as_str(), false);
+    source.map_or_else(
+        || node.clone(),
+        |source| format!("{}_{node}", object_id(source.as_str(), false)),
+    )
+}
 
 /// A text in the characters that discovery topics may have, `[a-zA-Z0-9_-]`, and never the same for
 /// two texts: `-` is doubled, and all else becomes `-` with two hexadecimal digits for each byte.
@@ -325,7 +341,8 @@ mod tests {
     #[test]
     fn a_reading_is_a_sensor_of_its_node() {
         let announcer = announcer(Some("green-house"), Payload::Json);
-        let announcement = announcer.reading(&"node1".into(), &"temperature".into());
+        let announcement =
+            announcer.reading(&"source".into(), &"node1".into(), &"temperature".into());
         let version = env!("CARGO_PKG_VERSION");
         let expected = json!({
             "name": "Temperature",
@@ -359,14 +376,16 @@ mod tests {
         assert_eq!(topic, "homeassistant/sensor/iiot-2Fhall/status/config");
         assert_eq!(gateway["device"]["name"], "fieldgate iiot/hall");
         assert_eq!(gateway["options"], json!(["online", "offline"]));
-        let (_, count) = message(announcer.reading(&"stats".into(), &"crc_errors".into()));
+        let (_, count) =
+            message(announcer.reading(&"source".into(), &"stats".into(), &"crc_errors".into()));
         assert_eq!(count["device"], gateway["device"]);
         assert_eq!(count["entity_category"], "diagnostic");
         assert_eq!(count["state_class"], "total_increasing");
         for absent in ["unit_of_measurement", "device_class", "value_template"] {
             assert_eq!(count[absent], Value::Null, "{absent}");
         }
-        let (_, strange) = message(announcer.reading(&"node7".into(), &"lux".into()));
+        let (_, strange) =
+            message(announcer.reading(&"source".into(), &"node7".into(), &"lux".into()));
         assert_eq!(strange["device"]["name"], "node7");
         assert_eq!(strange["state_class"], "measurement");
     }
@@ -375,7 +394,7 @@ mod tests {
     fn what_is_too_long_is_not_announced() {
         let announcer = announcer(None, Payload::Plain);
         let long = Name::new(&"\u{10348}".repeat(Name::MAX_CHARS));
-        assert_eq!(announcer.reading(&long, &long), None);
+        assert_eq!(announcer.reading(&"source".into(), &long, &long), None);
     }
 
     #[test]
@@ -400,7 +419,7 @@ mod tests {
             let mut topics = HashMap::new();
             for (gateway, node, metric) in names {
                 let announcer = announcer(Some(&gateway), Payload::Plain);
-                let reading = announcer.reading(&node.as_str().into(), &metric.as_str().into());
+                let reading = announcer.reading(&"source".into(), &node.as_str().into(), &metric.as_str().into());
                 let (topic, sensor) = message(reading);
                 let levels: Vec<&str> = topic.split('/').collect();
                 prop_assert_eq!(levels.len(), 5);

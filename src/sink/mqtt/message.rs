@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::config::SOURCE_PLACEHOLDER;
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
 /// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
-    prefix: String,
+    /// What stands around each place of the source's name: one part, where it has none.
+    prefix: Vec<String>,
+    /// The prefix of what the gateway says of itself.
+    own_prefix: String,
     /// Nodes whose last value is of no use to a later subscriber.
     not_retained: Vec<Name>,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
@@ -20,8 +24,13 @@ pub struct TopicMap {
 impl TopicMap {
     /// `not_retained` are the names under which the board's own figures go.
     pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+        let prefix: String = prefix.into();
         Self {
-            prefix: prefix.into(),
+            own_prefix: own_prefix(&prefix),
+            prefix: prefix
+                .split(SOURCE_PLACEHOLDER)
+                .map(str::to_owned)
+                .collect(),
             not_retained: not_retained.into_iter().collect(),
             units: None,
         }
@@ -36,21 +45,32 @@ impl TopicMap {
         }
     }
 
-    /// The first level or levels of all topics.
+    /// The first level or levels of all topics, those apart that name a source.
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        &self.own_prefix
+    }
+
+    /// Whether each source has topics of its own.
+    pub fn tells_sources(&self) -> bool {
+        self.prefix.len() > 1
     }
 
     /// The topic of a reading.
-    pub fn topic(&self, reading: &Reading) -> String {
-        self.topic_of(&reading.node, &reading.metric)
+    pub fn topic(&self, source: &Name, reading: &Reading) -> String {
+        self.topic_of(source, &reading.node, &reading.metric)
     }
 
     /// The topic of a node's metric.
-    pub fn topic_of(&self, node: &Name, metric: &Name) -> String {
+    pub fn topic_of(&self, source: &Name, node: &Name, metric: &Name) -> String {
         let (node, metric) = (node.as_str(), metric.as_str());
-        let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
-        for part in [&self.prefix, "/", node, "/", metric] {
+        let mut topic = String::with_capacity(64 + node.len() + metric.len());
+        for (number, part) in self.prefix.iter().enumerate() {
+            if number > 0 {
+                topic.push_str(source.as_str());
+            }
+            topic.push_str(part);
+        }
+        for part in ["/", node, "/", metric] {
             topic.push_str(part);
         }
         topic
@@ -89,7 +109,23 @@ impl TopicMap {
 
     /// Where the gateway says whether it is `online` or `offline`.
     pub fn status_topic(&self) -> String {
-        format!("{}/gateway/status", self.prefix)
+        join(&self.own_prefix, "gateway/status")
+    }
+}
+
+/// A topic prefix without the levels that name a source: what the gateway says of itself is of none.
+pub fn own_prefix(prefix: &str) -> String {
+    let levels = prefix.split('/');
+    let levels = levels.filter(|level| !level.contains(SOURCE_PLACEHOLDER));
+    levels.collect::<Vec<_>>().join("/")
+}
+
+/// A topic below a prefix, which may be empty.
+fn join(prefix: &str, topic: &str) -> String {
+    if prefix.is_empty() {
+        topic.to_owned()
+    } else {
+        format!("{prefix}/{topic}")
     }
 }
 
@@ -97,6 +133,29 @@ impl TopicMap {
 mod tests {
     use super::*;
     use crate::telemetry::MetricInfo;
+
+    #[test]
+    fn a_source_has_topics_of_its_own_and_the_gateway_those_of_none() {
+        let reading = Reading {
+            node: "node1".into(),
+            metric: "t".into(),
+            value: 1.0,
+        };
+        for (prefix, topic, status) in [
+            ("iiot", "iiot/node1/t", "iiot/gateway/status"),
+            ("iiot/{source}", "iiot/north/node1/t", "iiot/gateway/status"),
+            (
+                "a/x-{source}/b",
+                "a/x-north/b/node1/t",
+                "a/b/gateway/status",
+            ),
+            ("{source}", "north/node1/t", "gateway/status"),
+        ] {
+            let topics = TopicMap::new(prefix, []);
+            assert_eq!(topics.topic(&"north".into(), &reading), topic);
+            assert_eq!(topics.status_topic(), status);
+        }
+    }
 
     #[test]
     fn topics_payloads_and_retain_flags() {
@@ -126,7 +185,7 @@ mod tests {
                 value,
             };
             let payload = topics.payload(&reading, Timestamp(0));
-            let message = format!("{} {payload}", topics.topic(&reading));
+            let message = format!("{} {payload}", topics.topic(&"source".into(), &reading));
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
 use super::{put, spread, state_look, table};
-use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
+use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot, TelemetrySnapshot};
 use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::Areas;
 use crate::tui::state::{App, Flow, Focus};
@@ -84,7 +84,8 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: &LinkId, app: &App) {
     ];
     match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         None => {
-            lines.extend(source_lines(app, snapshot, status, pad.width));
+            let telemetry = snapshot.telemetry_of(link);
+            lines.extend(source_lines(app, (link, telemetry), status, pad.width));
             if status.last_error.is_some() && status.state != LinkState::Up {
                 // Why it is down matters more than the last of the counts.
                 lines.truncate(usize::from(pad.height.saturating_sub(2)));
@@ -130,12 +131,11 @@ fn retry(status: &LinkStatus, now: Timestamp) -> Option<String> {
 
 fn source_lines<'a>(
     app: &App,
-    snapshot: &Snapshot,
+    (link, telemetry): (&LinkId, &TelemetrySnapshot),
     status: &LinkStatus,
     cells: u16,
 ) -> Vec<Line<'a>> {
     let theme = app.theme;
-    let telemetry = &snapshot.telemetry;
     let pair = |left: String, right: String| {
         spread(
             vec![Span::raw(left)],
@@ -148,7 +148,7 @@ fn source_lines<'a>(
             retry(status, app.now).unwrap_or_default(),
             theme.style(Role::Warn),
         ),
-        pair(rate(app.observed.packet_rate()), "packets".to_owned()),
+        pair(rate(app.observed.packet_rate(link)), "packets".to_owned()),
         pair(count(telemetry.packets_processed), "received".to_owned()),
         pair(bytes(telemetry.source_bytes), "read".to_owned()),
     ];

@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
 use super::stream::{self, Look, following};
-use crate::monitor::{Recording, TrafficEntry, TrafficKind};
+use crate::monitor::{LinkKind, Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::RejectReason;
 use crate::tui::layout::Areas;
 use crate::tui::state::{App, Piece, Shown};
@@ -81,7 +81,12 @@ fn traffic_line<'a>(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Line
         ),
         Span::styled(format!("{glyph} {word:<8} "), theme.style(role)),
     ];
-    let room = cells.saturating_sub(PREFIX);
+    let mut room = cells.saturating_sub(PREFIX);
+    if entry.source.as_str() != LinkKind::Source.name() {
+        let name = format!("{} ", cut(entry.source.as_str(), room / 4));
+        room = room.saturating_sub(width(&name));
+        spans.push(Span::styled(name, theme.style(Role::Accent)));
+    }
     let Some(reason) = fault(line.entry) else {
         let content = escape(&entry.bytes);
         let style = match entry.kind {
@@ -215,6 +220,7 @@ mod tests {
 
     fn rejected(reason: RejectReason, broke_at_end: bool, bytes: &[u8], cells: usize) -> String {
         let entry = TrafficEntry {
+            source: "source".into(),
             at: Timestamp(0),
             kind: TrafficKind::Rejected {
                 reason,

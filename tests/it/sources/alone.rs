@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::config::{PortSelector, Simulator, Source, Speed};
-use fieldgate::monitor::{Directive, LinkId, LinkState, LinkStatus, Monitor, Order};
+use fieldgate::monitor::{Directive, LinkId, LinkState, LinkStatus, Monitor, Order, SourceMonitor};
 use fieldgate::source::{self, Chunk, End, SourceError};
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -27,7 +27,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// A source that runs.
 struct Running {
     chunks: mpsc::Receiver<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Sender<Directive>,
     task: JoinHandle<Result<End, SourceError>>,
 }
@@ -40,10 +40,10 @@ impl Running {
     fn start_with_room(config: Source, room: usize) -> Self {
         let (out, chunks) = mpsc::channel(room);
         let directive = watch::Sender::new(Directive::default());
-        let monitor = Arc::new(Monitor::default());
+        let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
         let task = tokio::spawn({
-            let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
-            async move { source::run(LinkId::source(), &config, out, monitor, told).await }
+            let (monitor, told) = (monitor.clone(), directive.subscribe());
+            async move { source::run(&config, out, monitor, told).await }
         });
         Self {
             chunks,
@@ -199,7 +199,7 @@ async fn a_port_goes_on_when_it_comes_back_under_another_name() {
     let chunks = running.read(9).await;
     assert_eq!(bytes(&chunks), b"{\"ts\":1\x00\xff");
     assert!(!chunks[0].discontinuity);
-    assert_eq!(running.monitor.counters.source_bytes.get(), 9);
+    assert_eq!(running.monitor.counters().source_bytes.get(), 9);
 
     drop(first);
     let reason = running.failure().await;
@@ -390,7 +390,7 @@ async fn a_file_is_read_to_its_end() {
     let recorded = fs::read(path).unwrap();
     assert_eq!(bytes(&running.rest().await), recorded);
     assert_eq!(
-        running.monitor.counters.source_bytes.get(),
+        running.monitor.counters().source_bytes.get(),
         recorded.len() as u64
     );
     assert_eq!(running.ended().await.unwrap(), End::InputEnded);
@@ -479,10 +479,10 @@ async fn a_held_simulator_pauses() {
         }
     }
     while running.chunks.try_recv().is_ok() {}
-    let counted = running.monitor.counters.source_bytes.get();
+    let counted = running.monitor.counters().source_bytes.get();
     let silence = timeout(Duration::from_millis(50), running.chunks.recv()).await;
     assert!(silence.is_err());
-    assert_eq!(running.monitor.counters.source_bytes.get(), counted);
+    assert_eq!(running.monitor.counters().source_bytes.get(), counted);
     running.order(Order::Release);
     running.chunk().await;
     running.stop().await;

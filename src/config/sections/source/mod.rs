@@ -1,8 +1,13 @@
 //! `[source]`: where bytes come from. The keys of every kind are known whatever kind is chosen, so that
 //! one file can hold several and switch between them.
 
+mod named;
+
 use std::cmp::Ordering;
 use std::path::PathBuf;
+
+pub use named::{NamedSource, SOURCE_PLACEHOLDER};
+pub(in crate::config) use named::{read as read_all, tell_apart};
 
 use crate::config::kind::{Kind, OrRefuse, argv, at_least, number, one_of, path, text, whole};
 use crate::config::section::Section;
@@ -129,7 +134,7 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 /// Reads the section.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
+fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let serial = serial(section, kind == Some(SourceKind::Serial));
     let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs));
