@@ -164,6 +164,11 @@ impl Monitor {
         self.line().damaged_ratio = ratio;
     }
 
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        self.line().damaged_ratio
+    }
+
     /// Counts values that were no readings, by their key.
     pub fn note_left_out(&self, values: BTreeMap<String, LeftOut>) {
         let mut line = self.line();

@@ -27,7 +27,7 @@ pub use decoder::{Decoded, Decoder, LeftOut};
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
-pub use group::OWN_FIGURES;
+pub use group::{OWN_FIGURES, looks_like_telemetry};
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};
