@@ -17,10 +17,11 @@ const DELIVERIES: (usize, usize) = (512, 256 << 10);
 /// tens of thousands a second putting each into words would slow them all.
 const DELIVERY_INTERVAL: i64 = 5_000_000;
 
-/// A piece of what arrived. The pieces one after the other are the stream, byte for byte.
+/// A piece of what arrived, or what was sent. The pieces that arrived, one after the other, are the
+/// stream, byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
-    /// When it arrived.
+    /// When it arrived, or was sent.
     pub at: Timestamp,
     /// What it is.
     pub kind: TrafficKind,
@@ -59,6 +60,8 @@ pub enum TrafficKind {
     Accepted,
     /// What stands between frames.
     Text,
+    /// What was sent to the source.
+    Sent,
     /// What began as a frame and was none.
     Rejected {
         /// Why.

@@ -6,6 +6,7 @@ mod command;
 mod counters;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
 mod observer;
@@ -19,12 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
 };
-pub use command::{Command, Directive, Order};
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::LatestValue;
+pub use lease::Lease;
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
@@ -77,6 +79,8 @@ impl Monitor {
             state: LinkState::Disabled,
             since: now,
             peer: String::new(),
+            heard: None,
+            lent_to: None,
             reconnects: 0,
             last_error: None,
         };
@@ -116,6 +120,16 @@ impl Monitor {
         }
         status.state = state;
         status.since = Timestamp::now();
+    }
+
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: LinkId, to: Option<String>) {
+        self.links()[link as usize].lent_to = to;
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: LinkId, at: Timestamp) {
+        self.links()[link as usize].heard = Some(at);
     }
 
     /// Counts a connection that came up again.

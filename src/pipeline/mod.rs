@@ -35,7 +35,7 @@ pub use sinks::SinkSettings;
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
-use crate::source::{self, Chunk, End, SourceError};
+use crate::source::{self, Chunk, Console, End, SourceError};
 use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
@@ -117,7 +117,9 @@ impl Pipeline {
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
         let directive = sinks.directives[LinkId::Source as usize].subscribe();
-        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
+        let to_source = (directive, Arc::clone(&console));
+        let source = read_source(config, chunk_sender, times_sender, &monitor, to_source);
         let source = tokio::spawn(source);
         let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
@@ -142,6 +144,7 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
+            console,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -194,7 +197,7 @@ fn read_source(
     chunks: mpsc::Sender<Chunk>,
     times: oneshot::Sender<Option<RecordedTimes>>,
     monitor: &Arc<Monitor>,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
     let (source, recorded) = (config.source.clone(), config.recorded);
     let monitor = Arc::clone(monitor);
@@ -206,7 +209,7 @@ fn read_source(
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        source::run(&source, chunks, monitor, directive).await
+        source::run(&source, chunks, monitor, directive, console).await
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) trait Choice<T>: Copy {
 pub(crate) struct Shown<'a, T> {
     pub(crate) number: u64,
     pub(crate) entry: &'a T,
+    /// The one that is shown before it.
+    pub(crate) before: Option<&'a T>,
     pub(crate) line_end: &'a [u8],
 }
 
@@ -79,6 +81,7 @@ impl<T: Entry, C: Choice<T>> Stream<T, C> {
                 shown.push(Shown {
                     number: *number,
                     entry,
+                    before: shown.last().map(|before| before.entry),
                     line_end: &[],
                 });
             }
@@ -183,10 +186,17 @@ pub(crate) enum Kinds {
     Accepted,
     Text,
     Rejected,
+    Sent,
 }
 
 impl Kinds {
-    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
+    const ALL: [Self; 5] = [
+        Self::All,
+        Self::Accepted,
+        Self::Text,
+        Self::Rejected,
+        Self::Sent,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -194,6 +204,7 @@ impl Kinds {
             Self::Accepted => "accepted frames",
             Self::Text => "ignored text",
             Self::Rejected => "rejected frames",
+            Self::Sent => "what was sent",
         }
     }
 }
@@ -205,6 +216,7 @@ impl Choice<TrafficEntry> for Kinds {
             Self::Accepted => entry.kind == TrafficKind::Accepted,
             Self::Text => entry.kind == TrafficKind::Text,
             Self::Rejected => matches!(entry.kind, TrafficKind::Rejected { .. }),
+            Self::Sent => entry.kind == TrafficKind::Sent,
         }
     }
 

@@ -53,7 +53,7 @@ impl App {
     pub(super) fn scroll(&mut self, _at: Position, direction: Direction) {
         let is_choosing = matches!(
             self.overlay,
-            Some(Overlay::WhichLink(_) | Overlay::Confirm { .. })
+            Some(Overlay::WhichLink(_) | Overlay::Confirm { .. } | Overlay::Send(_))
         );
         if is_choosing {
             return;

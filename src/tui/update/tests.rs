@@ -122,9 +122,46 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
     let hold = Effect::Command(Command::To(Order::Hold, LinkId::Mqtt));
     assert_eq!(press(&mut app, "y"), [hold]);
     assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
-    app.refuse(Command::To(Order::Hold, LinkId::Mqtt), "no answer for 5s");
+    app.refuse(&Command::To(Order::Hold, LinkId::Mqtt), "no answer for 5s");
     assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
+}
+
+#[test]
+fn a_line_is_typed_sent_and_sent_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let send = |text: &str| Effect::Command(Command::Send(LinkId::Source, text.to_owned()));
+    assert!(press(&mut app, "3iled on q").is_empty());
+    assert_eq!(press(&mut app, "←←x⏎"), [send("led onx q")]);
+    assert_eq!(app.overlay, None);
+    assert_eq!(press(&mut app, "i↑⏎"), [send("led onx q")]);
+    assert_eq!(press(&mut app, "i⏎"), [send("")]);
+    app.refuse(
+        &Command::Send(LinkId::Source, "a".into()),
+        "the source is not open",
+    );
+    assert_eq!(notice(&app), "Cannot send \"a\": the source is not open");
+
+    // What is typed is no command, and stays when the line is closed.
+    assert!(press(&mut app, "irh⎋").is_empty());
+    assert_eq!(app.overlay, None);
+    app.apply(Action::Send);
+    app.on_event(&Event::Paste("s\te\nt".to_owned()));
+    assert_eq!(app.line.parts(), ("rhset", ""));
+    assert_eq!(press(&mut app, "⏎"), [send("rhset")]);
+}
+
+#[test]
+fn a_board_is_reset_and_bytes_are_shown_as_hex_on_the_page_traffic_alone() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert!(press(&mut app, "Rix").is_empty());
+    assert_eq!((&app.overlay, app.traffic_as_hex), (&None, false));
+    let reset = Effect::Command(Command::Reset(LinkId::Source));
+    assert_eq!(press(&mut app, "3R"), [reset]);
+    press(&mut app, "x");
+    assert!(app.traffic_as_hex);
+    press(&mut app, "⏎x⎋");
+    assert!(!app.traffic_as_hex);
 }
 
 #[test]
