@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use broker::Broker;
 pub use broker::Transport;
 pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
@@ -96,6 +97,11 @@ pub enum Payload {
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
+    /// MQTT 5 with a broker that speaks it, MQTT 3.1.1 with one that does not.
+    Auto {
+        /// As with MQTT 5 alone; MQTT 3.1.1 has none.
+        message_expiry: Option<u32>,
+    },
     /// Protocol level 4: MQTT 3.1.1.
     Mqtt311,
     /// Protocol level 5: MQTT 5.
@@ -104,6 +110,17 @@ pub enum Protocol {
         /// does not.
         message_expiry: Option<u32>,
     },
+}
+
+impl Protocol {
+    /// Seconds after which the broker forgets a reading that it could not pass on, where MQTT 5 is
+    /// spoken.
+    pub fn message_expiry(self) -> Option<u32> {
+        match self {
+            Self::Mqtt311 => None,
+            Self::Auto { message_expiry } | Self::Mqtt5 { message_expiry } => message_expiry,
+        }
+    }
 }
 
 /// Whether the broker shall keep the last values of nodes, and the status, for later subscribers.
@@ -128,8 +145,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let client_id = Value::Text(format!("fieldgate-{name}"));
     let broker = section.or("broker_url", "mqtt://localhost:1883", &broker::url());
-    let protocol = section.or("protocol", 4, &protocol_level());
-    let message_expiry = section.optional("message_expiry", &message_expiry());
+    let protocol = read_protocol(section);
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
@@ -145,7 +161,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let tls = tls::read(section, broker.as_ref());
+    let is_in_the_clear = broker.as_ref().is_some_and(Broker::is_in_the_clear);
+    let tls = tls::read(section, is_in_the_clear);
     let max_inflight = match qos {
         // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
         Some(Qos::ExactlyOnce) => 20,
@@ -163,31 +180,10 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     if !section.is_present() {
         return None;
     }
-    if password.is_some() && username.is_none() {
-        section.require(
-            "username",
-            username.as_ref(),
-            Some("MQTT has no password without a user name"),
-        );
-    }
-    let length = password.as_ref().map_or(0, |it| it.expose_secret().len());
-    if length > usize::from(u16::MAX) {
-        let allowed = "at most 65535 bytes, which is what MQTT carries";
-        section.refuse("password", "is too long", allowed.into());
-    }
-    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
-        section.refuse(
-            "message_expiry",
-            "is of no use without MQTT 5",
-            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
-        );
-    }
+    check_login(section, username.as_deref(), password.as_ref());
     let broker = broker?;
     Some(Mqtt {
-        protocol: match protocol? {
-            ProtocolLevel::Four => Protocol::Mqtt311,
-            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
-        },
+        protocol: protocol?,
         transport: broker.transport(tls?),
         host: broker.host,
         port: broker.port,
@@ -202,6 +198,44 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         password,
         max_inflight: max_inflight?,
     })
+}
+
+/// Which MQTT is spoken, with the keys that one of them alone has.
+fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
+    let level = section.or("protocol", "auto", &protocol_level());
+    let message_expiry = section.optional("message_expiry", &message_expiry());
+    if level == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5 or \"auto\", or no mqtt.message_expiry".into(),
+        );
+    }
+    Some(match level? {
+        ProtocolLevel::Auto => Protocol::Auto { message_expiry },
+        ProtocolLevel::Four => Protocol::Mqtt311,
+        ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+    })
+}
+
+/// Refuses what a login by MQTT cannot be.
+fn check_login(
+    section: &mut Section<'_, '_>,
+    username: Option<&str>,
+    password: Option<&SecretString>,
+) {
+    if password.is_some() && username.is_none() {
+        section.require(
+            "username",
+            username,
+            Some("MQTT has no password without a user name"),
+        );
+    }
+    let length = password.map_or(0, |it| it.expose_secret().len());
+    if length > usize::from(u16::MAX) {
+        let allowed = "at most 65535 bytes, which is what MQTT carries";
+        section.refuse("password", "is too long", allowed.into());
+    }
 }
 
 /// A text that MQTT carries: its length is a number of 16 bits.
@@ -251,6 +285,7 @@ fn keep_alive() -> Kind<Duration> {
 /// As MQTT numbers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProtocolLevel {
+    Auto,
     Four,
     Five,
 }
@@ -258,9 +293,12 @@ enum ProtocolLevel {
 /// Which MQTT is spoken.
 fn protocol_level() -> Kind<ProtocolLevel> {
     let level = whole::<u8>(4..=5);
-    Kind::new("4 (MQTT 3.1.1) or 5 (MQTT 5)", move |value| {
-        Ok(match level.parse(value)? {
-            4 => ProtocolLevel::Four,
+    let allowed = "\"auto\" (5, or 4 where the broker speaks no 5), 4 (MQTT 3.1.1) or 5 (MQTT 5)";
+    Kind::new(allowed, move |value| {
+        use crate::config::setting::Value::{Text, Untyped};
+        Ok(match value {
+            Text(text) | Untyped(text) if text == "auto" => ProtocolLevel::Auto,
+            _ if level.parse(value)? == 4 => ProtocolLevel::Four,
             _ => ProtocolLevel::Five,
         })
     })
@@ -298,6 +336,7 @@ impl Mqtt {
             Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
         };
         let protocol = match self.protocol {
+            Protocol::Auto { .. } => "MQTT 5 or 3.1.1",
             Protocol::Mqtt311 => "MQTT 3.1.1",
             Protocol::Mqtt5 { .. } => "MQTT 5",
         };
