@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::gateway;
+use crate::api::Lending;
 use crate::cli::LendArguments;
 
 /// Runs the program while it has the port; returns the exit code, which is the program's.
@@ -37,13 +38,13 @@ async fn run(arguments: &LendArguments) -> anyhow::Result<u8> {
     // From here on Ctrl+C is for the program, which reads it from the same terminal.
     let mut signals = Signals::watch()?;
     let lent = gateway.lend(source, name.to_string_lossy().into_owned());
-    let lending = tokio::select! {
+    let mut lending = tokio::select! {
         lent = lent => lent.map_err(|error| anyhow!(error)).context("the source is not lent")?,
         signal = signals.next() => return Ok(code_of_signal(signal as i32)),
     };
     let child = Command::new(program).args(rest).spawn();
     let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
-    let status = signals.passed_on_to(&mut child).await;
+    let status = signals.passed_on_to(&mut child, &mut lending).await;
     drop(lending);
     Ok(code(status.context("the program is lost track of")?))
 }
@@ -77,11 +78,21 @@ impl Signals {
 
     /// Waits for the program's end. The terminal sends its own signals to the program, too; the others
     /// are passed on.
-    async fn passed_on_to(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
+    async fn passed_on_to(
+        &mut self,
+        child: &mut Child,
+        lending: &mut Lending,
+    ) -> io::Result<ExitStatus> {
+        let mut is_lent = true;
         loop {
             let signal = tokio::select! {
                 status = child.wait() => return status,
                 signal = self.next() => signal,
+                // A gateway that has ended wants nothing back; the program goes on.
+                () = lending.ended(), if is_lent => {
+                    is_lent = false;
+                    continue;
+                }
             };
             let id = child.id().and_then(|id| i32::try_from(id).ok());
             if let (Some(id), Signal::SIGTERM | Signal::SIGHUP) = (id, signal) {

@@ -53,7 +53,15 @@ pub struct Lending {
     /// What it is, as `serial /dev/ttyACM0`.
     pub peer: String,
     /// The gateway takes the end of the connection for the end of the lease.
-    _connection: Response,
+    connection: Response,
+}
+
+impl Lending {
+    /// Returns when the gateway ends the lease. To be waited for meanwhile: what it says now and then
+    /// must be read.
+    pub async fn ended(&mut self) {
+        while let Ok(Some(_still_here)) = self.connection.chunk().await {}
+    }
 }
 
 impl Remote {
@@ -118,7 +126,7 @@ impl Remote {
         let lent: Lent = serde_json::from_slice(&line).map_err(|error| not_understood(&error))?;
         Ok(Lending {
             peer: lent.peer,
-            _connection: connection,
+            connection,
         })
     }
 

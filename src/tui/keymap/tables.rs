@@ -453,7 +453,13 @@ pub(super) static DETAIL: &[Binding] = &[
         "back",
         "back to the page",
     ),
-    HEX,
+    // Of use to what arrived alone, so that the footer does not name it.
+    bind(
+        &[char('x')],
+        Action::Hex,
+        "",
+        "bytes as hexadecimal digits, or as text again",
+    ),
     bind(&[char('?')], Action::Help, "help", "this help"),
 ];
 

@@ -351,6 +351,6 @@ mod tests {
             " 00:00:01 Δ1.01s  · text     4f 4b 20 ff 0d 0a"
         );
         assert_eq!(text(Form::Text, 40), " 00:00:01 Δ1.01s  · OK \\xff\\r\\n");
-        assert_eq!(text(Form::Hex, 28), " 00:00:01 Δ1.01s  · … 0d 0a");
+        assert_eq!(text(Form::Hex, 28), " 00:00:01 Δ1.01s  · 4… 0d 0a");
     }
 }
