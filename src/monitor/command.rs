@@ -276,6 +276,10 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
         let long = "x".repeat(MAX_TEXT + 1);
         let long = format!(r#"{{"command":"send","link":"source","text":"{long}"}}"#);
         for wrong in [
