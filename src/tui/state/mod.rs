@@ -6,6 +6,7 @@ mod editor;
 mod list;
 mod observed;
 mod stream;
+mod traffic;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub(crate) use charts::{Charts, Panel, nanos};
 pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
-pub(crate) use stream::{Everything, Kinds, List, Shown, Stream};
+pub(crate) use stream::{Everything, List, Shown, Stream};
+pub(crate) use traffic::{Kinds, Piece};
 
 use super::action::{MetricKey, Page};
 use super::layout::Areas;
@@ -24,7 +26,6 @@ use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
     Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Order, Sight, Snapshot,
-    TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -60,7 +61,7 @@ pub(crate) enum Overlay {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Detail {
     Link(LinkId),
-    Traffic(TrafficEntry),
+    Traffic(Piece),
     Log(LogEntry),
     Delivery(DeliveryEntry),
 }
@@ -108,7 +109,7 @@ pub(crate) struct App {
     pub(crate) focus: Focus,
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
-    pub(crate) traffic: Stream<TrafficEntry, Kinds>,
+    pub(crate) traffic: Stream<Piece, Kinds>,
     /// Whether the traffic is shown as hexadecimal digits.
     pub(crate) traffic_as_hex: bool,
     /// The line that is sent to a source next.

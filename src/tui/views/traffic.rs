@@ -8,7 +8,7 @@ use super::stream::{self, Look, following};
 use crate::monitor::{LinkState, Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::Areas;
-use crate::tui::state::{App, Shown};
+use crate::tui::state::{App, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
     bytes, count, cut, cut_front, duration, escape, fitted, gap, hex, time_of_day, width,
@@ -53,7 +53,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
         } else {
             " Nothing of the last traffic is shown; ← →: other kinds, Esc: no filter."
         },
-        line: |theme, line: &Shown<'_, TrafficEntry>, cells| {
+        line: |theme, line: &Shown<'_, Piece>, cells| {
             traffic_line((theme, Form::of(app)), line, cells)
         },
     };
@@ -96,8 +96,11 @@ fn silence(app: &App) -> String {
         return format!("  source {}", state_words(source));
     }
     let mut entries = app.traffic.entries.iter().rev();
-    let arrived = entries.find(|it| it.entry.kind != TrafficKind::Sent);
-    let arrived = arrived.map(|it| it.entry.at);
+    let arrived = entries.find(|it| {
+        let kind = it.entry.entry.kind;
+        !matches!(kind, TrafficKind::Sent | TrafficKind::Judged { .. })
+    });
+    let arrived = arrived.map(|it| it.entry.entry.at);
     let since: Option<Timestamp> = [source.heard, arrived, Some(source.since)]
         .into_iter()
         .flatten()
@@ -109,26 +112,36 @@ fn silence(app: &App) -> String {
     format!("  silent for {}", duration(silence))
 }
 
-/// Glyph, word and role of a kind.
-pub(super) fn kind_look(kind: TrafficKind) -> (&'static str, &'static str, Role) {
-    match kind {
+/// Glyph, word and role of a piece.
+pub(super) fn look(piece: &Piece) -> (&'static str, &'static str, Role) {
+    match piece.entry.kind {
+        TrafficKind::Accepted if piece.is_doubted => ("?", "waiting", Role::Warn),
+        TrafficKind::Accepted if !piece.marks.is_empty() => ("◐", "in part", Role::Warn),
         TrafficKind::Accepted => ("✓", "accepted", Role::Good),
-        TrafficKind::Text => ("·", "text", Role::Dim),
+        TrafficKind::Text | TrafficKind::Judged { .. } => ("·", "text", Role::Dim),
         TrafficKind::Sent => ("▲", "sent", Role::Accent),
         TrafficKind::Rejected { .. } => ("✖", "rejected", Role::Bad),
     }
 }
 
+/// Why a piece, or a part of it, is not delivered.
+pub(super) fn fault(piece: &Piece) -> Option<RejectReason> {
+    match piece.entry.kind {
+        TrafficKind::Rejected { reason, .. } => Some(reason),
+        _ => piece.marks.first().map(|(_, reason)| *reason),
+    }
+}
+
 fn traffic_line(
     (theme, form): (Theme, Form),
-    line: &Shown<'_, TrafficEntry>,
+    line: &Shown<'_, Piece>,
     cells: usize,
 ) -> Line<'static> {
-    let entry = line.entry;
+    let Piece { entry, .. } = line.entry;
     let mut spans = prefix(theme, line, cells);
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();
     let room = cells.saturating_sub(used);
-    let TrafficKind::Rejected { reason, .. } = entry.kind else {
+    let Some(reason) = fault(line.entry) else {
         let content = form.write(&entry.bytes);
         let style = match entry.kind {
             TrafficKind::Text => theme.style(Role::Dim),
@@ -148,7 +161,7 @@ fn traffic_line(
     };
     let note = format!("◀ {}", reason.explanation());
     let room = room.saturating_sub(width(&note) + 1);
-    let (before, after) = around_place(entry, form);
+    let (before, after) = around_place(line.entry, form);
     match after {
         // The place is what matters: a frame that broke off is shown from its end.
         None if broke_off(entry) => spans.push(Span::raw(cut_front(&before, room))),
@@ -167,11 +180,11 @@ fn traffic_line(
 }
 
 /// When it was, how long after the line before, and what it is.
-fn prefix(theme: Theme, line: &Shown<'_, TrafficEntry>, cells: usize) -> Vec<Span<'static>> {
-    let entry = line.entry;
-    let (glyph, word, role) = kind_look(entry.kind);
+fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'static>> {
+    let entry = &line.entry.entry;
+    let (glyph, word, role) = look(line.entry);
     let since = line.before.map_or_else(String::new, |before| {
-        format!("Δ{}", gap(entry.at.since(before.at)))
+        format!("Δ{}", gap(entry.at.since(before.entry.at)))
     });
     let kind = if cells >= WORDS {
         format!("{glyph} {word:<8} ")
@@ -197,9 +210,11 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 
 /// A piece up to the place at which something within it is wrong, and from there on where there is
 /// such a place.
-pub(super) fn around_place(entry: &TrafficEntry, form: Form) -> (String, Option<String>) {
+pub(super) fn around_place(piece: &Piece, form: Form) -> (String, Option<String>) {
+    let entry = &piece.entry;
     let place = match entry.kind {
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
+        TrafficKind::Accepted => piece.marks.iter().find_map(|(at, _)| *at),
         _ => None,
     };
     let (before, after) = entry.bytes.split_at(place.unwrap_or(entry.bytes.len()));
@@ -276,7 +291,7 @@ mod tests {
         };
         let line = Shown {
             number: 0,
-            entry: &entry,
+            entry: &Piece::from(entry),
             before: None,
             line_end: &[],
         };
@@ -327,10 +342,12 @@ mod tests {
 
     #[test]
     fn a_line_tells_how_long_after_the_one_before_it_came() {
-        let entry = |millis: i64, kind, bytes: &[u8]| TrafficEntry {
-            at: Timestamp(millis * 1_000_000),
-            kind,
-            bytes: bytes.into(),
+        let entry = |millis: i64, kind, bytes: &[u8]| {
+            Piece::from(TrafficEntry {
+                at: Timestamp(millis * 1_000_000),
+                kind,
+                bytes: bytes.into(),
+            })
         };
         let before = entry(500, TrafficKind::Sent, b"led on\n");
         let answer = entry(1_512, TrafficKind::Text, b"OK \xff");
