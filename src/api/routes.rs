@@ -136,9 +136,9 @@ async fn readiness(State(api): State<Api>) -> Result<Response, Refusal> {
     let snapshot = api.snapshot()?;
     let journal = snapshot.journal.state.clone();
     let ready = matches!(journal, JournalState::File | JournalState::Memory);
-    let links = LinkId::ALL.into_iter().filter_map(|link| {
-        let state = snapshot.link(link)?.state.clone();
-        Some(LinkReadiness { link, state })
+    let links = snapshot.links().map(|(link, status)| LinkReadiness {
+        link,
+        state: status.state.clone(),
     });
     let body = Readiness {
         ready,
@@ -264,7 +264,7 @@ async fn command(
         ));
     }
     if let Some(link) = command.link() {
-        refuse_disabled(&*api.snapshot()?, *link)?;
+        refuse_disabled(&*api.snapshot()?, link)?;
     }
     api.observer
         .command(command.clone(), asker)
@@ -288,9 +288,13 @@ async fn lease(
             "a lease is of a source, and names the program that it is lent to",
         ));
     }
-    refuse_disabled(&*api.snapshot()?, link)?;
+    refuse_disabled(&*api.snapshot()?, &link)?;
     let refused = |reason: String| Refusal::new(StatusCode::CONFLICT, reason);
-    let lease = api.observer.lend(link, to, asker).await.map_err(refused)?;
+    let lease = api
+        .observer
+        .lend(link.clone(), to, asker)
+        .await
+        .map_err(refused)?;
     let lines = lease::lines(link, lease, api.stop);
     let lines = lines.map_err(|error| refused(error.to_string()))?;
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -305,7 +309,7 @@ fn asker(request: &Request) -> Asker {
 }
 
 /// What is not configured cannot be commanded, and whoever tries is to know.
-fn refuse_disabled(snapshot: &Snapshot, link: LinkId) -> Result<(), Refusal> {
+fn refuse_disabled(snapshot: &Snapshot, link: &LinkId) -> Result<(), Refusal> {
     let status = snapshot.link(link);
     if status.is_some_and(|status| status.state != LinkState::Disabled) {
         return Ok(());

@@ -237,27 +237,27 @@ mod tests {
             (r#"{"command":"flush","link":null}"#, Command::FlushAll),
             (
                 r#"{"command":"flush","link":"mqtt"}"#,
-                Command::To(Order::Flush, LinkId::Mqtt),
+                Command::To(Order::Flush, LinkId::mqtt()),
             ),
             (
                 r#"{"command":"reconnect","link":"source"}"#,
-                Command::To(Order::Reconnect, LinkId::Source),
+                Command::To(Order::Reconnect, LinkId::source()),
             ),
             (
                 r#"{"command":"hold","link":"influxdb"}"#,
-                Command::To(Order::Hold, LinkId::Influxdb),
+                Command::To(Order::Hold, LinkId::influxdb()),
             ),
             (
                 r#"{"link":"mqtt","command":"release"}"#,
-                Command::To(Order::Release, LinkId::Mqtt),
+                Command::To(Order::Release, LinkId::mqtt()),
             ),
             (
                 r#"{"command":"send","link":"source","text":"led on"}"#,
-                Command::Send(LinkId::Source, "led on".to_owned()),
+                Command::Send(LinkId::source(), "led on".to_owned()),
             ),
             (
                 r#"{"command":"reset","link":"source"}"#,
-                Command::Reset(LinkId::Source),
+                Command::Reset(LinkId::source()),
             ),
             (r#"{"command":"quit"}"#, Command::Quit),
         ] {
@@ -269,7 +269,7 @@ mod tests {
         for (command, text) in [
             (Command::FlushAll, r#"{"command":"flush","link":null}"#),
             (
-                Command::To(Order::Hold, LinkId::Mqtt),
+                Command::To(Order::Hold, LinkId::mqtt()),
                 r#"{"command":"hold","link":"mqtt"}"#,
             ),
             (Command::StartRecording, r#"{"command":"start_recording"}"#),

@@ -35,7 +35,7 @@ pub use ports::{PortInfo, UsbInfo, ports};
 pub use recording::{recorded_times, times_path};
 
 use crate::config;
-use crate::monitor::{Directive, Monitor};
+use crate::monitor::{Directive, LinkId, Monitor};
 use crate::telemetry::Timestamp;
 use driver::Driver;
 
@@ -188,7 +188,7 @@ pub fn describe(config: &config::Source) -> String {
     }
 }
 
-/// Reads from the configured source until it ends or is told to.
+/// Reads from the source behind `link` until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
@@ -201,13 +201,14 @@ pub fn describe(config: &config::Source) -> String {
 ///
 /// An error is returned only by a source that is not opened again: standard input and files.
 pub async fn run(
+    link: LinkId,
     config: &config::Source,
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
     console: Arc<Console>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(out, monitor, directive, console);
+    let driver = Driver::new(link, out, monitor, directive, console);
     match config {
         config::Source::Serial(port) => {
             let port = serial::Serial(port.clone());

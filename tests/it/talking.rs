@@ -171,7 +171,7 @@ fn a_port_comes_back_when_its_lender_is_killed_and_stays_held_for_an_operator() 
         it.source.state == LinkState::Up && it.source.lent_to.is_none()
     });
 
-    let hold = monitor::Command::To(Order::Hold, LinkId::Source);
+    let hold = monitor::Command::To(Order::Hold, LinkId::source());
     gateway.ask(async |remote| remote.command(&hold).await);
     assert_eq!(gateway.run("lend", &["--", "true"]).0, Some(0));
     gateway.wait_until("lease that is over", |it| it.source.lent_to.is_none());

@@ -9,7 +9,7 @@ use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
     CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, SEND,
-    TRAFFIC, WHICH_LINK, WHICH_SINK,
+    TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -20,6 +20,7 @@ pub(crate) enum Context {
     Send,
     WhichLink,
     WhichSink,
+    WhichOne,
     Confirm,
     Detail,
     Help,
@@ -32,8 +33,12 @@ impl Context {
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
             Some(Overlay::Send(_)) => Self::Send,
-            Some(Overlay::WhichLink(Order::Flush)) => Self::WhichSink,
-            Some(Overlay::WhichLink(_)) => Self::WhichLink,
+            Some(Overlay::WhichLink { among: Some(_), .. }) => Self::WhichOne,
+            Some(Overlay::WhichLink {
+                order: Order::Flush,
+                ..
+            }) => Self::WhichSink,
+            Some(Overlay::WhichLink { .. }) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
             Some(Overlay::Detail(_)) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
@@ -102,6 +107,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Send => SEND,
         Context::WhichLink => WHICH_LINK,
         Context::WhichSink => WHICH_SINK,
+        Context::WhichOne => WHICH_ONE,
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
         Context::Help => HELP,
@@ -140,7 +146,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 12] = [
+    const CONTEXTS: [Context; 13] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
@@ -150,6 +156,7 @@ mod tests {
         Context::Send,
         Context::WhichLink,
         Context::WhichSink,
+        Context::WhichOne,
         Context::Confirm,
         Context::Detail,
         Context::Help,

@@ -25,12 +25,13 @@ use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Order, Sight, Snapshot,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, Order, Sight,
+    Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
 /// What keys act on, on the Overview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Focus {
     Table,
     Link(LinkId),
@@ -43,7 +44,11 @@ pub(crate) enum Overlay {
     Filter,
     /// A line is being typed that goes to this source.
     Send(LinkId),
-    WhichLink(Order),
+    WhichLink {
+        order: Order,
+        /// One of several of this kind.
+        among: Option<LinkKind>,
+    },
     /// A question to which yes gives commands.
     Confirm {
         question: String,
@@ -159,7 +164,20 @@ impl App {
 
     /// Where everything lies.
     pub(crate) fn areas(&self) -> Areas {
-        Areas::of(self.size, self.page)
+        self.areas_on(self.size)
+    }
+
+    /// Where everything lies on a terminal of this size.
+    pub(crate) fn areas_on(&self, size: Size) -> Areas {
+        Areas::of(size, self.page, &self.links())
+    }
+
+    /// The links that there are, in the order of the data path; before anything is known, one of each kind.
+    pub(crate) fn links(&self) -> Vec<LinkId> {
+        self.snapshot().map_or_else(
+            || LinkKind::ALL.map(LinkId::only).to_vec(),
+            |snapshot| snapshot.links().map(|(link, _)| link).collect(),
+        )
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {

@@ -154,7 +154,7 @@ impl Entry for DeliveryEntry {
             DeliveryOutcome::Failed { reason } | DeliveryOutcome::Rejected { reason } => reason,
         };
         self.what.to_lowercase().contains(text)
-            || self.sink.name().contains(text)
+            || self.sink.as_str().contains(text)
             || reason.to_lowercase().contains(text)
     }
 

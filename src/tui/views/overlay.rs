@@ -119,7 +119,7 @@ fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
 
 fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
     let (title, facts, text) = match detail {
-        Detail::Link(link) => link_detail(app, *link),
+        Detail::Link(link) => link_detail(app, link),
         Detail::Traffic(piece) => traffic_detail(app, piece),
         Detail::Log(entry) => log_detail(entry),
         Detail::Delivery(entry) => delivery_detail(entry),
@@ -153,7 +153,7 @@ fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
 
 type Described = (String, Vec<(&'static str, String)>, String);
 
-fn link_detail(app: &App, link: LinkId) -> Described {
+fn link_detail(app: &App, link: &LinkId) -> Described {
     let title = format!("About {}", link_title(link));
     let Some((snapshot, status)) = app
         .snapshot()
@@ -174,7 +174,7 @@ fn link_detail(app: &App, link: LinkId) -> Described {
             format!("{} times", count(status.reconnects)),
         ),
     ];
-    match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
+    match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         Some(sink) => facts.extend(sink_facts(sink)),
         None => facts.extend(source_facts(&snapshot.telemetry)),
     }
@@ -272,7 +272,7 @@ fn delivery_detail(entry: &DeliveryEntry) -> Described {
     let (glyph, word, _) = outcome_look(&entry.outcome);
     let mut facts = vec![
         ("answered", entry.at.to_string()),
-        ("by", link_title(entry.sink.link()).to_owned()),
+        ("by", link_title(entry.sink.link())),
         ("result", format!("{glyph} {word}")),
         ("count", count(entry.count)),
         ("latency", latency(entry.latency)),

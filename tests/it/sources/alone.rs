@@ -51,7 +51,8 @@ impl Running {
         let task = tokio::spawn({
             let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
             let console = Arc::clone(&console);
-            async move { source::run(&config, out, monitor, told, console).await }
+            let link = LinkId::source();
+            async move { source::run(link, &config, out, monitor, told, console).await }
         });
         Self {
             chunks,
@@ -68,7 +69,7 @@ impl Running {
     }
 
     fn link(&self) -> LinkStatus {
-        self.monitor.link(LinkId::Source)
+        self.monitor.link(&LinkId::source()).unwrap()
     }
 
     /// Waits until the link's state has this word.
@@ -128,7 +129,8 @@ impl Running {
 
     async fn ended(self) -> Result<End, SourceError> {
         let end = timeout(DEADLINE, self.task).await.expect("ends in time");
-        assert_eq!(self.monitor.link(LinkId::Source).state, LinkState::Ended);
+        let link = self.monitor.link(&LinkId::source()).unwrap();
+        assert_eq!(link.state, LinkState::Ended);
         end.unwrap()
     }
 
