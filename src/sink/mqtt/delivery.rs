@@ -71,8 +71,9 @@ impl MqttDelivery {
             self.retains,
         );
         let sink = lane.sink().clone();
-        let client_id = &self.config.client_id;
-        let opening = self.negotiation.open(&self.config, client_id, will, &sink);
+        let opening = self
+            .negotiation
+            .open(&self.config, &self.config.client_id, will, &sink);
         let Opened {
             connection,
             retains,
