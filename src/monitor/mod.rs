@@ -6,6 +6,7 @@ mod command;
 mod counters;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
 mod observer;
@@ -20,12 +21,13 @@ pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
-pub use command::{Command, Directive, Order};
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::LatestValue;
+pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
@@ -115,6 +117,16 @@ impl Monitor {
             status.state = state;
             status.since = Timestamp::now();
         });
+    }
+
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: &LinkId, to: Option<String>) {
+        self.with_link(link, |status| status.lent_to = to);
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: &LinkId, at: Timestamp) {
+        self.with_link(link, |status| status.heard = Some(at));
     }
 
     /// Counts a connection that came up again.

@@ -6,6 +6,7 @@
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
+mod consoles;
 mod directives;
 mod ending;
 mod feed;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
+use consoles::Consoles;
 use directives::Directives;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
@@ -39,7 +41,7 @@ use crate::journal::{Journal, JournalError};
 use crate::monitor::{
     Activity, Directive, LinkId, LinkKind, Monitor, Order, SinkId, Stage, StageGuard,
 };
-use crate::source::{self, Chunk, End, SourceError};
+use crate::source::{self, Chunk, Console, End, SourceError};
 use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
@@ -123,13 +125,16 @@ impl Pipeline {
         let (times_sender, times) = oneshot::channel();
         let link = LinkId::source();
         let directive = directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
+        let consoles = Consoles::default();
+        consoles.begin(link.clone(), Arc::clone(&console));
         let source = read_source(
             link,
             config,
             chunk_sender,
             times_sender,
             &monitor,
-            directive,
+            (directive, console),
         );
         let source = tokio::spawn(source);
         let decoder = config.telemetry.decoder();
@@ -154,6 +159,7 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
+            consoles,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -204,7 +210,7 @@ fn read_source(
     chunks: mpsc::Sender<Chunk>,
     times: oneshot::Sender<Option<RecordedTimes>>,
     monitor: &Arc<Monitor>,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
     let (source, recorded) = (config.source.clone(), config.recorded);
     let monitor = Arc::clone(monitor);
@@ -217,7 +223,7 @@ fn read_source(
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        source::run(link, &source, chunks, monitor, directive).await
+        source::run(link, &source, chunks, monitor, directive, console).await
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) fn link(state: LinkState, peer: &str, since: i64) -> LinkStatus {
         state,
         since: ago(since),
         peer: peer.to_owned(),
+        heard: None,
+        lent_to: None,
         reconnects: 0,
         last_error,
     }
@@ -256,6 +258,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
             rejected(RejectReason::InvalidTime, false),
             br#"{"ts":-1}"#,
         ),
+        piece(6, TrafficKind::Sent, b"led on\r\n"),
         piece(
             4,
             TrafficKind::Accepted,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Sight, Snapshot, TrafficEntry,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
 use nix::fcntl::OFlag;
@@ -507,7 +507,7 @@ impl Observer for Panicking {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn command(&self, _: Command) -> Reply<()> {
+    fn command(&self, _: Command, _: Asker) -> Reply<()> {
         Box::pin(async { Ok(()) })
     }
 }
