@@ -114,7 +114,9 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, self.metrics.clone());
+        let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
+        let metrics = self.metrics.clone();
+        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, metrics, identities);
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 

@@ -145,6 +145,17 @@ impl Group {
     }
 }
 
+/// What a node is called that nobody named: `node1` for `n1`, and `signal` and `stats` for the board's own figures.
+/// Any other text is no key, and stays as it is.
+pub fn default_node_name(key: &str) -> String {
+    match Group::of(key) {
+        Some(Group::Node) => key.replacen('n', "node", 1),
+        Some(Group::Signal) => OWN_FIGURES[0].1.to_owned(),
+        Some(Group::Stats) => OWN_FIGURES[1].1.to_owned(),
+        None => key.to_owned(),
+    }
+}
+
 /// How regularly a name comes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Presence {
@@ -349,11 +360,7 @@ impl Catalogue {
             return Some(*id);
         }
         self.make_room();
-        let default = match group {
-            Group::Node => format!("node{}", key.get(1..)?),
-            Group::Signal => OWN_FIGURES[0].1.to_owned(),
-            Group::Stats => OWN_FIGURES[1].1.to_owned(),
-        };
+        let default = default_node_name(key);
         let renamed = self.renamed_nodes.get(key);
         let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
         let id = NodeId(self.nodes.add(Node {

@@ -3,6 +3,7 @@
 mod catalogue;
 mod clock;
 mod decoder;
+mod device_class;
 mod frame_judge;
 mod framer;
 mod metrics;
@@ -14,12 +15,13 @@ mod reject;
 mod set_aside;
 mod spikes;
 
-pub use catalogue::{Catalogue, NodeId, SeriesId};
+pub use catalogue::{Catalogue, NodeId, SeriesId, default_node_name};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
     Timeline,
 };
 pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
+pub use device_class::DeviceClass;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
 pub use metrics::{MetricInfo, MetricTable, Range};

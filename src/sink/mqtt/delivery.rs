@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
+use super::identities::Identities;
 use super::message::TopicMap;
 use super::retain::{self, Opened};
 use super::session::{Session, Setting, of_itself};
@@ -39,13 +40,24 @@ pub struct MqttDelivery {
 
 impl MqttDelivery {
     /// A delivery that is not connected yet.
-    pub fn new(config: Mqtt, topics: TopicMap, metrics: Arc<MetricTable>) -> Self {
+    pub fn new(
+        config: Mqtt,
+        topics: TopicMap,
+        metrics: Arc<MetricTable>,
+        identities: Identities,
+    ) -> Self {
+        let home_assistant = config.home_assistant.as_ref();
+        let topics = if home_assistant.is_some_and(|it| it.enabled) {
+            topics.retaining_all()
+        } else {
+            topics
+        };
         let topics = match config.payload {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics),
+            discovery: Discovery::new(&config, &topics, metrics, identities),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
