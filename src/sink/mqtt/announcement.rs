@@ -3,6 +3,7 @@
 //!
 //! [spec]: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -208,12 +209,20 @@ impl Announcer {
         )
     }
 
-    /// Gives up what earlier versions announced the gateway's status as.
-    pub(super) fn former_gateway(&self) -> Announcement {
-        Announcement {
-            topic: self.topic(SENSOR, STATUS),
-            payload: String::new(),
-        }
+    /// The topics on which earlier versions announced the gateway and these metrics of nodes, as far as nothing is
+    /// announced there any more: they went by the names of then.
+    pub(super) fn former_topics(&self, names: &[(Name, Name)]) -> Vec<String> {
+        let present: BTreeSet<String> = names
+            .iter()
+            .map(|(node, metric)| self.object(node, metric))
+            .collect();
+        let former = names.iter().map(|(node, metric)| {
+            let node = object_id(node.as_str(), false);
+            format!("{node}_{}", object_id(metric.as_str(), true))
+        });
+        let former = former.filter(|object| !present.contains(object));
+        let former = former.chain([STATUS.to_owned()]);
+        former.map(|object| self.topic(SENSOR, &object)).collect()
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
@@ -453,12 +462,7 @@ mod tests {
         assert_eq!(gateway["device"]["name"], "fieldgate iiot/hall");
         assert_eq!(gateway["device_class"], "connectivity");
         assert_eq!(gateway["payload_on"], "online");
-        let former = announcer.former_gateway();
-        assert_eq!(
-            former.topic,
-            "homeassistant/sensor/iiot-2Fhall/status/config"
-        );
-        assert!(announcer.owns(&topic) && announcer.owns(&former.topic));
+        assert!(announcer.owns(&topic));
         let (_, count) = message(announcer.reading(&"stats".into(), &"crc_errors".into()));
         assert_eq!(count["device"], gateway["device"]);
         assert_eq!(count["name"], "CRC errors");
@@ -505,6 +509,20 @@ mod tests {
             assert_eq!(sensor["state_class"], state_class, "{name}");
             assert_eq!(sensor["suggested_display_precision"], precision, "{name}");
         }
+    }
+
+    #[test]
+    fn what_went_by_a_name_is_given_up_where_nothing_goes_by_it() {
+        let mut announcer = announcer(Some("a"), Payload::Plain);
+        let nodes = [("n1", "node2"), ("n2", "attic")];
+        let nodes = nodes.map(|(key, name)| (key.to_owned(), Name::new(name)));
+        announcer.identities = Identities::new(&nodes.into_iter().collect(), &announcer.metrics);
+        let names = [("node2", "lux"), ("attic", "lux"), ("node3", "lux")];
+        let names = names.map(|(node, metric)| (Name::new(node), Name::new(metric)));
+        let topic = |object| format!("homeassistant/sensor/a/{object}/config");
+        let former = announcer.former_topics(&names);
+        assert_eq!(former, ["attic_lux", "status"].map(topic));
+        assert!(former.iter().all(|topic| announcer.owns(topic)));
     }
 
     #[test]

@@ -10,13 +10,14 @@ use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::identities::Identities;
 use super::message::TopicMap;
-use super::retain::{self, Opened};
+use super::negotiation::Negotiation;
+use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
 use crate::monitor::SinkId;
 use crate::sink::{Delivery, Failure, Lane};
-use crate::telemetry::MetricTable;
+use crate::telemetry::{MetricTable, Name};
 
 /// A connection that the broker closes sooner than this was not wanted.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
@@ -28,6 +29,7 @@ const TAKEN_OVER_AFTER: u32 = 3;
 pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
+    negotiation: Negotiation,
     discovery: Discovery,
     suspicion: Suspicion,
     /// Whether messages are retained, as far as is known.
@@ -39,12 +41,13 @@ pub struct MqttDelivery {
 }
 
 impl MqttDelivery {
-    /// A delivery that is not connected yet.
+    /// A delivery that is not connected yet. `names` are nodes and metrics that may have been announced.
     pub fn new(
         config: Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
+        names: Vec<(Name, Name)>,
     ) -> Self {
         let home_assistant = config.home_assistant.as_ref();
         let topics = if home_assistant.is_some_and(|it| it.enabled) {
@@ -57,7 +60,8 @@ impl MqttDelivery {
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics, identities),
+            discovery: Discovery::new(&config, &topics, metrics, identities, &names),
+            negotiation: Negotiation::default(),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
@@ -74,14 +78,18 @@ impl MqttDelivery {
             "offline".to_owned(),
             self.retains,
         );
-        let opening = retain::open(&self.config, &self.config.client_id, will);
+        let opening = self
+            .negotiation
+            .open(&self.config, &self.config.client_id, will);
         let Opened {
             connection,
             retains,
         } = tokio::select! {
             opened = opening => opened.map_err(|error| match error {
-                OpenError::NotReached(ending) => not_accepted(ending, &self.config),
-                OpenError::NotAccepted(failure) => failure,
+                OpenError::NotReached(ending) | OpenError::NotAnswered(ending) => {
+                    not_accepted(ending, &self.config)
+                }
+                OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure) => failure,
             })?,
             () = lane.leave() => return Ok(None),
         };

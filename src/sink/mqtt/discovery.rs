@@ -3,7 +3,7 @@
 //! An announcement is a message beside the readings: it moves no cursor, and it waits here until the
 //! client has room for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::telemetry::{MetricTable, Name, Reading};
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
 const UNHEARD: Topic = Topic::of_attempts("home-assistant-unheard");
+const UNSENT: Topic = Topic::of_attempts("announcements-unsent");
 const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
 const LONG_NAMES: Topic = Topic::new("names-too-long");
 
@@ -41,6 +42,8 @@ const BORN: &[u8] = b"online";
 
 /// The least time from one announcement of everything to the next.
 const BIRTH_INTERVAL: Duration = Duration::from_secs(10);
+/// A broker that did not answer the subscription within this time does not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is said on the present connection, and what outlives it.
 pub(super) struct Discovery {
@@ -62,12 +65,16 @@ enum Task {
         announcer: Announcer,
         /// A broker that was restarted may have forgotten what it retained.
         known: KnownSensors,
+        /// Topics that it announced something on before, and does no more.
+        former: Vec<String>,
         waiting: VecDeque<Subject>,
         birth: Birth,
     },
     /// Everything that was ever announced is removed.
     Remove {
         announcer: Announcer,
+        /// Topics on which this gateway announced what the journal knows of.
+        known: Vec<String>,
         removal: Removal,
     },
 }
@@ -81,8 +88,7 @@ struct KnownSensors {
 
 enum Subject {
     Gateway,
-    /// As what earlier versions announced it.
-    FormerGateway,
+    Former(String),
     Reading(Name, Name),
 }
 
@@ -94,12 +100,20 @@ struct Birth {
     obeyed_at: Option<Instant>,
 }
 
+/// First what the broker sends is given up, then what it did not send though the journal knows of it: a
+/// broker need not send what it retains to a subscription with wildcards.
 #[derive(Default)]
 struct Removal {
     is_subscribed: bool,
     subscriptions: u32,
     /// Topics to be given up.
     waiting: VecDeque<String>,
+    /// Topics that the journal knows of and the broker did not send.
+    unsent: BTreeSet<String>,
+    /// Whether the broker has sent all that it does, and it is those that are given up.
+    by_names: bool,
+    /// How many of them were.
+    removed_by_names: u64,
     /// Of those.
     bytes: usize,
     /// Whether there were more than may wait.
@@ -130,13 +144,17 @@ impl KnownSensors {
     }
 
     /// The gateway first: the devices of nodes hang on it.
-    fn everything(&self) -> VecDeque<Subject> {
+    fn everything(&self, former: &[String]) -> VecDeque<Subject> {
         let readings = self.metrics.iter().flat_map(|(node, metrics)| {
             let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
             metrics.iter().map(subject)
         });
-        let gateway = [Subject::Gateway, Subject::FormerGateway];
-        gateway.into_iter().chain(readings).collect()
+        let former = former.iter().cloned().map(Subject::Former);
+        [Subject::Gateway]
+            .into_iter()
+            .chain(former)
+            .chain(readings)
+            .collect()
     }
 }
 
@@ -153,7 +171,20 @@ impl Birth {
 }
 
 impl Removal {
+    fn new(known: &[String]) -> Self {
+        Self {
+            unsent: known.iter().cloned().collect(),
+            ..Self::default()
+        }
+    }
+
+    fn next(&self) -> Option<&String> {
+        let unsent = self.unsent.first().filter(|_| self.by_names);
+        self.waiting.front().or(unsent)
+    }
+
     fn push(&mut self, topic: &str) {
+        self.unsent.remove(topic);
         let bytes = self.bytes + topic.len();
         if self.waiting.len() == MAX_WAITING || bytes > MAX_WAITING_BYTES {
             self.has_more = true;
@@ -164,7 +195,10 @@ impl Removal {
     }
 
     fn pop(&mut self) {
-        let topic = self.waiting.pop_front().unwrap_or_default();
+        let Some(topic) = self.waiting.pop_front() else {
+            self.removed_by_names += u64::from(self.unsent.pop_first().is_some());
+            return;
+        };
         self.bytes -= topic.len();
         self.removed += 1;
         if self.waiting.is_empty() && self.subscriptions < MAX_SUBSCRIPTIONS {
@@ -180,6 +214,7 @@ impl Discovery {
         topics: &TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
+        names: &[(Name, Name)],
     ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
@@ -187,21 +222,28 @@ impl Discovery {
         let payload = config.payload;
         let announcer =
             Announcer::new(home_assistant, topics.clone(), payload, metrics, identities);
-        Self::of(Self::task(home_assistant.enabled, announcer))
+        Self::of(Self::task(home_assistant.enabled, announcer, names))
     }
 
-    fn task(is_enabled: bool, announcer: Announcer) -> Task {
+    fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
         if is_enabled {
             Task::Announce {
+                former: announcer.former_topics(names),
                 announcer,
                 known: KnownSensors::default(),
                 waiting: VecDeque::new(),
                 birth: Birth::default(),
             }
         } else {
+            let sensors = names
+                .iter()
+                .map(|(node, metric)| announcer.reading(node, metric));
+            let announced = sensors.chain([announcer.gateway()]).flatten();
+            let announced = announced.map(|it| it.topic);
             Task::Remove {
-                announcer,
+                known: announced.chain(announcer.former_topics(names)).collect(),
                 removal: Removal::default(),
+                announcer,
             }
         }
     }
@@ -236,14 +278,15 @@ impl Discovery {
             Task::Rest => {}
             Task::Announce {
                 known,
+                former,
                 waiting,
                 birth,
                 ..
             } => {
-                *waiting = known.everything();
+                *waiting = known.everything(former);
                 birth.is_subscribed = false;
             }
-            Task::Remove { removal, .. } => *removal = Removal::default(),
+            Task::Remove { known, removal, .. } => *removal = Removal::new(known),
         }
     }
 
@@ -265,9 +308,9 @@ impl Discovery {
     /// What is to be subscribed to, until that is [done](Self::subscription_handed_over).
     pub(super) fn subscription(&self) -> Option<String> {
         match &self.task {
-            Task::Remove { announcer, removal } if !removal.is_subscribed && !self.is_suspended => {
-                Some(announcer.filter())
-            }
+            Task::Remove {
+                announcer, removal, ..
+            } if !removal.is_subscribed && !self.is_suspended => Some(announcer.filter()),
             Task::Announce {
                 announcer, birth, ..
             } if !birth.is_subscribed && !self.is_suspended => Some(announcer.birth_topic()),
@@ -283,6 +326,7 @@ impl Discovery {
             Task::Remove { removal, .. } => {
                 removal.is_subscribed = true;
                 removal.subscriptions += 1;
+                removal.quiet_at = Some(Instant::now() + PATIENCE);
             }
         }
         self.has_begun = true;
@@ -301,17 +345,19 @@ impl Discovery {
     /// The broker answered the subscription.
     pub(super) fn subscribed(&mut self, is_granted: bool) {
         match &mut self.task {
-            Task::Remove { removal, .. } if is_granted => {
+            Task::Remove {
+                announcer, removal, ..
+            } => {
                 removal.quiet_at = Some(Instant::now() + QUIET);
-            }
-            Task::Remove { announcer, .. } => {
-                let filter = announcer.filter();
-                UNREADABLE.say("", "", move |sum| {
-                    tracing::warn!(
-                        filter, repeated = sum.words(),
-                        "The broker does not say what Home Assistant was told: allow the gateway to read it."
-                    );
-                });
+                if !is_granted {
+                    let filter = announcer.filter();
+                    UNREADABLE.say("", "", move |sum| {
+                        tracing::warn!(
+                            filter, repeated = sum.words(),
+                            "The broker does not say what Home Assistant was told: allow the gateway to read it."
+                        );
+                    });
+                }
             }
             Task::Announce { announcer, .. } if !is_granted => {
                 let topic = announcer.birth_topic();
@@ -330,9 +376,9 @@ impl Discovery {
     pub(super) fn received(&mut self, topic: &str, is_retained: bool, payload: &[u8]) {
         match &mut self.task {
             // What is given up comes back as a message without the flag.
-            Task::Remove { announcer, removal }
-                if is_retained && !payload.is_empty() && announcer.owns(topic) =>
-            {
+            Task::Remove {
+                announcer, removal, ..
+            } if is_retained && !payload.is_empty() && announcer.owns(topic) => {
                 removal.push(topic);
             }
             // One that is retained is from before: everything was announced at the beginning.
@@ -341,9 +387,10 @@ impl Discovery {
                 known,
                 waiting,
                 birth,
+                ..
             } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
                 if birth.is_due() {
-                    *waiting = known.everything();
+                    *waiting = known.everything(&[]);
                 }
             }
             _ => {}
@@ -358,7 +405,7 @@ impl Discovery {
         match &mut self.task {
             Task::Rest => None,
             Task::Remove { removal, .. } => Some(Announcement {
-                topic: removal.waiting.front()?.clone(),
+                topic: removal.next()?.clone(),
                 payload: String::new(),
             }),
             Task::Announce {
@@ -366,7 +413,10 @@ impl Discovery {
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
-                    Subject::FormerGateway => Some(announcer.former_gateway()),
+                    Subject::Former(topic) => Some(Announcement {
+                        topic: topic.clone(),
+                        payload: String::new(),
+                    }),
                     Subject::Reading(node, metric) => announcer.reading(node, metric),
                 };
                 if announcement.is_some() {
@@ -409,6 +459,13 @@ impl Discovery {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
+        if let Task::Remove { removal, .. } = &mut self.task
+            && !std::mem::replace(&mut removal.by_names, true)
+            && !removal.unsent.is_empty()
+        {
+            removal.quiet_at = Some(Instant::now() + QUIET);
+            return;
+        }
         self.report();
     }
 
@@ -418,6 +475,17 @@ impl Discovery {
             && removal.quiet_at.take().is_some()
         {
             let removed = std::mem::take(&mut removal.removed);
+            let by_names = std::mem::take(&mut removal.removed_by_names);
+            if removed == 0 && by_names > 0 {
+                return UNSENT.say("", "", move |sum| {
+                    tracing::warn!(
+                        removed = by_names, repeated = sum.words(),
+                        "The broker sends nothing that Home Assistant was told: sensors were removed by \
+                         their names in the journal. See there whether one is left; if none is, leave out \
+                         [mqtt.home_assistant]."
+                    );
+                });
+            }
             REMOVALS.count("", "", removed, |sum| {
                 tracing::info!(
                     removed = sum.amount(),
@@ -448,7 +516,8 @@ mod tests {
             Arc::new(MetricTable::default()),
             Identities::default(),
         );
-        Discovery::of(Discovery::task(enabled, announcer))
+        let names = [("node1".into(), "lux".into())];
+        Discovery::of(Discovery::task(enabled, announcer, &names))
     }
 
     fn reading(metric: &str) -> Reading {
@@ -520,8 +589,9 @@ mod tests {
         discovery.subscription_handed_over();
         assert_eq!(discovery.subscription(), None);
         discovery.notice(&reading("lux"));
-        let all = objects(&mut discovery);
-        assert_eq!(all, ["status", "status", "node1_lux"]);
+        let first = objects(&mut discovery);
+        assert_eq!(first, ["status", "status", "node1_lux"]);
+        let all = ["status", "node1_lux"];
         for (topic, is_retained, payload) in [
             ("homeassistant/status", true, &b"online"[..]),
             ("homeassistant/status", false, b"offline"),
@@ -588,6 +658,27 @@ mod tests {
                 discovery.received(&topic(number), true, b"{}");
             }
             objects(&mut discovery);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_broker_does_not_send_is_given_up_by_name() {
+        for sent in [&[][..], &["node1_lux"], &["node1_lux", "node1_old"]] {
+            let mut discovery = discovery(false);
+            discovery.begin();
+            discovery.subscription_handed_over();
+            discovery.subscribed(true);
+            for object in sent {
+                let topic = format!("homeassistant/sensor/hall/{object}/config");
+                discovery.received(&topic, true, b"{}");
+            }
+            assert_eq!(objects(&mut discovery), sent);
+            discovery.settle().await;
+            let known = ["status", "node1_lux", "status"].into_iter();
+            let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
+            assert_eq!(objects(&mut discovery), unsent);
+            discovery.settle().await;
+            assert_eq!(discovery.next(), None);
         }
     }
 

@@ -10,7 +10,8 @@ mod failure;
 mod flight;
 mod identities;
 mod message;
-pub mod retain;
+mod negotiation;
+mod retain;
 mod session;
 mod suspicion;
 
@@ -18,3 +19,4 @@ pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use identities::Identities;
 pub use message::TopicMap;
+pub use negotiation::Negotiation;
