@@ -2,6 +2,7 @@
 //! of it. Also the commands an operator may give.
 
 mod activity;
+mod changes;
 mod command;
 mod counters;
 mod journal;
@@ -21,6 +22,7 @@ pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
+pub use changes::changes;
 pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
