@@ -5,16 +5,18 @@ mod home_assistant;
 mod tls;
 mod topics;
 
+use std::iter;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub use broker::Transport;
+pub use broker::{Broker, Transport};
 pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
 
 use crate::config::kind::{
-    Kind, OrRefuse, Refusal, boolean, duration, one_of, whole, whole_seconds,
+    Kind, OrRefuse, Refusal, boolean, duration, one_of, one_or_several, prefer_first, whole,
+    whole_seconds,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
@@ -30,6 +32,10 @@ pub struct Mqtt {
     pub port: u16,
     /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
     pub transport: Transport,
+    /// Brokers that are used while the one before them cannot be, in their order.
+    pub fallbacks: Vec<Broker>,
+    /// After so long with another broker the first one is tried again; `None`: not while that one works.
+    pub prefer_first: Option<Duration>,
     /// What is spoken there.
     pub protocol: Protocol,
     /// MQTT client identifier.
@@ -55,6 +61,23 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
+    /// The same settings for each broker alone, in their order.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let first = Broker {
+            host: self.host.clone(),
+            port: self.port,
+            transport: self.transport.clone(),
+        };
+        let brokers = iter::once(first).chain(self.fallbacks.iter().cloned());
+        brokers.map(|broker| Self {
+            host: broker.host,
+            port: broker.port,
+            transport: broker.transport,
+            fallbacks: Vec::new(),
+            ..self.clone()
+        })
+    }
+
     /// `broker_url` with its port: `mqtts://broker:8883`.
     pub fn url(&self) -> String {
         let (scheme, path) = match &self.transport {
@@ -143,7 +166,9 @@ const PASSWORD: SecretKey = SecretKey {
 pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let client_id = Value::Text(format!("fieldgate-{name}"));
-    let broker = section.or("broker_url", "mqtt://localhost:1883", &broker::url());
+    let brokers = one_or_several(broker::url());
+    let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
+    let prefer_first = section.optional("prefer_first", &prefer_first());
     let protocol = section.or("protocol", "auto", &protocol_level());
     let message_expiry = section.optional("message_expiry", &message_expiry());
     let client_id = section.or_described(
@@ -161,7 +186,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let tls = tls::read(section, broker.as_ref());
+    let tls = tls::read(section, brokers.as_ref());
     let max_inflight = match qos {
         // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
         Some(Qos::ExactlyOnce) => 20,
@@ -198,16 +223,27 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
             "mqtt.protocol = 5 or \"auto\", or no mqtt.message_expiry".into(),
         );
     }
-    let broker = broker?;
+    let (brokers, tls) = (brokers?, tls?);
+    let Broker {
+        host,
+        port,
+        transport,
+    } = brokers.first.with(&tls);
     Some(Mqtt {
         protocol: match protocol? {
             ProtocolLevel::Auto => Protocol::Auto { message_expiry },
             ProtocolLevel::Four => Protocol::Mqtt311,
             ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
         },
-        transport: broker.transport(tls?),
-        host: broker.host,
-        port: broker.port,
+        host,
+        port,
+        transport,
+        fallbacks: brokers
+            .others
+            .iter()
+            .map(|other| other.with(&tls))
+            .collect(),
+        prefer_first,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         payload: payload?,
@@ -323,9 +359,10 @@ impl Mqtt {
             Protocol::Mqtt311 => "MQTT 3.1.1",
             Protocol::Mqtt5 { .. } => "MQTT 5",
         };
+        let addresses: Vec<String> = self.each().map(|broker| broker.url()).collect();
         format!(
             "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
-            self.url(),
+            addresses.join(" or "),
             self.topic_prefix,
             self.client_id
         )

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 
-use super::broker::{Broker, Scheme};
-use crate::config::kind::{Kind, OrRefuse, path, texts_of};
+use super::broker::Address;
+use crate::config::kind::{Kind, OrRefuse, Several, path, texts_of};
 use crate::config::section::Section;
 
 /// Whom an encrypted connection trusts, and who it says it is.
@@ -31,7 +31,10 @@ pub struct Identity {
 }
 
 /// Reads the keys of encrypted connections; `None` when one is wrong.
-pub(super) fn read(section: &mut Section<'_, '_>, broker: Option<&Broker>) -> Option<Tls> {
+pub(super) fn read(
+    section: &mut Section<'_, '_>,
+    brokers: Option<&Several<Address>>,
+) -> Option<Tls> {
     const KEYS: [&str; 5] = [
         "ca_file",
         "client_certificate",
@@ -44,7 +47,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, broker: Option<&Broker>) -> Op
     let key = section.optional(KEYS[2], &path());
     let server_name = section.optional(KEYS[3], &server_name());
     let alpn = section.optional(KEYS[4], &alpn());
-    if broker.is_some_and(|broker| matches!(broker.scheme, Scheme::Mqtt | Scheme::Ws)) {
+    if brokers.is_some_and(|brokers| !brokers.iter().any(Address::has_tls)) {
         for name in KEYS {
             if section.layer(name) > 0 {
                 let allowed = format!("mqtts:// or wss:// in mqtt.broker_url, or no mqtt.{name}");
