@@ -48,7 +48,7 @@ pub struct Broker {
 
 /// How an MQTT broker is spoken to, as far as its URL says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
+enum Scheme {
     Mqtt,
     Mqtts,
     Ws,
@@ -58,17 +58,17 @@ pub(super) enum Scheme {
 /// Address of an MQTT broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    pub(super) scheme: Scheme,
+    scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
     /// Of a WebSocket alone.
-    pub(super) path: String,
+    path: String,
 }
 
 impl Address {
-    /// Whether the connection is encrypted.
-    pub(super) fn has_tls(&self) -> bool {
-        matches!(self.scheme, Scheme::Mqtts | Scheme::Wss)
+    /// Whether nothing encrypts what is said to it.
+    pub(super) fn is_in_the_clear(&self) -> bool {
+        matches!(self.scheme, Scheme::Mqtt | Scheme::Ws)
     }
 
     /// The broker there, spoken to with this encryption where there is any.

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use broker::Address;
 pub use broker::{Broker, Transport};
 pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
 
 use crate::config::kind::{
-    Kind, OrRefuse, Refusal, boolean, duration, one_of, one_or_several, prefer_first, whole,
-    whole_seconds,
+    Kind, OrRefuse, Refusal, Several, boolean, duration, one_of, one_or_several, prefer_first,
+    whole, whole_seconds,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
@@ -169,8 +170,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let brokers = one_or_several(broker::url());
     let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
     let prefer_first = section.optional("prefer_first", &prefer_first());
-    let protocol = section.or("protocol", "auto", &protocol_level());
-    let message_expiry = section.optional("message_expiry", &message_expiry());
+    let protocol = read_protocol(section);
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
@@ -186,64 +186,31 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let tls = tls::read(section, brokers.as_ref());
-    let max_inflight = match qos {
-        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
-        Some(Qos::ExactlyOnce) => 20,
-        _ => 100,
-    };
-    let max_inflight = section.or_described(
-        "max_inflight",
-        Some(max_inflight.into()),
-        "100, with QoS 2 20",
-        &whole(1..=u16::MAX.into()),
-    );
+    let all_in_the_clear =
+        |brokers: &Several<Address>| brokers.iter().all(Address::is_in_the_clear);
+    let tls = tls::read(section, brokers.as_ref().is_some_and(all_in_the_clear));
+    let max_inflight = read_max_inflight(section, qos);
     let home_assistant = section.section("home_assistant", |section| {
         home_assistant::read(section, gateway)
     });
     if !section.is_present() {
         return None;
     }
-    if password.is_some() && username.is_none() {
-        section.require(
-            "username",
-            username.as_ref(),
-            Some("MQTT has no password without a user name"),
-        );
-    }
-    let length = password.as_ref().map_or(0, |it| it.expose_secret().len());
-    if length > usize::from(u16::MAX) {
-        let allowed = "at most 65535 bytes, which is what MQTT carries";
-        section.refuse("password", "is too long", allowed.into());
-    }
-    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
-        section.refuse(
-            "message_expiry",
-            "is of no use without MQTT 5",
-            "mqtt.protocol = 5 or \"auto\", or no mqtt.message_expiry".into(),
-        );
-    }
+    check_login(section, username.as_deref(), password.as_ref());
     let (brokers, tls) = (brokers?, tls?);
     let Broker {
         host,
         port,
         transport,
     } = brokers.first.with(&tls);
+    let others = brokers.others.iter();
     Some(Mqtt {
-        protocol: match protocol? {
-            ProtocolLevel::Auto => Protocol::Auto { message_expiry },
-            ProtocolLevel::Four => Protocol::Mqtt311,
-            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
-        },
         host,
         port,
         transport,
-        fallbacks: brokers
-            .others
-            .iter()
-            .map(|other| other.with(&tls))
-            .collect(),
+        fallbacks: others.map(|other| other.with(&tls)).collect(),
         prefer_first,
+        protocol: protocol?,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         payload: payload?,
@@ -255,6 +222,59 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         password,
         max_inflight: max_inflight?,
     })
+}
+
+/// Which MQTT is spoken, with the keys that one of them alone has.
+fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
+    let level = section.or("protocol", "auto", &protocol_level());
+    let message_expiry = section.optional("message_expiry", &message_expiry());
+    if level == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5 or \"auto\", or no mqtt.message_expiry".into(),
+        );
+    }
+    Some(match level? {
+        ProtocolLevel::Auto => Protocol::Auto { message_expiry },
+        ProtocolLevel::Four => Protocol::Mqtt311,
+        ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+    })
+}
+
+/// Messages under way at once.
+fn read_max_inflight(section: &mut Section<'_, '_>, qos: Option<Qos>) -> Option<u16> {
+    let usual = match qos {
+        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
+        Some(Qos::ExactlyOnce) => 20,
+        _ => 100,
+    };
+    section.or_described(
+        "max_inflight",
+        Some(usual.into()),
+        "100, with QoS 2 20",
+        &whole(1..=u16::MAX.into()),
+    )
+}
+
+/// Refuses what a login by MQTT cannot be.
+fn check_login(
+    section: &mut Section<'_, '_>,
+    username: Option<&str>,
+    password: Option<&SecretString>,
+) {
+    if password.is_some() && username.is_none() {
+        section.require(
+            "username",
+            username,
+            Some("MQTT has no password without a user name"),
+        );
+    }
+    let length = password.map_or(0, |it| it.expose_secret().len());
+    if length > usize::from(u16::MAX) {
+        let allowed = "at most 65535 bytes, which is what MQTT carries";
+        section.refuse("password", "is too long", allowed.into());
+    }
 }
 
 /// A text that MQTT carries: its length is a number of 16 bits.

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 
-use super::broker::Address;
-use crate::config::kind::{Kind, OrRefuse, Several, path, texts_of};
+use crate::config::kind::{Kind, OrRefuse, path, texts_of};
 use crate::config::section::Section;
 
 /// Whom an encrypted connection trusts, and who it says it is.
@@ -30,11 +29,8 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// Reads the keys of encrypted connections; `None` when one is wrong.
-pub(super) fn read(
-    section: &mut Section<'_, '_>,
-    brokers: Option<&Several<Address>>,
-) -> Option<Tls> {
+/// Reads the keys of encrypted connections, which only those may have; `None` when one is wrong.
+pub(super) fn read(section: &mut Section<'_, '_>, is_in_the_clear: bool) -> Option<Tls> {
     const KEYS: [&str; 5] = [
         "ca_file",
         "client_certificate",
@@ -47,7 +43,7 @@ pub(super) fn read(
     let key = section.optional(KEYS[2], &path());
     let server_name = section.optional(KEYS[3], &server_name());
     let alpn = section.optional(KEYS[4], &alpn());
-    if brokers.is_some_and(|brokers| !brokers.iter().any(Address::has_tls)) {
+    if is_in_the_clear {
         for name in KEYS {
             if section.layer(name) > 0 {
                 let allowed = format!("mqtts:// or wss:// in mqtt.broker_url, or no mqtt.{name}");
