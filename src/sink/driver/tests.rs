@@ -192,6 +192,7 @@ async fn the_next_server_is_tried_at_once_and_the_first_one_is_gone_back_to() {
         Stays,
         Acknowledged,
         Stays,
+        Stays,
     ];
     let Fixture {
         directive,
