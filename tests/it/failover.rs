@@ -9,7 +9,7 @@ use crate::support::{
     ContractServer, Gateway, MESSAGES, Mosquitto, Reply, Tally, Tap, TcpProxy, packets,
 };
 
-fn peer(gateway: &Gateway, sink: SinkId) -> String {
+fn peer(gateway: &Gateway, sink: &SinkId) -> String {
     gateway.sink(sink).link.peer
 }
 
@@ -22,28 +22,28 @@ fn the_next_broker_is_used_at_once_and_the_first_one_gone_back_to() {
     let mut gateway = Gateway::start(&format!(
         "[mqtt]\nbroker_url = [\"{one}\", \"{two}\"]\nprefer_first = \"2s\"\n"
     ));
-    gateway.wait_until_up(LinkId::Mqtt);
-    assert_eq!(peer(&gateway, SinkId::Mqtt), one);
+    gateway.wait_until_up(&LinkId::mqtt());
+    assert_eq!(peer(&gateway, &SinkId::mqtt()), one);
     gateway.send(&packets(1..=10));
-    gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 10 * MESSAGES as u64);
     first.kill();
     let since = Instant::now();
     gateway.send(&packets(11..=20));
-    gateway.wait_until_delivered(SinkId::Mqtt, 20 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 20 * MESSAGES as u64);
     assert!(
         since.elapsed() < Duration::from_millis(1_900),
         "{:?}",
         since.elapsed()
     );
-    assert_eq!(peer(&gateway, SinkId::Mqtt), two);
+    assert_eq!(peer(&gateway, &SinkId::mqtt()), two);
     // The tap takes connections while the broker is away: it is tried, and the second one used again.
     first.restart();
     gateway.wait_until("the first one", |snapshot| {
-        let link = &snapshot.sink(SinkId::Mqtt)?.link;
+        let link = &snapshot.sink(&SinkId::mqtt())?.link;
         (link.peer == one && link.state.word() == "up").then_some(())
     });
     gateway.send(&packets(21..=30));
-    gateway.wait_until_delivered(SinkId::Mqtt, 30 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 30 * MESSAGES as u64);
     gateway.quit();
     let sessions: Vec<_> = taps
         .iter()
@@ -78,16 +78,16 @@ fn the_next_database_is_used_at_once() {
     };
     let mut gateway = Gateway::start(&keys(ContractServer::TOKEN));
     gateway.send(&packets(1..=10));
-    gateway.wait_until_delivered(SinkId::Influxdb, 10 * MESSAGES as u64);
-    assert_eq!(peer(&gateway, SinkId::Influxdb), one);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 10 * MESSAGES as u64);
+    assert_eq!(peer(&gateway, &SinkId::influxdb()), one);
     // One that says no is passed over as well.
     servers[0].always(Reply::Status(
         401,
         r#"{"message":"unauthorized access"}"#.into(),
     ));
     gateway.send(&packets(11..=20));
-    gateway.wait_until_delivered(SinkId::Influxdb, 20 * MESSAGES as u64);
-    assert_eq!(peer(&gateway, SinkId::Influxdb), two);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 20 * MESSAGES as u64);
+    assert_eq!(peer(&gateway, &SinkId::influxdb()), two);
     gateway.quit();
     let points = servers.each_ref().map(ContractServer::points).concat();
     Tally::of_points(&points).assert_complete("points", 1..=20);

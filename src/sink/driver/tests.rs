@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::{Journal, Position};
-use crate::monitor::{Directive, LinkId, Monitor};
+use crate::monitor::{Directive, LinkId, Monitor, SinkId};
 
 /// What a session comes to.
 #[derive(Clone)]
@@ -33,8 +33,6 @@ struct Scripted {
 }
 
 impl Delivery for Scripted {
-    const SINK: SinkId = SinkId::Mqtt;
-
     fn servers(&self) -> Vec<String> {
         self.servers.clone()
     }
@@ -85,6 +83,10 @@ impl Delivery for Scripted {
     }
 }
 
+fn state(monitor: &Monitor) -> LinkState {
+    monitor.link(&LinkId::mqtt()).unwrap().state
+}
+
 struct Fixture {
     directive: watch::Sender<Directive>,
     monitor: Arc<Monitor>,
@@ -101,13 +103,13 @@ fn fixture(courses: &[Course]) -> Fixture {
         durability: Durability::Full,
         history: Duration::ZERO,
     };
-    let journal = Journal::open(&journal, &[SinkId::Mqtt], "test").unwrap();
+    let journal = Journal::open(&journal, &[SinkId::mqtt()], "test").unwrap();
     let directive = watch::Sender::new(Directive::default());
     let monitor = Arc::new(Monitor::default());
-    let cursor = journal.cursor(SinkId::Mqtt).unwrap();
+    let cursor = journal.cursor(&SinkId::mqtt()).unwrap();
     let (told, started) = (directive.subscribe(), Arc::default());
     Fixture {
-        lane: Lane::new(SinkId::Mqtt, cursor, monitor.clone(), told, 1_000),
+        lane: Lane::new(SinkId::mqtt(), cursor, monitor.clone(), told, 1_000),
         delivery: Scripted {
             courses: courses.to_vec(),
             started: Arc::clone(&started),
@@ -204,15 +206,13 @@ async fn the_next_server_is_tried_at_once_and_the_first_one_is_gone_back_to() {
     delivery.servers = ["first", "second"].map(str::to_owned).into();
     let used = Arc::clone(&delivery.used);
     let running = tokio::spawn(run(delivery, lane));
-    let peer = || monitor.link(LinkId::Mqtt).peer;
+    let link = || monitor.link(&LinkId::mqtt()).unwrap();
+    let peer = || link().peer;
     let begun = Instant::now();
     while used.lock().unwrap().len() < 7 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         if used.lock().unwrap().len() == 5 {
-            assert_eq!(
-                (peer(), monitor.link(LinkId::Mqtt).state),
-                ("first".into(), LinkState::Up)
-            );
+            assert_eq!((peer(), link().state), ("first".into(), LinkState::Up));
             directive.send_modify(|directive| directive.reconnects += 1);
         }
     }
@@ -258,7 +258,7 @@ async fn a_hold_and_a_reconnect_end_a_pause() {
     assert_eq!(started.lock().unwrap().len(), 2);
     directive.send_modify(|directive| directive.held = true);
     tokio::time::sleep(Duration::from_mins(5)).await;
-    assert_eq!(monitor.link(SinkId::Mqtt.link()).state, LinkState::Held);
+    assert_eq!(state(&monitor), LinkState::Held);
     assert_eq!(started.lock().unwrap().len(), 2);
     directive.send_modify(|directive| directive.held = false);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -266,7 +266,7 @@ async fn a_hold_and_a_reconnect_end_a_pause() {
     directive.send_modify(|directive| directive.drain_to = Some(0));
     running.await.unwrap();
     assert_eq!(begun.elapsed().as_secs(), 303);
-    assert_eq!(monitor.link(SinkId::Mqtt.link()).state, LinkState::Ended);
+    assert_eq!(state(&monitor), LinkState::Ended);
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,8 +282,8 @@ async fn a_session_that_panics_is_tried_again_and_says_so() {
     } = fixture(&[Course::Panics]);
     let running = tokio::spawn(run(delivery, lane));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let LinkState::BackingOff { reason, .. } = monitor.link(SinkId::Mqtt.link()).state else {
-        panic!("{:?}", monitor.link(SinkId::Mqtt.link()));
+    let LinkState::BackingOff { reason, .. } = state(&monitor) else {
+        panic!("{:?}", state(&monitor));
     };
     assert_eq!(
         reason,

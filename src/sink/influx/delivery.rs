@@ -111,8 +111,6 @@ impl Server {
 }
 
 impl Delivery for InfluxDelivery {
-    const SINK: SinkId = SinkId::Influxdb;
-
     fn servers(&self) -> Vec<String> {
         let addresses = self.servers.iter().map(|it| it.address.clone());
         addresses.collect()
@@ -251,7 +249,7 @@ impl Session<'_> {
                 self.taken(lane, &write, start.elapsed());
                 isolation.taken();
             } else {
-                lane.monitor().counters.influxdb.writes_failed.increment();
+                lane.counters().writes_failed.increment();
                 self.not_taken(lane, &write, answer, &mut isolation)?;
             }
         }
@@ -263,11 +261,7 @@ impl Session<'_> {
     }
 
     fn taken(&mut self, lane: &mut Lane, write: &Write, after: Duration) {
-        lane.monitor()
-            .counters
-            .influxdb
-            .writes_succeeded
-            .increment();
+        lane.counters().writes_succeeded.increment();
         self.server.pace.taken(write.points(), after);
         write.show(lane, DeliveryOutcome::Delivered);
         self.set_up(lane);
@@ -295,12 +289,12 @@ impl Session<'_> {
             }
             Answer::TooLarge { reason } => {
                 self.server.pace.too_large(write.points());
-                say_too_large(write.points(), &reason);
+                say_too_large(write.points(), &reason, lane.sink());
                 (isolation.too_large(write.part.clone(), &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
-                (self.search(write, rejected, isolation), reason)
+                (self.search(write, rejected, isolation, lane.sink()), reason)
             }
         };
         match verdict {
@@ -321,10 +315,16 @@ impl Session<'_> {
     }
 
     /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
-    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation<'_>) -> Verdict {
+    fn search(
+        &self,
+        write: &Write,
+        rejected: Rejected,
+        isolation: &mut Isolation<'_>,
+        sink: &SinkId,
+    ) -> Verdict {
         let (points, reason) = (write.points(), &rejected.reason);
         tracing::debug!(
-            link = %SinkId::Influxdb, points, error = reason,
+            link = %sink, points, error = reason,
             "A write was rejected; looking for the bad points."
         );
         let is_known = self.server.is_known_refusal(write.of_batch, reason);
@@ -359,9 +359,10 @@ impl Write<'_> {
     fn rejected(&self, lane: &Lane, reason: String) {
         let point = self.lines.lines().next().unwrap_or_default().to_owned();
         let (points, error) = (self.points() as u64, reason.clone());
-        REJECTIONS.count("", "", points, move |sum| {
+        let link = lane.sink().clone();
+        REJECTIONS.count(lane.sink().as_str(), "", points, move |sum| {
             tracing::warn!(
-                link = %SinkId::Influxdb, point, points = sum.amount(), error,
+                %link, point, points = sum.amount(), error,
                 repeated = sum.words(),
                 "Rejected for good; the point stands in the journal's table `rejected`."
             );
@@ -370,11 +371,12 @@ impl Write<'_> {
     }
 }
 
-fn say_too_large(points: usize, reason: &str) {
+fn say_too_large(points: usize, reason: &str, sink: &SinkId) {
     let error = reason.to_owned();
-    TOO_LARGE.say("", "", move |sum| {
+    let link = sink.clone();
+    TOO_LARGE.say(sink.as_str(), "", move |sum| {
         tracing::warn!(
-            link = %SinkId::Influxdb, points, error, repeated = sum.words(),
+            %link, points, error, repeated = sum.words(),
             "The write was too large; halving it."
         );
     });
@@ -409,7 +411,7 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
         rejected_of_row[row] += 1;
         let row = &batch.rows[row];
         rejections.push(Rejection {
-            sink: SinkId::Influxdb,
+            sink: lane.sink().clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[reading].clone(),

@@ -89,9 +89,10 @@ impl Broker {
         lane: &mut Lane,
     ) -> Result<Option<Session<'a>>, Failure> {
         let will = of_itself(topics.status_topic(), "offline".to_owned(), self.retains);
+        let sink = lane.sink().clone();
         let opening = self
             .negotiation
-            .open(&self.config, &self.config.client_id, will);
+            .open(&self.config, &self.config.client_id, will, &sink);
         let Opened {
             connection,
             retains,
@@ -104,9 +105,10 @@ impl Broker {
             })?,
             () = lane.leave() => return Ok(None),
         };
+        connection.announce_terms(&self.config, lane.sink());
         self.retains &= retains;
         if !retains || !connection.keeps_retained() {
-            self.tell_nothing_retained();
+            self.tell_nothing_retained(lane.sink());
         }
         discovery.begin();
         let setting = Setting {
@@ -120,10 +122,10 @@ impl Broker {
         Ok(Some(Session::new(connection, setting)))
     }
 
-    fn tell_nothing_retained(&mut self) {
+    fn tell_nothing_retained(&mut self, sink: &SinkId) {
         if self.config.retain == Retain::Auto && !std::mem::replace(&mut self.has_told, true) {
             tracing::warn!(
-                link = %SinkId::Mqtt,
+                link = %sink,
                 "The broker keeps no retained messages: later subscribers see no last values."
             );
         }
@@ -136,6 +138,7 @@ impl Broker {
         ending: Ending,
         held: Duration,
         verdict: Verdict,
+        sink: &SinkId,
     ) -> Failure {
         let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
         self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
@@ -143,7 +146,7 @@ impl Broker {
             Verdict::Innocent => self.judge_name(ending.failure),
             Verdict::Doubtful => {
                 if self.suspicion.is_careful() {
-                    tracing::debug!(link = %SinkId::Mqtt, "Messages are sent one by one.");
+                    tracing::debug!(link = %sink, "Messages are sent one by one.");
                 }
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
@@ -152,7 +155,7 @@ impl Broker {
             }
             Verdict::NothingRetained => {
                 self.retains = false;
-                self.tell_nothing_retained();
+                self.tell_nothing_retained(sink);
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
             Verdict::NoMessage => Failure::Refused(format!(
@@ -185,8 +188,6 @@ impl Broker {
 }
 
 impl Delivery for MqttDelivery {
-    const SINK: SinkId = SinkId::Mqtt;
-
     fn servers(&self) -> Vec<String> {
         self.brokers.iter().map(|it| it.config.url()).collect()
     }
@@ -228,6 +229,8 @@ impl Delivery for MqttDelivery {
                 return Err(failure);
             }
         };
-        result.map_err(|(ending, verdict)| broker.judge(topics, ending, since.elapsed(), verdict))
+        let sink = lane.sink();
+        let held = since.elapsed();
+        result.map_err(|(ending, verdict)| broker.judge(topics, ending, held, verdict, sink))
     }
 }
