@@ -8,6 +8,7 @@ mod journal;
 mod latest;
 mod link;
 mod metrics;
+mod nodes;
 mod observer;
 mod pulse;
 mod ring;
@@ -15,6 +16,7 @@ mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -24,15 +26,18 @@ pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
-pub use latest::LatestValue;
+pub use latest::{Alarm, LatestValue};
 pub use link::{LinkId, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
+pub use nodes::{
+    KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
+};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
 pub use pulse::{Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
-use crate::telemetry::{LeftOut, MetricTable, Packet, Timestamp};
+use crate::telemetry::{Hearing, LeftOut, MetricTable, Packet, Timestamp};
 use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -50,6 +55,9 @@ pub struct Monitor {
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
+    nodes: Mutex<Nodes>,
+    /// The clock that nodes are heard by: it is never set.
+    began: Instant,
     ends_by: OnceLock<Timestamp>,
 }
 
@@ -90,8 +98,17 @@ impl Monitor {
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
+            nodes: Mutex::default(),
+            began: Instant::now(),
             ends_by: OnceLock::new(),
         }
+    }
+
+    /// Has nodes judged by other rules than the usual ones.
+    #[must_use]
+    pub fn with_nodes(self, rules: NodeRules) -> Self {
+        *self.nodes() = Nodes::new(rules);
+        self
     }
 
     /// When the gateway started.
@@ -136,6 +153,37 @@ impl Monitor {
         self.latest().record(packet, &self.metrics);
     }
 
+    /// Takes in which nodes frames are heard of.
+    pub fn hear(&self, hearings: &[Hearing]) {
+        let now = self.began.elapsed();
+        let mut nodes = self.nodes();
+        for hearing in hearings {
+            nodes.hear(hearing, now);
+        }
+    }
+
+    /// Counts packets of a board that were missed, for the node that they are of.
+    pub fn miss(&self, board: &str, missed: u64) {
+        self.nodes().miss(board, missed);
+    }
+
+    /// Takes in which nodes an earlier run knew.
+    pub fn restore_nodes(&self, known: Vec<KnownNode>) {
+        let now = self.began.elapsed();
+        self.nodes().restore(known, now, Timestamp::now());
+    }
+
+    /// Judges which nodes are heard. Returns what changed since this was last called.
+    pub fn advance_nodes(&self) -> Vec<NodeChange> {
+        let now = self.began.elapsed();
+        self.nodes().advance(now, Timestamp::now())
+    }
+
+    /// What is to be remembered of the nodes.
+    pub fn known_nodes(&self) -> Vec<KnownNode> {
+        self.nodes().known()
+    }
+
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
         let sink =
@@ -147,6 +195,7 @@ impl Monitor {
             source: self.link(LinkId::Source),
             sinks: SinkId::ALL.map(sink).to_vec(),
             latest: self.latest().all(),
+            nodes: self.nodes().all(),
             recording: self.recording().clone(),
             ends_by: self.ends_by.get().copied(),
             journal,
@@ -192,6 +241,10 @@ impl Monitor {
         self.recording
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn latest(&self) -> MutexGuard<'_, LatestValues> {

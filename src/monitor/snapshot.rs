@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus, SinkId,
+    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    NodeStatus, SinkId,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// Everything that can be observed, at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// The last value of every metric, by node and name.
     pub latest: Vec<LatestValue>,
+    /// The nodes, by name.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
     /// The recording of the raw stream.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
@@ -117,6 +121,11 @@ impl Snapshot {
     /// A sink's part.
     pub fn sink(&self, sink: SinkId) -> Option<&SinkSnapshot> {
         self.sinks.iter().find(|snapshot| snapshot.sink == sink)
+    }
+
+    /// A node's status.
+    pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
+        self.nodes.iter().find(|status| status.node == *name)
     }
 
     /// A link's status.

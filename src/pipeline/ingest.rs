@@ -97,6 +97,13 @@ impl Ingest {
         }
     }
 
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.interpreter.readings = self.interpreter.readings.giving_signal(gives_signal);
+        self
+    }
+
     /// What the next bytes complete.
     pub fn take(&mut self, chunk: &Chunk) -> Yield {
         let received = Received {
@@ -384,6 +391,7 @@ impl Interpreter {
         for packet in &decisions.packets {
             self.monitor.record(packet);
         }
+        self.monitor.hear(&decisions.hearings);
         for set_aside in decisions.set_aside.iter().filter(|it| it.reading.is_some()) {
             self.note_set_aside(set_aside);
         }
@@ -468,8 +476,8 @@ impl Interpreter {
     }
 
     fn count_missed(&mut self) {
-        let missed = self.frames.take_missed();
-        if missed > 0 {
+        for (board, missed) in self.frames.take_missed() {
+            self.monitor.miss(&board, missed);
             self.monitor.counters.packets_missed.add(missed);
             LOSSES.count("", "", missed, |sum| {
                 tracing::warn!(

@@ -10,13 +10,17 @@ mod ending;
 mod feed;
 mod handle;
 mod ingest;
+mod lookout;
+mod node_names;
 mod recorder;
 mod sinks;
 mod waiting;
 
+
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,9 +38,9 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
+use crate::monitor::{Activity, Directive, LinkId, Monitor, NodeRules, Order, SinkId, Stage, StageGuard};
 use crate::source::{self, Chunk, End, SourceError};
-use crate::telemetry::RecordedTimes;
+use crate::telemetry::{Name, RecordedTimes};
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -90,6 +94,8 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
+    lookout: task::JoinHandle<()>,
+    names: HashMap<String, Name>,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -99,10 +105,13 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.telemetry.metric_table());
-        let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
+        let monitor = Monitor::new(metrics.clone(), activity);
+        let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
+        let (known_nodes, _gone) = node_names::remembered(journal.known_nodes(), &names);
+        monitor.restore_nodes(known_nodes);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -124,6 +133,10 @@ impl Pipeline {
         let known = journal.known_names();
         let timeline = config.source.timeline(config.recorded);
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
+        let gives_signal = config.mqtt.as_ref().is_some_and(|mqtt| mqtt.node_signal);
+        let ingest = ingest.giving_signal(gives_signal);
+        let lookout = lookout::keep(monitor.clone(), journal.clone(), names.clone());
+        let lookout = tokio::spawn(lookout);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -152,6 +165,8 @@ impl Pipeline {
             journal,
             source,
             ingest,
+            lookout,
+            names,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -168,6 +183,15 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
+    }
+}
+
+/// When a silent node is what.
+fn node_rules(config: &config::Telemetry) -> NodeRules {
+    NodeRules {
+        stale_after: config.stale_after,
+        offline_after: config.offline_after,
+        intervals: config.node_intervals(),
     }
 }
 

@@ -76,8 +76,8 @@ pub enum Verdict<T> {
 #[derive(Debug)]
 pub struct FrameJudge<T> {
     boards: Vec<Board<T>>,
-    /// Packets that are missing between those accepted.
-    missed: u64,
+    /// Packets that are missing between those accepted, by board.
+    missed: Vec<(Arc<str>, u64)>,
     /// Boards that were forgotten.
     forgotten: Vec<Arc<str>>,
 }
@@ -102,7 +102,7 @@ impl<T> Default for FrameJudge<T> {
     fn default() -> Self {
         Self {
             boards: Vec::new(),
-            missed: 0,
+            missed: Vec::new(),
             forgotten: Vec::new(),
         }
     }
@@ -139,7 +139,7 @@ impl<T> FrameJudge<T> {
         } else {
             board.observe(frame, counts, damaged_line, out);
         }
-        self.missed += std::mem::take(&mut board.track.missed);
+        self.missed.extend(board.take_missed());
     }
 
     /// When a frame has waited for long enough; `None`: none waits.
@@ -155,7 +155,7 @@ impl<T> FrameJudge<T> {
                 while board.held.first().is_some_and(|held| held.until <= now) {
                     board.decide_first(damaged_line, out);
                 }
-                self.missed += std::mem::take(&mut board.track.missed);
+                self.missed.extend(board.take_missed());
             }
         }
     }
@@ -167,7 +167,7 @@ impl<T> FrameJudge<T> {
                 board.decide_first(damaged_line, out);
             }
             board.track.count_gap();
-            self.missed += std::mem::take(&mut board.track.missed);
+            self.missed.extend(board.take_missed());
         }
     }
 
@@ -177,8 +177,8 @@ impl<T> FrameJudge<T> {
         held.map(|held| &mut held.frame)
     }
 
-    /// Packets that are known to be missing since this was asked last.
-    pub fn take_missed(&mut self) -> u64 {
+    /// Packets that are known to be missing since this was asked last, by board.
+    pub fn take_missed(&mut self) -> Vec<(Arc<str>, u64)> {
         std::mem::take(&mut self.missed)
     }
 
@@ -261,6 +261,11 @@ impl<T> FrameJudge<T> {
 const REAL: u64 = 4;
 
 impl<T> Board<T> {
+    fn take_missed(&mut self) -> Option<(Arc<str>, u64)> {
+        let missed = std::mem::take(&mut self.track.missed);
+        (missed > 0).then(|| (Arc::clone(&self.name), missed))
+    }
+
     fn observe(&mut self, frame: T, counts: Counts, damaged_line: bool, out: &mut Vec<Verdict<T>>) {
         if self.track.is_continued_by(counts, damaged_line) {
             self.reconsider(counts, out);

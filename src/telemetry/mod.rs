@@ -5,6 +5,7 @@ mod clock;
 mod decoder;
 mod frame_judge;
 mod framer;
+mod hearing;
 mod metrics;
 mod packet;
 mod quality;
@@ -22,6 +23,7 @@ pub use clock::{
 pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
+pub use hearing::{Hearing, Remote, Signal};
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};

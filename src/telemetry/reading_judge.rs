@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, NodeId, SeriesId};
+use super::hearing::{self, Hearing, Remote, Signal};
 use super::quality::{FrameNumber, LineQuality};
 use super::{Decoded, KnownName, Packet, Reading, Received, RejectReason, SetAside, Timestamp};
 
@@ -78,6 +79,8 @@ pub struct Decisions {
     pub confirmed: Vec<KnownName>,
     /// Names that the journal is to remember.
     pub learnt: Vec<KnownName>,
+    /// Which nodes were heard of.
+    pub hearings: Vec<Hearing>,
 }
 
 /// See the module.
@@ -91,6 +94,8 @@ pub struct ReadingJudge {
     released: Vec<Waiting>,
     /// When something was judged last.
     now: Duration,
+    /// Whether readings of the signal are readings of the node that it is of as well.
+    gives_signal: bool,
 }
 
 /// What all readings of one frame are judged by.
@@ -103,6 +108,13 @@ struct Context<'a> {
 }
 
 impl ReadingJudge {
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.gives_signal = gives_signal;
+        self
+    }
+
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
@@ -128,6 +140,7 @@ impl ReadingJudge {
         };
         let mut readings = Vec::with_capacity(decoded.readings.len());
         let series = &frame.decoded.series;
+        let mut signal = (Signal::default(), Vec::new());
         for (place, (reading, series)) in frame.decoded.readings.iter().zip(series).enumerate() {
             let waiting = || Waiting {
                 reading: reading.clone(),
@@ -146,9 +159,16 @@ impl ReadingJudge {
                 &waiting,
                 &mut context,
             ) {
+                let id = series.filter(|id| signal.0.take(*id, reading.value, context.catalogue));
+                signal.1.extend(id.map(|_| reading.clone()));
                 readings.push(reading.clone());
             }
         }
+        let hearing = hear(frame, received, event_time, signal.0, context.catalogue);
+        if let (true, Remote::Node(node)) = (self.gives_signal, &hearing.remote) {
+            readings.extend(hearing::of_node(node, &signal.1, &readings));
+        }
+        context.out.hearings.push(hearing);
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }
@@ -433,6 +453,25 @@ impl ReadingJudge {
                 self.give_up(id, &mut context);
             }
         }
+    }
+}
+
+/// What a judged frame says of its nodes.
+fn hear(
+    frame: &JudgedFrame,
+    received: Received,
+    event_time: Timestamp,
+    signal: Signal,
+    catalogue: &Catalogue,
+) -> Hearing {
+    let (nodes, remote) = hearing::nodes(&frame.decoded, catalogue);
+    Hearing {
+        received: received.wall,
+        event_time,
+        board: frame.decoded.board.clone(),
+        nodes,
+        remote,
+        signal,
     }
 }
 

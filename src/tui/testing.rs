@@ -11,8 +11,9 @@ use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
-    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, Numbered, Position,
-    Recording, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, TelemetrySnapshot, TrafficEntry,
+    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, NodeSignal,
+    NodeState, NodeStatus, Numbered, Position,
+    Recording, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread, TelemetrySnapshot, TrafficEntry,
     TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
@@ -77,6 +78,32 @@ fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> Lat
     }
 }
 
+fn node(name: &str, heard: i64) -> NodeStatus {
+    let spread = |last: f64| {
+        Some(Spread {
+            last,
+            lowest: last - 7.0,
+            mean: last - 2.0,
+            highest: last + 1.0,
+        })
+    };
+    NodeStatus {
+        node: name.into(),
+        state: NodeState::Heard,
+        since: ago(7_380),
+        first_heard: ago(86_400),
+        last_heard: ago(heard),
+        interval: Some(10.0),
+        packets: 738,
+        missed: 3,
+        signal: NodeSignal {
+            rssi: spread(-39.0),
+            snr: spread(13.0),
+            at: Some(ago(heard)),
+        },
+    }
+}
+
 /// A gateway that has run for two hours and does well.
 pub(super) fn healthy() -> Snapshot {
     let mut latest = vec![
@@ -137,6 +164,10 @@ pub(super) fn healthy() -> Snapshot {
             sinks: SinkId::ALL.map(backlog).to_vec(),
         },
         latest,
+        nodes: vec![
+            node("greenhouse-north-bench-7", 2),
+            node("node2", 4),
+        ],
         recording: Recording::Off,
         ends_by: None,
     }
@@ -203,6 +234,8 @@ pub(super) fn silent() -> Snapshot {
             _ => {}
         }
     }
+    let node = &mut snapshot.nodes[1];
+    (node.state, node.last_heard) = (NodeState::Stale, ago(50));
     snapshot
 }
 

@@ -81,7 +81,7 @@ pub(super) fn check_nodes(given: &[Given]) -> Vec<ConfigError> {
 }
 
 /// The name that a node has without a configuration: `node1` for `n1`.
-fn node(key: &str) -> String {
+pub(super) fn node(key: &str) -> String {
     match key {
         "sig" => "signal".to_owned(),
         "sts" => "stats".to_owned(),
