@@ -80,7 +80,7 @@ fn resolve(
     };
     let (mut settings, syntax_errors) = (parsed.settings, parsed.errors);
     let mut errors = overrides.apply(&mut settings);
-    let outcome = reader::read(settings, environment, place, sections::read);
+    let outcome = section::read_all(settings, environment, place, sections::read);
     errors.extend(outcome.errors);
     if !syntax_errors.is_empty() {
         // What seems to be missing can be what could not be read.
@@ -106,7 +106,7 @@ pub fn known_keys() -> Vec<KnownKey> {
     let names = "[telemetry]\nnodes.NAME = \"name\"\nmetrics.NAME = {}";
     let settings: Table = file::parse(&Path::new("").into(), names).settings;
     let environment: Environment = [("HOME", "/")].into_iter().collect();
-    reader::read(settings, &environment, Place::Nowhere, sections::read).known
+    section::read_all(settings, &environment, Place::Nowhere, sections::read).known
 }
 
 fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::environment::{Environment, FILE_VARIABLE, PREFIX};
 use super::error::{ConfigError, Fault, Place, nearest};
-use super::section::{self, Section};
 use super::setting::{Table, Value};
 
 /// A key that can be set.
@@ -38,38 +37,24 @@ struct Unasked {
     is_section: bool,
 }
 
-/// What came out of a configuration.
-pub(super) struct Outcome<T> {
-    pub(super) value: Option<T>,
-    pub(super) known: Vec<KnownKey>,
-    pub(super) errors: Vec<ConfigError>,
-}
-
-/// Reads all settings; `place` is the file as a whole.
-pub(super) fn read<T>(
-    settings: Table,
-    environment: &Environment,
-    place: Place,
-    read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
-) -> Outcome<T> {
-    let mut reader = Reader {
-        environment,
-        known: Vec::new(),
-        sections: BTreeSet::new(),
-        unasked: Vec::new(),
-        errors: Vec::new(),
-    };
-    let value = section::read(&mut reader, String::new(), true, place, settings, read);
-    reader.refuse_unasked_settings();
-    reader.refuse_unasked_variables();
-    Outcome {
-        value,
-        known: reader.known,
-        errors: reader.errors,
+impl<'e> Reader<'e> {
+    pub(super) fn new(environment: &'e Environment) -> Self {
+        Self {
+            environment,
+            known: Vec::new(),
+            sections: BTreeSet::new(),
+            unasked: Vec::new(),
+            errors: Vec::new(),
+        }
     }
-}
 
-impl Reader<'_> {
+    /// Ends the reading: refuses what nobody asked for. Returns what can be set, and all errors.
+    pub(super) fn finish(mut self) -> (Vec<KnownKey>, Vec<ConfigError>) {
+        self.refuse_unasked_settings();
+        self.refuse_unasked_variables();
+        (self.known, self.errors)
+    }
+
     /// Takes what is left of a section when all its keys have been read.
     pub(super) fn leave(&mut self, section: String, left: Table) {
         let unasked = left.into_iter().map(|(name, setting)| Unasked {

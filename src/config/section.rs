@@ -22,8 +22,32 @@ pub(super) struct Section<'r, 'e> {
     answers: BTreeMap<String, (Place, String)>,
 }
 
+/// What came out of a configuration.
+pub(super) struct Outcome<T> {
+    pub(super) value: Option<T>,
+    pub(super) known: Vec<KnownKey>,
+    pub(super) errors: Vec<ConfigError>,
+}
+
+/// Reads all settings; `place` is the file as a whole.
+pub(super) fn read_all<T>(
+    settings: Table,
+    environment: &Environment,
+    place: Place,
+    read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
+) -> Outcome<T> {
+    let mut reader = Reader::new(environment);
+    let value = read_section(&mut reader, String::new(), true, place, settings, read);
+    let (known, errors) = reader.finish();
+    Outcome {
+        value,
+        known,
+        errors,
+    }
+}
+
 /// Reads a section; `place` is its header, or else the file as a whole.
-pub(super) fn read<'e, T>(
+fn read_section<'e, T>(
     reader: &mut Reader<'e>,
     path: String,
     has_variables: bool,
@@ -253,7 +277,7 @@ impl<'e> Section<'_, 'e> {
             }
         };
         let mut is_present = false;
-        let value = self::read(
+        let value = read_section(
             self.reader,
             path,
             has_variables,

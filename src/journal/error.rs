@@ -97,8 +97,13 @@ pub(super) enum Fault {
     #[error("{0}")]
     Unavailable(String),
     /// A later version wrote it: leave it alone.
-    #[error("its schema version {0} is newer than this fieldgate")]
-    Newer(i64),
+    #[error("its schema version {found} is newer than this fieldgate")]
+    Newer {
+        /// Its schema version.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
     /// Another program wrote it: leave it alone.
     #[error("it belongs to another program")]
     Foreign,
@@ -143,11 +148,7 @@ impl Fault {
     /// The same for a caller.
     pub(super) fn into_error(self, operation: &'static str, path: PathBuf) -> JournalError {
         match self {
-            Self::Newer(found) => JournalError::Newer {
-                path,
-                found,
-                known: super::store::SCHEMA_VERSION,
-            },
+            Self::Newer { found, known } => JournalError::Newer { path, found, known },
             Self::Foreign => JournalError::Foreign { path },
             fault => JournalError::Database {
                 operation,

@@ -123,7 +123,10 @@ pub(in crate::journal) fn identify(connection: &Connection) -> Result<Option<i64
     )?;
     match (application == APPLICATION_ID, version_of(stamp)) {
         (true, Some(version @ 1..=SCHEMA_VERSION)) if own_tables == 3 => Ok(Some(version)),
-        (true, Some(version)) if version > SCHEMA_VERSION => Err(Fault::Newer(version)),
+        (true, Some(version)) if version > SCHEMA_VERSION => Err(Fault::Newer {
+            found: version,
+            known: SCHEMA_VERSION,
+        }),
         (false, _) if own_tables < 3 => Err(Fault::Foreign),
         _ => Err(Fault::Damaged(
             "its header or schema is not ours".to_owned(),

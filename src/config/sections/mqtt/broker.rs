@@ -37,7 +37,7 @@ impl Transport {
 
 /// How an MQTT broker is spoken to, as far as its URL says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scheme {
+enum Scheme {
     Mqtt,
     Mqtts,
     Ws,
@@ -47,14 +47,19 @@ pub(super) enum Scheme {
 /// Address of an MQTT broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Broker {
-    pub(super) scheme: Scheme,
+    scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
     /// Of a WebSocket alone.
-    pub(super) path: String,
+    path: String,
 }
 
 impl Broker {
+    /// Whether nothing encrypts what is said to it.
+    pub(super) fn is_in_the_clear(&self) -> bool {
+        matches!(self.scheme, Scheme::Mqtt | Scheme::Ws)
+    }
+
     /// How it is spoken to.
     pub(super) fn transport(&self, tls: Tls) -> Transport {
         let path = self.path.clone();

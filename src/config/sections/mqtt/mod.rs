@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use broker::Broker;
 pub use broker::Transport;
 pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
@@ -132,8 +133,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let client_id = Value::Text(format!("fieldgate-{name}"));
     let broker = section.or("broker_url", "mqtt://localhost:1883", &broker::url());
-    let protocol = section.or("protocol", 4, &protocol_level());
-    let message_expiry = section.optional("message_expiry", &message_expiry());
+    let protocol = read_protocol(section);
     let client_id = section.or_described(
         "client_id",
         Some(client_id),
@@ -151,7 +151,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let tls = tls::read(section, broker.as_ref());
+    let is_in_the_clear = broker.as_ref().is_some_and(Broker::is_in_the_clear);
+    let tls = tls::read(section, is_in_the_clear);
     let max_inflight = match qos {
         // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
         Some(Qos::ExactlyOnce) => 20,
@@ -169,31 +170,10 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     if !section.is_present() {
         return None;
     }
-    if password.is_some() && username.is_none() {
-        section.require(
-            "username",
-            username.as_ref(),
-            Some("MQTT has no password without a user name"),
-        );
-    }
-    let length = password.as_ref().map_or(0, |it| it.expose_secret().len());
-    if length > usize::from(u16::MAX) {
-        let allowed = "at most 65535 bytes, which is what MQTT carries";
-        section.refuse("password", "is too long", allowed.into());
-    }
-    if protocol == Some(ProtocolLevel::Four) && message_expiry.is_some() {
-        section.refuse(
-            "message_expiry",
-            "is of no use without MQTT 5",
-            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
-        );
-    }
+    check_login(section, username.as_deref(), password.as_ref());
     let broker = broker?;
     Some(Mqtt {
-        protocol: match protocol? {
-            ProtocolLevel::Four => Protocol::Mqtt311,
-            ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
-        },
+        protocol: protocol?,
         transport: broker.transport(tls?),
         host: broker.host,
         port: broker.port,
@@ -210,6 +190,43 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         password,
         max_inflight: max_inflight?,
     })
+}
+
+/// Which MQTT is spoken, with the keys that one of them alone has.
+fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
+    let level = section.or("protocol", 4, &protocol_level());
+    let message_expiry = section.optional("message_expiry", &message_expiry());
+    if level == Some(ProtocolLevel::Four) && message_expiry.is_some() {
+        section.refuse(
+            "message_expiry",
+            "is of no use without MQTT 5",
+            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
+        );
+    }
+    Some(match level? {
+        ProtocolLevel::Four => Protocol::Mqtt311,
+        ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
+    })
+}
+
+/// Refuses what a login by MQTT cannot be.
+fn check_login(
+    section: &mut Section<'_, '_>,
+    username: Option<&str>,
+    password: Option<&SecretString>,
+) {
+    if password.is_some() && username.is_none() {
+        section.require(
+            "username",
+            username,
+            Some("MQTT has no password without a user name"),
+        );
+    }
+    let length = password.map_or(0, |it| it.expose_secret().len());
+    if length > usize::from(u16::MAX) {
+        let allowed = "at most 65535 bytes, which is what MQTT carries";
+        section.refuse("password", "is too long", allowed.into());
+    }
 }
 
 /// A text that MQTT carries: its length is a number of 16 bits.

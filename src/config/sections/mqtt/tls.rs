@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use rustls::pki_types::ServerName;
 
-use super::broker::{Broker, Scheme};
 use crate::config::kind::{Kind, OrRefuse, path, texts_of};
 use crate::config::section::Section;
 
@@ -30,8 +29,8 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
-/// Reads the keys of encrypted connections; `None` when one is wrong.
-pub(super) fn read(section: &mut Section<'_, '_>, broker: Option<&Broker>) -> Option<Tls> {
+/// Reads the keys of encrypted connections, which only those may have; `None` when one is wrong.
+pub(super) fn read(section: &mut Section<'_, '_>, is_in_the_clear: bool) -> Option<Tls> {
     const KEYS: [&str; 5] = [
         "ca_file",
         "client_certificate",
@@ -44,7 +43,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, broker: Option<&Broker>) -> Op
     let key = section.optional(KEYS[2], &path());
     let server_name = section.optional(KEYS[3], &server_name());
     let alpn = section.optional(KEYS[4], &alpn());
-    if broker.is_some_and(|broker| matches!(broker.scheme, Scheme::Mqtt | Scheme::Ws)) {
+    if is_in_the_clear {
         for name in KEYS {
             if section.layer(name) > 0 {
                 let allowed = format!("mqtts:// or wss:// in mqtt.broker_url, or no mqtt.{name}");

@@ -8,7 +8,6 @@ use rumqttc::v5::mqttbytes::{self as mqttbytes5, v5};
 use secrecy::ExposeSecret;
 
 use super::event::Message;
-use super::incoming;
 use crate::config::{Mqtt, Protocol, Qos};
 
 /// The name of the user property that says when a reading was measured.
@@ -16,6 +15,9 @@ const EVENT_TIME: &str = "time";
 
 /// Whoever uses the subscriptions of a connection makes one.
 const SUBSCRIPTION: u16 = u16::MAX;
+
+/// Longer packets of a broker are refused: nothing that is of use to a publisher comes near it.
+pub(super) const LONGEST: u16 = u16::MAX;
 
 /// Writes packets of one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Codec {
             }
             Self::V5 { .. } => {
                 let mut properties = v5::ConnectProperties::new();
-                properties.max_packet_size = Some(incoming::LONGEST.into());
+                properties.max_packet_size = Some(LONGEST.into());
                 let connect = v5::Connect {
                     keep_alive,
                     client_id: client_id.to_owned(),

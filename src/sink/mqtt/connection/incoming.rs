@@ -10,11 +10,8 @@ use rumqttc::v5::mqttbytes::v5::{
     self, ConnAckProperties, DisconnectProperties, PubAckProperties, SubAckProperties,
 };
 
-use super::codec::Codec;
+use super::codec::{Codec, LONGEST};
 use super::event::Received;
-
-/// Longer packets are refused: nothing that is of use to a publisher comes near it.
-pub(super) const LONGEST: u16 = u16::MAX;
 
 /// The kind of a PUBLISH.
 const PUBLISH: u8 = 3;

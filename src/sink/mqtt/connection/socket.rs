@@ -16,8 +16,8 @@ use tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tungstenite::protocol::WebSocketConfig;
 use ws_stream_tungstenite::WsStream;
 
+use super::codec::LONGEST;
 use super::event::Ending;
-use super::incoming::LONGEST;
 use crate::causes::causes;
 use crate::config::{Mqtt, Transport};
 use crate::sink::Failure;
