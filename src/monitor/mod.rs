@@ -10,13 +10,18 @@ mod link;
 mod metrics;
 mod nodes;
 mod observer;
+mod problems;
 mod pulse;
 mod ring;
 mod snapshot;
+mod standing;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+use tokio::sync::watch;
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -33,9 +38,11 @@ pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
 };
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use problems::{Problem, ProblemChange, ProblemKind, Problems, Severity};
 pub use pulse::{Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
-pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
+pub use snapshot::{Recording, SinkSnapshot, Snapshot, Storage, TelemetrySnapshot};
+pub use standing::Standing;
 
 use crate::telemetry::{Hearing, LeftOut, MetricTable, Packet, Timestamp};
 use latest::LatestValues;
@@ -56,6 +63,12 @@ pub struct Monitor {
     recording: Mutex<Recording>,
     line: Mutex<Line>,
     nodes: Mutex<Nodes>,
+    problems: Mutex<Problems>,
+    machine: Mutex<Machine>,
+    /// When bytes and when packets came last, in nanoseconds; 0: never.
+    last_bytes: AtomicI64,
+    last_packet: AtomicI64,
+    standing: watch::Sender<Standing>,
     /// The clock that nodes are heard by: it is never set.
     began: Instant,
     ends_by: OnceLock<Timestamp>,
@@ -66,6 +79,13 @@ pub struct Monitor {
 struct Line {
     damaged_ratio: f64,
     left_out: BTreeMap<String, u64>,
+}
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+struct Machine {
+    storage: Option<Storage>,
+    clock_unsynchronised: bool,
 }
 
 /// Keys of values that were left out and are counted by themselves; those of all others as one.
@@ -99,6 +119,11 @@ impl Monitor {
             recording: Mutex::default(),
             line: Mutex::default(),
             nodes: Mutex::default(),
+            problems: Mutex::default(),
+            machine: Mutex::default(),
+            last_bytes: AtomicI64::new(0),
+            last_packet: AtomicI64::new(0),
+            standing: watch::Sender::default(),
             began: Instant::now(),
             ends_by: OnceLock::new(),
         }
@@ -155,11 +180,36 @@ impl Monitor {
 
     /// Takes in which nodes frames are heard of.
     pub fn hear(&self, hearings: &[Hearing]) {
+        let Some(last) = hearings.last() else { return };
+        self.last_packet.store(last.received.0, Ordering::Relaxed);
         let now = self.began.elapsed();
         let mut nodes = self.nodes();
         for hearing in hearings {
             nodes.hear(hearing, now);
         }
+    }
+
+    /// Something was read from the source.
+    pub fn heard_bytes(&self, at: Timestamp) {
+        self.last_bytes.store(at.0, Ordering::Relaxed);
+    }
+
+    /// Takes in what the machine says of the journal's disk and of its clock.
+    pub fn set_machine(&self, storage: Option<Storage>, clock_unsynchronised: bool) {
+        *self.machine() = Machine {
+            storage,
+            clock_unsynchronised,
+        };
+    }
+
+    /// Looks at what is wrong. Returns what changed since this was last called.
+    pub fn look_for_problems(&self, snapshot: &Snapshot) -> Vec<ProblemChange> {
+        self.problems().look(snapshot, self.began.elapsed())
+    }
+
+    /// What is wrong, as it was last looked at.
+    pub fn problems_found(&self) -> Vec<Problem> {
+        self.problems().all()
     }
 
     /// Counts packets of a board that were missed, for the node that they are of.
@@ -179,6 +229,20 @@ impl Monitor {
         self.nodes().advance(now, Timestamp::now())
     }
 
+    /// What is said of nodes and of the gateway itself, and when it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Changes what is said of nodes and of the gateway itself.
+    pub fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_if_modified(|standing| {
+            let before = standing.clone();
+            change(standing);
+            *standing != before
+        });
+    }
+
     /// What is to be remembered of the nodes.
     pub fn known_nodes(&self) -> Vec<KnownNode> {
         self.nodes().known()
@@ -188,6 +252,7 @@ impl Monitor {
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
         let sink =
             |sink: SinkId| SinkSnapshot::of(sink, self.link(sink.link()), &self.counters, &journal);
+        let machine = *self.machine();
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
@@ -196,6 +261,9 @@ impl Monitor {
             sinks: SinkId::ALL.map(sink).to_vec(),
             latest: self.latest().all(),
             nodes: self.nodes().all(),
+            problems: self.problems().all(),
+            storage: machine.storage,
+            clock_unsynchronised: machine.clock_unsynchronised,
             recording: self.recording().clone(),
             ends_by: self.ends_by.get().copied(),
             journal,
@@ -219,7 +287,13 @@ impl Monitor {
 
     fn telemetry(&self) -> TelemetrySnapshot {
         let line = self.line();
-        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, line.left_out.clone())
+        let last = |at: &AtomicI64| Some(at.load(Ordering::Relaxed)).filter(|at| *at > 0);
+        let heard = (
+            last(&self.last_bytes).map(Timestamp),
+            last(&self.last_packet).map(Timestamp),
+        );
+        let left_out = line.left_out.clone();
+        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, heard)
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -245,6 +319,14 @@ impl Monitor {
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problems(&self) -> MutexGuard<'_, Problems> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn latest(&self) -> MutexGuard<'_, LatestValues> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
-    NodeStatus, SinkId,
+    NodeStatus, Problem, SinkId,
 };
 use crate::telemetry::{Name, RejectReason, Timestamp};
 
@@ -30,6 +30,16 @@ pub struct Snapshot {
     /// The nodes, by name.
     #[serde(default)]
     pub nodes: Vec<NodeStatus>,
+    /// What is wrong now, the gravest first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// The journal on its disk; `None`: it is in memory, or nobody has looked yet.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// Whether the system says that its clock is not synchronised, where `telemetry.wait_for_clock` says
+    /// that it is to be.
+    #[serde(default)]
+    pub clock_unsynchronised: bool,
     /// The recording of the raw stream.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
@@ -90,6 +100,30 @@ pub struct TelemetrySnapshot {
     /// Values that are no readings, by their key.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
+    /// When something was last read from the source.
+    #[serde(default)]
+    pub last_bytes: Option<Timestamp>,
+    /// When telemetry last came.
+    #[serde(default)]
+    pub last_packet: Option<Timestamp>,
+    /// How often a board's clock and the gateway's drifted apart.
+    #[serde(default)]
+    pub clock_drifts: u64,
+}
+
+/// The journal on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// Bytes of its file.
+    pub journal_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of its data beyond which the oldest go; `None`: there is no such bound.
+    pub max_bytes: Option<u64>,
+    /// Bytes that are free on the disk, to a MiB.
+    pub free_bytes: u64,
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
 }
 
 /// A sink since the gateway started.
@@ -142,6 +176,7 @@ impl TelemetrySnapshot {
         counters: &Counters,
         line_damaged_ratio: f64,
         left_out: BTreeMap<String, u64>,
+        heard: (Option<Timestamp>, Option<Timestamp>),
     ) -> Self {
         let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
         let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
@@ -155,6 +190,9 @@ impl TelemetrySnapshot {
             readings_rejected: RejectReason::of_readings().map(readings).collect(),
             line_damaged_ratio,
             left_out,
+            last_bytes: heard.0,
+            last_packet: heard.1,
+            clock_drifts: counters.clock_drifts.get(),
         }
     }
 }

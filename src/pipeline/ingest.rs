@@ -114,6 +114,7 @@ impl Ingest {
             self.end(received);
         }
         let interpreter = &mut self.interpreter;
+        interpreter.monitor.heard_bytes(received.wall);
         interpreter.advance(received.monotonic);
         self.framer.push(&chunk.bytes, &mut |segment| {
             interpreter.interpret(segment, received);
@@ -358,6 +359,9 @@ impl Interpreter {
         } in timed.drain(..)
         {
             self.monitor.counters.packets_processed.increment();
+            if event == Some(ClockEvent::Drifted) {
+                self.monitor.counters.clock_drifts.increment();
+            }
             announce(event, &payload.decoded.board, payload.decoded.uptime_ms);
             let names = (self.decoder.catalogue(), &mut self.quality);
             let decisions = &mut self.decisions;

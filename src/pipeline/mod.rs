@@ -11,11 +11,11 @@ mod feed;
 mod handle;
 mod ingest;
 mod lookout;
+mod machine;
 mod node_names;
 mod recorder;
 mod sinks;
 mod waiting;
-
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +33,15 @@ pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
+use machine::Machine;
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, NodeRules, Order, SinkId, Stage, StageGuard};
+use crate::monitor::{
+    Activity, Directive, LinkId, Monitor, NodeRules, Order, SinkId, Stage, StageGuard,
+};
 use crate::source::{self, Chunk, End, SourceError};
 use crate::telemetry::{Name, RecordedTimes};
 use sinks::Sinks;
@@ -110,8 +113,9 @@ impl Pipeline {
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
-        let (known_nodes, _gone) = node_names::remembered(journal.known_nodes(), &names);
+        let (known_nodes, gone) = node_names::remembered(journal.known_nodes(), &names);
         monitor.restore_nodes(known_nodes);
+        monitor.stand(|standing| standing.gone.extend(gone));
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -135,7 +139,8 @@ impl Pipeline {
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
         let gives_signal = config.mqtt.as_ref().is_some_and(|mqtt| mqtt.node_signal);
         let ingest = ingest.giving_signal(gives_signal);
-        let lookout = lookout::keep(monitor.clone(), journal.clone(), names.clone());
+        let machine = Machine::new(config);
+        let lookout = lookout::keep(monitor.clone(), journal.clone(), names.clone(), machine);
         let lookout = tokio::spawn(lookout);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);

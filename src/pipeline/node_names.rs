@@ -28,10 +28,7 @@ fn default_of(key: &str) -> String {
 }
 
 /// Nodes as the journal is to remember them.
-pub(super) fn to_remember(
-    known: Vec<KnownNode>,
-    names: &HashMap<String, Name>,
-) -> Vec<KnownNode> {
+pub(super) fn to_remember(known: Vec<KnownNode>, names: &HashMap<String, Name>) -> Vec<KnownNode> {
     let keyed = known.into_iter().map(|it| KnownNode {
         key: key_of(&it.node, names),
         ..it
@@ -85,7 +82,11 @@ mod tests {
         assert_eq!(keys, ["node1", "node2", "node3"]);
         for (now, expected, gone) in [
             (before, ["hall", "node2", "roof"], vec![]),
-            (names(&[]), ["node1", "node2", "node3"], vec!["hall", "roof"]),
+            (
+                names(&[]),
+                ["node1", "node2", "node3"],
+                vec!["hall", "roof"],
+            ),
             (
                 names(&[("node1", "cellar"), ("n3", "hall")]),
                 ["cellar", "node2", "hall"],

@@ -114,7 +114,12 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, self.metrics.clone());
+        let delivery = sink::mqtt::MqttDelivery::new(
+            config.clone(),
+            topics,
+            self.metrics.clone(),
+            self.monitor.standing(),
+        );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 

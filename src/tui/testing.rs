@@ -11,10 +11,9 @@ use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
-    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, NodeSignal,
-    NodeState, NodeStatus, Numbered, Position,
-    Recording, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread, TelemetrySnapshot, TrafficEntry,
-    TrafficKind,
+    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, NodeSignal, NodeState,
+    NodeStatus, Numbered, Position, Problem, ProblemKind, Recording, Severity, Sight, SinkBacklog,
+    SinkId, SinkSnapshot, Snapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -147,6 +146,9 @@ pub(super) fn healthy() -> Snapshot {
             readings_rejected: RejectReason::of_readings().map(|it| (it, 0)).collect(),
             line_damaged_ratio: 0.0,
             left_out: BTreeMap::new(),
+            last_bytes: Some(ago(2)),
+            last_packet: Some(ago(2)),
+            clock_drifts: 0,
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
         sinks: vec![
@@ -164,10 +166,10 @@ pub(super) fn healthy() -> Snapshot {
             sinks: SinkId::ALL.map(backlog).to_vec(),
         },
         latest,
-        nodes: vec![
-            node("greenhouse-north-bench-7", 2),
-            node("node2", 4),
-        ],
+        nodes: vec![node("greenhouse-north-bench-7", 2), node("node2", 4)],
+        problems: Vec::new(),
+        storage: None,
+        clock_unsynchronised: false,
         recording: Recording::Off,
         ends_by: None,
     }
@@ -236,6 +238,14 @@ pub(super) fn silent() -> Snapshot {
     }
     let node = &mut snapshot.nodes[1];
     (node.state, node.last_heard) = (NodeState::Stale, ago(50));
+    snapshot.problems = vec![Problem {
+        kind: ProblemKind::NodeSilent,
+        severity: Severity::Warning,
+        concerns: "node2".to_owned(),
+        since: ago(20),
+        sentence: "node2 is late: last heard at 11:59:10, and usually comes every 10s".to_owned(),
+        fix: "check its power, its place and its antenna".to_owned(),
+    }];
     snapshot
 }
 

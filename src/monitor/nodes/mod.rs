@@ -212,12 +212,13 @@ impl Nodes {
                 continue;
             };
             let change = node.hear(hearing, now);
-            self.changes.extend(change.map(|(before, silence)| NodeChange {
-                node: name.clone(),
-                before: Some(before),
-                now: NodeState::Heard,
-                silence,
-            }));
+            self.changes
+                .extend(change.map(|(before, silence)| NodeChange {
+                    node: name.clone(),
+                    before: Some(before),
+                    now: NodeState::Heard,
+                    silence,
+                }));
         }
         if let Remote::Node(name) = &hearing.remote
             && let Some(node) = self.nodes.get_mut(name)
@@ -331,7 +332,11 @@ impl Node {
         if self.is_of_this_run {
             // What waited somewhere comes at once, and was measured at its own pace.
             let measured = hearing.event_time.since(self.last_event);
-            let pause = if measured.is_zero() { silence } else { measured };
+            let pause = if measured.is_zero() {
+                silence
+            } else {
+                measured
+            };
             self.interval.note(pause);
         }
         self.is_of_this_run = true;

@@ -47,7 +47,10 @@ fn changes(nodes: &mut Nodes, seconds: f64) -> Vec<String> {
 
 fn state(nodes: &Nodes, name: &str) -> NodeState {
     let all = nodes.all();
-    all.iter().find(|it| it.node.as_str() == name).unwrap().state
+    all.iter()
+        .find(|it| it.node.as_str() == name)
+        .unwrap()
+        .state
 }
 
 #[test]
@@ -57,7 +60,10 @@ fn a_silent_node_is_stale_then_offline_by_its_own_interval() {
         hear(&mut nodes, &["node1"], f64::from(second) * 10.0);
     }
     hear(&mut nodes, &["node7"], 60.0);
-    assert_eq!(changes(&mut nodes, 60.0), ["node1 new→heard", "node7 new→heard"]);
+    assert_eq!(
+        changes(&mut nodes, 60.0),
+        ["node1 new→heard", "node7 new→heard"]
+    );
     assert_eq!(changes(&mut nodes, 89.9), [] as [&str; 0]);
     assert_eq!(changes(&mut nodes, 90.1), ["node1 heard→stale"]);
     assert_eq!(changes(&mut nodes, 159.0), [] as [&str; 0]);
@@ -130,7 +136,10 @@ fn a_restart_knows_who_is_missing_and_counts_silence_anew() {
     nodes.restore(known, now, wall);
     assert_eq!(nodes.advance(at(2.0).0, at(5_001.0).1), []);
     let states: Vec<_> = nodes.all().iter().map(|it| it.state).collect();
-    assert_eq!(states, [NodeState::Heard, NodeState::Offline, NodeState::Offline]);
+    assert_eq!(
+        states,
+        [NodeState::Heard, NodeState::Offline, NodeState::Offline]
+    );
     assert_eq!(nodes.all()[0].last_heard, at(700.0).1);
     let later = nodes.advance(at(32.0).0, at(5_031.0).1);
     assert_eq!((later.len(), later[0].now), (1, NodeState::Stale));
@@ -147,7 +156,12 @@ fn the_signal_is_of_the_only_remote_node() {
     hear(&mut nodes, &["node1", "node3", "node2"], 2.0);
     let all = nodes.all();
     let rssi = all[0].signal.rssi.unwrap();
-    let expected = Spread { last: -41.0, lowest: -41.0, mean: -40.5, highest: -40.0 };
+    let expected = Spread {
+        last: -41.0,
+        lowest: -41.0,
+        mean: -40.5,
+        highest: -40.0,
+    };
     assert_eq!(rssi, expected);
     assert_eq!(all[0].signal.at, Some(at(1.0).1));
     for other in &all[1..] {

@@ -18,6 +18,12 @@ const MANUFACTURER: &str = "fieldgate";
 /// The sensor that shows whether the gateway is there. Those of readings have a `_` in their names.
 const STATUS: &str = "status";
 
+/// The one that shows whether something is wrong.
+const PROBLEMS: &str = "problems";
+
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+
 /// Bytes of a message: brokers need not take longer ones.
 const MAX_BYTES: usize = 10_000;
 
@@ -45,6 +51,8 @@ pub(super) struct Announcement {
 pub(super) struct Announcer {
     /// `<discovery prefix>/sensor/<gateway>`.
     prefix: String,
+    /// `<discovery prefix>/binary_sensor/<gateway>`.
+    binary_prefix: String,
     /// The gateway as it is shown: its name or, without one, its topic prefix.
     gateway: String,
     has_name: bool,
@@ -83,12 +91,55 @@ struct Sensor<'a> {
     origin: Origin,
 }
 
+/// The message of the sensor that shows whether something is wrong.
 #[derive(Serialize)]
-struct Availability {
-    #[serde(rename = "availability_topic")]
+struct ProblemSensor<'a> {
+    name: &'static str,
+    unique_id: String,
+    state_topic: String,
+    value_template: &'static str,
+    json_attributes_topic: String,
+    json_attributes_template: &'static str,
+    device_class: &'static str,
+    entity_category: &'static str,
+    #[serde(flatten)]
+    availability: Availability,
+    device: Device<'a>,
+    origin: Origin,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Availability {
+    /// The gateway's.
+    One {
+        #[serde(rename = "availability_topic")]
+        topic: String,
+        payload_available: &'static str,
+        payload_not_available: &'static str,
+    },
+    /// The gateway's and the node's; both must be online, as what is written out says.
+    All {
+        availability: [AvailabilityTopic; 2],
+        availability_mode: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+struct AvailabilityTopic {
     topic: String,
     payload_available: &'static str,
     payload_not_available: &'static str,
+}
+
+impl AvailabilityTopic {
+    fn new(topic: String) -> Self {
+        Self {
+            topic,
+            payload_available: ONLINE,
+            payload_not_available: OFFLINE,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -121,6 +172,7 @@ impl Announcer {
         let id = object_id(gateway, false);
         Self {
             prefix: format!("{}/sensor/{id}", config.discovery_prefix),
+            binary_prefix: format!("{}/binary_sensor/{id}", config.discovery_prefix),
             gateway: gateway.to_owned(),
             has_name: config.gateway.is_some(),
             identifier: format!("fieldgate_{id}"),
@@ -159,7 +211,7 @@ impl Announcer {
                 unit_of_measurement: None,
                 device_class: Some("enum"),
                 state_class: None,
-                options: Some(["online", "offline"]),
+                options: Some([ONLINE, OFFLINE]),
                 entity_category: Some("diagnostic"),
                 expire_after: None,
                 // It is there to be seen when the gateway is away.
@@ -168,6 +220,38 @@ impl Announcer {
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// Where the gateway itself is announced.
+    pub(super) fn topic_of_gateway(&self) -> String {
+        format!("{}/{STATUS}/config", self.prefix)
+    }
+
+    /// Where it is announced that the gateway says what is wrong.
+    pub(super) fn topic_of_problems(&self) -> String {
+        format!("{}/{PROBLEMS}/config", self.binary_prefix)
+    }
+
+    /// Announces that the gateway says what is wrong.
+    pub(super) fn problems(&self) -> Option<Announcement> {
+        let sensor = ProblemSensor {
+            name: "Problems",
+            unique_id: format!("{}_{PROBLEMS}", self.identifier),
+            state_topic: self.topics.problems_topic(),
+            value_template: "{{ 'ON' if value_json | count > 0 else 'OFF' }}",
+            json_attributes_topic: self.topics.problems_topic(),
+            json_attributes_template: "{{ {'problems': value_json} | tojson }}",
+            device_class: "problem",
+            entity_category: "diagnostic",
+            availability: self.availability(None),
+            device: self.device(None),
+            origin: ORIGIN,
+        };
+        let payload = serde_json::to_string(&sensor).ok()?;
+        Some(Announcement {
+            topic: self.topic_of_problems(),
+            payload,
+        })
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
@@ -202,15 +286,31 @@ impl Announcer {
                 options: None,
                 entity_category: is_of_board.then_some("diagnostic"),
                 expire_after: self.expire_after,
-                availability: Some(Availability {
-                    topic: self.topics.status_topic(),
-                    payload_available: "online",
-                    payload_not_available: "offline",
-                }),
+                availability: Some(self.availability((!is_of_board).then_some(node))),
                 device: self.device((!is_of_board).then_some(node)),
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// When a sensor is available: while the gateway is there, and the node that it is of. A node that is
+    /// away stays away, also when Home Assistant is started anew and finds a retained value.
+    fn availability(&self, node: Option<&Name>) -> Availability {
+        let gateway = self.topics.status_topic();
+        match node.filter(|_| self.topics.has_node_status()) {
+            Some(node) => {
+                let node = self.topics.status_of_node(node.as_str());
+                Availability::All {
+                    availability: [gateway, node].map(AvailabilityTopic::new),
+                    availability_mode: "all",
+                }
+            }
+            None => Availability::One {
+                topic: gateway,
+                payload_available: ONLINE,
+                payload_not_available: OFFLINE,
+            },
+        }
     }
 
     fn device_class(&self, metric: &Name, unit: &str) -> Option<&'static str> {
@@ -314,6 +414,7 @@ mod tests {
             gateway: gateway.map(str::to_owned),
         };
         let topics = TopicMap::new("iiot/hall", ["signal", "stats"].map(Name::new));
+        let topics = topics.with_node_status(true);
         Announcer::new(&config, topics, payload, Arc::new(MetricTable::default()))
     }
 
@@ -336,9 +437,19 @@ mod tests {
             "device_class": "temperature",
             "state_class": "measurement",
             "expire_after": 300,
-            "availability_topic": "iiot/hall/gateway/status",
-            "payload_available": "online",
-            "payload_not_available": "offline",
+            "availability": [
+                {
+                    "topic": "iiot/hall/gateway/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+                {
+                    "topic": "iiot/hall/node1/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+            ],
+            "availability_mode": "all",
             "device": {
                 "identifiers": ["fieldgate_green--house_node1"],
                 "name": "green-house node1",
@@ -363,6 +474,7 @@ mod tests {
         assert_eq!(count["device"], gateway["device"]);
         assert_eq!(count["entity_category"], "diagnostic");
         assert_eq!(count["state_class"], "total_increasing");
+        assert_eq!(count["availability_topic"], "iiot/hall/gateway/status");
         for absent in ["unit_of_measurement", "device_class", "value_template"] {
             assert_eq!(count[absent], Value::Null, "{absent}");
         }

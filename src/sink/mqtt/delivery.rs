@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::message::TopicMap;
+use super::report::Report;
 use super::retain::{self, Opened};
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
-use crate::monitor::SinkId;
+use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane};
 use crate::telemetry::MetricTable;
 
@@ -28,6 +30,7 @@ pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
     discovery: Discovery,
+    report: Report,
     suspicion: Suspicion,
     /// Whether messages are retained, as far as is known.
     retains: bool,
@@ -39,13 +42,20 @@ pub struct MqttDelivery {
 
 impl MqttDelivery {
     /// A delivery that is not connected yet.
-    pub fn new(config: Mqtt, topics: TopicMap, metrics: Arc<MetricTable>) -> Self {
+    pub fn new(
+        config: Mqtt,
+        topics: TopicMap,
+        metrics: Arc<MetricTable>,
+        standing: watch::Receiver<Standing>,
+    ) -> Self {
+        let topics = topics.with_node_status(config.node_status);
         let topics = match config.payload {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
             discovery: Discovery::new(&config, &topics, metrics),
+            report: Report::new(standing, topics.clone()),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
@@ -78,9 +88,11 @@ impl MqttDelivery {
             self.tell_nothing_retained();
         }
         self.discovery.begin();
+        self.report.begin();
         let setting = Setting {
             topics: &self.topics,
             discovery: &mut self.discovery,
+            report: &mut self.report,
             suspicion: &mut self.suspicion,
             qos: self.config.qos,
             retains: self.retains,

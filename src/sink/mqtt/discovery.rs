@@ -72,6 +72,7 @@ struct KnownSensors {
 
 enum Subject {
     Gateway,
+    Problems,
     Reading(Name, Name),
 }
 
@@ -193,7 +194,7 @@ impl Discovery {
         match &mut self.task {
             Task::Rest => {}
             Task::Announce { known, waiting, .. } => {
-                *waiting = [Subject::Gateway]
+                *waiting = [Subject::Gateway, Subject::Problems]
                     .into_iter()
                     .chain(known.subjects())
                     .collect();
@@ -273,6 +274,10 @@ impl Discovery {
             && announcer.owns(topic)
         {
             removal.push(topic);
+            // Its other sensor is where no subscription to these topics finds it.
+            if topic == announcer.topic_of_gateway() {
+                removal.push(&announcer.topic_of_problems());
+            }
         }
     }
 
@@ -292,6 +297,7 @@ impl Discovery {
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
+                    Subject::Problems => announcer.problems(),
                     Subject::Reading(node, metric) => announcer.reading(node, metric),
                 };
                 if announcement.is_some() {
@@ -405,6 +411,7 @@ mod tests {
             assert_eq!(discovery.next(), discovery.next());
             let mut objects = objects(&mut discovery);
             assert_eq!(objects.remove(0), "status");
+            assert_eq!(objects.remove(0), "problems");
             let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
             expected.dedup();
             assert_eq!(objects, expected);
@@ -440,7 +447,7 @@ mod tests {
         for number in 0..2 * MAX_SENSORS {
             discovery.notice(&reading(&format!("m{number}")));
         }
-        assert_eq!(objects(&mut discovery).len(), 1 + MAX_SENSORS);
+        assert_eq!(objects(&mut discovery).len(), 2 + MAX_SENSORS);
         discovery.notice(&reading("m0"));
         assert_eq!(discovery.next(), None);
     }

@@ -8,6 +8,7 @@ mod encryption;
 mod failure;
 mod flight;
 mod message;
+mod report;
 pub mod retain;
 mod session;
 mod suspicion;

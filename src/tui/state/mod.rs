@@ -21,8 +21,8 @@ use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, NodeState, Order, Sight, Snapshot,
-    TrafficEntry,
+    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, NodeState, Order, Sight,
+    Snapshot, TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
 

@@ -89,7 +89,11 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
 
 /// After how many usual intervals of silence a node is stale, and offline.
 fn silence(section: &mut Section<'_, '_>) -> (Option<f64>, Option<f64>) {
-    let multiple = || number("a number of intervals from 1 to 10000", |it| (1.0..=1e4).contains(&it));
+    let multiple = || {
+        number("a number of intervals from 1 to 10000", |it| {
+            (1.0..=1e4).contains(&it)
+        })
+    };
     let stale = section.or("stale_after", 3, &multiple());
     let offline = section.or("offline_after", 10, &multiple());
     if let (Some(stale), Some(offline)) = (stale, offline)
@@ -116,7 +120,9 @@ fn node(nodes: &mut Section<'_, '_>, key: &str, names: &mut Vec<Given>) -> Optio
     }
     nodes.section(key, |section| {
         let name = section.optional("name", &name());
-        let given = name.as_deref().and_then(|name| Given::of_key(section, "name", key, name));
+        let given = name
+            .as_deref()
+            .and_then(|name| Given::of_key(section, "name", key, name));
         names.extend(given);
         let interval = duration(Duration::from_millis(100)..=HOUR * 24 * 7);
         let interval = section.optional("interval", &interval);
