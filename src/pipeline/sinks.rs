@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::journal::Journal;
 use crate::monitor::{Directive, LinkId, Monitor, SinkId};
 use crate::sink::{self, Lane};
-use crate::telemetry::{MetricTable, Name, OWN_FIGURES};
+use crate::telemetry::{Catalogue, KnownName, MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
 pub(super) struct Sinks {
@@ -114,13 +114,33 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
+        let removes = config.home_assistant.as_ref().is_some_and(|it| !it.enabled);
+        let names = if removes { self.names() } else { Vec::new() };
+        let metrics = self.metrics.clone();
         let delivery = sink::mqtt::MqttDelivery::new(
             config.clone(),
             topics,
-            self.metrics.clone(),
+            metrics,
+            names,
             self.monitor.standing(),
         );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
+    }
+
+    /// Nodes and their metrics, as the journal has them.
+    fn names(&self) -> Vec<(Name, Name)> {
+        let table = MetricTable::clone(&self.metrics);
+        let own = OWN_FIGURES.map(|(key, _)| key);
+        let own = MetricTable::built_in_keys().filter_map(|key| {
+            let (group, metric) = key.split_once('.')?;
+            own.contains(&group).then(|| KnownName {
+                node: group.to_owned(),
+                metric: Some(metric.to_owned()),
+            })
+        });
+        let mut known = self.journal.known_names();
+        known.extend(own);
+        Catalogue::names_of(&known, table, self.names.clone())
     }
 
     fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {

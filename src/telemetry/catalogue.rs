@@ -332,6 +332,23 @@ impl Catalogue {
         }
     }
 
+    /// Node and metric, as they are delivered, of names that were confirmed in an earlier run.
+    pub fn names_of(
+        known: &[KnownName],
+        table: MetricTable,
+        renamed_nodes: HashMap<String, Name>,
+    ) -> Vec<(Name, Name)> {
+        let mut catalogue = Self::new(table, renamed_nodes);
+        catalogue.know(known);
+        let series = catalogue.by_key.values().filter_map(|id| {
+            let node = catalogue.node(*id)?;
+            let series = node.series.values();
+            let names = series.filter_map(|id| Some(catalogue.series(*id)?.name.clone()));
+            Some(names.map(|metric| (node.name.clone(), metric)))
+        });
+        series.flatten().collect()
+    }
+
     /// Whether this is the first frame of a stream of which nothing is known; asked once.
     pub(super) fn takes_first_frame(&mut self) -> bool {
         std::mem::take(&mut self.is_empty)

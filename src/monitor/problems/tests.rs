@@ -150,8 +150,9 @@ fn a_silent_node_is_its_own_problem_unless_nothing_comes_at_all() {
     assert_eq!(bench.look(1.0), NOTHING);
     assert_eq!(bench.only().severity, Severity::Error);
     // The other one falls silent as well: it is the board.
-    bench.snapshot.nodes[1].state = NodeState::Stale;
     bench.is_silent = true;
+    bench.look(3.0);
+    bench.snapshot.nodes[1].state = NodeState::Stale;
     let changes = bench.look(3.0);
     assert_eq!(changes, ["+source_silent source", "-node_silent node1"]);
     assert!(bench.only().sentence.contains("nothing comes"));

@@ -222,16 +222,6 @@ impl Announcer {
         )
     }
 
-    /// Where the gateway itself is announced.
-    pub(super) fn topic_of_gateway(&self) -> String {
-        format!("{}/{STATUS}/config", self.prefix)
-    }
-
-    /// Where it is announced that the gateway says what is wrong.
-    pub(super) fn topic_of_problems(&self) -> String {
-        format!("{}/{PROBLEMS}/config", self.binary_prefix)
-    }
-
     /// Announces that the gateway says what is wrong.
     pub(super) fn problems(&self) -> Option<Announcement> {
         let sensor = ProblemSensor {
@@ -249,7 +239,7 @@ impl Announcer {
         };
         let payload = serde_json::to_string(&sensor).ok()?;
         Some(Announcement {
-            topic: self.topic_of_problems(),
+            topic: format!("{}/{PROBLEMS}/config", self.binary_prefix),
             payload,
         })
     }

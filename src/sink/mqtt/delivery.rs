@@ -10,14 +10,15 @@ use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::message::TopicMap;
+use super::negotiation::Negotiation;
 use super::report::Report;
-use super::retain::{self, Opened};
+use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane};
-use crate::telemetry::MetricTable;
+use crate::telemetry::{MetricTable, Name};
 
 /// A connection that the broker closes sooner than this was not wanted.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
@@ -29,6 +30,7 @@ const TAKEN_OVER_AFTER: u32 = 3;
 pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
+    negotiation: Negotiation,
     discovery: Discovery,
     report: Report,
     suspicion: Suspicion,
@@ -41,11 +43,12 @@ pub struct MqttDelivery {
 }
 
 impl MqttDelivery {
-    /// A delivery that is not connected yet.
+    /// A delivery that is not connected yet. `names` are nodes and metrics that may have been announced.
     pub fn new(
         config: Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
+        names: Vec<(Name, Name)>,
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let topics = topics.with_node_status(config.node_status);
@@ -54,7 +57,8 @@ impl MqttDelivery {
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics),
+            discovery: Discovery::new(&config, &topics, metrics, names),
+            negotiation: Negotiation::default(),
             report: Report::new(standing, topics.clone()),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
@@ -72,14 +76,18 @@ impl MqttDelivery {
             "offline".to_owned(),
             self.retains,
         );
-        let opening = retain::open(&self.config, &self.config.client_id, will);
+        let opening = self
+            .negotiation
+            .open(&self.config, &self.config.client_id, will);
         let Opened {
             connection,
             retains,
         } = tokio::select! {
             opened = opening => opened.map_err(|error| match error {
-                OpenError::NotReached(ending) => not_accepted(ending, &self.config),
-                OpenError::NotAccepted(failure) => failure,
+                OpenError::NotReached(ending) | OpenError::NotAnswered(ending) => {
+                    not_accepted(ending, &self.config)
+                }
+                OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure) => failure,
             })?,
             () = lane.leave() => return Ok(None),
         };

@@ -8,11 +8,13 @@ mod encryption;
 mod failure;
 mod flight;
 mod message;
+mod negotiation;
 mod report;
-pub mod retain;
+mod retain;
 mod session;
 mod suspicion;
 
 pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use message::TopicMap;
+pub use negotiation::Negotiation;
