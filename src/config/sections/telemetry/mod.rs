@@ -46,9 +46,9 @@ pub struct Metric {
     pub unit: Option<String>,
     /// The `sensor_type` tag.
     pub sensor_type: Option<String>,
-    /// Below it the TUI raises an alarm.
+    /// A value below it is a problem.
     pub min: Option<f64>,
-    /// Above it the TUI raises an alarm.
+    /// A value above it is a problem.
     pub max: Option<f64>,
     /// What its sensor can measure; a value outside is no reading.
     pub range: Option<Range>,
