@@ -145,7 +145,7 @@ fn open(folder: &tempfile::TempDir) -> Journal {
         durability: Durability::Full,
         history: Duration::from_hours(24),
     };
-    Journal::open(&config, &[SinkId::Mqtt], "bench").unwrap_or_else(|error| panic!("{error}"))
+    Journal::open(&config, &[SinkId::mqtt()], "bench").unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn journal(criterion: &mut Criterion) {
@@ -174,7 +174,7 @@ fn journal(criterion: &mut Criterion) {
         );
     });
     group.bench_function("read", |bencher| {
-        let cursor = journal.cursor(SinkId::Mqtt);
+        let cursor = journal.cursor(&SinkId::mqtt());
         let mut cursor = cursor.unwrap_or_else(|error| panic!("{error}"));
         bencher.iter(|| {
             cursor.rewind();

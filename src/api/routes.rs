@@ -130,9 +130,9 @@ async fn readiness(State(api): State<Api>) -> Result<Response, Refusal> {
     let snapshot = api.snapshot()?;
     let journal = snapshot.journal.state.clone();
     let ready = matches!(journal, JournalState::File | JournalState::Memory);
-    let links = LinkId::ALL.into_iter().filter_map(|link| {
-        let state = snapshot.link(link)?.state.clone();
-        Some(LinkReadiness { link, state })
+    let links = snapshot.links().map(|(link, status)| LinkReadiness {
+        link,
+        state: status.state.clone(),
     });
     let body = Readiness {
         ready,
@@ -245,9 +245,9 @@ async fn command(
             "this is no command ({error}); one is {{\"command\":\"hold\",\"link\":\"mqtt\"}}"
         ))
     })?;
-    refuse_disabled(&*api.snapshot()?, command)?;
+    refuse_disabled(&*api.snapshot()?, &command)?;
     api.observer
-        .command(command)
+        .command(command.clone())
         .await
         .map_err(|reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason))?;
     let accepted = Json(Accepted { accepted: command });
@@ -255,14 +255,14 @@ async fn command(
 }
 
 /// What is not configured cannot be commanded, and whoever tries is to know.
-fn refuse_disabled(snapshot: &Snapshot, command: Command) -> Result<(), Refusal> {
-    let link = command.link();
-    let status = link.and_then(|link| snapshot.link(link));
-    match (link, status) {
-        (Some(link), Some(status)) if status.state == LinkState::Disabled => Err(Refusal::new(
-            StatusCode::CONFLICT,
-            format!("{link} is not configured on this gateway"),
-        )),
-        _ => Ok(()),
+fn refuse_disabled(snapshot: &Snapshot, command: &Command) -> Result<(), Refusal> {
+    let Some(link) = command.link() else {
+        return Ok(());
+    };
+    let status = snapshot.link(link);
+    if status.is_some_and(|status| status.state != LinkState::Disabled) {
+        return Ok(());
     }
+    let reason = format!("{link} is not configured on this gateway");
+    Err(Refusal::new(StatusCode::CONFLICT, reason))
 }

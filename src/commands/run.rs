@@ -13,7 +13,7 @@ use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::logging::{self, LevelSwitch, LoggingError};
-use crate::monitor::{Activity, SinkId, Snapshot, log_line};
+use crate::monitor::{Activity, LinkKind, Snapshot, log_line};
 use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::repeated;
 use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
@@ -281,13 +281,16 @@ fn place_of_journal(outcome: &Outcome, config: &Config) -> String {
 /// What was delivered and what waits.
 fn summary(snapshot: &Snapshot, journal: &str) -> String {
     let mut parts = Vec::new();
-    let names = [
-        (SinkId::Mqtt, "messages to MQTT"),
-        (SinkId::Influxdb, "points to InfluxDB"),
-    ];
-    for (sink, name) in names {
-        let Some(sink) = snapshot.sink(sink).filter(|sink| !sink.is_disabled()) else {
-            continue;
+    for sink in snapshot.sinks.iter().filter(|sink| !sink.is_disabled()) {
+        let link = sink.sink.link();
+        let what = match link.kind() {
+            LinkKind::Mqtt => "messages to MQTT",
+            LinkKind::Source | LinkKind::Influxdb => "points to InfluxDB",
+        };
+        let name = if link.is_only() {
+            what.to_owned()
+        } else {
+            format!("{what} {}", link.name())
         };
         let mut rest = format!("{} waiting", sink.queue_depth);
         for (count, what) in [(sink.dropped, "dropped"), (sink.rejected, "rejected")] {

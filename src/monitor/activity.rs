@@ -2,7 +2,6 @@
 //! [`Ring`](super::Ring).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +12,7 @@ use crate::telemetry::{RejectReason, Timestamp};
 /// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
 
-/// At most one delivery is kept in so many nanoseconds, for each sink: nobody can read more, and at
-/// tens of thousands a second putting each into words would slow them all.
-const DELIVERY_INTERVAL: i64 = 5_000_000;
-
-/// A piece of what arrived. The pieces one after the other are the stream, byte for byte.
+/// A piece of what arrived, or what became of one. The bytes of all one after the other are the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
     /// When it arrived.
@@ -65,6 +60,35 @@ pub enum TrafficKind {
         reason: RejectReason,
         /// Whether it broke off at the end of these bytes; else all of it was rejected as a whole.
         broke_at_end: bool,
+    },
+    /// What became of an earlier piece. Has no bytes.
+    Judged {
+        /// How many entries before this one it stands.
+        back: u64,
+        /// What became of it.
+        verdict: TrafficVerdict,
+    },
+}
+
+/// What is found out of a piece after it was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum TrafficVerdict {
+    /// It waits for the next frames, which tell whether it belongs there.
+    Doubted,
+    /// It belongs there.
+    Accepted,
+    /// It is not believed.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+    },
+    /// A reading of it was set aside.
+    SetAside {
+        /// The place of its value among the bytes, from 0; `None`: it cannot be told.
+        at: Option<u64>,
+        /// Why.
+        reason: RejectReason,
     },
 }
 
@@ -165,7 +189,6 @@ pub struct Activity {
     pub deliveries: SharedRing<DeliveryEntry>,
     /// What was logged.
     pub log: Arc<SharedRing<LogEntry>>,
-    last_delivery: [AtomicI64; SinkId::ALL.len()],
 }
 
 impl Default for Activity {
@@ -174,20 +197,7 @@ impl Default for Activity {
             traffic: SharedRing::default(),
             deliveries: SharedRing::new(Ring::new(DELIVERIES.0, DELIVERIES.1)),
             log: Arc::default(),
-            last_delivery: Default::default(),
         }
-    }
-}
-
-impl Activity {
-    /// Whether a delivery that succeeded now is to be put into words, or is one too many.
-    pub fn wants_delivery(&self, sink: SinkId, now: Timestamp) -> bool {
-        let last = &self.last_delivery[sink as usize];
-        let is_due = now.0.saturating_sub(last.load(Ordering::Relaxed)) >= DELIVERY_INTERVAL;
-        if is_due {
-            last.store(now.0, Ordering::Relaxed);
-        }
-        is_due
     }
 }
 

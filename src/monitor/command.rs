@@ -63,7 +63,7 @@ impl Directive {
 }
 
 /// What an operator may ask of the running gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Gives an order to a link.
     To(Order, LinkId),
@@ -82,14 +82,14 @@ impl Command {
     const OF_THE_GATEWAY: [Self; 3] = [Self::StartRecording, Self::StopRecording, Self::Quit];
 
     /// The link that it is about.
-    pub fn link(self) -> Option<LinkId> {
+    pub fn link(&self) -> Option<&LinkId> {
         match self {
             Self::To(_, link) => Some(link),
             _ => None,
         }
     }
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::To(order, _) => order.name(),
             Self::FlushAll => Order::Flush.name(),
@@ -122,7 +122,9 @@ impl Command {
 
     fn names() -> Vec<&'static str> {
         let orders = Order::ALL.into_iter().map(Order::name);
-        orders.chain(Self::OF_THE_GATEWAY.map(Self::name)).collect()
+        orders
+            .chain(Self::OF_THE_GATEWAY.iter().map(Self::name))
+            .collect()
     }
 }
 
@@ -164,19 +166,19 @@ mod tests {
             (r#"{"command":"flush","link":null}"#, Command::FlushAll),
             (
                 r#"{"command":"flush","link":"mqtt"}"#,
-                Command::To(Order::Flush, LinkId::Mqtt),
+                Command::To(Order::Flush, LinkId::mqtt()),
             ),
             (
                 r#"{"command":"reconnect","link":"source"}"#,
-                Command::To(Order::Reconnect, LinkId::Source),
+                Command::To(Order::Reconnect, LinkId::source()),
             ),
             (
                 r#"{"command":"hold","link":"influxdb"}"#,
-                Command::To(Order::Hold, LinkId::Influxdb),
+                Command::To(Order::Hold, LinkId::influxdb()),
             ),
             (
                 r#"{"link":"mqtt","command":"release"}"#,
-                Command::To(Order::Release, LinkId::Mqtt),
+                Command::To(Order::Release, LinkId::mqtt()),
             ),
             (r#"{"command":"quit"}"#, Command::Quit),
         ] {
@@ -188,7 +190,7 @@ mod tests {
         for (command, text) in [
             (Command::FlushAll, r#"{"command":"flush","link":null}"#),
             (
-                Command::To(Order::Hold, LinkId::Mqtt),
+                Command::To(Order::Hold, LinkId::mqtt()),
                 r#"{"command":"hold","link":"mqtt"}"#,
             ),
             (Command::StartRecording, r#"{"command":"start_recording"}"#),

@@ -10,6 +10,7 @@ mod link;
 mod metrics;
 mod nodes;
 mod observer;
+mod problem;
 mod problems;
 mod pulse;
 mod ring;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
+    TrafficVerdict,
 };
 pub use command::{Command, Directive, Order};
 pub use counters::{
@@ -32,14 +34,15 @@ pub use counters::{
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
-pub use link::{LinkId, LinkState, LinkStatus, SinkId};
+pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
 };
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
-pub use problems::{Problem, ProblemChange, ProblemKind, Problems, Severity};
-pub use pulse::{Pulses, Stage, StageGuard};
+pub use problem::{Problem, ProblemKind, Severity};
+pub use problems::{ProblemChange, Problems};
+pub use pulse::{Pulse, Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, Storage, TelemetrySnapshot};
 pub use standing::Standing;
@@ -58,7 +61,8 @@ pub struct Monitor {
     pub pulses: Pulses,
     started: Timestamp,
     metrics: Arc<MetricTable>,
-    links: Mutex<[LinkStatus; 3]>,
+    /// In the order of the data path.
+    links: Mutex<Vec<(LinkId, LinkStatus)>>,
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
@@ -93,28 +97,24 @@ const MAX_LEFT_OUT: usize = 64;
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self::new(Arc::default(), Activity::default())
+        let links = LinkKind::ALL.map(LinkId::only);
+        Self::new(Arc::default(), Activity::default(), links.to_vec())
     }
 }
 
 impl Monitor {
-    /// A monitor to which nothing was reported yet. `metrics` knows units and limits.
-    pub fn new(metrics: Arc<MetricTable>, activity: Activity) -> Self {
+    /// A monitor to which nothing was reported yet. `metrics` knows units and limits; `links` are those
+    /// that there are, disabled ones included, in the order of the data path.
+    pub fn new(metrics: Arc<MetricTable>, activity: Activity, links: Vec<LinkId>) -> Self {
         let now = Timestamp::now();
-        let status = || LinkStatus {
-            state: LinkState::Disabled,
-            since: now,
-            peer: String::new(),
-            reconnects: 0,
-            last_error: None,
-        };
+        let unknown = |link| (link, LinkStatus::unknown(now));
         Self {
             counters: Counters::default(),
             activity,
             pulses: Pulses::default(),
             started: now,
             metrics,
-            links: Mutex::new([status(), status(), status()]),
+            links: Mutex::new(links.into_iter().map(unknown).collect()),
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
@@ -142,40 +142,53 @@ impl Monitor {
     }
 
     /// Says what a link connects to.
-    pub fn set_peer(&self, link: LinkId, peer: impl Into<String>) {
-        self.links()[link as usize].peer = peer.into();
+    pub fn set_peer(&self, link: &LinkId, peer: impl Into<String>) {
+        self.with_link(link, |status| status.peer = peer.into());
     }
 
     /// Says what a link does now.
-    pub fn set_link(&self, link: LinkId, state: LinkState) {
-        let mut links = self.links();
-        let status = &mut links[link as usize];
-        if status.state == state {
-            return;
-        }
-        if let LinkState::BackingOff { reason, .. } | LinkState::Refused { reason, .. } = &state {
-            status.last_error = Some(reason.clone());
-        }
-        status.state = state;
-        status.since = Timestamp::now();
+    pub fn set_link(&self, link: &LinkId, state: LinkState) {
+        self.with_link(link, |status| {
+            if status.state == state {
+                return;
+            }
+            if let LinkState::BackingOff { reason, .. } | LinkState::Refused { reason, .. } = &state
+            {
+                status.last_error = Some(reason.clone());
+            }
+            status.state = state;
+            status.since = Timestamp::now();
+        });
     }
 
     /// Counts a connection that came up again.
-    pub fn count_reconnect(&self, link: LinkId) {
-        self.links()[link as usize].reconnects += 1;
+    pub fn count_reconnect(&self, link: &LinkId) {
+        self.with_link(link, |status| status.reconnects += 1);
     }
 
-    /// What a link does now.
-    pub fn link(&self, link: LinkId) -> LinkStatus {
-        self.links()[link as usize].clone()
+    /// What a link does now; `None`: there is no such link.
+    pub fn link(&self, link: &LinkId) -> Option<LinkStatus> {
+        self.with_link(link, |status| status.clone())
+    }
+
+    /// Whoever reports for a link that was taken out of the configuration reports to nobody.
+    fn with_link<T>(&self, link: &LinkId, use_it: impl FnOnce(&mut LinkStatus) -> T) -> Option<T> {
+        let mut links = self.links();
+        let (_, status) = links.iter_mut().find(|(id, _)| id == link)?;
+        Some(use_it(status))
     }
 
     /// Counts the readings that are to be delivered, and keeps their values.
-    pub fn record(&self, packet: &Packet) {
-        self.counters
-            .readings_processed
-            .add(packet.readings.len() as u64);
-        self.latest().record(packet, &self.metrics);
+    pub fn record(&self, packets: &[Packet]) {
+        if packets.is_empty() {
+            return;
+        }
+        let readings = packets.iter().map(|packet| packet.readings.len() as u64);
+        self.counters.readings_processed.add(readings.sum());
+        let mut latest = self.latest();
+        for packet in packets {
+            latest.record(packet, &self.metrics);
+        }
     }
 
     /// Takes in which nodes frames are heard of.
@@ -250,15 +263,28 @@ impl Monitor {
 
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
-        let sink =
-            |sink: SinkId| SinkSnapshot::of(sink, self.link(sink.link()), &self.counters, &journal);
+        let links = self.links().clone();
+        let source = |(id, _): &&(LinkId, LinkStatus)| id.kind() == LinkKind::Source;
+        let unknown = || LinkStatus::unknown(self.started);
+        let source = links
+            .iter()
+            .find(source)
+            .map_or_else(unknown, |(_, it)| it.clone());
+        let sink = |(id, status): (LinkId, LinkStatus)| {
+            Some(SinkSnapshot::of(
+                id.sink()?,
+                status,
+                &self.counters,
+                &journal,
+            ))
+        };
         let machine = *self.machine();
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
             telemetry: self.telemetry(),
-            source: self.link(LinkId::Source),
-            sinks: SinkId::ALL.map(sink).to_vec(),
+            source,
+            sinks: links.into_iter().filter_map(sink).collect(),
             latest: self.latest().all(),
             nodes: self.nodes().all(),
             problems: self.problems().all(),
@@ -333,7 +359,7 @@ impl Monitor {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, [LinkStatus; 3]> {
+    fn links(&self) -> MutexGuard<'_, Vec<(LinkId, LinkStatus)>> {
         // A panic elsewhere leaves whole values behind: each is written in one assignment.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,16 +1,15 @@
 //! What the outside may do with a running pipeline: look at it, and give it commands.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::sinks::Sinks;
+use super::sinks::{Sinks, Threads};
 use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
     Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor,
-    Numbered, Observer, Order, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
+    Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
@@ -26,6 +25,7 @@ pub(super) struct Parts {
     pub(super) record: watch::Sender<bool>,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
+    pub(super) journal_pulse: Pulse,
 }
 
 impl Handle {
@@ -42,13 +42,19 @@ impl Handle {
         self.0.sinks.monitor.snapshot(self.0.sinks.journal.status())
     }
 
-    /// Gives a command. It takes effect in the stage that it names, without being waited for.
-    pub fn command(&self, command: Command) {
+    /// Gives a command. It takes effect in the stage that it names, without being waited for. The error
+    /// says, for people, that there is no such link.
+    pub fn command(&self, command: &Command) -> Result<(), String> {
+        let said = command.clone();
         COMMANDS.say(&format!("{command:?}"), "", move |sum| {
-            tracing::info!(command = ?command, repeated = sum.words(), "Command.");
+            tracing::info!(command = ?said, repeated = sum.words(), "Command.");
         });
         match command {
-            Command::To(order, link) => self.direct(link, |directive| directive.obey(order)),
+            Command::To(order, link) => {
+                if !self.direct(link, |directive| directive.obey(*order)) {
+                    return Err(format!("{link} is not configured on this gateway"));
+                }
+            }
             Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
             Command::StartRecording => {
                 self.0.record.send_replace(true);
@@ -60,6 +66,7 @@ impl Handle {
                 self.stop_further();
             }
         }
+        Ok(())
     }
 
     /// Tells the pipeline to stop tidily, and at once when it was told before.
@@ -93,31 +100,30 @@ impl Handle {
     /// A stage that works and was silent for longer than `patience`. Begins to ask the journal, too,
     /// so this is to be called now and then.
     pub fn stuck_stage(&self, patience: Duration) -> Option<Stage> {
-        let monitor = Arc::clone(&self.0.sinks.monitor);
-        if monitor.pulses.rests(Stage::Journal) {
-            monitor.pulses.beat(Stage::Journal);
+        let pulse = self.0.journal_pulse.clone();
+        if pulse.rests() {
+            pulse.beat();
             let journal = self.0.sinks.journal.clone();
             tokio::spawn(async move {
                 journal.settle().await;
-                monitor.pulses.rest(Stage::Journal);
+                pulse.rest();
             });
         }
         self.0.sinks.monitor.pulses.stuck(patience)
     }
 
     /// The threads of the sinks, to be waited for; from now on none is started.
-    pub(super) async fn take_sinks(&self) -> [Option<JoinHandle<()>>; 2] {
+    pub(super) async fn take_sinks(&self) -> Threads {
         self.0.sinks.threads.lock().await.take().unwrap_or_default()
     }
 
     pub(super) fn direct_sinks(&self, change: impl Fn(&mut Directive)) {
-        for sink in SinkId::ALL {
-            self.direct(sink.link(), &change);
-        }
+        self.0.sinks.directives.tell_sinks(change);
     }
 
-    pub(super) fn direct(&self, link: LinkId, change: impl FnOnce(&mut Directive)) {
-        self.0.sinks.directives[link as usize].send_modify(change);
+    /// Tells a link something; false: there is no such link.
+    pub(super) fn direct(&self, link: &LinkId, change: impl FnOnce(&mut Directive)) -> bool {
+        self.0.sinks.directives.tell(link, change)
     }
 }
 
@@ -154,7 +160,6 @@ impl Observer for Handle {
     }
 
     fn command(&self, command: Command) -> Reply<()> {
-        Self::command(self, command);
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(Self::command(self, &command)))
     }
 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use super::lane::FAILURES;
 use super::{Failure, Lane};
 use crate::backoff::Backoff;
-use crate::monitor::{LinkState, Monitor, SinkId, Stage, StageGuard};
+use crate::monitor::{LinkState, Pulse, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -27,9 +27,6 @@ const PULSE: Duration = Duration::from_secs(1);
 
 /// How readings get to one kind of server.
 pub trait Delivery: Send + 'static {
-    /// Which sink it is.
-    const SINK: SinkId;
-
     /// Connects and delivers until the connection ends or [`Lane::wake`] says to leave.
     ///
     /// Whatever was read and not acknowledged when it returns is read again by the next session. A
@@ -43,17 +40,19 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
         .enable_all()
         .build()?;
     std::thread::Builder::new()
-        .name(format!("{}-sink", D::SINK))
+        .name(format!("{}-sink", lane.sink()))
         .spawn(move || {
             runtime.block_on(async {
                 let monitor = Arc::clone(lane.shared_monitor());
-                let _guard = StageGuard::new(Arc::clone(&monitor), D::SINK.stage());
+                let stage = Stage::Link(lane.sink().link().clone());
+                let pulse = monitor.pulses.of(stage.clone());
+                let _guard = StageGuard::new(monitor, stage);
                 // Before anything else, so that a thread that blocks at once is missed, too.
-                monitor.pulses.beat(D::SINK.stage());
-                let pulse = tokio::spawn(beat(Arc::clone(&monitor), D::SINK.stage()));
+                pulse.beat();
+                let beats = tokio::spawn(beat(pulse.clone()));
                 run(delivery, lane).await;
-                pulse.abort();
-                monitor.pulses.rest(D::SINK.stage());
+                beats.abort();
+                pulse.rest();
             });
             // A name that is still being looked up must not hold up the end.
             runtime.shutdown_background();
@@ -61,32 +60,33 @@ pub fn spawn<D: Delivery>(delivery: D, lane: Lane) -> io::Result<JoinHandle<()>>
 }
 
 /// Shows that the thread of a sink is not blocked.
-async fn beat(monitor: Arc<Monitor>, stage: Stage) {
+async fn beat(pulse: Pulse) {
     let mut ticks = tokio::time::interval(PULSE);
     loop {
         ticks.tick().await;
-        monitor.pulses.beat(stage);
+        pulse.beat();
     }
 }
 
 /// Keeps a delivery going until it is drained or abandoned.
 pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
-    let link = D::SINK.link();
+    let link = lane.sink().link().clone();
     let mut backoff = Backoff::default();
     while !lane.is_finished() {
         if lane.is_held() {
-            lane.monitor().set_link(link, LinkState::Held);
+            lane.monitor().set_link(&link, LinkState::Held);
             let waiting = lane.waiting();
-            HOLDS.say(link.name(), "", move |sum| {
+            let held = link.clone();
+            HOLDS.say(link.as_str(), "", move |sum| {
                 let repeated = sum.words();
-                tracing::info!(link = %link, waiting, repeated, "Held until it is released.");
+                tracing::info!(link = %held, waiting, repeated, "Held until it is released.");
             });
             while lane.is_held() && !lane.is_finished() {
                 lane.directive_changed().await;
             }
             continue;
         }
-        lane.monitor().set_link(link, LinkState::Connecting);
+        lane.monitor().set_link(&link, LinkState::Connecting);
         lane.begin_session();
         // A session leaves nothing half-done behind: the next one begins at the cursor.
         let session = AssertUnwindSafe(delivery.session(&mut lane)).catch_unwind();
@@ -100,7 +100,7 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
             lane.pause(delay).await;
         }
     }
-    lane.monitor().set_link(link, LinkState::Ended);
+    lane.monitor().set_link(&link, LinkState::Ended);
 }
 
 /// What a session that panicked comes to: as if its connection had ended.
@@ -115,7 +115,7 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 
 /// Says what failed and when it is tried again.
 fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
-    let link = lane.sink().link();
+    let link = lane.sink().link().clone();
     let (delay, reason, is_refusal) = match failure {
         Failure::Unavailable(reason) => {
             let delay = backoff.next_delay();
@@ -126,20 +126,21 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
         }
         Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
     };
-    let peer = lane.monitor().link(link).peer;
+    let peer = lane.peer();
     let retry_in = humantime::format_duration(Duration::from_millis(
         u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
     ));
     let (error, waiting) = (reason.clone(), lane.waiting());
-    FAILURES.say(link.name(), &reason, move |sum| {
+    let failed = link.clone();
+    FAILURES.say(link.as_str(), &reason, move |sum| {
         tracing::warn!(
-            link = %link, peer, error, retry_in = %retry_in, waiting, repeated = sum.words(),
+            link = %failed, peer, error, retry_in = %retry_in, waiting, repeated = sum.words(),
             "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
         );
     });
     let until = Timestamp::now().plus(delay);
     lane.monitor().set_link(
-        link,
+        &link,
         if is_refusal {
             LinkState::Refused { until, reason }
         } else {

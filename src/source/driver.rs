@@ -60,6 +60,7 @@ struct Stopped;
 
 /// What every kind of source works with.
 pub(super) struct Driver {
+    link: LinkId,
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
@@ -71,12 +72,14 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
+        link: LinkId,
         out: mpsc::Sender<Chunk>,
         monitor: Arc<Monitor>,
         directive: watch::Receiver<Directive>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
+            link,
             out,
             monitor,
             directive,
@@ -92,7 +95,7 @@ impl Driver {
         peer: &str,
         open: impl FnOnce(Instant) -> Result<Stream, SourceError>,
     ) -> Result<End, SourceError> {
-        self.monitor.set_peer(LinkId::Source, peer);
+        self.monitor.set_peer(&self.link, peer);
         self.set(LinkState::Connecting);
         let end = match open(self.started) {
             Ok(stream) => {
@@ -133,7 +136,7 @@ impl Driver {
 
     /// Keeps a source open until shutdown.
     pub(super) async fn keep_open(mut self, kind: &impl Reopen) -> End {
-        self.monitor.set_peer(LinkId::Source, kind.peer());
+        self.monitor.set_peer(&self.link, kind.peer());
         let Stopped = self.reopen_forever(kind).await;
         self.set(LinkState::Ended);
         End::Cancelled
@@ -155,7 +158,7 @@ impl Driver {
             let error = match opened {
                 Ok(open) => {
                     if was_up {
-                        self.monitor.count_reconnect(LinkId::Source);
+                        self.monitor.count_reconnect(&self.link);
                     }
                     was_up = true;
                     let opened_at = Instant::now();
@@ -179,11 +182,11 @@ impl Driver {
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
         let peer = open.peer.clone();
-        FAILED.over("");
-        OPENED.say("", &open.peer, move |sum| {
+        FAILED.over(self.link.as_str());
+        OPENED.say(self.link.as_str(), &open.peer, move |sum| {
             info!(peer, repeated = sum.words(), "Source opened.");
         });
-        self.monitor.set_peer(LinkId::Source, open.peer.as_str());
+        self.monitor.set_peer(&self.link, open.peer.as_str());
         self.set(LinkState::Up);
         let interruption = self.forward(&mut open.stream).await;
         // What was read before the end still counts, and the port must be free before it can be
@@ -191,7 +194,7 @@ impl Driver {
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            STUCK.say("", "", move |sum| {
+            STUCK.say(self.link.as_str(), "", move |sum| {
                 warn!(
                     peer = %open.peer,
                     repeated = sum.words(),
@@ -215,7 +218,7 @@ impl Driver {
             until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
-        FAILED.say("", &reason.clone(), move |sum| {
+        FAILED.say(self.link.as_str(), &reason.clone(), move |sum| {
             warn!(
                 error = %reason,
                 retry_in = %Seconds(delay),
@@ -284,7 +287,7 @@ impl Driver {
         if !self.directive.borrow().held {
             return Ok(());
         }
-        HELD.say("", "held", |sum| {
+        HELD.say(self.link.as_str(), "held", |sum| {
             info!(
                 repeated = sum.words(),
                 "The source is held until it is released."
@@ -305,14 +308,14 @@ impl Driver {
         // A hold is stronger than a reconnect; the wish is not kept for afterwards.
         self.reconnects_seen = now.reconnects;
         drop(now);
-        HELD.say("", "released", |sum| {
+        HELD.say(self.link.as_str(), "released", |sum| {
             info!(repeated = sum.words(), "The source is released.");
         });
         Ok(())
     }
 
     fn set(&self, state: LinkState) {
-        self.monitor.set_link(LinkId::Source, state);
+        self.monitor.set_link(&self.link, state);
     }
 }
 
@@ -367,7 +370,8 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let driver = Driver::new(out, Arc::clone(&monitor), directive.subscribe());
+        let link = LinkId::source();
+        let driver = Driver::new(link, out, Arc::clone(&monitor), directive.subscribe());
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,
@@ -393,9 +397,13 @@ mod tests {
             assert_eq!(read, expected);
         }
 
+        fn state(&self) -> LinkState {
+            self.monitor.link(&LinkId::source()).unwrap().state
+        }
+
         async fn wait_for(&self, state: LinkState) {
             let start = Instant::now();
-            while self.monitor.link(LinkId::Source).state != state {
+            while self.state() != state {
                 assert!(start.elapsed() < DEADLINE, "never {state:?}");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -410,11 +418,12 @@ mod tests {
         piped.order(Order::Reconnect);
         piped.input.write_all(b"two").unwrap();
         piped.read(b"two").await;
-        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Up);
+        assert_eq!(piped.state(), LinkState::Up);
         drop(piped.input);
         let end = timeout(DEADLINE, piped.task).await.unwrap().unwrap();
         assert_eq!(end.unwrap(), End::InputEnded);
-        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Ended);
+        let link = piped.monitor.link(&LinkId::source()).unwrap();
+        assert_eq!(link.state, LinkState::Ended);
     }
 
     #[tokio::test]

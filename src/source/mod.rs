@@ -33,7 +33,7 @@ pub use ports::{PortInfo, UsbInfo, ports};
 pub use recording::{recorded_times, times_path};
 
 use crate::config;
-use crate::monitor::{Directive, Monitor};
+use crate::monitor::{Directive, LinkId, Monitor};
 use crate::telemetry::Timestamp;
 use driver::Driver;
 
@@ -186,7 +186,7 @@ pub fn describe(config: &config::Source) -> String {
     }
 }
 
-/// Reads from the configured source until it ends or is told to.
+/// Reads from the source behind `link` until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
@@ -198,12 +198,13 @@ pub fn describe(config: &config::Source) -> String {
 ///
 /// An error is returned only by a source that is not opened again: standard input and files.
 pub async fn run(
+    link: LinkId,
     config: &config::Source,
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(out, monitor, directive);
+    let driver = Driver::new(link, out, monitor, directive);
     match config {
         config::Source::Serial { port, baud } => {
             let port = serial::Serial::new(port.clone(), *baud);

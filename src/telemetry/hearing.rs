@@ -1,7 +1,10 @@
 //! Which nodes a frame is heard of, and how well.
 
-use super::catalogue::{Catalogue, Group, SeriesId};
-use super::{Decoded, Name, Reading, Timestamp};
+use std::sync::Arc;
+
+use super::catalogue::Catalogue;
+use super::group::Group;
+use super::{Decoded, Frame, Name, Reading, Timestamp};
 
 /// The board itself, among the nodes of its frames, unless its name says otherwise.
 const OWN_NODE: &str = "n2";
@@ -14,7 +17,7 @@ pub struct Hearing {
     /// When the board measured it.
     pub event_time: Timestamp,
     /// The board that sent it.
-    pub board: String,
+    pub board: Arc<str>,
     /// The nodes in it that are known, those without readings included.
     pub nodes: Vec<Name>,
     /// Which of them it came from over the radio.
@@ -43,24 +46,65 @@ pub struct Signal {
     pub snr: Option<f64>,
 }
 
-impl Signal {
-    /// Takes in a reading that is believed, if it is one of the signal.
-    pub(super) fn take(&mut self, id: SeriesId, value: f64, catalogue: &Catalogue) -> bool {
-        let Some(series) = catalogue.series(id) else {
-            return false;
-        };
-        let group = catalogue.node(series.node).map(|node| node.group);
-        match (group, series.key.as_str()) {
-            (Some(Group::Signal), "rssi") => self.rssi = Some(value),
-            (Some(Group::Signal), "snr") => self.snr = Some(value),
-            _ => return false,
+impl Hearing {
+    /// What a judged frame says of its nodes; `readings` are those of it that are believed. If the
+    /// signal is to be `given` to nodes, readings of it are added under the one that it is of.
+    pub(super) fn of(
+        frame: &Frame,
+        event_time: Timestamp,
+        (readings, given): (&mut Vec<Reading>, bool),
+        catalogue: &Catalogue,
+    ) -> Self {
+        let (nodes, remote) = nodes(&frame.decoded, catalogue);
+        let (signal, of_signal) = signal(&frame.decoded, readings, catalogue);
+        if let (true, Remote::Node(node)) = (given, &remote) {
+            let of_node = of_node(node, &of_signal, readings);
+            readings.extend(of_node);
         }
-        true
+        Self {
+            received: frame.received.wall,
+            event_time,
+            board: Arc::clone(&frame.decoded.board),
+            nodes,
+            remote,
+            signal,
+        }
     }
 }
 
+/// The readings of the signal among those that are believed.
+fn signal(
+    decoded: &Decoded,
+    readings: &[Reading],
+    catalogue: &Catalogue,
+) -> (Signal, Vec<Reading>) {
+    let mut signal = Signal::default();
+    let mut of_signal = Vec::new();
+    for id in decoded.series.iter().flatten() {
+        let Some(series) = catalogue.series(*id) else {
+            continue;
+        };
+        let node = catalogue.node(series.node);
+        let Some(node) = node.filter(|node| node.group == Group::Signal) else {
+            continue;
+        };
+        let mut believed = readings.iter();
+        let believed = believed.find(|it| it.node == node.name && it.metric == series.name);
+        let (Some(reading), "rssi" | "snr") = (believed, series.key.as_str()) else {
+            continue;
+        };
+        if series.key == "rssi" {
+            signal.rssi = Some(reading.value);
+        } else {
+            signal.snr = Some(reading.value);
+        }
+        of_signal.push(reading.clone());
+    }
+    (signal, of_signal)
+}
+
 /// The known nodes of a frame, and which of them it came from.
-pub(super) fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
+fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
     let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
     let nodes: Vec<_> = nodes.filter(|node| node.group == Group::Node).collect();
     let named = nodes
@@ -79,7 +123,7 @@ pub(super) fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Rem
 
 /// Readings of the signal as readings of the node that it is of, but for those that the node sends
 /// itself.
-pub(super) fn of_node(node: &Name, signal: &[Reading], readings: &[Reading]) -> Vec<Reading> {
+fn of_node(node: &Name, signal: &[Reading], readings: &[Reading]) -> Vec<Reading> {
     let is_own = |metric: &Name| {
         let mut own = readings.iter();
         own.any(|reading| reading.node == *node && reading.metric == *metric)

@@ -3,31 +3,37 @@
 mod catalogue;
 mod clock;
 mod decoder;
+mod frame;
 mod frame_judge;
 mod framer;
+mod group;
 mod hearing;
 mod metrics;
 mod packet;
+mod place;
 mod quality;
 mod reading;
 mod reading_judge;
 mod reject;
 mod set_aside;
 mod spikes;
+mod waiting;
 
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
     Timeline,
 };
-pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
+pub use decoder::{Decoded, Decoder, LeftOut};
+pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
+pub use group::OWN_FIGURES;
 pub use hearing::{Hearing, Remote, Signal};
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};
 pub use reading::{Name, Reading, ShortestValue, is_mqtt_char, is_safe};
-pub use reading_judge::{Decisions, JudgedFrame, ReadingJudge};
+pub use reading_judge::{Decisions, ReadingJudge};
 pub use reject::RejectReason;
-pub use set_aside::{KnownName, SetAside};
+pub use set_aside::{KnownName, Mark, SetAside};

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Position;
 
-use crate::monitor::{Command, HistoryQuery, LinkId, Order};
+use crate::monitor::{Command, HistoryQuery, LinkKind, Order};
 use crate::telemetry::Name;
 
 /// A metric of a node.
@@ -98,7 +98,9 @@ pub(crate) enum Direction {
 /// Which link is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    Link(LinkId),
+    Kind(LinkKind),
+    /// One of several of a kind, counted from 1.
+    Number(usize),
     All,
 }
 

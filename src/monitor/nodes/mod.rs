@@ -6,6 +6,7 @@ mod signal;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -162,7 +163,7 @@ pub struct Nodes {
     rules: NodeRules,
     nodes: BTreeMap<Name, Node>,
     /// For whom each board speaks beside itself.
-    remotes: BTreeMap<String, Remote>,
+    remotes: BTreeMap<Arc<str>, Remote>,
     changes: Vec<NodeChange>,
 }
 
@@ -267,7 +268,7 @@ impl Nodes {
                 *known = Remote::Unclear;
             }
         } else if has_room {
-            let board = hearing.board.clone();
+            let board = Arc::clone(&hearing.board);
             self.remotes.insert(board, hearing.remote.clone());
         }
     }

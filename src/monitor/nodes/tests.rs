@@ -16,7 +16,7 @@ fn hearing(names: &[&str], seconds: f64) -> Hearing {
     Hearing {
         received: wall,
         event_time: wall,
-        board: "N2".to_owned(),
+        board: "N2".into(),
         nodes: names.iter().map(|name| Name::new(name)).collect(),
         remote: match &remote[..] {
             [] => Remote::Nobody,

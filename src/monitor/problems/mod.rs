@@ -14,9 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::Snapshot;
+use super::{Problem, ProblemKind, Severity, Snapshot};
 use crate::telemetry::Timestamp;
 use finding::{Finding, Tally, View};
 
@@ -25,140 +23,6 @@ const MAX_PROBLEMS: usize = 200;
 
 /// The words of a problem that lasts are renewed at most so often: they go to brokers.
 const RENEWED_EVERY: Duration = Duration::from_mins(1);
-
-/// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProblemKind {
-    /// A link does not work and is tried again.
-    LinkDown,
-    /// The other side of a link said no.
-    LinkRefused,
-    /// A link is down on purpose.
-    LinkHeld,
-    /// A source is up, and no telemetry comes.
-    SourceSilent,
-    /// A node is not heard.
-    NodeSilent,
-    /// A value is beyond its limits.
-    ValueBeyondLimits,
-    /// Many frames arrive damaged.
-    LineDamaged,
-    /// Readings were set aside, or refused by a server for good.
-    ReadingsSetAside,
-    /// What waits for a server grows.
-    BacklogGrows,
-    /// What waited had to go before it was delivered.
-    ReadingsDropped,
-    /// The journal's file cannot be written.
-    JournalInMemory,
-    /// The journal's write-ahead log grows because somebody reads it for long.
-    JournalLogGrows,
-    /// The disk of the journal is nearly full.
-    DiskNearlyFull,
-    /// The gateway's clock is not right, or drifts apart from a board's.
-    ClockWrong,
-}
-
-impl ProblemKind {
-    /// All kinds.
-    pub const ALL: [Self; 14] = [
-        Self::LinkDown,
-        Self::LinkRefused,
-        Self::LinkHeld,
-        Self::SourceSilent,
-        Self::NodeSilent,
-        Self::ValueBeyondLimits,
-        Self::LineDamaged,
-        Self::ReadingsSetAside,
-        Self::BacklogGrows,
-        Self::ReadingsDropped,
-        Self::JournalInMemory,
-        Self::JournalLogGrows,
-        Self::DiskNearlyFull,
-        Self::ClockWrong,
-    ];
-
-    /// Its name in metrics and the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LinkDown => "link_down",
-            Self::LinkRefused => "link_refused",
-            Self::LinkHeld => "link_held",
-            Self::SourceSilent => "source_silent",
-            Self::NodeSilent => "node_silent",
-            Self::ValueBeyondLimits => "value_beyond_limits",
-            Self::LineDamaged => "line_damaged",
-            Self::ReadingsSetAside => "readings_set_aside",
-            Self::BacklogGrows => "backlog_grows",
-            Self::ReadingsDropped => "readings_dropped",
-            Self::JournalInMemory => "journal_in_memory",
-            Self::JournalLogGrows => "journal_log_grows",
-            Self::DiskNearlyFull => "disk_nearly_full",
-            Self::ClockWrong => "clock_wrong",
-        }
-    }
-
-    /// How long it has to last to be a problem, and to be away to be none.
-    fn patience(self) -> (Duration, Duration) {
-        let (begins, ends) = match self {
-            Self::LinkDown => (1_500, 2_000),
-            Self::LinkRefused | Self::LinkHeld => (0, 1_000),
-            Self::BacklogGrows => (0, 15_000),
-            Self::JournalLogGrows => (3_000, 5_000),
-            Self::SourceSilent
-            | Self::NodeSilent
-            | Self::ValueBeyondLimits
-            | Self::LineDamaged
-            | Self::ReadingsSetAside
-            | Self::ReadingsDropped
-            | Self::JournalInMemory
-            | Self::DiskNearlyFull
-            | Self::ClockWrong => (0, 0),
-        };
-        (Duration::from_millis(begins), Duration::from_millis(ends))
-    }
-}
-
-/// How grave a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Nothing is lost yet, and somebody should look.
-    Warning,
-    /// Something is lost, or is not seen, for as long as it lasts.
-    Error,
-}
-
-impl Severity {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Warning, Self::Error];
-
-    /// Its name in metrics and the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// Something that is wrong now, with what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// What is wrong.
-    pub kind: ProblemKind,
-    /// How grave it is.
-    pub severity: Severity,
-    /// The link, node, value or file that it is about, as `mqtt`, `node1`, `node1 temperature`.
-    pub concerns: String,
-    /// When it began.
-    pub since: Timestamp,
-    /// What is wrong, in a sentence.
-    pub sentence: String,
-    /// What to do, in a sentence.
-    pub fix: String,
-}
 
 /// A problem that begins or ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,7 +107,7 @@ impl Problems {
             known.problem.sentence = sentence;
             known.problem.fix = fix;
         }
-        let has_lasted = now.saturating_sub(known.first_found) >= kind.patience().0;
+        let has_lasted = now.saturating_sub(known.first_found) >= patience(kind).0;
         if known.has_begun || !has_lasted {
             return None;
         }
@@ -256,7 +120,7 @@ impl Problems {
         let mut ended = Vec::new();
         self.known.retain(|(kind, _), known| {
             let away = now.saturating_sub(known.last_found);
-            let stays = away.is_zero() || known.has_begun && away < kind.patience().1;
+            let stays = away.is_zero() || known.has_begun && away < patience(*kind).1;
             if !stays && known.has_begun {
                 ended.push(ProblemChange::Ends(known.problem.clone()));
             }
@@ -272,4 +136,24 @@ impl Problems {
         all.sort_by_key(|it| (std::cmp::Reverse(it.severity), it.since, it.kind));
         all
     }
+}
+
+/// How long it has to last to be a problem, and to be away to be none.
+fn patience(kind: ProblemKind) -> (Duration, Duration) {
+    let (begins, ends) = match kind {
+        ProblemKind::LinkDown => (1_500, 2_000),
+        ProblemKind::LinkRefused | ProblemKind::LinkHeld => (0, 1_000),
+        ProblemKind::BacklogGrows => (0, 15_000),
+        ProblemKind::JournalLogGrows => (3_000, 5_000),
+        ProblemKind::SourceSilent
+        | ProblemKind::NodeSilent
+        | ProblemKind::ValueBeyondLimits
+        | ProblemKind::LineDamaged
+        | ProblemKind::ReadingsSetAside
+        | ProblemKind::ReadingsDropped
+        | ProblemKind::JournalInMemory
+        | ProblemKind::DiskNearlyFull
+        | ProblemKind::ClockWrong => (0, 0),
+    };
+    (Duration::from_millis(begins), Duration::from_millis(ends))
 }

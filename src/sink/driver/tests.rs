@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::{Journal, Position};
-use crate::monitor::{Directive, Monitor};
+use crate::monitor::{Directive, LinkId, Monitor, SinkId};
 
 /// What a session comes to.
 #[derive(Clone)]
@@ -29,8 +29,6 @@ struct Scripted {
 }
 
 impl Delivery for Scripted {
-    const SINK: SinkId = SinkId::Mqtt;
-
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         let number = {
             let mut started = self.started.lock().unwrap();
@@ -63,6 +61,10 @@ impl Delivery for Scripted {
     }
 }
 
+fn state(monitor: &Monitor) -> LinkState {
+    monitor.link(&LinkId::mqtt()).unwrap().state
+}
+
 struct Fixture {
     directive: watch::Sender<Directive>,
     monitor: Arc<Monitor>,
@@ -79,13 +81,13 @@ fn fixture(courses: &[Course]) -> Fixture {
         durability: Durability::Full,
         history: Duration::ZERO,
     };
-    let journal = Journal::open(&journal, &[SinkId::Mqtt], "test").unwrap();
+    let journal = Journal::open(&journal, &[SinkId::mqtt()], "test").unwrap();
     let directive = watch::Sender::new(Directive::default());
     let monitor = Arc::new(Monitor::default());
-    let cursor = journal.cursor(SinkId::Mqtt).unwrap();
+    let cursor = journal.cursor(&SinkId::mqtt()).unwrap();
     let (told, started) = (directive.subscribe(), Arc::default());
     Fixture {
-        lane: Lane::new(SinkId::Mqtt, cursor, monitor.clone(), told, 1_000),
+        lane: Lane::new(SinkId::mqtt(), cursor, monitor.clone(), told, 1_000),
         delivery: Scripted {
             courses: courses.to_vec(),
             started: Arc::clone(&started),
@@ -179,7 +181,7 @@ async fn a_hold_and_a_reconnect_end_a_pause() {
     assert_eq!(started.lock().unwrap().len(), 2);
     directive.send_modify(|directive| directive.held = true);
     tokio::time::sleep(Duration::from_mins(5)).await;
-    assert_eq!(monitor.link(SinkId::Mqtt.link()).state, LinkState::Held);
+    assert_eq!(state(&monitor), LinkState::Held);
     assert_eq!(started.lock().unwrap().len(), 2);
     directive.send_modify(|directive| directive.held = false);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -187,7 +189,7 @@ async fn a_hold_and_a_reconnect_end_a_pause() {
     directive.send_modify(|directive| directive.drain_to = Some(0));
     running.await.unwrap();
     assert_eq!(begun.elapsed().as_secs(), 303);
-    assert_eq!(monitor.link(SinkId::Mqtt.link()).state, LinkState::Ended);
+    assert_eq!(state(&monitor), LinkState::Ended);
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,8 +205,8 @@ async fn a_session_that_panics_is_tried_again_and_says_so() {
     } = fixture(&[Course::Panics]);
     let running = tokio::spawn(run(delivery, lane));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let LinkState::BackingOff { reason, .. } = monitor.link(SinkId::Mqtt.link()).state else {
-        panic!("{:?}", monitor.link(SinkId::Mqtt.link()));
+    let LinkState::BackingOff { reason, .. } = state(&monitor) else {
+        panic!("{:?}", state(&monitor));
     };
     assert_eq!(
         reason,

@@ -84,8 +84,6 @@ impl InfluxDelivery {
 }
 
 impl Delivery for InfluxDelivery {
-    const SINK: SinkId = SinkId::Influxdb;
-
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         self.pace.begin_session();
         let mut session = Session {
@@ -201,7 +199,7 @@ impl Session<'_> {
                 self.taken(lane, &write, start.elapsed());
                 isolation.taken(&write.part);
             } else {
-                lane.monitor().counters.influxdb.writes_failed.increment();
+                lane.counters().writes_failed.increment();
                 self.not_taken(lane, &write, answer, &mut isolation)?;
             }
         }
@@ -213,11 +211,7 @@ impl Session<'_> {
     }
 
     fn taken(&mut self, lane: &mut Lane, write: &Write, after: Duration) {
-        lane.monitor()
-            .counters
-            .influxdb
-            .writes_succeeded
-            .increment();
+        lane.counters().writes_succeeded.increment();
         self.delivery.pace.taken(write.points(), after);
         write.show(lane, DeliveryOutcome::Delivered);
         self.set_up(lane);
@@ -245,12 +239,12 @@ impl Session<'_> {
             }
             Answer::TooLarge { reason } => {
                 self.delivery.pace.too_large(write.points());
-                say_too_large(write.points(), &reason);
+                say_too_large(write.points(), &reason, lane.sink());
                 (isolation.too_large(write.part.clone(), &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
-                (self.search(write, rejected, isolation), reason)
+                (self.search(write, rejected, isolation, lane.sink()), reason)
             }
         };
         match verdict {
@@ -271,10 +265,16 @@ impl Session<'_> {
     }
 
     /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
-    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation<'_>) -> Verdict {
+    fn search(
+        &self,
+        write: &Write,
+        rejected: Rejected,
+        isolation: &mut Isolation<'_>,
+        sink: &SinkId,
+    ) -> Verdict {
         let (points, reason) = (write.points(), &rejected.reason);
         tracing::debug!(
-            link = %SinkId::Influxdb, points, error = reason,
+            link = %sink, points, error = reason,
             "A write was rejected; looking for the bad points."
         );
         let is_known = self.delivery.is_known_refusal(write.of_batch, reason);
@@ -309,9 +309,10 @@ impl Write<'_> {
     fn rejected(&self, lane: &Lane, reason: String) {
         let point = self.lines.lines().next().unwrap_or_default().to_owned();
         let (points, error) = (self.points() as u64, reason.clone());
-        REJECTIONS.count("", "", points, move |sum| {
+        let link = lane.sink().clone();
+        REJECTIONS.count(lane.sink().as_str(), "", points, move |sum| {
             tracing::warn!(
-                link = %SinkId::Influxdb, point, points = sum.amount(), error,
+                %link, point, points = sum.amount(), error,
                 repeated = sum.words(),
                 "Rejected for good; the point stands in the journal's table `rejected`."
             );
@@ -320,11 +321,12 @@ impl Write<'_> {
     }
 }
 
-fn say_too_large(points: usize, reason: &str) {
+fn say_too_large(points: usize, reason: &str, sink: &SinkId) {
     let error = reason.to_owned();
-    TOO_LARGE.say("", "", move |sum| {
+    let link = sink.clone();
+    TOO_LARGE.say(sink.as_str(), "", move |sum| {
         tracing::warn!(
-            link = %SinkId::Influxdb, points, error, repeated = sum.words(),
+            %link, points, error, repeated = sum.words(),
             "The write was too large; halving it."
         );
     });
@@ -359,7 +361,7 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
         rejected_of_row[row] += 1;
         let row = &batch.rows[row];
         rejections.push(Rejection {
-            sink: SinkId::Influxdb,
+            sink: lane.sink().clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[reading].clone(),

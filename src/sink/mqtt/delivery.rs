@@ -76,9 +76,10 @@ impl MqttDelivery {
             "offline".to_owned(),
             self.retains,
         );
+        let sink = lane.sink().clone();
         let opening = self
             .negotiation
-            .open(&self.config, &self.config.client_id, will);
+            .open(&self.config, &self.config.client_id, will, &sink);
         let Opened {
             connection,
             retains,
@@ -91,9 +92,10 @@ impl MqttDelivery {
             })?,
             () = lane.leave() => return Ok(None),
         };
+        connection.announce_terms(&self.config, lane.sink());
         self.retains &= retains;
         if !retains || !connection.keeps_retained() {
-            self.tell_nothing_retained();
+            self.tell_nothing_retained(lane.sink());
         }
         self.discovery.begin();
         self.report.begin();
@@ -109,24 +111,30 @@ impl MqttDelivery {
         Ok(Some(Session::new(connection, setting)))
     }
 
-    fn tell_nothing_retained(&mut self) {
+    fn tell_nothing_retained(&mut self, sink: &SinkId) {
         if self.config.retain == Retain::Auto && !std::mem::replace(&mut self.has_told, true) {
             tracing::warn!(
-                link = %SinkId::Mqtt,
+                link = %sink,
                 "The broker keeps no retained messages: later subscribers see no last values."
             );
         }
     }
 
     /// What the end of a connection means that had been accepted.
-    fn judge(&mut self, ending: Ending, held: Duration, verdict: Verdict) -> Failure {
+    fn judge(
+        &mut self,
+        ending: Ending,
+        held: Duration,
+        verdict: Verdict,
+        sink: &SinkId,
+    ) -> Failure {
         let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
         self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
         match verdict {
             Verdict::Innocent => self.judge_name(ending.failure),
             Verdict::Doubtful => {
                 if self.suspicion.is_careful() {
-                    tracing::debug!(link = %SinkId::Mqtt, "Messages are sent one by one.");
+                    tracing::debug!(link = %sink, "Messages are sent one by one.");
                 }
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
@@ -135,7 +143,7 @@ impl MqttDelivery {
             }
             Verdict::NothingRetained => {
                 self.retains = false;
-                self.tell_nothing_retained();
+                self.tell_nothing_retained(sink);
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
             Verdict::NoMessage => Failure::Refused(format!(
@@ -168,8 +176,6 @@ impl MqttDelivery {
 }
 
 impl Delivery for MqttDelivery {
-    const SINK: SinkId = SinkId::Mqtt;
-
     async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
         let since = Instant::now();
         let result = match self.connect(lane).await {
@@ -186,6 +192,7 @@ impl Delivery for MqttDelivery {
                 return Err(failure);
             }
         };
-        result.map_err(|(ending, verdict)| self.judge(ending, since.elapsed(), verdict))
+        let sink = lane.sink();
+        result.map_err(|(ending, verdict)| self.judge(ending, since.elapsed(), verdict, sink))
     }
 }

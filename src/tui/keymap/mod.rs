@@ -9,7 +9,7 @@ use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
     CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
-    WHICH_LINK, WHICH_SINK,
+    WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -19,6 +19,7 @@ pub(crate) enum Context {
     Filter,
     WhichLink,
     WhichSink,
+    WhichOne,
     Confirm,
     Detail,
     Help,
@@ -30,8 +31,12 @@ impl Context {
         match &app.overlay {
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
-            Some(Overlay::WhichLink(Order::Flush)) => Self::WhichSink,
-            Some(Overlay::WhichLink(_)) => Self::WhichLink,
+            Some(Overlay::WhichLink { among: Some(_), .. }) => Self::WhichOne,
+            Some(Overlay::WhichLink {
+                order: Order::Flush,
+                ..
+            }) => Self::WhichSink,
+            Some(Overlay::WhichLink { .. }) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
             Some(Overlay::Detail(_)) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
@@ -99,6 +104,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Filter => FILTER,
         Context::WhichLink => WHICH_LINK,
         Context::WhichSink => WHICH_SINK,
+        Context::WhichOne => WHICH_ONE,
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
         Context::Help => HELP,
@@ -137,7 +143,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 11] = [
+    const CONTEXTS: [Context; 12] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
@@ -146,6 +152,7 @@ mod tests {
         Context::Filter,
         Context::WhichLink,
         Context::WhichSink,
+        Context::WhichOne,
         Context::Confirm,
         Context::Detail,
         Context::Help,

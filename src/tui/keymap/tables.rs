@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::{Binding, Key};
-use crate::monitor::{LinkId, Order};
+use crate::monitor::{LinkKind, Order};
 use crate::tui::action::{Action, Choice, Direction, Page};
 
 const fn char(character: char) -> Key {
@@ -329,21 +329,21 @@ pub(super) static FILTER: &[Binding] = &[
 
 const SOURCE: Binding = bind(
     &[char('s')],
-    Action::Choose(Choice::Link(LinkId::Source)),
+    Action::Choose(Choice::Kind(LinkKind::Source)),
     "source",
     "the source",
 );
 
 const MQTT: Binding = bind(
     &[char('m')],
-    Action::Choose(Choice::Link(LinkId::Mqtt)),
+    Action::Choose(Choice::Kind(LinkKind::Mqtt)),
     "MQTT",
     "the MQTT broker",
 );
 
 const INFLUXDB: Binding = bind(
     &[char('i')],
-    Action::Choose(Choice::Link(LinkId::Influxdb)),
+    Action::Choose(Choice::Kind(LinkKind::Influxdb)),
     "InfluxDB",
     "InfluxDB",
 );
@@ -361,6 +361,26 @@ pub(super) static WHICH_LINK: &[Binding] = &[SOURCE, MQTT, INFLUXDB, ALL_LINKS, 
 
 /// The source has nothing to flush.
 pub(super) static WHICH_SINK: &[Binding] = &[MQTT, INFLUXDB, ALL_LINKS, NO_LINK];
+
+const fn numbered(keys: &'static [Key], number: usize) -> Binding {
+    let action = Action::Choose(Choice::Number(number));
+    bind(keys, action, "", "the one with this number")
+}
+
+/// Of several links of one kind.
+pub(super) static WHICH_ONE: &[Binding] = &[
+    numbered(&[char('1')], 1),
+    numbered(&[char('2')], 2),
+    numbered(&[char('3')], 3),
+    numbered(&[char('4')], 4),
+    numbered(&[char('5')], 5),
+    numbered(&[char('6')], 6),
+    numbered(&[char('7')], 7),
+    numbered(&[char('8')], 8),
+    numbered(&[char('9')], 9),
+    ALL_LINKS,
+    NO_LINK,
+];
 
 pub(super) static CONFIRM: &[Binding] = &[
     bind(&[char('y')], Action::Confirm(true), "yes", "yes"),

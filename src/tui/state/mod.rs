@@ -5,6 +5,7 @@ mod charts;
 mod list;
 mod observed;
 mod stream;
+mod traffic;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,20 +15,21 @@ use ratatui::layout::Size;
 pub(crate) use charts::{Charts, Panel, nanos};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Flow, Observation, Observed};
-pub(crate) use stream::{Everything, Kinds, List, Shown, Stream};
+pub(crate) use stream::{Everything, List, Shown, Stream};
+pub(crate) use traffic::{Kinds, Piece};
 
 use super::action::{MetricKey, Page};
 use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, NodeState, Order, Sight,
-    Snapshot, TrafficEntry,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, NodeState, Order,
+    Sight, Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
 /// What keys act on, on the Overview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Focus {
     Table,
     Link(LinkId),
@@ -38,7 +40,11 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
-    WhichLink(Order),
+    WhichLink {
+        order: Order,
+        /// One of several of this kind.
+        among: Option<LinkKind>,
+    },
     /// A question to which yes gives commands.
     Confirm {
         question: String,
@@ -56,7 +62,7 @@ pub(crate) enum Overlay {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Detail {
     Link(LinkId),
-    Traffic(TrafficEntry),
+    Traffic(Piece),
     Log(LogEntry),
     Delivery(DeliveryEntry),
 }
@@ -104,7 +110,7 @@ pub(crate) struct App {
     pub(crate) focus: Focus,
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
-    pub(crate) traffic: Stream<TrafficEntry, Kinds>,
+    pub(crate) traffic: Stream<Piece, Kinds>,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
@@ -148,7 +154,20 @@ impl App {
 
     /// Where everything lies.
     pub(crate) fn areas(&self) -> Areas {
-        Areas::of(self.size, self.page)
+        self.areas_on(self.size)
+    }
+
+    /// Where everything lies on a terminal of this size.
+    pub(crate) fn areas_on(&self, size: Size) -> Areas {
+        Areas::of(size, self.page, &self.links())
+    }
+
+    /// The links that there are, in the order of the data path; before anything is known, one of each kind.
+    pub(crate) fn links(&self) -> Vec<LinkId> {
+        self.snapshot().map_or_else(
+            || LinkKind::ALL.map(LinkId::only).to_vec(),
+            |snapshot| snapshot.links().map(|(link, _)| link).collect(),
+        )
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::layout::{Position, Size};
 
-use super::action::{Action, Choice, Direction, Effect, MetricKey, Page, Purpose};
+use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, nanos};
 use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
@@ -63,7 +63,7 @@ impl App {
             }
             is_new |= self.observed.take(snapshot, self.now, newcomers);
         }
-        is_new |= self.traffic.entries.take(observation.traffic);
+        is_new |= self.traffic.take(observation.traffic);
         is_new |= self.deliveries.entries.take(observation.deliveries);
         is_new | self.log.entries.take(observation.log)
     }
@@ -146,7 +146,7 @@ impl App {
     }
 
     /// A command was not taken.
-    pub(crate) fn refuse(&mut self, command: Command, error: &str) {
+    pub(crate) fn refuse(&mut self, command: &Command, error: &str) {
         self.complain(format!("Cannot {}: {error}", command::attempt(command)));
     }
 
@@ -210,8 +210,7 @@ impl App {
             Action::Suspend => return vec![Effect::Suspend],
             Action::Repaint => return vec![Effect::Repaint],
             Action::Operate(order) => return self.operate(order),
-            Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
-            Action::Choose(Choice::All) => return self.choose_link(None),
+            Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
             Action::Show(page) => return self.show(page),
@@ -290,8 +289,8 @@ impl App {
 
     /// Opens what is chosen.
     fn open(&mut self) -> Vec<Effect> {
-        let detail = match (self.page, self.focus) {
-            (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link)),
+        let detail = match (self.page, &self.focus) {
+            (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {
                 let Some(key) = self.selected_key() else {
                     self.say("There is no metric yet.");
@@ -315,7 +314,7 @@ impl App {
     fn back(&mut self) {
         match self.overlay.take() {
             Some(Overlay::Filter) => self.edit_filter(String::clear),
-            Some(Overlay::WhichLink(_)) => self.say("Nothing was done."),
+            Some(Overlay::WhichLink { .. }) => self.say("Nothing was done."),
             Some(_) => {}
             None => match self.page {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,

@@ -7,15 +7,15 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
 use super::overview::{percent, wrap};
-use super::traffic::{PLACE, around_place, kind_look};
+use super::traffic::{PLACE, around_place, fault, look};
 use super::{put, state_look};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
-    TelemetrySnapshot, TrafficEntry, TrafficKind,
+    TelemetrySnapshot, TrafficKind,
 };
 use crate::tui::keymap::help_of;
 use crate::tui::layout::Areas;
-use crate::tui::state::{App, Detail, Overlay};
+use crate::tui::state::{App, Detail, Overlay, Piece};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{count, duration, escape_text, fitted, width};
 use crate::tui::words::{level_word, link_title};
@@ -119,8 +119,8 @@ fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
 
 fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
     let (title, facts, text) = match detail {
-        Detail::Link(link) => link_detail(app, *link),
-        Detail::Traffic(entry) => traffic_detail(entry),
+        Detail::Link(link) => link_detail(app, link),
+        Detail::Traffic(piece) => traffic_detail(piece),
         Detail::Log(entry) => log_detail(entry),
         Detail::Delivery(entry) => delivery_detail(entry),
     };
@@ -148,7 +148,7 @@ fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
 
 type Described = (String, Vec<(&'static str, String)>, String);
 
-fn link_detail(app: &App, link: LinkId) -> Described {
+fn link_detail(app: &App, link: &LinkId) -> Described {
     let title = format!("About {}", link_title(link));
     let Some((snapshot, status)) = app
         .snapshot()
@@ -169,7 +169,7 @@ fn link_detail(app: &App, link: LinkId) -> Described {
             format!("{} times", count(status.reconnects)),
         ),
     ];
-    match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
+    match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         Some(sink) => facts.extend(sink_facts(sink)),
         None => facts.extend(source_facts(&snapshot.telemetry)),
     }
@@ -222,8 +222,9 @@ fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn traffic_detail(entry: &TrafficEntry) -> Described {
-    let (glyph, word, _) = kind_look(entry.kind);
+fn traffic_detail(piece: &Piece) -> Described {
+    let entry = &piece.entry;
+    let (glyph, word, _) = look(piece);
     let mut facts = vec![
         ("arrived", entry.at.to_string()),
         ("kind", format!("{glyph} {word}")),
@@ -232,19 +233,19 @@ fn traffic_detail(entry: &TrafficEntry) -> Described {
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
-    let (mut text, after) = around_place(entry);
+    let (mut text, after) = around_place(piece);
     if let Some(after) = after {
         text = format!("{text}{PLACE}{after}");
     }
-    if let TrafficKind::Rejected {
-        reason,
-        broke_at_end,
-    } = entry.kind
-    {
+    if let Some(reason) = fault(piece) {
         facts.push(("reason", reason.explanation().to_owned()));
-        if broke_at_end {
-            text.push_str(" ◀ here");
-        }
+    }
+    if piece.marks.len() > 1 {
+        facts.push(("set aside", format!("{} readings", piece.marks.len())));
+    }
+    let kind = entry.kind;
+    if matches!(kind, TrafficKind::Rejected { broke_at_end, .. } if broke_at_end) {
+        text.push_str(" ◀ here");
     }
     (String::from("What arrived"), facts, text)
 }
@@ -262,7 +263,7 @@ fn delivery_detail(entry: &DeliveryEntry) -> Described {
     let (glyph, word, _) = outcome_look(&entry.outcome);
     let mut facts = vec![
         ("answered", entry.at.to_string()),
-        ("by", link_title(entry.sink.link()).to_owned()),
+        ("by", link_title(entry.sink.link())),
         ("result", format!("{glyph} {word}")),
         ("count", count(entry.count)),
         ("latency", latency(entry.latency)),

@@ -6,7 +6,9 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::{put, spread};
-use crate::monitor::{JournalState, LinkState, Order, Recording, Sight, SinkId, Snapshot};
+use crate::monitor::{
+    JournalState, LinkKind, LinkState, Order, Recording, Sight, SinkId, Snapshot,
+};
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
 use crate::tui::layout::{Areas, NAME, tab_text};
@@ -88,7 +90,9 @@ pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
 
 fn said(app: &App) -> (String, Role) {
     match (&app.overlay, &app.notice) {
-        (Some(Overlay::WhichLink(order)), _) => (which(*order).to_owned(), Role::Accent),
+        (Some(Overlay::WhichLink { order, among }), _) => {
+            (which(app, *order, *among), Role::Accent)
+        }
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
@@ -97,14 +101,24 @@ fn said(app: &App) -> (String, Role) {
     }
 }
 
-pub(super) fn which(order: Order) -> &'static str {
-    match order {
-        Order::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
-        Order::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
-        Order::Hold | Order::Release => {
-            "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none"
+/// Asks which link is meant; with a kind, which one of that kind.
+pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String {
+    let question = match order {
+        Order::Flush => "Flush which?",
+        Order::Reconnect => "Reconnect which?",
+        Order::Hold | Order::Release => "Hold or release which?",
+    };
+    let choices = match (among, order) {
+        (None, Order::Flush) => "m MQTT, i InfluxDB".to_owned(),
+        (None, _) => "s source, m MQTT, i InfluxDB".to_owned(),
+        (Some(kind), _) => {
+            let links = app.links().into_iter().filter(|link| link.kind() == kind);
+            let numbered = (1..=9).zip(links);
+            let choices = numbered.map(|(number, link)| format!("{number} {}", link.name()));
+            choices.collect::<Vec<_>>().join(", ")
         }
-    }
+    };
+    format!("{question} {choices}, a all, Esc none")
 }
 
 fn condition(app: &App) -> (String, Role) {
@@ -138,7 +152,7 @@ fn condition(app: &App) -> (String, Role) {
 
 /// What to try next in the demonstration, by what was tried already.
 fn next_step(snapshot: &Snapshot) -> &'static str {
-    let mqtt = snapshot.sink(SinkId::Mqtt);
+    let mqtt = snapshot.sink(&SinkId::mqtt());
     let is_held = mqtt.is_some_and(|mqtt| mqtt.link.state == LinkState::Held);
     let is_draining = mqtt.is_some_and(|mqtt| mqtt.queue_depth > 100);
     if is_held {

@@ -80,7 +80,7 @@ fn what_lies_over_a_page() {
     });
     assert_frames("link_detail", |width, height| {
         let mut app = app(width, height, [testing::broker_away()]);
-        app.focus = crate::tui::state::Focus::Link(LinkId::Mqtt);
+        app.focus = crate::tui::state::Focus::Link(LinkId::mqtt());
         app.apply(Action::Open);
         app
     });
@@ -144,7 +144,10 @@ fn no_terminal_is_too_small_to_be_drawn_on() {
         app(1, 1, [testing::stopping()]),
     ];
     let mut with_overlays = app(1, 1, [testing::broker_away()]);
-    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink(Order::Hold));
+    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink {
+        order: Order::Hold,
+        among: None,
+    });
     apps.push(with_overlays.clone());
     with_overlays.overlay = Some(crate::tui::state::Overlay::Help { scroll: 99 });
     apps.push(with_overlays.clone());
@@ -226,7 +229,7 @@ fn the_quality_of_the_line_stands_on_the_card_of_the_source() {
             );
             assert!(!clean.contains(number), "{clean}");
         }
-        app.focus = crate::tui::state::Focus::Link(LinkId::Source);
+        app.focus = crate::tui::state::Focus::Link(LinkId::source());
         app.apply(Action::Open);
         let detail = text(&app);
         assert!(detail.contains("6.2% of the last 200 frames"), "{detail}");

@@ -43,7 +43,7 @@ impl Running {
         let monitor = Arc::new(Monitor::default());
         let task = tokio::spawn({
             let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
-            async move { source::run(&config, out, monitor, told).await }
+            async move { source::run(LinkId::source(), &config, out, monitor, told).await }
         });
         Self {
             chunks,
@@ -59,7 +59,7 @@ impl Running {
     }
 
     fn link(&self) -> LinkStatus {
-        self.monitor.link(LinkId::Source)
+        self.monitor.link(&LinkId::source()).unwrap()
     }
 
     /// Waits until the link's state has this word.
@@ -119,7 +119,8 @@ impl Running {
 
     async fn ended(self) -> Result<End, SourceError> {
         let end = timeout(DEADLINE, self.task).await.expect("ends in time");
-        assert_eq!(self.monitor.link(LinkId::Source).state, LinkState::Ended);
+        let link = self.monitor.link(&LinkId::source()).unwrap();
+        assert_eq!(link.state, LinkState::Ended);
         end.unwrap()
     }
 

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, NodeId, SeriesId};
-use super::hearing::{self, Hearing, Remote, Signal};
+use super::hearing::Hearing;
+use super::place::place_of_value;
 use super::quality::{FrameNumber, LineQuality};
-use super::{Decoded, KnownName, Packet, Reading, Received, RejectReason, SetAside, Timestamp};
+use super::waiting::Waiting;
+use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
 
 /// Readings of one name that wait to be confirmed.
 const MAX_WAITING: usize = 8;
@@ -33,48 +35,15 @@ const SWEEP: u64 = 64;
 /// A name that came so often is remembered by the journal.
 const LEARNT_AFTER: usize = 3;
 
-/// A frame that belongs where it stands.
-#[derive(Debug, Clone)]
-pub struct JudgedFrame {
-    /// What it carries.
-    pub decoded: Decoded,
-    /// Its bytes.
-    pub bytes: Arc<[u8]>,
-    /// Its number on the line.
-    pub number: FrameNumber,
-    /// Whether its count of packets is wrong.
-    pub wrong_radio_count: bool,
-}
-
-/// A reading that waits to be confirmed.
-#[derive(Debug, Clone)]
-pub(super) struct Waiting {
-    reading: Reading,
-    received: Received,
-    event_time: Timestamp,
-    bytes: Arc<[u8]>,
-    number: FrameNumber,
-}
-
-impl Waiting {
-    /// The gateway's clock was set by so many nanoseconds after this was read; `follows` says whether
-    /// the time of measurement was by that clock.
-    pub(super) fn set_clock(&mut self, step: i64, follows: bool) {
-        let wall = &mut self.received.wall.0;
-        *wall = wall.saturating_add(step);
-        if follows {
-            self.event_time.0 = self.event_time.0.saturating_add(step);
-        }
-    }
-}
-
 /// What the judge decided.
 #[derive(Debug, Default)]
 pub struct Decisions {
     /// What goes on.
     pub packets: Vec<Packet>,
-    /// What does not.
+    /// What does not,
     pub set_aside: Vec<SetAside>,
+    /// and where each of that stands.
+    pub marks: Vec<Mark>,
     /// Names that are confirmed from now on.
     pub confirmed: Vec<KnownName>,
     /// Names that the journal is to remember.
@@ -118,14 +87,13 @@ impl ReadingJudge {
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
-        frame: &JudgedFrame,
-        received: Received,
+        mut frame: Frame,
         event_time: Timestamp,
         (catalogue, quality): (&mut Catalogue, &mut LineQuality),
         out: &mut Decisions,
     ) {
         self.frames += 1;
-        self.now = received.monotonic;
+        self.now = frame.received.monotonic;
         let decoded = &frame.decoded;
         catalogue.note(self.frames, &decoded.nodes, &decoded.series);
         if catalogue.takes_first_frame() {
@@ -138,36 +106,36 @@ impl ReadingJudge {
             out,
             lacks_node: None,
         };
-        let mut readings = Vec::with_capacity(decoded.readings.len());
-        let series = &frame.decoded.series;
-        let mut signal = (Signal::default(), Vec::new());
-        for (place, (reading, series)) in frame.decoded.readings.iter().zip(series).enumerate() {
+        let mut readings = std::mem::take(&mut frame.decoded.readings);
+        let mut places = frame.decoded.series.iter().enumerate();
+        readings.retain(|reading| {
+            let Some((place, series)) = places.next() else {
+                return false;
+            };
             let waiting = || Waiting {
                 reading: reading.clone(),
-                received,
+                received: frame.received,
                 event_time,
                 bytes: Arc::clone(&frame.bytes),
                 number: frame.number,
+                piece: frame.piece,
+                series: *series,
             };
             let is_count = frame.decoded.radio_count_at == Some(place);
             if is_count && frame.wrong_radio_count {
                 context.set_aside(waiting(), RejectReason::ContradictsNeighbours);
-            } else if self.passes(
-                (reading.value, event_time),
-                *series,
-                is_count,
-                &waiting,
-                &mut context,
-            ) {
-                let id = series.filter(|id| signal.0.take(*id, reading.value, context.catalogue));
-                signal.1.extend(id.map(|_| reading.clone()));
-                readings.push(reading.clone());
+                return false;
             }
-        }
-        let hearing = hear(frame, received, event_time, signal.0, context.catalogue);
-        if let (true, Remote::Node(node)) = (self.gives_signal, &hearing.remote) {
-            readings.extend(hearing::of_node(node, &signal.1, &readings));
-        }
+            let measured = (reading.value, event_time);
+            self.passes(measured, *series, is_count, &waiting, &mut context)
+        });
+        let gives_signal = self.gives_signal;
+        let hearing = Hearing::of(
+            &frame,
+            event_time,
+            (&mut readings, gives_signal),
+            context.catalogue,
+        );
         context.out.hearings.push(hearing);
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
@@ -175,7 +143,7 @@ impl ReadingJudge {
         self.release(context.out);
         if !readings.is_empty() {
             context.out.packets.push(Packet {
-                received: received.wall,
+                received: frame.received.wall,
                 event_time,
                 readings,
             });
@@ -456,25 +424,6 @@ impl ReadingJudge {
     }
 }
 
-/// What a judged frame says of its nodes.
-fn hear(
-    frame: &JudgedFrame,
-    received: Received,
-    event_time: Timestamp,
-    signal: Signal,
-    catalogue: &Catalogue,
-) -> Hearing {
-    let (nodes, remote) = hearing::nodes(&frame.decoded, catalogue);
-    Hearing {
-        received: received.wall,
-        event_time,
-        board: frame.decoded.board.clone(),
-        nodes,
-        remote,
-        signal,
-    }
-}
-
 /// The first frame of a stream of which nothing is known: somebody has to be believed.
 fn believe_first(decoded: &Decoded, catalogue: &mut Catalogue) {
     for node in &decoded.nodes {
@@ -511,6 +460,16 @@ impl Context<'_> {
 
     fn set_aside(&mut self, it: Waiting, reason: RejectReason) {
         self.quality.damage(it.number);
+        let name = it.series.and_then(|id| self.catalogue.known_name(id));
+        let (node, metric) = name.as_ref().map_or_else(
+            || (it.reading.node.as_str(), it.reading.metric.as_str()),
+            |name| (&*name.node, name.metric.as_deref().unwrap_or_default()),
+        );
+        self.out.marks.push(Mark {
+            piece: it.piece,
+            at: place_of_value(&it.bytes, node, metric),
+            reason,
+        });
         self.out.set_aside.push(SetAside {
             received: it.received.wall,
             event_time: Some(it.event_time),
