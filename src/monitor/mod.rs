@@ -2,10 +2,12 @@
 //! of it. Also the commands an operator may give.
 
 mod activity;
+mod changes;
 mod command;
 mod counters;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
 mod nodes;
@@ -28,12 +30,14 @@ pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
-pub use command::{Command, Directive, Order};
+pub use changes::changes;
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
+pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
@@ -69,8 +73,7 @@ pub struct Monitor {
     nodes: Mutex<Nodes>,
     problems: Mutex<Problems>,
     machine: Mutex<Machine>,
-    /// When bytes and when packets came last, in nanoseconds; 0: never.
-    last_bytes: AtomicI64,
+    /// When telemetry came last, in nanoseconds; 0: never.
     last_packet: AtomicI64,
     standing: watch::Sender<Standing>,
     /// The clock that nodes are heard by: it is never set.
@@ -121,7 +124,6 @@ impl Monitor {
             nodes: Mutex::default(),
             problems: Mutex::default(),
             machine: Mutex::default(),
-            last_bytes: AtomicI64::new(0),
             last_packet: AtomicI64::new(0),
             standing: watch::Sender::default(),
             began: Instant::now(),
@@ -161,6 +163,16 @@ impl Monitor {
         });
     }
 
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: &LinkId, to: Option<String>) {
+        self.with_link(link, |status| status.lent_to = to);
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: &LinkId, at: Timestamp) {
+        self.with_link(link, |status| status.heard = Some(at));
+    }
+
     /// Counts a connection that came up again.
     pub fn count_reconnect(&self, link: &LinkId) {
         self.with_link(link, |status| status.reconnects += 1);
@@ -192,7 +204,7 @@ impl Monitor {
     }
 
     /// Takes in which nodes frames are heard of.
-    pub fn hear(&self, hearings: &[Hearing]) {
+    pub fn hear_nodes(&self, hearings: &[Hearing]) {
         let Some(last) = hearings.last() else { return };
         self.last_packet.store(last.received.0, Ordering::Relaxed);
         let now = self.began.elapsed();
@@ -200,11 +212,6 @@ impl Monitor {
         for hearing in hearings {
             nodes.hear(hearing, now);
         }
-    }
-
-    /// Something was read from the source.
-    pub fn heard_bytes(&self, at: Timestamp) {
-        self.last_bytes.store(at.0, Ordering::Relaxed);
     }
 
     /// Takes in what the machine says of the journal's disk and of its clock.
@@ -301,6 +308,11 @@ impl Monitor {
         self.line().damaged_ratio = ratio;
     }
 
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        self.line().damaged_ratio
+    }
+
     /// Counts values that were no readings, by their key.
     pub fn note_left_out(&self, values: BTreeMap<String, LeftOut>) {
         let mut line = self.line();
@@ -313,13 +325,10 @@ impl Monitor {
 
     fn telemetry(&self) -> TelemetrySnapshot {
         let line = self.line();
-        let last = |at: &AtomicI64| Some(at.load(Ordering::Relaxed)).filter(|at| *at > 0);
-        let heard = (
-            last(&self.last_bytes).map(Timestamp),
-            last(&self.last_packet).map(Timestamp),
-        );
+        let last_packet = self.last_packet.load(Ordering::Relaxed);
+        let last_packet = (last_packet > 0).then_some(Timestamp(last_packet));
         let left_out = line.left_out.clone();
-        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, heard)
+        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, last_packet)
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {

@@ -100,9 +100,6 @@ pub struct TelemetrySnapshot {
     /// Values that are no readings, by their key.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
-    /// When something was last read from the source.
-    #[serde(default)]
-    pub last_bytes: Option<Timestamp>,
     /// When telemetry last came.
     #[serde(default)]
     pub last_packet: Option<Timestamp>,
@@ -181,7 +178,7 @@ impl TelemetrySnapshot {
         counters: &Counters,
         line_damaged_ratio: f64,
         left_out: BTreeMap<String, u64>,
-        heard: (Option<Timestamp>, Option<Timestamp>),
+        last_packet: Option<Timestamp>,
     ) -> Self {
         let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
         let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
@@ -195,8 +192,7 @@ impl TelemetrySnapshot {
             readings_rejected: RejectReason::of_readings().map(readings).collect(),
             line_damaged_ratio,
             left_out,
-            last_bytes: heard.0,
-            last_packet: heard.1,
+            last_packet,
             clock_drifts: counters.clock_drifts.get(),
         }
     }

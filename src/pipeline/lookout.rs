@@ -32,7 +32,10 @@ pub(super) async fn keep(
     names: HashMap<String, Name>,
     machine: Machine,
 ) {
-    tokio::join!(look(&monitor, &journal, &names), machine.follow(&monitor));
+    tokio::join!(
+        look(&monitor, &journal, &names),
+        machine.follow(Arc::clone(&monitor))
+    );
 }
 
 async fn look(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
@@ -38,24 +39,25 @@ impl Machine {
     }
 
     /// Tells the monitor, for as long as somebody waits for it.
-    pub(super) async fn follow(self, monitor: &Monitor) {
+    pub(super) async fn follow(self, monitor: Arc<Monitor>) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let machine = self.clone();
             // A disk that does not answer holds up this task alone.
-            let looked = task::spawn_blocking(move || {
-                let storage = machine.storage();
-                (
-                    storage,
-                    machine.needs_right_clock && is_synchronised() == Some(false),
-                )
-            });
-            if let Ok((storage, clock_unsynchronised)) = looked.await {
-                monitor.set_machine(storage, clock_unsynchronised);
+            let monitor = Arc::clone(&monitor);
+            let looking = task::spawn_blocking(move || machine.look(&monitor));
+            if looking.await.is_err() {
+                return;
             }
         }
+    }
+
+    /// Tells the monitor how it is now.
+    pub(super) fn look(&self, monitor: &Monitor) {
+        let clock_unsynchronised = self.needs_right_clock && is_synchronised() == Some(false);
+        monitor.set_machine(self.storage(), clock_unsynchronised);
     }
 
     /// `None` as well when the system does not say.

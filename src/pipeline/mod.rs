@@ -6,6 +6,7 @@
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
+mod consoles;
 mod directives;
 mod ending;
 mod feed;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
+use consoles::Consoles;
 use directives::Directives;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
@@ -44,7 +46,7 @@ use crate::journal::{Journal, JournalError};
 use crate::monitor::{
     Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, Order, SinkId, Stage, StageGuard,
 };
-use crate::source::{self, Chunk, End, SourceError};
+use crate::source::{self, Chunk, Console, End, SourceError};
 use crate::telemetry::{Name, RecordedTimes};
 use sinks::Sinks;
 
@@ -115,9 +117,7 @@ impl Pipeline {
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
-        let (known_nodes, gone) = node_names::remembered(journal.known_nodes(), &names);
-        monitor.restore_nodes(known_nodes);
-        monitor.stand(|standing| standing.gone.extend(gone));
+        restore_nodes(&monitor, &journal, &names);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -134,13 +134,16 @@ impl Pipeline {
         let (times_sender, times) = oneshot::channel();
         let link = LinkId::source();
         let directive = directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
+        let consoles = Consoles::default();
+        consoles.begin(link.clone(), Arc::clone(&console));
         let source = read_source(
             link,
             config,
             chunk_sender,
             times_sender,
             &monitor,
-            directive,
+            (directive, console),
         );
         let source = tokio::spawn(source);
         let decoder = config.telemetry.decoder();
@@ -148,11 +151,8 @@ impl Pipeline {
         let known = journal.known_names();
         let timeline = config.source.timeline(config.recorded);
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
-        let gives_signal = config.mqtt.as_ref().is_some_and(|mqtt| mqtt.node_signal);
-        let ingest = ingest.giving_signal(gives_signal);
-        let machine = Machine::new(config);
-        let lookout = lookout::keep(monitor.clone(), journal.clone(), names.clone(), machine);
-        let lookout = tokio::spawn(lookout);
+        let ingest = ingest.giving_signal(config.mqtt.as_ref().is_some_and(|it| it.node_signal));
+        let lookout = look_out(config, &monitor, &journal, &names);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -170,6 +170,7 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
+            consoles,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -202,6 +203,27 @@ impl Pipeline {
     }
 }
 
+/// Takes up which nodes an earlier run knew.
+fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+    monitor.restore_nodes(nodes);
+    monitor.stand(|standing| standing.gone.extend(gone));
+}
+
+/// Looks after nodes and problems from now on.
+fn look_out(
+    config: &Config,
+    monitor: &Arc<Monitor>,
+    journal: &Journal,
+    names: &HashMap<String, Name>,
+) -> task::JoinHandle<()> {
+    let machine = Machine::new(config);
+    machine.look(monitor);
+    let monitor = Arc::clone(monitor);
+    let lookout = lookout::keep(monitor, journal.clone(), names.clone(), machine);
+    tokio::spawn(lookout)
+}
+
 /// When a silent node is what.
 fn node_rules(config: &config::Telemetry) -> NodeRules {
     NodeRules {
@@ -231,7 +253,7 @@ fn read_source(
     chunks: mpsc::Sender<Chunk>,
     times: oneshot::Sender<Option<RecordedTimes>>,
     monitor: &Arc<Monitor>,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
     let (source, recorded) = (config.source.clone(), config.recorded);
     let monitor = Arc::clone(monitor);
@@ -244,7 +266,7 @@ fn read_source(
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        source::run(link, &source, chunks, monitor, directive).await
+        source::run(link, &source, chunks, monitor, directive, console).await
     }
 }
 

@@ -3,28 +3,20 @@
 use std::collections::HashMap;
 
 use crate::monitor::KnownNode;
-use crate::telemetry::Name;
+use crate::telemetry::{Name, default_node_name};
 
 /// What a node is called without a configuration: `node1`, whatever name it was given.
 pub(super) fn key_of(node: &Name, names: &HashMap<String, Name>) -> String {
     let given = names.iter().find(|(_, name)| *name == node);
-    given.map_or_else(|| node.to_string(), |(key, _)| default_of(key))
+    given.map_or_else(|| node.to_string(), |(key, _)| default_node_name(key))
 }
 
 /// What a node is called by this configuration.
 pub(super) fn name_of(key: &str, names: &HashMap<String, Name>) -> Name {
-    let given = names.iter().find(|(given, _)| default_of(given) == key);
+    let given = names
+        .iter()
+        .find(|(given, _)| default_node_name(given) == key);
     given.map_or_else(|| Name::new(key), |(_, name)| name.clone())
-}
-
-/// `node1` for `n1`.
-fn default_of(key: &str) -> String {
-    match key.strip_prefix('n') {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()) => {
-            format!("node{digits}")
-        }
-        _ => key.to_owned(),
-    }
 }
 
 /// Nodes as the journal is to remember them.

@@ -36,6 +36,8 @@ pub(super) fn link(state: LinkState, peer: &str, since: i64) -> LinkStatus {
         state,
         since: ago(since),
         peer: peer.to_owned(),
+        heard: None,
+        lent_to: None,
         reconnects: 0,
         last_error,
     }
@@ -146,7 +148,6 @@ pub(super) fn healthy() -> Snapshot {
             readings_rejected: RejectReason::of_readings().map(|it| (it, 0)).collect(),
             line_damaged_ratio: 0.0,
             left_out: BTreeMap::new(),
-            last_bytes: Some(ago(2)),
             last_packet: Some(ago(2)),
             clock_drifts: 0,
         },
@@ -299,6 +300,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
             rejected(RejectReason::InvalidTime, false),
             br#"{"ts":-1}"#,
         ),
+        piece(6, TrafficKind::Sent, b"led on\r\n"),
         piece(
             4,
             TrafficKind::Accepted,

@@ -37,6 +37,7 @@ mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod talking;
 mod terminal;
 mod times;
 mod tls;

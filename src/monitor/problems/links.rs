@@ -47,7 +47,10 @@ fn of_link(view: &View<'_>, name: String, status: &LinkStatus, is_sink: bool) ->
         LinkState::Held => (
             ProblemKind::LinkHeld,
             Severity::Warning,
-            format!("{name} is held, as somebody asked for"),
+            match &status.lent_to {
+                Some(program) => format!("{name} is lent to {program}"),
+                None => format!("{name} is held, as somebody asked for"),
+            },
             format!("release it: `fieldgate release {name}`"),
         ),
     };
@@ -91,7 +94,7 @@ fn silent_source(view: &View<'_>) -> Option<Finding> {
         snapshot.taken.since(last)
     };
     let (of_bytes, of_packets) = (
-        silence(snapshot.telemetry.last_bytes),
+        silence(source.heard),
         silence(snapshot.telemetry.last_packet),
     );
     let is_late = if snapshot.nodes.is_empty() {

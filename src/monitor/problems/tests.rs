@@ -31,7 +31,7 @@ impl Bench {
         let mut snapshot = Monitor::default().snapshot(journal);
         snapshot.taken = START;
         snapshot.telemetry.packets_processed = 1_000;
-        snapshot.telemetry.last_bytes = Some(START);
+        snapshot.source.heard = Some(START);
         snapshot.telemetry.last_packet = Some(START);
         snapshot.source.since = START;
         snapshot.source.state = LinkState::Up;
@@ -54,7 +54,7 @@ impl Bench {
             self.now += Duration::from_millis(500);
             self.snapshot.taken = START.plus(self.now);
             if !self.is_silent {
-                self.snapshot.telemetry.last_bytes = Some(self.snapshot.taken);
+                self.snapshot.source.heard = Some(self.snapshot.taken);
                 self.snapshot.telemetry.last_packet = Some(self.snapshot.taken);
             }
             for change in self.problems.look(&self.snapshot, self.now) {
@@ -167,7 +167,7 @@ fn a_source_of_which_nothing_is_known_is_given_a_minute() {
     let mut bench = Bench::new();
     bench.is_silent = true;
     assert_eq!(bench.look(59.0), NOTHING);
-    bench.snapshot.telemetry.last_bytes = Some(START.plus_millis(59_500));
+    bench.snapshot.source.heard = Some(START.plus_millis(59_500));
     assert_eq!(bench.look(2.0), ["+source_silent source"]);
     assert!(bench.only().sentence.contains("nothing of it is telemetry"));
     bench.snapshot.source.state = LinkState::Ended;

@@ -9,7 +9,7 @@ use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
     Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
-    Timestamp, Verdict,
+    Verdict, looks_like_telemetry,
 };
 
 /// The stages behind the framer.
@@ -55,19 +55,17 @@ impl Interpreter {
         self
     }
 
-    /// Something was read.
-    pub(super) fn heard_bytes(&self, at: Timestamp) {
-        self.notices.heard_bytes(at);
-    }
-
     /// Takes the next piece of the stream.
     pub(super) fn interpret(&mut self, segment: Segment<'_>, received: Received) {
         let at = received.wall;
         match segment {
             Segment::Text(bytes) => self.notices.text(at, bytes),
             Segment::Damaged { bytes, reason } => {
-                let number = self.quality.begin();
-                self.quality.damage(number);
+                // What a log puts into braces says nothing of the line.
+                if looks_like_telemetry(bytes) {
+                    let number = self.quality.begin();
+                    self.quality.damage(number);
+                }
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
                 if bytes.starts_with(b"{\"") {

@@ -70,7 +70,6 @@ impl Ingest {
             self.end(received);
         }
         let interpreter = &mut self.interpreter;
-        interpreter.heard_bytes(received.wall);
         interpreter.advance(received.monotonic);
         self.framer.push(&chunk.bytes, &mut |segment| {
             interpreter.interpret(segment, received);

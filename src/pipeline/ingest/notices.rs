@@ -120,14 +120,9 @@ impl Notices {
         });
     }
 
-    /// Something was read.
-    pub(super) fn heard_bytes(&self, at: Timestamp) {
-        self.monitor.heard_bytes(at);
-    }
-
     /// Which nodes were heard of.
     pub(super) fn heard(&self, hearings: &[Hearing]) {
-        self.monitor.hear(hearings);
+        self.monitor.hear_nodes(hearings);
     }
 
     /// Packets that are to be delivered.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
+use super::identities::Identities;
 use super::message::TopicMap;
 use super::negotiation::Negotiation;
 use super::report::Report;
@@ -48,16 +49,23 @@ impl MqttDelivery {
         config: Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
+        identities: Identities,
         names: Vec<(Name, Name)>,
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let topics = topics.with_node_status(config.node_status);
+        let home_assistant = config.home_assistant.as_ref();
+        let topics = if home_assistant.is_some_and(|it| it.enabled) {
+            topics.retaining_all()
+        } else {
+            topics
+        };
         let topics = match config.payload {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics, names),
+            discovery: Discovery::new(&config, &topics, metrics, identities, &names),
             negotiation: Negotiation::default(),
             report: Report::new(standing, topics.clone()),
             suspicion: Suspicion::default(),

@@ -17,8 +17,10 @@ const VALUE: &str = "/value";
 #[derive(Debug, Clone)]
 pub struct TopicMap {
     prefix: String,
-    /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: Vec<Name>,
+    /// The nodes that stand for the board's own figures.
+    of_board: Vec<Name>,
+    /// Whether their last values are of use to a later subscriber.
+    retains_all: bool,
     /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
     has_node_status: bool,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
@@ -26,11 +28,12 @@ pub struct TopicMap {
 }
 
 impl TopicMap {
-    /// `not_retained` are the names under which the board's own figures go.
-    pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+    /// `of_board` are the names under which the board's own figures go, which are not retained.
+    pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
         Self {
             prefix: prefix.into(),
-            not_retained: not_retained.into_iter().collect(),
+            of_board: of_board.into_iter().collect(),
+            retains_all: false,
             has_node_status: false,
             units: None,
         }
@@ -41,6 +44,15 @@ impl TopicMap {
     pub fn with_json(self, units: Arc<MetricTable>) -> Self {
         Self {
             units: Some(units),
+            ..self
+        }
+    }
+
+    /// The same topics, all of them retained: whoever subscribes has the board's own figures at once.
+    #[must_use]
+    pub fn retaining_all(self) -> Self {
+        Self {
+            retains_all: true,
             ..self
         }
     }
@@ -111,12 +123,12 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.is_of_board(&reading.node)
+        self.retains_all || !self.is_of_board(&reading.node)
     }
 
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
-        self.not_retained.contains(node)
+        self.of_board.contains(node)
     }
 
     /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.

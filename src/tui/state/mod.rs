@@ -2,6 +2,7 @@
 //! [`views`](super::views); neither needs a terminal.
 
 mod charts;
+mod editor;
 mod list;
 mod observed;
 mod stream;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use ratatui::layout::Size;
 
 pub(crate) use charts::{Charts, Panel, nanos};
+pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
 pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
@@ -40,6 +42,8 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
+    /// A line is being typed that goes to this source.
+    Send(LinkId),
     WhichLink {
         order: Order,
         /// One of several of this kind.
@@ -111,6 +115,10 @@ pub(crate) struct App {
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
     pub(crate) traffic: Stream<Piece, Kinds>,
+    /// Whether the traffic is shown as hexadecimal digits.
+    pub(crate) traffic_as_hex: bool,
+    /// The line that is sent to a source next.
+    pub(crate) line: LineEditor,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
@@ -145,6 +153,8 @@ impl App {
             table: TableView::default(),
             charts: Charts::default(),
             traffic: Stream::new(Kinds::All),
+            traffic_as_hex: false,
+            line: LineEditor::default(),
             log: Stream::new(LogLevel::Trace),
             deliveries: Stream::new(Everything),
             is_changed: true,

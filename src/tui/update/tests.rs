@@ -136,6 +136,43 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
 }
 
 #[test]
+fn a_line_is_typed_sent_and_sent_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let send = |text: &str| Effect::Command(Command::Send(LinkId::source(), text.to_owned()));
+    assert!(press(&mut app, "3iled on q").is_empty());
+    assert_eq!(press(&mut app, "←←x⏎"), [send("led onx q")]);
+    assert_eq!(app.overlay, None);
+    assert_eq!(press(&mut app, "i↑⏎"), [send("led onx q")]);
+    assert_eq!(press(&mut app, "i⏎"), [send("")]);
+    app.refuse(
+        &Command::Send(LinkId::source(), "a".into()),
+        "the source is not open",
+    );
+    assert_eq!(notice(&app), "Cannot send \"a\": the source is not open");
+
+    // What is typed is no command, and stays when the line is closed.
+    assert!(press(&mut app, "irh⎋").is_empty());
+    assert_eq!(app.overlay, None);
+    app.apply(Action::Send);
+    app.on_event(&Event::Paste("s\te\nt".to_owned()));
+    assert_eq!(app.line.parts(), ("rhset", ""));
+    assert_eq!(press(&mut app, "⏎"), [send("rhset")]);
+}
+
+#[test]
+fn a_board_is_reset_and_bytes_are_shown_as_hex_on_the_page_traffic_alone() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert!(press(&mut app, "Rix").is_empty());
+    assert_eq!((&app.overlay, app.traffic_as_hex), (&None, false));
+    let reset = Effect::Command(Command::Reset(LinkId::source()));
+    assert_eq!(press(&mut app, "3R"), [reset]);
+    press(&mut app, "x");
+    assert!(app.traffic_as_hex);
+    press(&mut app, "⏎x⎋");
+    assert!(!app.traffic_as_hex);
+}
+
+#[test]
 fn a_frozen_display_shows_what_was_until_it_goes_on() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, " ");
