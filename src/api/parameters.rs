@@ -73,6 +73,7 @@ mod tests {
     fn what_is_not_given_has_a_default_and_what_is_wrong_is_named() {
         let now = Timestamp(7_200_000_000_000);
         let parameters = |points: &str, from: &str| HistoryParameters {
+            source: None,
             node: Some("node1".into()),
             metric: Some("temperature".into()),
             from: (!from.is_empty()).then(|| from.into()),

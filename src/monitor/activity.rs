@@ -13,14 +13,14 @@ use crate::telemetry::{Name, RejectReason, Timestamp};
 /// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
 
-/// A piece of what arrived, or what became of one. The bytes of all of a source,
-/// one after the other, are its stream.
+/// A piece of what arrived, what became of one, or what was sent. The bytes of all that arrived from a
+/// source, one after the other, are its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
     /// The name of the source that it came from; in JSON only where that has one.
     #[serde(default = "only_source", skip_serializing_if = "is_only_source")]
     pub source: Name,
-    /// When it arrived.
+    /// When it arrived, or was sent.
     pub at: Timestamp,
     /// What it is.
     pub kind: TrafficKind,
@@ -59,6 +59,8 @@ pub enum TrafficKind {
     Accepted,
     /// What stands between frames.
     Text,
+    /// What was sent to the source.
+    Sent,
     /// What began as a frame and was none.
     Rejected {
         /// Why.

@@ -2,39 +2,57 @@
 //! of it. Also the commands an operator may give.
 
 mod activity;
+mod changes;
 mod command;
 mod counters;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
+mod nodes;
 mod observer;
+mod problem;
+mod problems;
 mod pulse;
 mod ring;
 mod snapshot;
 mod source;
+mod standing;
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
-pub use command::{Command, Directive, Order};
+pub use changes::changes;
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
-pub use latest::LatestValue;
+pub use latest::{Alarm, LatestValue};
+pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
+pub use nodes::{
+    KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
+};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use problem::{Problem, ProblemKind, Severity};
+pub use problems::{ProblemChange, Problems};
 pub use pulse::{Pulse, Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
-pub use snapshot::{Recording, SinkSnapshot, Snapshot, SourceSnapshot, TelemetrySnapshot};
+pub use snapshot::{Recording, SinkSnapshot, Snapshot, SourceSnapshot, Storage, TelemetrySnapshot};
 pub use source::SourceMonitor;
+pub use standing::Standing;
 
-use crate::telemetry::{MetricTable, Timestamp};
+use crate::telemetry::{Hearing, MetricTable, Timestamp};
 use source::SourceReport;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -51,7 +69,24 @@ pub struct Monitor {
     /// Also those that were taken out of the configuration.
     sources: Mutex<Vec<Arc<SourceReport>>>,
     sinks: Mutex<Vec<(SinkId, Arc<SinkCounters>)>>,
+    nodes: Mutex<Nodes>,
+    /// Whether nodes are known by their source as well.
+    qualifies_nodes: AtomicBool,
+    problems: Mutex<Problems>,
+    machine: Mutex<Machine>,
+    /// When telemetry came last, in nanoseconds; 0: never.
+    last_packet: AtomicI64,
+    standing: watch::Sender<Standing>,
+    /// The clock that nodes are heard by: it is never set.
+    began: Instant,
     ends_by: OnceLock<Timestamp>,
+}
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+struct Machine {
+    storage: Option<Storage>,
+    clock_unsynchronised: bool,
 }
 
 impl Default for Monitor {
@@ -75,8 +110,22 @@ impl Monitor {
             links: Mutex::new(links.into_iter().map(unknown).collect()),
             sources: Mutex::default(),
             sinks: Mutex::default(),
+            nodes: Mutex::default(),
+            qualifies_nodes: AtomicBool::new(false),
+            problems: Mutex::default(),
+            machine: Mutex::default(),
+            last_packet: AtomicI64::new(0),
+            standing: watch::Sender::default(),
+            began: Instant::now(),
             ends_by: OnceLock::new(),
         }
+    }
+
+    /// Has nodes judged by other rules than the usual ones.
+    #[must_use]
+    pub fn with_nodes(self, rules: NodeRules) -> Self {
+        *self.nodes() = Nodes::new(rules);
+        self
     }
 
     /// When the gateway started.
@@ -102,6 +151,16 @@ impl Monitor {
             status.state = state;
             status.since = Timestamp::now();
         });
+    }
+
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: &LinkId, to: Option<String>) {
+        self.with_link(link, |status| status.lent_to = to);
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: &LinkId, at: Timestamp) {
+        self.with_link(link, |status| status.heard = Some(at));
     }
 
     /// Counts a connection that came up again.
@@ -162,6 +221,71 @@ impl Monitor {
         self.links().retain(|(id, _)| id != link);
     }
 
+    /// Takes in which nodes frames are heard of.
+    pub fn hear_nodes(&self, hearings: &[Hearing]) {
+        let Some(last) = hearings.last() else { return };
+        self.last_packet.store(last.received.0, Ordering::Relaxed);
+        let now = self.began.elapsed();
+        let mut nodes = self.nodes();
+        for hearing in hearings {
+            nodes.hear(hearing, now);
+        }
+    }
+
+    /// Takes in what the machine says of the journal's disk and of its clock.
+    pub fn set_machine(&self, storage: Option<Storage>, clock_unsynchronised: bool) {
+        *self.machine() = Machine {
+            storage,
+            clock_unsynchronised,
+        };
+    }
+
+    /// Looks at what is wrong. Returns what changed since this was last called.
+    pub fn look_for_problems(&self, snapshot: &Snapshot) -> Vec<ProblemChange> {
+        self.problems().look(snapshot, self.began.elapsed())
+    }
+
+    /// What is wrong, as it was last looked at.
+    pub fn problems_found(&self) -> Vec<Problem> {
+        self.problems().all()
+    }
+
+    /// Counts packets of a board that were missed, for the node that they are of.
+    pub fn miss(&self, board: &str, missed: u64) {
+        self.nodes().miss(board, missed);
+    }
+
+    /// Takes in which nodes an earlier run knew.
+    pub fn restore_nodes(&self, known: Vec<KnownNode>) {
+        let now = self.began.elapsed();
+        self.nodes().restore(known, now, Timestamp::now());
+    }
+
+    /// Judges which nodes are heard. Returns what changed since this was last called.
+    pub fn advance_nodes(&self) -> Vec<NodeChange> {
+        let now = self.began.elapsed();
+        self.nodes().advance(now, Timestamp::now())
+    }
+
+    /// What is said of nodes and of the gateway itself, and when it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Changes what is said of nodes and of the gateway itself.
+    pub fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_if_modified(|standing| {
+            let before = standing.clone();
+            change(standing);
+            *standing != before
+        });
+    }
+
+    /// What is to be remembered of the nodes.
+    pub fn known_nodes(&self) -> Vec<KnownNode> {
+        self.nodes().known()
+    }
+
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
         let links = self.links().clone();
@@ -189,6 +313,7 @@ impl Monitor {
             Some(SinkSnapshot::of(sink, status, &counters, &journal))
         });
         let first = sources.first();
+        let machine = *self.machine();
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
@@ -199,6 +324,10 @@ impl Monitor {
             ),
             sinks: sinks.collect(),
             latest,
+            nodes: self.nodes().all(),
+            problems: self.problems().all(),
+            storage: machine.storage,
+            clock_unsynchronised: machine.clock_unsynchronised,
             recording: Recording::of_all(sources.iter().map(|it| &it.recording)),
             ends_by: self.ends_by.get().copied(),
             journal,
@@ -206,9 +335,30 @@ impl Monitor {
         }
     }
 
+    /// Has nodes be known by their source as well, from now on: two boards may use one name.
+    pub fn qualify_nodes(&self) {
+        self.qualifies_nodes.store(true, Ordering::Relaxed);
+    }
+
+    fn qualifies_nodes(&self) -> bool {
+        self.qualifies_nodes.load(Ordering::Relaxed)
+    }
+
     /// Says that the gateway was told to stop; the first time counts.
     pub fn set_ends_by(&self, ends_by: Timestamp) {
         self.ends_by.get_or_init(|| ends_by);
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problems(&self) -> MutexGuard<'_, Problems> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sources(&self) -> MutexGuard<'_, Vec<Arc<SourceReport>>> {

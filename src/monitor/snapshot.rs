@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
-    SinkCounters, SinkId,
+    NodeStatus, Problem, SinkCounters, SinkId,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// Everything that can be observed, at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,19 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// The last value of every metric, by source, node and name.
     pub latest: Vec<LatestValue>,
+    /// The nodes, by name.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
+    /// What is wrong now, the gravest first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// The journal on its disk; `None`: it is in memory, or nobody has looked yet.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// Whether the system says that its clock is not synchronised, where `telemetry.wait_for_clock` says
+    /// that it is to be.
+    #[serde(default)]
+    pub clock_unsynchronised: bool,
     /// The recording of the raw stream, with several sources the first of those that are recorded.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
@@ -90,6 +103,27 @@ pub struct TelemetrySnapshot {
     /// Values that are no readings, by their key.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
+    /// When telemetry last came.
+    #[serde(default)]
+    pub last_packet: Option<Timestamp>,
+    /// How often a board's clock and the gateway's drifted apart.
+    #[serde(default)]
+    pub clock_drifts: u64,
+}
+
+/// The journal on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// Bytes of its file.
+    pub journal_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of its data beyond which the oldest go; `None`: there is no such bound.
+    pub max_bytes: Option<u64>,
+    /// Bytes that are free on the disk, to a MiB.
+    pub free_bytes: u64,
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
 }
 
 /// A source since the gateway started.
@@ -143,6 +177,11 @@ impl Snapshot {
         found.map_or(&self.telemetry, |source| &source.telemetry)
     }
 
+    /// A node's status.
+    pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
+        self.nodes.iter().find(|status| status.node == *name)
+    }
+
     /// All links, in the order of the data path.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkStatus)> {
         let old = self.sources.is_empty();
@@ -185,6 +224,8 @@ impl TelemetrySnapshot {
         self.packets_missed += other.packets_missed;
         add_counts(&mut self.frames_rejected, &other.frames_rejected);
         add_counts(&mut self.readings_rejected, &other.readings_rejected);
+        self.last_packet = self.last_packet.max(other.last_packet);
+        self.clock_drifts += other.clock_drifts;
         self.line_damaged_ratio = self.line_damaged_ratio.max(other.line_damaged_ratio);
         for (key, count) in &other.left_out {
             *self.left_out.entry(key.clone()).or_default() += count;
@@ -195,6 +236,7 @@ impl TelemetrySnapshot {
         counters: &Counters,
         line_damaged_ratio: f64,
         left_out: BTreeMap<String, u64>,
+        last_packet: Option<Timestamp>,
     ) -> Self {
         let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
         let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
@@ -208,6 +250,8 @@ impl TelemetrySnapshot {
             readings_rejected: RejectReason::of_readings().map(readings).collect(),
             line_damaged_ratio,
             left_out,
+            last_packet,
+            clock_drifts: counters.clock_drifts.get(),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::latest::LatestValues;
 use super::{Counters, LatestValue, LinkId, Monitor, Recording, TelemetrySnapshot};
 use super::{TrafficEntry, TrafficKind, TrafficVerdict};
-use crate::telemetry::{LeftOut, Name, Packet, Timestamp};
+use crate::telemetry::{Hearing, LeftOut, Name, Packet, Remote, Timestamp};
 
 /// Keys of values that were left out and are counted by themselves; those of all others as one.
 const MAX_LEFT_OUT: usize = 64;
@@ -20,6 +21,8 @@ pub(super) struct SourceReport {
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
+    /// When telemetry came last, in nanoseconds; 0: never.
+    last_packet: AtomicI64,
 }
 
 /// What is known of the line that telemetry comes over.
@@ -37,12 +40,16 @@ impl SourceReport {
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
+            last_packet: AtomicI64::new(0),
         }
     }
 
     pub(super) fn telemetry(&self) -> TelemetrySnapshot {
         let line = lock(&self.line);
-        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, line.left_out.clone())
+        let last_packet = self.last_packet.load(Ordering::Relaxed);
+        let last_packet = (last_packet > 0).then_some(Timestamp(last_packet));
+        let left_out = line.left_out.clone();
+        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, last_packet)
     }
 
     pub(super) fn latest(&self) -> Vec<LatestValue> {
@@ -139,6 +146,50 @@ impl SourceMonitor {
         for packet in packets {
             latest.record(&self.name, packet, &self.monitor.metrics);
         }
+    }
+
+    /// Takes in which nodes frames are heard of, under the names that they have among those of all sources.
+    pub fn hear_nodes(&self, hearings: &[Hearing]) {
+        let Some(last) = hearings.last() else { return };
+        let received = last.received.0;
+        self.report.last_packet.store(received, Ordering::Relaxed);
+        if !self.monitor.qualifies_nodes() {
+            return self.monitor.hear_nodes(hearings);
+        }
+        let qualified: Vec<Hearing> = hearings.iter().map(|it| self.qualified(it)).collect();
+        self.monitor.hear_nodes(&qualified);
+    }
+
+    /// Counts packets of a board that were missed, for the node that they are of.
+    pub fn miss(&self, board: &str, missed: u64) {
+        if self.monitor.qualifies_nodes() {
+            self.monitor.miss(&self.of_all(board), missed);
+        } else {
+            self.monitor.miss(board, missed);
+        }
+    }
+
+    fn qualified(&self, hearing: &Hearing) -> Hearing {
+        let node = |node: &Name| Name::new(&self.of_all(node.as_str()));
+        Hearing {
+            board: self.of_all(&hearing.board).into(),
+            nodes: hearing.nodes.iter().map(node).collect(),
+            remote: match &hearing.remote {
+                Remote::Node(name) => Remote::Node(node(name)),
+                other => other.clone(),
+            },
+            ..hearing.clone()
+        }
+    }
+
+    /// A name of this source among those of all.
+    fn of_all(&self, name: &str) -> String {
+        format!("{} {name}", self.name)
+    }
+
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        lock(&self.report.line).damaged_ratio
     }
 
     /// Says what share of the last frames arrived damaged.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Pipeline, Stop};
+use super::{Handle, Pipeline, Stop, lookout};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Snapshot, Stage};
 use crate::source::SourceError;
@@ -96,8 +96,14 @@ impl Pipeline {
         self.end_sinks().await;
         let snapshot = self.handle.snapshot();
         let Self {
-            handle, journal, ..
+            handle,
+            journal,
+            lookout,
+            names,
+            ..
         } = self;
+        lookout.abort();
+        lookout::remember(handle.monitor(), &journal, &names);
         drop(handle);
         let journal_error = journal.close().await.err().map(RunFailure::Journal);
         let failure = source_error.or(journal_error);

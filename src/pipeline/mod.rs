@@ -6,11 +6,15 @@
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
+mod consoles;
 mod directives;
 mod ending;
 mod feed;
 mod handle;
 mod ingest;
+mod lookout;
+mod machine;
+mod node_names;
 mod recorder;
 mod sinks;
 mod sources;
@@ -19,6 +23,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,16 +31,19 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio::task;
 
 use directives::Directives;
 pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
+use machine::Machine;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath};
+use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, SinkId, Stage};
+use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, SinkId, Stage};
+use crate::telemetry::Name;
 use sinks::Sinks;
 use sources::{Sources, link_of};
 
@@ -84,6 +92,8 @@ pub enum StartError {
 pub struct Pipeline {
     handle: Handle,
     journal: Journal,
+    lookout: task::JoinHandle<()>,
+    names: HashMap<String, Name>,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -93,10 +103,12 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub async fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.telemetry.metric_table());
-        let monitor = Arc::new(Monitor::new(metrics.clone(), activity, links(config)));
+        let monitor = Monitor::new(metrics.clone(), activity, links(config));
+        let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled)?;
         let names = config.telemetry.node_names();
+        restore_nodes(&monitor, &journal, &names);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -110,11 +122,16 @@ impl Pipeline {
         let sinks = sinks.start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
+        let lookout = look_out(config, &monitor, &journal, &names);
+        let tells_sources = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+        if config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells_sources) {
+            monitor.qualify_nodes();
+        }
         let sources = Sources::new(
             monitor.clone(),
             journal.clone(),
             Arc::clone(&directives),
-            config.telemetry.clone(),
+            config,
             recording_folder(&config.journal),
         );
         sources.set(&config.sources).await;
@@ -135,6 +152,8 @@ impl Pipeline {
         Ok(Self {
             handle,
             journal,
+            lookout,
+            names,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -151,6 +170,36 @@ impl Pipeline {
     pub fn outliving_its_input(mut self) -> Self {
         self.outlives_input = true;
         self
+    }
+}
+
+/// Takes up which nodes an earlier run knew.
+fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+    monitor.restore_nodes(nodes);
+    monitor.stand(|standing| standing.gone.extend(gone));
+}
+
+/// Looks after nodes and problems from now on.
+fn look_out(
+    config: &Config,
+    monitor: &Arc<Monitor>,
+    journal: &Journal,
+    names: &HashMap<String, Name>,
+) -> task::JoinHandle<()> {
+    let machine = Machine::new(config);
+    machine.look(monitor);
+    let monitor = Arc::clone(monitor);
+    let lookout = lookout::keep(monitor, journal.clone(), names.clone(), machine);
+    tokio::spawn(lookout)
+}
+
+/// When a silent node is what.
+fn node_rules(config: &config::Telemetry) -> NodeRules {
+    NodeRules {
+        stale_after: config.stale_after,
+        offline_after: config.offline_after,
+        intervals: config.node_intervals(),
     }
 }
 

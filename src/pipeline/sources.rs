@@ -9,15 +9,16 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Ingest;
+use super::consoles::Consoles;
 use super::directives::Directives;
 use super::feed::Feed;
 use super::recorder::RecordedChunks;
-use crate::config::{self, NamedSource, Recorded};
+use crate::config::{self, Config, NamedSource, Recorded};
 use crate::journal::Journal;
 use crate::monitor::{
     Directive, LinkId, LinkKind, Monitor, Order, SourceMonitor, Stage, StageGuard,
 };
-use crate::source::{self, Chunk, End, SourceError};
+use crate::source::{self, Chunk, Console, End, SourceError};
 use crate::telemetry::RecordedTimes;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -29,7 +30,10 @@ pub(super) struct Sources {
     monitor: Arc<Monitor>,
     journal: Journal,
     directives: Arc<Directives>,
+    consoles: Consoles,
     telemetry: config::Telemetry,
+    /// Whether each node's own signal is delivered as well.
+    gives_signal: bool,
     recordings: PathBuf,
     /// `None`: the gateway is stopping, and no source is started any more.
     running: Mutex<Option<HashMap<LinkId, Running>>>,
@@ -56,14 +60,16 @@ impl Sources {
         monitor: Arc<Monitor>,
         journal: Journal,
         directives: Arc<Directives>,
-        telemetry: config::Telemetry,
+        config: &Config,
         recordings: PathBuf,
     ) -> Self {
         Self {
             monitor,
             journal,
             directives,
-            telemetry,
+            consoles: Consoles::default(),
+            telemetry: config.telemetry.clone(),
+            gives_signal: config.mqtt.as_ref().is_some_and(|it| it.node_signal),
             recordings,
             running: Mutex::new(Some(HashMap::new())),
             working: Arc::default(),
@@ -91,6 +97,7 @@ impl Sources {
                 join(source.task).await;
             }
             self.directives.end(&link);
+            self.consoles.end(&link);
             if !wanted.iter().any(|source| link_of(source) == link) {
                 self.monitor.remove_link(&link);
             }
@@ -106,7 +113,9 @@ impl Sources {
     fn start(&self, settings: &NamedSource) -> Running {
         let link = link_of(settings);
         let monitor = self.monitor.source(&link);
-        let directive = self.directives.begin(link, Directive::default());
+        let directive = self.directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&settings.source, monitor.clone()));
+        self.consoles.begin(link, Arc::clone(&console));
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
         let source = read(
@@ -114,7 +123,7 @@ impl Sources {
             chunk_sender,
             times_sender,
             monitor.clone(),
-            directive,
+            (directive, console),
         );
         let source = tokio::spawn(source);
         let record = watch::Sender::new(false);
@@ -128,6 +137,7 @@ impl Sources {
             tolerance,
             monitor.clone(),
         );
+        let ingest = ingest.giving_signal(self.gives_signal);
         let feed = Feed::new(
             ingest,
             chunks,
@@ -174,6 +184,11 @@ impl Sources {
             }
         }
         found
+    }
+
+    /// The ways back to the sources.
+    pub(super) fn consoles(&self) -> &Consoles {
+        &self.consoles
     }
 
     /// Resolves when all sources have come to their end, and everything of them is in the journal.
@@ -239,7 +254,7 @@ async fn read(
     chunks: mpsc::Sender<Chunk>,
     times: oneshot::Sender<Option<RecordedTimes>>,
     monitor: SourceMonitor,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> Result<End, SourceError> {
     let stage = Stage::Link(monitor.source().clone());
     let _guard = StageGuard::new(Arc::clone(monitor.shared()), stage);
@@ -249,7 +264,7 @@ async fn read(
         _ = directive.wait_for(|directive| directive.retired) => None,
     };
     let _nobody_reads = times.send(known);
-    source::run(&settings.source, chunks, monitor, directive).await
+    source::run(&settings.source, chunks, monitor, directive, console).await
 }
 
 /// When the packets of a recording were measured, if the source is one and is not measured anew.

@@ -31,10 +31,9 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let topic = format!("{}/gateway/check", own_prefix(&config.topic_prefix));
     let will = message(&topic, String::new(), config.retain != Retain::Never);
     let mut negotiation = Negotiation::default();
-    let mut connection = match negotiation
-        .open(config, &client_id, will, &SinkId::mqtt())
-        .await
-    {
+    let sink = SinkId::mqtt();
+    let opened = negotiation.open(config, &client_id, will, &sink).await;
+    let mut connection = match opened {
         Ok(opened) => opened.connection,
         Err(OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure)) => {
             report.passed(PART, REACHED, &broker);

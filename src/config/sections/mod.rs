@@ -22,12 +22,15 @@ pub use api::Api;
 pub use influxdb::Influxdb;
 pub use journal::{Durability, Journal, JournalPath};
 pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
-pub use mqtt::{HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport};
-pub use source::{
-    NamedSource, PortSelector, Recorded, SOURCE_KINDS, SOURCE_PLACEHOLDER, Simulator, Source,
-    SourceKind, Speed,
+pub use mqtt::{
+    Broker, HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
 };
-pub use telemetry::{Metric, Telemetry};
+pub use source::{
+    ControlLine, DataBits, FlowControl, LineEnding, NamedSource, Parity, Port, PortSelector,
+    Recorded, Reset, SOURCE_KINDS, SOURCE_PLACEHOLDER, Simulator, Source, SourceKind, Speed,
+    StopBits,
+};
+pub use telemetry::{Metric, Node, Telemetry};
 pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};

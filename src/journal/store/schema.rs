@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Extent;
 use super::cursors::read_cursors;
+use super::nodes;
 use super::rows::decode_row;
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
@@ -102,10 +103,11 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 /// older journal is brought up to date.
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
-        None => create_schema(connection),
-        Some(SCHEMA_VERSION) => name_sources(connection),
-        Some(_) => migrate(connection),
+        None => create_schema(connection)?,
+        Some(SCHEMA_VERSION) => name_sources(connection)?,
+        Some(_) => migrate(connection)?,
     }
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 /// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
@@ -172,7 +174,8 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 
 pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch(SCHEMA)?;
-    Ok(connection.execute_batch(SCHEMA_OF_REJECTED)?)
+    connection.execute_batch(SCHEMA_OF_REJECTED)?;
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 fn migrate(connection: &Connection) -> Result<(), Fault> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
-    ClockEvent, Decoded, Frame, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
+    ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
     RejectReason, SetAside, Timestamp, Turn,
 };
 
@@ -107,6 +107,7 @@ impl Notices {
                 ("set", words)
             }
             Some(ClockEvent::Drifted) => {
+                self.monitor.counters().clock_drifts.increment();
                 let words = "Device and gateway clock drifted apart; anchored anew.";
                 ("drifted", words)
             }
@@ -115,6 +116,11 @@ impl Notices {
             let repeated = sum.words();
             tracing::warn!(source, uptime_ms, repeated, "{words}");
         });
+    }
+
+    /// Which nodes were heard of.
+    pub(super) fn heard(&self, hearings: &[Hearing]) {
+        self.monitor.hear_nodes(hearings);
     }
 
     /// Packets that are to be delivered.
@@ -221,10 +227,8 @@ impl Notices {
     }
 
     /// Packets that the radio received and the gateway did not.
-    pub(super) fn missed(&self, missed: u64) {
-        if missed == 0 {
-            return;
-        }
+    pub(super) fn missed(&self, board: &str, missed: u64) {
+        self.monitor.miss(board, missed);
         self.monitor.counters().packets_missed.add(missed);
         let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
         LOSSES.count(name, "", missed, move |sum| {

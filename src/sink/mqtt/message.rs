@@ -8,6 +8,12 @@ use serde_json::Value;
 use crate::config::SOURCE_PLACEHOLDER;
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
+/// The last level of the topic of a node's state, and of that of the gateway's own.
+const STATUS: &str = "status";
+
+/// A metric of that name is one level below it.
+const VALUE: &str = "/value";
+
 /// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
@@ -15,15 +21,19 @@ pub struct TopicMap {
     prefix: Vec<String>,
     /// The prefix of what the gateway says of itself.
     own_prefix: String,
-    /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: Vec<Name>,
+    /// The nodes that stand for the board's own figures.
+    of_board: Vec<Name>,
+    /// Whether their last values are of use to a later subscriber.
+    retains_all: bool,
+    /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
+    has_node_status: bool,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
     units: Option<Arc<MetricTable>>,
 }
 
 impl TopicMap {
-    /// `not_retained` are the names under which the board's own figures go.
-    pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+    /// `of_board` are the names under which the board's own figures go, which are not retained.
+    pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
         let prefix: String = prefix.into();
         Self {
             own_prefix: own_prefix(&prefix),
@@ -31,7 +41,9 @@ impl TopicMap {
                 .split(SOURCE_PLACEHOLDER)
                 .map(str::to_owned)
                 .collect(),
-            not_retained: not_retained.into_iter().collect(),
+            of_board: of_board.into_iter().collect(),
+            retains_all: false,
+            has_node_status: false,
             units: None,
         }
     }
@@ -42,6 +54,49 @@ impl TopicMap {
         Self {
             units: Some(units),
             ..self
+        }
+    }
+
+    /// The same topics, all of them retained: whoever subscribes has the board's own figures at once.
+    #[must_use]
+    pub fn retaining_all(self) -> Self {
+        Self {
+            retains_all: true,
+            ..self
+        }
+    }
+
+    /// The same topics with one for each node's state, or without.
+    #[must_use]
+    pub fn with_node_status(self, has_node_status: bool) -> Self {
+        Self {
+            has_node_status,
+            ..self
+        }
+    }
+
+    /// Whether each node's state has a topic of its own.
+    pub fn has_node_status(&self) -> bool {
+        self.has_node_status
+    }
+
+    /// Where the gateway says whether a node is `online` or `offline`, by its
+    /// [full name](Self::full_name); of `+`, a filter for all of them.
+    pub fn status_of_node(&self, node: &str) -> String {
+        let (source, node) = match node.split_once(' ') {
+            Some(names) if self.tells_sources() => names,
+            _ => ("+", node),
+        };
+        format!("{}/{node}/{STATUS}", self.prefix.join(source))
+    }
+
+    /// What a node is known by among those of all sources: with the name of its source in front, where
+    /// each source has topics of its own.
+    pub fn full_name(&self, source: &Name, node: &Name) -> Name {
+        if self.tells_sources() {
+            Name::new(&format!("{source} {node}"))
+        } else {
+            node.clone()
         }
     }
 
@@ -73,6 +128,10 @@ impl TopicMap {
         for part in ["/", node, "/", metric] {
             topic.push_str(part);
         }
+        if self.has_node_status && metric == STATUS {
+            // The other topic says whether the node is there, and must say nothing else.
+            topic.push_str(VALUE);
+        }
         topic
     }
 
@@ -99,12 +158,17 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.is_of_board(&reading.node)
+        self.retains_all || !self.is_of_board(&reading.node)
     }
 
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
-        self.not_retained.contains(node)
+        self.of_board.contains(node)
+    }
+
+    /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.
+    pub fn problems_topic(&self) -> String {
+        join(&self.own_prefix, "gateway/problems")
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
@@ -154,6 +218,9 @@ mod tests {
             let topics = TopicMap::new(prefix, []);
             assert_eq!(topics.topic(&"north".into(), &reading), topic);
             assert_eq!(topics.status_topic(), status);
+            let node = topics.full_name(&"north".into(), &"node1".into());
+            let of_node = topic.replace("/t", "/status");
+            assert_eq!(topics.status_of_node(node.as_str()), of_node);
         }
     }
 
@@ -189,6 +256,12 @@ mod tests {
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
+        let of_status =
+            |topics: &TopicMap| topics.topic_of(&"source".into(), &"node1".into(), &STATUS.into());
+        assert_eq!(of_status(&topics), "iiot/node1/status");
+        let topics = topics.with_node_status(true);
+        assert_eq!(of_status(&topics), "iiot/node1/status/value");
+        assert_eq!(topics.status_of_node("node1"), "iiot/node1/status");
         assert_eq!(topics.status_topic(), "iiot/gateway/status");
     }
 

@@ -16,7 +16,7 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, nanos};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording, Snapshot};
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, LatestValue, Recording, Snapshot};
 use crate::telemetry::{Name, Timestamp};
 
 /// How long the screen says what an action did.
@@ -36,12 +36,14 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
 /// Where there are several sources, nodes are known by theirs as well: two boards may use one name.
 fn with_named_nodes(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-    if snapshot.sources.len() < 2 {
+    let full_name = |latest: &LatestValue| Name::new(&format!("{} {}", latest.source, latest.node));
+    let is_known_so = |latest: &LatestValue| snapshot.node(&full_name(latest)).is_some();
+    if snapshot.sources.len() < 2 && !snapshot.latest.iter().any(is_known_so) {
         return snapshot;
     }
     let mut snapshot = Arc::unwrap_or_clone(snapshot);
     for latest in &mut snapshot.latest {
-        latest.node = Name::new(&format!("{} {}", latest.source, latest.node));
+        latest.node = full_name(latest);
     }
     Arc::new(snapshot)
 }
@@ -198,8 +200,10 @@ impl App {
                     _ => Vec::new(),
                 }
             }
-            // Pasted text is no command; in a filter it is text.
-            Event::Paste(text) if self.overlay == Some(Overlay::Filter) => {
+            // Pasted text is no command; where one types it is text.
+            Event::Paste(text)
+                if matches!(self.overlay, Some(Overlay::Filter | Overlay::Send(_))) =>
+            {
                 for character in text.chars().filter(|character| !character.is_control()) {
                     self.apply(Action::Type(character));
                 }
@@ -226,6 +230,8 @@ impl App {
             Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
+            Action::Send => self.begin_line(),
+            Action::Reset => return self.reset(),
             Action::Show(page) => return self.show(page),
             Action::NextPage => return self.show(self.page.turned(1)),
             Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
@@ -237,12 +243,11 @@ impl App {
             Action::Move(direction) => self.go(direction),
             Action::Filter => self.overlay = Some(Overlay::Filter),
             Action::Back => self.back(),
-            Action::Type(character) => self.edit_filter(|filter| filter.push(character)),
-            Action::Erase => self.edit_filter(|filter| {
-                filter.pop();
-            }),
-            Action::EraseAll => self.edit_filter(String::clear),
-            Action::Submit => self.overlay = None,
+            Action::Hex => self.traffic_as_hex = !self.traffic_as_hex,
+            Action::Type(_) | Action::Erase | Action::Delete | Action::EraseAll => {
+                self.edit(action);
+            }
+            Action::Submit => return self.submit(),
             Action::Click(at) => return self.click(at),
             Action::Scroll(at, direction) => self.scroll(at, direction),
         }
@@ -339,6 +344,23 @@ impl App {
                 },
             },
         }
+    }
+
+    /// Changes what is being typed.
+    fn edit(&mut self, action: Action) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return match action {
+                Action::Type(character) => self.line.insert(character),
+                Action::Erase => self.line.erase(),
+                Action::Delete => self.line.delete(),
+                _ => self.line.clear(),
+            };
+        }
+        self.edit_filter(|filter| match action {
+            Action::Type(character) => filter.push(character),
+            Action::Erase => drop(filter.pop()),
+            _ => filter.clear(),
+        });
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
