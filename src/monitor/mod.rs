@@ -5,6 +5,7 @@ mod activity;
 mod changes;
 mod command;
 mod counters;
+mod incident;
 mod journal;
 mod latest;
 mod lease;
@@ -27,6 +28,7 @@ pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
+pub use incident::{Incident, IncidentKind};
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::LatestValue;
 pub use lease::Lease;
@@ -38,6 +40,7 @@ pub use ring::{Numbered, Ring, SharedRing, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
 use crate::telemetry::{LeftOut, MetricTable, Packet, Timestamp};
+use incident::Incidents;
 use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -56,6 +59,7 @@ pub struct Monitor {
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
+    incidents: Mutex<Incidents>,
     ends_by: OnceLock<Timestamp>,
 }
 
@@ -92,6 +96,7 @@ impl Monitor {
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
+            incidents: Mutex::default(),
             ends_by: OnceLock::new(),
         }
     }
@@ -116,9 +121,22 @@ impl Monitor {
             {
                 status.last_error = Some(reason.clone());
             }
+            let now = Timestamp::now();
+            self.incidents().turn(link, (&status.state, &state), now);
             status.state = state;
-            status.since = Timestamp::now();
+            status.since = now;
         });
+    }
+
+    /// Says that the board behind a source rebooted.
+    pub fn note_reboot(&self, link: &LinkId) {
+        self.incidents().reboot(link, Timestamp::now());
+    }
+
+    fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says to which program a source is lent, or that it is given back.
@@ -186,6 +204,7 @@ impl Monitor {
             sinks: links.into_iter().filter_map(sink).collect(),
             latest: self.latest().all(),
             recording: self.recording().clone(),
+            incidents: self.incidents().all(),
             ends_by: self.ends_by.get().copied(),
             journal,
         }

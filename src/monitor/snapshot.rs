@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus, SinkId,
+    Counters, Incident, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    SinkId,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -26,6 +27,9 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// The last value of every metric, by node and name.
     pub latest: Vec<LatestValue>,
+    /// Reboots and outages, the last of them, the oldest first.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// The recording of the raw stream.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
