@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::monitor::{Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
+use crate::monitor::{LinkId, Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
     ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
@@ -101,6 +101,7 @@ impl Notices {
                 });
             }
             Some(ClockEvent::Rebooted) => {
+                self.monitor.note_reboot(&LinkId::source());
                 let words = "The board rebooted; its clock is anchored anew.";
                 ("rebooted", words)
             }
