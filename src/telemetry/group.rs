@@ -7,10 +7,10 @@ use std::borrow::Cow;
 pub const OWN_FIGURES: [(&str, &str); 2] = [("sig", "signal"), ("sts", "stats")];
 
 /// The keys in some bytes that are about readings, also where the bytes are no whole frame.
-pub(super) fn keys_in(bytes: &[u8]) -> impl Iterator<Item = (&str, Group)> {
+pub(super) fn keys_in(bytes: &[u8]) -> impl Iterator<Item = &str> {
     let texts = bytes.split(|byte| *byte == b'"');
     let keys = texts.filter_map(|text| std::str::from_utf8(text).ok());
-    keys.filter_map(|key| Some((key, Group::of(key)?)))
+    keys.filter(|key| Group::of(key).is_some())
 }
 
 /// Whether bytes that broke off were telemetry, rather than braces in a line of text: they have a key
@@ -50,6 +50,17 @@ impl Group {
             Self::Signal => Cow::Owned(format!("sig.{metric}")),
             Self::Stats => Cow::Owned(format!("sts.{metric}")),
         }
+    }
+}
+
+/// What a node is called that nobody named: `node1` for `n1`, and `signal` and `stats` for the board's own figures.
+/// Any other text is no key, and stays as it is.
+pub fn default_node_name(key: &str) -> String {
+    match Group::of(key) {
+        Some(Group::Node) => key.replacen('n', "node", 1),
+        Some(Group::Signal) => OWN_FIGURES[0].1.to_owned(),
+        Some(Group::Stats) => OWN_FIGURES[1].1.to_owned(),
+        None => key.to_owned(),
     }
 }
 

@@ -49,6 +49,12 @@ impl Interpreter {
         }
     }
 
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    pub(super) fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.readings = self.readings.giving_signal(gives_signal);
+        self
+    }
+
     /// Takes the next piece of the stream.
     pub(super) fn interpret(&mut self, segment: Segment<'_>, received: Received) {
         let at = received.wall;
@@ -221,7 +227,9 @@ impl Interpreter {
             self.clocks.forget(&board, &mut self.timed);
         }
         self.judge_readings();
-        self.notices.missed(self.frames.take_missed());
+        for (board, missed) in self.frames.take_missed() {
+            self.notices.missed(&board, missed);
+        }
     }
 
     fn judge_readings(&mut self) {
@@ -262,6 +270,7 @@ impl Interpreter {
     pub(super) fn report(&mut self) -> Yield {
         let decisions = std::mem::take(&mut self.decisions);
         self.notices.recorded(&decisions.packets);
+        self.notices.heard(&decisions.hearings);
         for set_aside in &decisions.set_aside {
             self.notices.set_aside(set_aside);
         }

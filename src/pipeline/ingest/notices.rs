@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::monitor::{Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
-    ClockEvent, Decoded, Frame, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
+    ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
     RejectReason, SetAside, Timestamp, Turn,
 };
 
@@ -109,6 +109,7 @@ impl Notices {
                 ("set", words)
             }
             Some(ClockEvent::Drifted) => {
+                self.monitor.counters.clock_drifts.increment();
                 let words = "Device and gateway clock drifted apart; anchored anew.";
                 ("drifted", words)
             }
@@ -117,6 +118,11 @@ impl Notices {
             let repeated = sum.words();
             tracing::warn!(uptime_ms, repeated, "{words}");
         });
+    }
+
+    /// Which nodes were heard of.
+    pub(super) fn heard(&self, hearings: &[Hearing]) {
+        self.monitor.hear_nodes(hearings);
     }
 
     /// Packets that are to be delivered.
@@ -198,10 +204,8 @@ impl Notices {
     }
 
     /// Packets that the radio received and the gateway did not.
-    pub(super) fn missed(&self, missed: u64) {
-        if missed == 0 {
-            return;
-        }
+    pub(super) fn missed(&self, board: &str, missed: u64) {
+        self.monitor.miss(board, missed);
         self.monitor.counters.packets_missed.add(missed);
         LOSSES.count("", "", missed, |sum| {
             tracing::warn!(

@@ -7,22 +7,34 @@ use serde_json::Value;
 
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
+/// The last level of the topic of a node's state, and of that of the gateway's own.
+const STATUS: &str = "status";
+
+/// A metric of that name is one level below it.
+const VALUE: &str = "/value";
+
 /// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
     prefix: String,
-    /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: Vec<Name>,
+    /// The nodes that stand for the board's own figures.
+    of_board: Vec<Name>,
+    /// Whether their last values are of use to a later subscriber.
+    retains_all: bool,
+    /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
+    has_node_status: bool,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
     units: Option<Arc<MetricTable>>,
 }
 
 impl TopicMap {
-    /// `not_retained` are the names under which the board's own figures go.
-    pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+    /// `of_board` are the names under which the board's own figures go, which are not retained.
+    pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
         Self {
             prefix: prefix.into(),
-            not_retained: not_retained.into_iter().collect(),
+            of_board: of_board.into_iter().collect(),
+            retains_all: false,
+            has_node_status: false,
             units: None,
         }
     }
@@ -34,6 +46,34 @@ impl TopicMap {
             units: Some(units),
             ..self
         }
+    }
+
+    /// The same topics, all of them retained: whoever subscribes has the board's own figures at once.
+    #[must_use]
+    pub fn retaining_all(self) -> Self {
+        Self {
+            retains_all: true,
+            ..self
+        }
+    }
+
+    /// The same topics with one for each node's state, or without.
+    #[must_use]
+    pub fn with_node_status(self, has_node_status: bool) -> Self {
+        Self {
+            has_node_status,
+            ..self
+        }
+    }
+
+    /// Whether each node's state has a topic of its own.
+    pub fn has_node_status(&self) -> bool {
+        self.has_node_status
+    }
+
+    /// Where the gateway says whether a node is `online` or `offline`; of `+`, a filter for all of them.
+    pub fn status_of_node(&self, node: &str) -> String {
+        format!("{}/{node}/{STATUS}", self.prefix)
     }
 
     /// The first level or levels of all topics.
@@ -52,6 +92,10 @@ impl TopicMap {
         let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
         for part in [&self.prefix, "/", node, "/", metric] {
             topic.push_str(part);
+        }
+        if self.has_node_status && metric == STATUS {
+            // The other topic says whether the node is there, and must say nothing else.
+            topic.push_str(VALUE);
         }
         topic
     }
@@ -79,12 +123,17 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.is_of_board(&reading.node)
+        self.retains_all || !self.is_of_board(&reading.node)
     }
 
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
-        self.not_retained.contains(node)
+        self.of_board.contains(node)
+    }
+
+    /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.
+    pub fn problems_topic(&self) -> String {
+        format!("{}/gateway/problems", self.prefix)
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
@@ -130,6 +179,11 @@ mod tests {
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
+        let of_status = |topics: &TopicMap| topics.topic_of(&"node1".into(), &STATUS.into());
+        assert_eq!(of_status(&topics), "iiot/node1/status");
+        let topics = topics.with_node_status(true);
+        assert_eq!(of_status(&topics), "iiot/node1/status/value");
+        assert_eq!(topics.status_of_node("node1"), "iiot/node1/status");
         assert_eq!(topics.status_topic(), "iiot/gateway/status");
     }
 

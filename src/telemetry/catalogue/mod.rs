@@ -9,7 +9,7 @@ mod presence;
 
 use std::collections::{HashMap, HashSet};
 
-use super::group::{Group, OWN_FIGURES, keys_in};
+use super::group::{Group, default_node_name, keys_in};
 use super::spikes::History;
 use super::{KnownName, MetricTable, Name, Range};
 use entries::{Node, Series};
@@ -172,21 +172,17 @@ impl Catalogue {
     }
 
     /// The name of a node on the way out, and whether it is one that was configured.
-    fn name_of_node(&self, key: &str, group: Group) -> Option<(Name, bool)> {
-        let default = match group {
-            Group::Node => format!("node{}", key.get(1..)?),
-            Group::Signal => OWN_FIGURES[0].1.to_owned(),
-            Group::Stats => OWN_FIGURES[1].1.to_owned(),
-        };
+    fn name_of_node(&self, key: &str) -> (Name, bool) {
+        let default = default_node_name(key);
         let renamed = self.renamed_nodes.get(key);
         let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
         let name = renamed.cloned().unwrap_or_else(|| Name::new(&default));
-        Some((name, renamed.is_some()))
+        (name, renamed.is_some())
     }
 
     /// The names of the nodes in some bytes, also where these are no whole frame.
     pub(super) fn nodes_in(&self, bytes: &[u8]) -> Vec<Name> {
-        let names = keys_in(bytes).filter_map(|(key, group)| self.name_of_node(key, group));
+        let names = keys_in(bytes).map(|key| self.name_of_node(key));
         names.map(|(name, _)| name).collect()
     }
 
@@ -196,7 +192,7 @@ impl Catalogue {
             return Some(*id);
         }
         self.make_room();
-        let (name, is_renamed) = self.name_of_node(key, group)?;
+        let (name, is_renamed) = self.name_of_node(key);
         let id = NodeId(self.nodes.add(Node {
             key: key.to_owned(),
             group,

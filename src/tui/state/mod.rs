@@ -2,6 +2,7 @@
 //! [`views`](super::views); neither needs a terminal.
 
 mod charts;
+mod editor;
 mod list;
 mod observed;
 mod stream;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use ratatui::layout::Size;
 
 pub(crate) use charts::{Charts, Panel, nanos};
+pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
-pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
+pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
 pub(crate) use traffic::{Kinds, Piece};
 
@@ -23,8 +25,8 @@ use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, Order, Sight,
-    Snapshot,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, NodeState, Order,
+    Sight, Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -40,6 +42,8 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
+    /// A line is being typed that goes to this source.
+    Send(LinkId),
     WhichLink {
         order: Order,
         /// One of several of this kind.
@@ -111,6 +115,10 @@ pub(crate) struct App {
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
     pub(crate) traffic: Stream<Piece, Kinds>,
+    /// Whether the traffic is shown as hexadecimal digits.
+    pub(crate) traffic_as_hex: bool,
+    /// The line that is sent to a source next.
+    pub(crate) line: LineEditor,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
@@ -145,6 +153,8 @@ impl App {
             table: TableView::default(),
             charts: Charts::default(),
             traffic: Stream::new(Kinds::All),
+            traffic_as_hex: false,
+            line: LineEditor::default(),
             log: Stream::new(LogLevel::Trace),
             deliveries: Stream::new(Everything),
             is_changed: true,
@@ -177,6 +187,16 @@ impl App {
     /// The gateway as it is, whatever is shown.
     pub(crate) fn live(&self) -> Option<&Snapshot> {
         self.live.as_deref()
+    }
+
+    /// Whether a node is heard. What a board says of itself is as fresh as its freshest node.
+    pub(crate) fn node_state(&self, name: &Name) -> NodeState {
+        let Some(snapshot) = self.snapshot() else {
+            return NodeState::Heard;
+        };
+        let all = || snapshot.nodes.iter().map(|node| node.state).min();
+        let own = snapshot.node(name).map(|node| node.state);
+        own.or_else(all).unwrap_or(NodeState::Heard)
     }
 
     pub(crate) fn is_local(&self) -> bool {

@@ -185,8 +185,10 @@ impl App {
                     _ => Vec::new(),
                 }
             }
-            // Pasted text is no command; in a filter it is text.
-            Event::Paste(text) if self.overlay == Some(Overlay::Filter) => {
+            // Pasted text is no command; where one types it is text.
+            Event::Paste(text)
+                if matches!(self.overlay, Some(Overlay::Filter | Overlay::Send(_))) =>
+            {
                 for character in text.chars().filter(|character| !character.is_control()) {
                     self.apply(Action::Type(character));
                 }
@@ -213,6 +215,8 @@ impl App {
             Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
+            Action::Send => self.begin_line(),
+            Action::Reset => return self.reset(),
             Action::Show(page) => return self.show(page),
             Action::NextPage => return self.show(self.page.turned(1)),
             Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
@@ -224,12 +228,11 @@ impl App {
             Action::Move(direction) => self.go(direction),
             Action::Filter => self.overlay = Some(Overlay::Filter),
             Action::Back => self.back(),
-            Action::Type(character) => self.edit_filter(|filter| filter.push(character)),
-            Action::Erase => self.edit_filter(|filter| {
-                filter.pop();
-            }),
-            Action::EraseAll => self.edit_filter(String::clear),
-            Action::Submit => self.overlay = None,
+            Action::Hex => self.traffic_as_hex = !self.traffic_as_hex,
+            Action::Type(_) | Action::Erase | Action::Delete | Action::EraseAll => {
+                self.edit(action);
+            }
+            Action::Submit => return self.submit(),
             Action::Click(at) => return self.click(at),
             Action::Scroll(at, direction) => self.scroll(at, direction),
         }
@@ -326,6 +329,23 @@ impl App {
                 },
             },
         }
+    }
+
+    /// Changes what is being typed.
+    fn edit(&mut self, action: Action) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return match action {
+                Action::Type(character) => self.line.insert(character),
+                Action::Erase => self.line.erase(),
+                Action::Delete => self.line.delete(),
+                _ => self.line.clear(),
+            };
+        }
+        self.edit_filter(|filter| match action {
+            Action::Type(character) => filter.push(character),
+            Action::Erase => drop(filter.pop()),
+            _ => filter.clear(),
+        });
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {

@@ -8,6 +8,9 @@ use crate::tui::state::{App, Focus, Overlay, nanos};
 
 impl App {
     pub(super) fn go(&mut self, direction: Direction) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return self.line.go(direction);
+        }
         let rows = help_rows(self.areas().body);
         let last = keymap::help_of(self.page).count().saturating_sub(rows);
         if let Some(Overlay::Help { scroll }) = &mut self.overlay {

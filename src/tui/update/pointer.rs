@@ -50,7 +50,7 @@ impl App {
     pub(super) fn scroll(&mut self, _at: Position, direction: Direction) {
         let is_choosing = matches!(
             self.overlay,
-            Some(Overlay::WhichLink { .. } | Overlay::Confirm { .. })
+            Some(Overlay::WhichLink { .. } | Overlay::Confirm { .. } | Overlay::Send(_))
         );
         if is_choosing {
             return;

@@ -31,8 +31,8 @@ use super::action::Page;
 use super::layout::{SMALLEST, is_too_small};
 use super::state::{App, Overlay};
 use super::theme::{Role, Theme};
-use super::widgets::{cut, width};
-use crate::monitor::LinkState;
+use super::widgets::{cut, escape_text, width};
+use crate::monitor::{LinkState, LinkStatus};
 
 /// Draws all of it.
 pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
@@ -106,6 +106,14 @@ fn state_look(state: &LinkState) -> (&'static str, Role) {
         LinkState::Held => ("‖", Role::Accent),
         LinkState::Refused { .. } => ("✖", Role::Bad),
         LinkState::Ended => ("■", Role::Dim),
+    }
+}
+
+/// What a link does, in a few words.
+fn state_words(status: &LinkStatus) -> String {
+    match (&status.lent_to, &status.state) {
+        (Some(to), LinkState::Held) => format!("lent to {}", escape_text(to)),
+        (_, state) => state.word().to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use super::{put, spread, state_look, table};
+use super::{put, spread, state_look, state_words, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
 use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::Areas;
@@ -102,14 +102,15 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: &LinkId, app: &App) {
 
 fn state_line<'a>(theme: Theme, status: &LinkStatus, now: Timestamp, cells: u16) -> Line<'a> {
     let (glyph, role) = state_look(&status.state);
-    let text = format!("{glyph} {}", status.state.word());
+    let text = format!("{glyph} {}", state_words(status));
     let since = if status.state == LinkState::Disabled {
         String::new()
     } else {
         duration(now.since(status.since))
     };
+    let room = usize::from(cells).saturating_sub(width(&since) + 1);
     spread(
-        vec![Span::styled(text, theme.style(role))],
+        vec![Span::styled(cut(&text, room), theme.style(role))],
         vec![Span::styled(since, theme.style(Role::Dim))],
         cells,
     )

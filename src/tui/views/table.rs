@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{mark_row, put};
-use crate::monitor::LatestValue;
+use crate::monitor::{Alarm, LatestValue, NodeState};
 use crate::tui::layout::Areas;
-use crate::tui::state::{Alarm, App, Focus, Freshness};
+use crate::tui::state::{App, Focus};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{aligned, duration, fitted, sparkline};
 use crate::tui::words::unit;
@@ -169,20 +169,20 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
 
 fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bool) -> Line<'a> {
     let theme = app.theme;
-    let freshness = app.observed.freshness(&latest.node, app.now);
-    let alarm = Alarm::of(latest);
+    let state = app.node_state(&latest.node);
+    let alarm = latest.alarm();
     let age = duration(app.now.since(latest.received));
-    let (heard, heard_role) = match (freshness, alarm) {
-        (Freshness::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
-        (Freshness::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
-        (Freshness::Live, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
-        (Freshness::Live, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
-        (Freshness::Live, Alarm::None) => (format!("● {age}"), Role::Good),
+    let (heard, heard_role) = match (state, alarm) {
+        (NodeState::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
+        (NodeState::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
+        (NodeState::Heard, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::None) => (format!("● {age}"), Role::Good),
     };
-    let value_role = match (freshness, alarm) {
+    let value_role = match (state, alarm) {
         (_, Alarm::High | Alarm::Low) => Role::Bad,
-        (Freshness::Live, Alarm::None) => Role::Title,
-        (Freshness::Stale | Freshness::Offline, Alarm::None) => Role::Dim,
+        (NodeState::Heard, Alarm::None) => Role::Title,
+        (NodeState::Stale | NodeState::Offline, Alarm::None) => Role::Dim,
     };
     let key = (latest.node.clone(), latest.metric.clone());
     let is_picked = app.charts.picked.contains(&key);

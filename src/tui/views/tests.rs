@@ -69,6 +69,39 @@ fn every_other_page() {
 }
 
 #[test]
+fn traffic_as_it_is_talked_to() {
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut hex = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        hex.apply(Action::Hex);
+        let text = text(&hex);
+        assert!(text.contains("as hex  silent for 4s"), "{text}");
+        assert!(
+            text.contains("▲ sent     6c 65 64 20 6f 6e 0d 0a"),
+            "{text}"
+        );
+    }
+    assert_frames("traffic_detail_as_hex", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Hex);
+        app.apply(Action::Open);
+        app
+    });
+    assert_frames("traffic_send", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Send);
+        let text = "set wifi name of the network that is long enough for no terminal ";
+        text.chars()
+            .cycle()
+            .take(190)
+            .for_each(|character| app.line.insert(character));
+        for _ in 0..30 {
+            app.line.go(Direction::Left);
+        }
+        app
+    });
+}
+
+#[test]
 fn what_lies_over_a_page() {
     assert_frames("help", |width, height| {
         let mut app = app(width, height, [testing::healthy()]);
