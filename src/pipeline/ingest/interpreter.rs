@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Yield;
-use super::notices::Notices;
+use super::notices::{self, Notices};
 use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
@@ -278,7 +278,7 @@ impl Interpreter {
             self.notices.mark(*mark);
         }
         for name in &decisions.confirmed {
-            self.notices.confirmed(name);
+            notices::confirmed(name);
         }
         self.notices.left_out(self.decoder.take_left_out());
         self.notices.quality(&mut self.quality);

@@ -158,18 +158,6 @@ impl Notices {
         });
     }
 
-    /// A name that came often enough.
-    pub(super) fn confirmed(&self, name: &KnownName) {
-        let key = match &name.metric {
-            None => name.node.clone(),
-            Some(metric) => format!("{}.{metric}", name.node),
-        };
-        NEW_KEYS.say("", "", move |sum| {
-            let repeated = sum.words();
-            tracing::info!(key, repeated, "Unknown key passes under its own name.");
-        });
-    }
-
     /// Values that are no readings.
     pub(super) fn left_out(&self, left_out: BTreeMap<String, LeftOut>) {
         if left_out.is_empty() {
@@ -235,5 +223,17 @@ fn new_board(board: &str) {
     NEW_BOARDS.say("", "", move |sum| {
         let repeated = sum.words();
         tracing::info!(board, repeated, "Board reports.");
+    });
+}
+
+/// A name that came often enough.
+pub(super) fn confirmed(name: &KnownName) {
+    let key = match &name.metric {
+        None => name.node.clone(),
+        Some(metric) => format!("{}.{metric}", name.node),
+    };
+    NEW_KEYS.say("", "", move |sum| {
+        let repeated = sum.words();
+        tracing::info!(key, repeated, "Unknown key passes under its own name.");
     });
 }
