@@ -224,6 +224,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
+    let servers = snapshot.sinks.iter().map(|sink| {
+        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
+        Sample::new(&[("link", name), ("server", peer)], 1)
+    });
+    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -241,6 +246,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
         gauge("link_up", "Whether a link is up.", up),
+        gauge(
+            "link_server",
+            "Which server a sink uses, or tries.",
+            servers,
+        ),
         counter(
             "reconnects_total",
             "How often a link came up again.",

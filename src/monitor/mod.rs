@@ -2,6 +2,7 @@
 //! of it. Also the commands an operator may give.
 
 mod activity;
+mod changes;
 mod command;
 mod counters;
 mod journal;
@@ -21,6 +22,7 @@ pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
+pub use changes::changes;
 pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
@@ -192,6 +194,11 @@ impl Monitor {
     /// Says what share of the last frames arrived damaged.
     pub fn set_line_damage(&self, ratio: f64) {
         self.line().damaged_ratio = ratio;
+    }
+
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        self.line().damaged_ratio
     }
 
     /// Counts values that were no readings, by their key.

@@ -115,10 +115,12 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let removes = config.home_assistant.as_ref().is_some_and(|it| !it.enabled);
-        let names = if removes { self.names() } else { Vec::new() };
+        let speaks = config.home_assistant.is_some();
+        let names = if speaks { self.names() } else { Vec::new() };
+        let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, metrics, names);
+        let config = config.clone();
+        let delivery = sink::mqtt::MqttDelivery::new(config, topics, metrics, identities, names);
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 

@@ -36,6 +36,7 @@ pub use recording::{recorded_times, times_path};
 
 use crate::config;
 use crate::monitor::{Directive, LinkId, Monitor};
+use crate::ownership;
 use crate::telemetry::Timestamp;
 use driver::Driver;
 
@@ -80,9 +81,9 @@ pub enum SourceError {
     },
     /// The user may not open the port.
     #[error(
-        "cannot open serial port {}: permission denied; add the user that runs fieldgate to the \
-         group `dialout` (sudo usermod -aG dialout NAME) and log in again",
-        path.display()
+        "cannot open serial port {}: permission denied; {}",
+        path.display(),
+        ownership::advice_for_device(path)
     )]
     PortPermission {
         /// The port.

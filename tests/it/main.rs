@@ -17,6 +17,7 @@ mod delivery;
 mod disk;
 mod documents;
 mod examples;
+mod failover;
 mod fixtures;
 mod gateways;
 mod gone;

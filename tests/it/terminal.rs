@@ -70,6 +70,31 @@ fn keys_switch_pages_and_q_restores_the_terminal() {
 }
 
 #[test]
+fn a_terminal_without_a_size_is_asked_for_it() {
+    let arguments = ["--source", "simulator", "--journal", "journal.db"];
+    // Nobody is there, as in a container that runs detached.
+    let mut vacant = Terminal::start((0, 0), &arguments);
+    vacant.wait_for("the terminal has no size and does not answer");
+    vacant.signal(Signal::SIGTERM);
+    assert_eq!(vacant.wait_exit(), 0);
+    vacant.wait_for("Stopped. ");
+
+    // A serial console with a terminal behind it.
+    let mut console = Terminal::start((0, 0), &arguments);
+    let shown = poll(PATIENCE, || {
+        console.type_keys("\x1b[24;80R");
+        console.look(vt100::Screen::alternate_screen).then_some(())
+    });
+    shown.expect("no screen");
+    console.wait_until("a screen of 80 x 24", |screen| {
+        screen.lines().count() == 24 && screen.contains("temperature")
+    });
+    console.type_keys("q");
+    assert_eq!(console.wait_exit(), 0);
+    console.assert_restored();
+}
+
+#[test]
 fn a_broker_that_goes_and_comes_is_seen_to() {
     let mut broker = Mosquitto::start();
     let mut terminal = Terminal::start(SIZE, &simulator(&broker.url(), "50"));

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::report::Report;
 use crate::config::{Port, Source};
+use crate::ownership;
 use crate::source::{SourceError, try_serial_port};
 
 /// How long a program may take to say something of itself.
@@ -55,10 +56,11 @@ fn serial(port: &Port, report: &mut Report) {
         }
         Err(error) => {
             let (path, fix) = match &error {
-                SourceError::PortPermission { path } => (
-                    Some(path),
-                    "sudo usermod -aG dialout NAME, then log in again",
-                ),
+                SourceError::PortPermission { path } => {
+                    report.passed(PART, EXISTS, &path.display().to_string());
+                    let fix = ownership::advice_for_device(path);
+                    return report.failed(PART, OPENS, "permission denied", &fix);
+                }
                 SourceError::PortBusy { path } => (
                     Some(path),
                     "end the other program, perhaps a running fieldgate",

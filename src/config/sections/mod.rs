@@ -22,7 +22,9 @@ pub use api::Api;
 pub use influxdb::Influxdb;
 pub use journal::{Durability, Journal, JournalPath};
 pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
-pub use mqtt::{HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport};
+pub use mqtt::{
+    Broker, HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
+};
 pub use source::{
     ControlLine, DataBits, FlowControl, LineEnding, Parity, Port, PortSelector, Recorded, Reset,
     SOURCE_KINDS, Simulator, Source, SourceKind, Speed, StopBits,

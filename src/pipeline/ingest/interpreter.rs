@@ -9,7 +9,7 @@ use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
     Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
-    Verdict,
+    Verdict, looks_like_telemetry,
 };
 
 /// The stages behind the framer.
@@ -55,8 +55,11 @@ impl Interpreter {
         match segment {
             Segment::Text(bytes) => self.notices.text(at, bytes),
             Segment::Damaged { bytes, reason } => {
-                let number = self.quality.begin();
-                self.quality.damage(number);
+                // What a log puts into braces says nothing of the line.
+                if looks_like_telemetry(bytes) {
+                    let number = self.quality.begin();
+                    self.quality.damage(number);
+                }
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
                 if bytes.starts_with(b"{\"") {

@@ -280,7 +280,7 @@ mod tests {
         for (kind, advice) in [
             (
                 ErrorKind::Io(io::ErrorKind::PermissionDenied),
-                "usermod -aG dialout",
+                "permission denied; ",
             ),
             (
                 ErrorKind::Io(io::ErrorKind::NotFound),
