@@ -130,22 +130,8 @@ impl Pipeline {
         let sinks = sinks.start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
-        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-        let (times_sender, times) = oneshot::channel();
-        let link = LinkId::source();
-        let directive = directives.begin(link.clone(), Directive::default());
-        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
         let consoles = Consoles::default();
-        consoles.begin(link.clone(), Arc::clone(&console));
-        let source = read_source(
-            link,
-            config,
-            chunk_sender,
-            times_sender,
-            &monitor,
-            (directive, console),
-        );
-        let source = tokio::spawn(source);
+        let source = SourceRead::begin(config, &directives, &consoles, &monitor);
         let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
         let known = journal.known_names();
@@ -155,7 +141,8 @@ impl Pipeline {
         let lookout = look_out(config, &monitor, &journal, &names);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
-        let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
+        let chunks =
+            RecordedChunks::new(source.chunks, record.subscribe(), folder, monitor.clone());
         let clock_set = {
             let directives = Arc::clone(&directives);
             move || directives.tell_sinks(|directive| directive.obey(Order::Reconnect))
@@ -165,7 +152,7 @@ impl Pipeline {
             tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
-        let ingest = tokio::spawn(feed.run(times, clock_set));
+        let ingest = tokio::spawn(feed.run(source.times, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
@@ -180,7 +167,7 @@ impl Pipeline {
         Ok(Self {
             handle,
             journal,
-            source,
+            source: source.task,
             ingest,
             lookout,
             names,
@@ -244,6 +231,37 @@ fn first_directives(config: &Config) -> Arc<Directives> {
         directives.begin(sink.link().clone(), first.clone());
     }
     Arc::new(directives)
+}
+
+/// The source while it is read.
+struct SourceRead {
+    task: task::JoinHandle<Result<End, SourceError>>,
+    chunks: mpsc::Receiver<Chunk>,
+    /// What is known of a recording's times, before the first chunk.
+    times: oneshot::Receiver<Option<RecordedTimes>>,
+}
+
+impl SourceRead {
+    fn begin(
+        config: &Config,
+        directives: &Directives,
+        consoles: &Consoles,
+        monitor: &Arc<Monitor>,
+    ) -> Self {
+        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
+        let (times_sender, times) = oneshot::channel();
+        let link = LinkId::source();
+        let directive = directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&config.source, Arc::clone(monitor)));
+        consoles.begin(link.clone(), Arc::clone(&console));
+        let told = (directive, console);
+        let reading = read_source(link, config, chunk_sender, times_sender, monitor, told);
+        Self {
+            task: tokio::spawn(reading),
+            chunks,
+            times,
+        }
+    }
 }
 
 /// Reads the source until it ends or is told to; says before what is known of a recording's times.
