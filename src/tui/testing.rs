@@ -165,6 +165,7 @@ pub(super) fn healthy() -> Snapshot {
             stored: 45_686,
             max_messages: 10_000_000,
             rejected_dropped: 0,
+            write_bytes: Some(0),
             sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
