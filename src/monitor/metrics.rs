@@ -279,6 +279,16 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "Entries of the table `rejected` that went before their time because it was full.",
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
+        counter(
+            "write_bytes_total",
+            "Bytes that the process has written to disks, as the system counts them: the journal, and log files.",
+            snapshot
+                .journal
+                .write_bytes
+                .map(|bytes| Sample::new(&[], bytes))
+                .into_iter()
+                .collect(),
+        ),
         gauge("link_up", "Whether a link is up.", up),
         gauge(
             "link_server",

@@ -5,6 +5,7 @@ mod activity;
 mod changes;
 mod command;
 mod counters;
+mod incident;
 mod journal;
 mod latest;
 mod lease;
@@ -35,6 +36,7 @@ pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
+pub use incident::{Incident, IncidentKind};
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
 pub use lease::Lease;
@@ -53,6 +55,7 @@ pub use source::SourceMonitor;
 pub use standing::Standing;
 
 use crate::telemetry::{Hearing, MetricTable, Timestamp};
+use incident::Incidents;
 use source::SourceReport;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -79,6 +82,7 @@ pub struct Monitor {
     standing: watch::Sender<Standing>,
     /// The clock that nodes are heard by: it is never set.
     began: Instant,
+    incidents: Mutex<Incidents>,
     ends_by: OnceLock<Timestamp>,
 }
 
@@ -117,6 +121,7 @@ impl Monitor {
             last_packet: AtomicI64::new(0),
             standing: watch::Sender::default(),
             began: Instant::now(),
+            incidents: Mutex::default(),
             ends_by: OnceLock::new(),
         }
     }
@@ -148,9 +153,22 @@ impl Monitor {
             {
                 status.last_error = Some(reason.clone());
             }
+            let now = Timestamp::now();
+            self.incidents().turn(link, (&status.state, &state), now);
             status.state = state;
-            status.since = Timestamp::now();
+            status.since = now;
         });
+    }
+
+    /// Says that the board behind a source rebooted.
+    pub fn note_reboot(&self, link: &LinkId) {
+        self.incidents().reboot(link, Timestamp::now());
+    }
+
+    fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says to which program a source is lent, or that it is given back.
@@ -329,6 +347,7 @@ impl Monitor {
             storage: machine.storage,
             clock_unsynchronised: machine.clock_unsynchronised,
             recording: Recording::of_all(sources.iter().map(|it| &it.recording)),
+            incidents: self.incidents().all(),
             ends_by: self.ends_by.get().copied(),
             journal,
             sources,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    Counters, Incident, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
     NodeStatus, Problem, SinkCounters, SinkId,
 };
 use crate::telemetry::{Name, RejectReason, Timestamp};
@@ -43,6 +43,9 @@ pub struct Snapshot {
     /// that it is to be.
     #[serde(default)]
     pub clock_unsynchronised: bool,
+    /// Reboots and outages, the last of them, the oldest first.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// The recording of the raw stream, with several sources the first of those that are recorded.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.

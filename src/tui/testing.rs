@@ -10,10 +10,11 @@ use super::action::{Page, Purpose};
 use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
-    DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
-    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, NodeSignal, NodeState,
-    NodeStatus, Numbered, Position, Problem, ProblemKind, Recording, Severity, Sight, SinkBacklog,
-    SinkId, SinkSnapshot, Snapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
+    DeliveryEntry, DeliveryOutcome, HistoryPoint, Incident, IncidentKind, JournalState,
+    JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
+    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread,
+    TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -166,6 +167,7 @@ pub(super) fn healthy() -> Snapshot {
             stored: 45_686,
             max_messages: 10_000_000,
             rejected_dropped: 0,
+            write_bytes: Some(0),
             sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
@@ -173,6 +175,7 @@ pub(super) fn healthy() -> Snapshot {
         problems: Vec::new(),
         storage: None,
         clock_unsynchronised: false,
+        incidents: Vec::new(),
         recording: Recording::Off,
         ends_by: None,
     }
@@ -226,6 +229,24 @@ pub(super) fn refused() -> Snapshot {
         75,
     );
     snapshot.sinks[1].queue_depth = 512;
+    snapshot
+}
+
+/// The board rebooted, the broker was away for a while, and the database is.
+pub(super) fn with_incidents() -> Snapshot {
+    let mut snapshot = healthy();
+    let incident = |kind, link, from, until: Option<i64>| Incident {
+        kind,
+        link,
+        at: ago(from),
+        until: until.map(ago),
+    };
+    snapshot.incidents = vec![
+        incident(IncidentKind::Outage, LinkId::mqtt(), 240, Some(200)),
+        incident(IncidentKind::Reboot, LinkId::source(), 120, Some(120)),
+        incident(IncidentKind::Outage, LinkId::influxdb(), 30, None),
+    ];
+    snapshot.latest[2].max = Some(25.0);
     snapshot
 }
 

@@ -27,6 +27,7 @@ pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
+use super::place::with_suffix;
 use super::retention::Keep;
 use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
@@ -41,7 +42,7 @@ use schema::{adopt, create_tables, find_extent, last_row, names_sources};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
-const SPARE_PAGES: i64 = 1024;
+const SPARE_PAGES: i64 = 4096;
 
 /// What is stored, from the place before the first row to the place behind the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl Store {
             "PRAGMA synchronous = NORMAL;
              PRAGMA fullfsync = ON;
              PRAGMA checkpoint_fullfsync = ON;
+             PRAGMA wal_autocheckpoint = 4000;
              PRAGMA journal_size_limit = 8388608;",
         )?;
         let extent = find_extent(&connection)?;
@@ -414,6 +416,14 @@ impl Store {
         if let Err(error) = self.connection.query_row(checkpoint, [], |_| Ok(())) {
             tracing::debug!(error = %error, "The log of the old journal stays as it is.");
         }
+    }
+
+    /// Returns when all that was committed is on the disk: in the log, if not in the file.
+    pub(super) fn sync(&self) -> Result<(), Fault> {
+        if let Some(path) = self.connection.path() {
+            File::open(with_suffix(Path::new(path), "-wal"))?.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Gives some free pages back to the file system.

@@ -163,8 +163,9 @@ fn version_of(stamp: i64) -> Option<i64> {
 }
 
 fn create_schema(connection: &Connection) -> Result<(), Fault> {
-    // Has to come before the first table, outside of a transaction.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    // Both have to come before the first table, outside of a transaction. A commit writes whole pages, and a
+    // packet fills a small part of one.
+    connection.execute_batch("PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL")?;
     let transaction = connection.unchecked_transaction()?;
     create_tables(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -62,6 +62,10 @@ impl Writer {
         let terms = Terms {
             shared: Arc::new(shared),
             durable: config.durability == Durability::Full,
+            sync_interval: match config.durability {
+                Durability::Interval(interval) => Some(interval),
+                Durability::Full | Durability::Normal => None,
+            },
             max_bytes: config.max_bytes,
             is_in_memory: claim.is_none(),
         };
@@ -96,6 +100,8 @@ impl Writer {
             retention: Retention::new(history),
             ticket: 0,
             housekeeping_due: Instant::now(),
+            prune_due: Instant::now(),
+            sync_due: None,
             appended: 0,
             drops: Drops::new(dropped),
         }
@@ -191,6 +197,7 @@ impl Opened {
             since: Timestamp::now(),
             notice: self.notice.take(),
             forgotten: 0,
+            write_bytes: None,
         }
     }
 

@@ -26,6 +26,7 @@ impl Bench {
             stored: 0,
             max_messages: 10_000,
             rejected_dropped: 0,
+            write_bytes: 0,
             sinks: Vec::new(),
         };
         let mut snapshot = Monitor::default().snapshot(journal);

@@ -99,6 +99,7 @@ impl Notices {
                 });
             }
             Some(ClockEvent::Rebooted) => {
+                self.monitor.note_reboot(self.monitor.source());
                 let words = "The board rebooted; its clock is anchored anew.";
                 ("rebooted", words)
             }

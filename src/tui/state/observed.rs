@@ -234,6 +234,7 @@ fn differ(before: &Snapshot, now: &Snapshot) -> bool {
         || before.sources != now.sources
         || before.sinks != now.sinks
         || before.journal != now.journal
+        || before.incidents != now.incidents
         || before.recording != now.recording
         || before.ends_by != now.ends_by
         || before.latest != now.latest

@@ -7,7 +7,7 @@ use super::state_words;
 use super::stream::{self, Look, following};
 use crate::monitor::{LinkKind, LinkState, Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::{RejectReason, Timestamp};
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
@@ -163,7 +163,10 @@ fn traffic_line(
         spans.push(Span::styled(line_end, theme.style(Role::Dim)));
         return Line::from(spans);
     };
-    let note = format!("◀ {}", reason.explanation());
+    let mut note = format!("◀ {}", reason.explanation());
+    if is_narrow(cells) {
+        note = cut(&note, room / 2);
+    }
     let room = room.saturating_sub(width(&note) + 1);
     let (before, after) = around_place(line.entry, form);
     match after {
