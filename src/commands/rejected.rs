@@ -204,7 +204,7 @@ fn excerpt(text: &str) -> String {
 /// Has entries sent on: those that can be. Says which cannot, and why.
 fn deliver(path: &Path, ids: &[i64], config: &Config) -> anyhow::Result<bool> {
     let table = RejectedTable::open_to_ask(path)?;
-    let mut decoder = config.telemetry.decoder();
+    let mut decoder = config.decoder();
     let mut asked = Vec::new();
     let mut is_all = true;
     for id in ids.iter().copied().collect::<BTreeSet<_>>() {

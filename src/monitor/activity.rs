@@ -65,6 +65,9 @@ pub enum TrafficKind {
         reason: RejectReason,
         /// Whether it broke off at the end of these bytes; else all of it was rejected as a whole.
         broke_at_end: bool,
+        /// The place in the bytes at which all of it is wrong, where the reason does not tell it.
+        #[serde(default)]
+        place: Option<usize>,
     },
 }
 

@@ -13,8 +13,8 @@ use crate::monitor::{Monitor, TrafficEntry, TrafficKind};
 use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::telemetry::{
-    ClockEvent, Clocks, Counts, Decisions, Decoded, Decoder, FrameJudge, FrameNumber, Framer,
-    JudgedFrame, KnownName, LeftOut, LineQuality, MAX_FRAME, Packet, ReadingJudge, Received,
+    Beginning, ClockEvent, Clocks, Counts, Dated, Decisions, Decoded, Decoder, Format, FrameJudge,
+    FrameNumber, FrameTime, Framer, JudgedFrame, KnownName, LeftOut, LineQuality, Losses, MAX_FRAME, Packet, ReadingJudge, Received,
     RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline, Timestamp,
     Turn, Verdict,
 };
@@ -34,6 +34,15 @@ pub struct Ingest {
     interpreter: Interpreter,
 }
 
+/// What the format of a source means beyond its decoder.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traits {
+    /// Frames are lines: what is none is text.
+    has_lines: bool,
+    /// Frames may tell the time by a clock of their own.
+    tells_time: bool,
+}
+
 /// What came out of some bytes.
 #[derive(Debug, Default)]
 pub struct Yield {
@@ -45,11 +54,22 @@ pub struct Yield {
     pub learnt: Vec<KnownName>,
 }
 
+/// Where something that is rejected is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// As a whole, or at a place that its reason tells.
+    Whole,
+    At(usize),
+    AtEnd,
+}
+
 #[derive(Debug)]
 struct Interpreter {
+    traits: Traits,
     decoder: Decoder,
     quality: LineQuality,
     frames: FrameJudge<Frame>,
+    losses: Losses,
     verdicts: Vec<Verdict<Frame>>,
     clocks: Clocks<JudgedFrame>,
     timed: Vec<Timed<JudgedFrame>>,
@@ -83,9 +103,11 @@ impl Ingest {
         Self {
             framer: Framer::default(),
             interpreter: Interpreter {
+                traits: Traits::default(),
                 decoder,
                 quality: LineQuality::default(),
                 frames: FrameJudge::default(),
+                losses: Losses::default(),
                 verdicts: Vec::new(),
                 clocks: Clocks::new(timeline, tolerance),
                 timed: Vec::new(),
@@ -95,6 +117,17 @@ impl Ingest {
                 now: Duration::ZERO,
             },
         }
+    }
+
+    /// The same for streams of another format than `board`, by a decoder for it.
+    #[must_use]
+    pub fn of_format(mut self, format: &Format, beginning: Beginning) -> Self {
+        self.framer = Framer::new(format, beginning);
+        self.interpreter.traits = Traits {
+            has_lines: matches!(format, Format::Plotter(_) | Format::LineProtocol(_)),
+            tells_time: format.tells_time(),
+        };
+        self
     }
 
     /// What the next bytes complete.
@@ -129,7 +162,10 @@ impl Ingest {
         let interpreter = &mut self.interpreter;
         interpreter.clocks.set_clock(step, &mut interpreter.timed);
         interpreter.judge_readings();
-        let follows = !interpreter.clocks.is_recording();
+        // Where frames tell the time, those of before a step back were told apart from the gateway's
+        // clock; what was ahead of it had the time of arrival, and moves along.
+        let is_told = interpreter.traits.tells_time && step < 0;
+        let follows = !interpreter.clocks.is_recording() && !is_told;
         for frame in interpreter.frames.held_mut() {
             frame.received.wall.0 = frame.received.wall.0.saturating_add(step);
         }
@@ -161,6 +197,15 @@ impl Ingest {
         interpreter.report()
     }
 
+    /// The input ended by itself, so that its last line is whole without a line feed; else as
+    /// [`finish`](Self::finish).
+    pub fn finish_input(&mut self, received: Received) -> Yield {
+        let interpreter = &mut self.interpreter;
+        self.framer
+            .end(&mut |segment| interpreter.interpret(segment, received));
+        self.finish(received)
+    }
+
     /// The stream ended: what is unfinished will stay so, and what waits is decided.
     pub fn finish(&mut self, received: Received) -> Yield {
         self.end(received);
@@ -169,6 +214,7 @@ impl Ingest {
         interpreter
             .frames
             .finish(is_damaged, &mut interpreter.verdicts);
+        interpreter.losses.finish();
         interpreter.follow_verdicts();
         interpreter.clocks.release(&mut interpreter.timed);
         interpreter.judge_readings();
@@ -190,28 +236,29 @@ impl Interpreter {
     fn interpret(&mut self, segment: Segment<'_>, received: Received) {
         let at = received.wall;
         match segment {
-            Segment::Text(bytes) => {
-                self.monitor.counters.ignored_bytes.add(bytes.len() as u64);
-                self.show_text(at, bytes);
-            }
+            Segment::Text(bytes) => self.ignore(bytes, at),
             Segment::Damaged { bytes, reason } => {
                 let number = self.quality.begin();
                 self.quality.damage(number);
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
-                if bytes.starts_with(b"{\"") {
+                if self.traits.has_lines || begins_object(&bytes) {
                     self.set_frame_aside(Arc::clone(&bytes), at, None, reason, "");
                 }
-                self.reject(at, bytes, reason, true);
+                self.reject(at, bytes, reason, Fault::AtEnd);
             }
             Segment::Frame(frame) => match self.decoder.decode(frame) {
+                Err(RejectReason::NotTelemetry) if self.traits.has_lines => {
+                    self.ignore(frame.as_bytes(), at);
+                }
                 Err(reason) => {
                     self.count_rejected(reason);
                     let bytes: Arc<[u8]> = frame.as_bytes().into();
                     if reason != RejectReason::NotTelemetry {
                         self.set_frame_aside(Arc::clone(&bytes), at, None, reason, "");
                     }
-                    self.reject(at, bytes, reason, false);
+                    let fault = self.decoder.fault_at().map_or(Fault::Whole, Fault::At);
+                    self.reject(at, bytes, reason, fault);
                 }
                 Ok(decoded) => self.accept(decoded, frame.as_bytes().into(), received),
             },
@@ -220,12 +267,17 @@ impl Interpreter {
 
     /// Counts a frame that the decoder did not take, unless it is another object in the stream.
     fn count_rejected(&mut self, reason: RejectReason) {
-        if self.decoder.met_telemetry() || reason == RejectReason::Syntax {
+        if self.decoder.met_telemetry() {
             let number = self.quality.begin();
             if reason != RejectReason::NoReadings {
                 self.quality.damage(number);
             }
         }
+    }
+
+    fn ignore(&self, bytes: &[u8], at: Timestamp) {
+        self.monitor.counters.ignored_bytes.add(bytes.len() as u64);
+        self.show_text(at, bytes);
     }
 
     fn show_text(&self, at: Timestamp, bytes: &[u8]) {
@@ -240,7 +292,7 @@ impl Interpreter {
         traffic.push(TrafficEntry { at, kind, bytes });
     }
 
-    fn reject(&self, at: Timestamp, bytes: Arc<[u8]>, reason: RejectReason, broke_at_end: bool) {
+    fn reject(&self, at: Timestamp, bytes: Arc<[u8]>, reason: RejectReason, fault: Fault) {
         self.monitor.counters.frames_rejected[reason as usize].increment();
         tracing::debug!(
             reason = reason.name(),
@@ -249,15 +301,28 @@ impl Interpreter {
         );
         let kind = TrafficKind::Rejected {
             reason,
-            broke_at_end,
+            broke_at_end: fault == Fault::AtEnd,
+            place: match fault {
+                Fault::At(place) => Some(place),
+                Fault::Whole | Fault::AtEnd => None,
+            },
         };
         self.show(at, bytes, kind);
     }
 
     fn accept(&mut self, decoded: Decoded, bytes: Arc<[u8]>, received: Received) {
         let number = self.quality.begin();
+        let FrameTime::Uptime(uptime_ms) = decoded.time else {
+            let frame = Frame {
+                decoded,
+                bytes,
+                number,
+                received,
+            };
+            return self.take_dated(frame);
+        };
         let counts = Counts {
-            uptime_ms: decoded.uptime_ms,
+            uptime_ms,
             radio: decoded.radio_count,
             read: received.monotonic,
         };
@@ -273,6 +338,38 @@ impl Interpreter {
         self.frames
             .observe(&board, counts, is_damaged, frame, verdicts);
         self.follow_verdicts();
+    }
+
+    /// Nothing in the frame says whether it belongs where it stands.
+    fn take_dated(&mut self, frame: Frame) {
+        let received = frame.received;
+        self.show(received.wall, Arc::clone(&frame.bytes), TrafficKind::Accepted);
+        self.count_losses(&frame.decoded);
+        let own = match frame.decoded.time {
+            FrameTime::Own(time) => Some(time),
+            FrameTime::Uptime(_) | FrameTime::Arrival => None,
+        };
+        let dated = Dated {
+            own,
+            readings: &frame.decoded.readings.clone(),
+            frame: &Arc::clone(&frame.bytes),
+        };
+        let judged = JudgedFrame {
+            decoded: frame.decoded,
+            bytes: frame.bytes,
+            number: frame.number,
+            wrong_radio_count: false,
+        };
+        self.clocks
+            .observe_dated(dated, received, judged, &mut self.timed);
+        self.judge_readings();
+    }
+
+    fn count_losses(&mut self, decoded: &Decoded) {
+        if let Some(number) = decoded.counter {
+            self.losses.observe(&decoded.board, number);
+            self.count_missed();
+        }
     }
 
     /// Time passed: decides on what was held for long enough.
@@ -309,6 +406,7 @@ impl Interpreter {
                     }
                     let bytes = Arc::clone(&frame.bytes);
                     self.show(frame.received.wall, bytes, TrafficKind::Accepted);
+                    self.count_losses(&frame.decoded);
                     self.time(frame, &board, wrong_radio_count);
                 }
                 Verdict::SetAside { frame, detail } => {
@@ -316,7 +414,7 @@ impl Interpreter {
                     self.quality.damage(frame.number);
                     let (at, bytes) = (frame.received.wall, frame.bytes);
                     self.set_frame_aside(Arc::clone(&bytes), at, None, reason, detail);
-                    self.reject(at, bytes, reason, false);
+                    self.reject(at, bytes, reason, Fault::Whole);
                 }
             }
         }
@@ -351,7 +449,7 @@ impl Interpreter {
         } in timed.drain(..)
         {
             self.monitor.counters.packets_processed.increment();
-            announce(event, &payload.decoded.board, payload.decoded.uptime_ms);
+            announce(event, &payload.decoded.board, payload.decoded.uptime_ms());
             let names = (self.decoder.catalogue(), &mut self.quality);
             let decisions = &mut self.decisions;
             self.readings
@@ -468,7 +566,7 @@ impl Interpreter {
     }
 
     fn count_missed(&mut self) {
-        let missed = self.frames.take_missed();
+        let missed = self.frames.take_missed() + self.losses.take_missed();
         if missed > 0 {
             self.monitor.counters.packets_missed.add(missed);
             LOSSES.count("", "", missed, |sum| {
@@ -480,6 +578,12 @@ impl Interpreter {
             });
         }
     }
+}
+
+/// Whether these bytes begin as an object does that holds something.
+fn begins_object(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(b"{");
+    rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
 }
 
 fn announce(event: Option<ClockEvent>, board: &str, uptime_ms: u32) {
@@ -513,6 +617,16 @@ fn announce(event: Option<ClockEvent>, board: &str, uptime_ms: u32) {
                 "The gateway's clock was set; the device clock is anchored anew."
             );
         }),
+        Some(ClockEvent::NotSet) => {
+            let board = board.to_owned();
+            CLOCKS.say("", "not-set", move |sum| {
+                tracing::warn!(
+                    board,
+                    repeated = sum.words(),
+                    "The time that a board tells cannot be right; the time of arrival counts."
+                );
+            });
+        }
         Some(ClockEvent::Drifted) => CLOCKS.say("", "drifted", move |sum| {
             tracing::warn!(
                 uptime_ms,

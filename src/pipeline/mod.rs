@@ -98,7 +98,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
-        let metrics = Arc::new(config.telemetry.metric_table());
+        let metrics = Arc::new(config.metric_table());
         let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
@@ -117,13 +117,16 @@ impl Pipeline {
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
         let directive = sinks.directives[LinkId::Source as usize].subscribe();
-        let source = read_source(config, chunk_sender, times_sender, &monitor, directive);
+        let (ended_sender, input_ended) = oneshot::channel();
+        let told = (times_sender, ended_sender);
+        let source = read_source(config, chunk_sender, told, &monitor, directive);
         let source = tokio::spawn(source);
-        let decoder = config.telemetry.decoder();
+        let decoder = config.decoder();
         let tolerance = config.telemetry.clock_tolerance;
         let known = journal.known_names();
         let timeline = config.source.timeline(config.recorded);
-        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
+        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone())
+            .of_format(&config.format, config.source.beginning());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
@@ -137,7 +140,7 @@ impl Pipeline {
             tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
-        let ingest = tokio::spawn(feed.run(times, clock_set));
+        let ingest = tokio::spawn(feed.run(times, input_ended, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
@@ -188,11 +191,12 @@ fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
     }
 }
 
-/// Reads the source until it ends or is told to; says before what is known of a recording's times.
+/// Reads the source until it ends or is told to; says before what is known of a recording's times, and
+/// behind it whether the input ended by itself.
 fn read_source(
     config: &Config,
     chunks: mpsc::Sender<Chunk>,
-    times: oneshot::Sender<Option<RecordedTimes>>,
+    (times, input_ended): (oneshot::Sender<Option<RecordedTimes>>, oneshot::Sender<()>),
     monitor: &Arc<Monitor>,
     mut directive: watch::Receiver<Directive>,
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
@@ -206,7 +210,11 @@ fn read_source(
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        source::run(&source, chunks, monitor, directive).await
+        let end = source::run(&source, chunks, monitor, directive).await;
+        if matches!(end, Ok(End::InputEnded)) {
+            let _nobody_feeds = input_ended.send(());
+        }
+        end
     }
 }
 

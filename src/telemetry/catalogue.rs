@@ -118,6 +118,8 @@ pub struct SeriesId(Place);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Node,
+    /// A node whose key is its name.
+    Own,
     Signal,
     Stats,
 }
@@ -138,7 +140,7 @@ impl Group {
     /// The key of a metric in this group, as the metric table and the configuration write it.
     pub(super) fn wire_key(self, metric: &str) -> Cow<'_, str> {
         match self {
-            Self::Node => Cow::Borrowed(metric),
+            Self::Node | Self::Own => Cow::Borrowed(metric),
             Self::Signal => Cow::Owned(format!("sig.{metric}")),
             Self::Stats => Cow::Owned(format!("sts.{metric}")),
         }
@@ -272,6 +274,18 @@ pub(super) struct Series {
     decoded_in: u64,
 }
 
+/// What keys of nodes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// `n1`, `sig`: each frame may hold several nodes.
+    Wire,
+    /// The names themselves: each frame is of one node.
+    Own,
+}
+
+/// Names that the gateway needs itself: no node has them.
+const TAKEN: [&str; 3] = ["gateway", "signal", "stats"];
+
 /// See the module.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -280,6 +294,9 @@ pub struct Catalogue {
     renamed_nodes: HashMap<String, Name>,
     nodes: Places<Node>,
     by_key: HashMap<String, NodeId>,
+    naming: Naming,
+    /// The board's radio, where keys of nodes may be any text.
+    signal: Option<NodeId>,
     series: Places<Series>,
     unknown: usize,
     /// Metric keys that were confirmed for some node, as the metric table writes them.
@@ -292,13 +309,19 @@ pub struct Catalogue {
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self::new(MetricTable::default(), HashMap::new())
+        Self::new(MetricTable::default(), HashMap::new(), Naming::Wire)
     }
 }
 
 impl Catalogue {
-    pub(super) fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
+    pub(super) fn new(
+        table: MetricTable,
+        renamed_nodes: HashMap<String, Name>,
+        naming: Naming,
+    ) -> Self {
         Self {
+            naming,
+            signal: None,
             table,
             renamed_nodes,
             nodes: Places::new(MAX_NODES),
@@ -314,7 +337,11 @@ impl Catalogue {
     /// Believes names that were confirmed in an earlier run.
     pub fn know(&mut self, names: &[KnownName]) {
         for KnownName { node, metric } in names {
-            let Some(group) = Group::of(node) else {
+            let group = match self.naming {
+                Naming::Wire => Group::of(node),
+                Naming::Own => Some(Group::Own),
+            };
+            let Some(group) = group else {
                 continue;
             };
             let Some(id) = self.node_of_key(node, group) else {
@@ -348,8 +375,33 @@ impl Catalogue {
         if let Some(id) = self.by_key.get(key) {
             return Some(*id);
         }
+        let id = self.add_node(key, group)?;
+        self.by_key.insert(key.to_owned(), id);
+        Some(id)
+    }
+
+    /// The node of a key that is its name. One that is `certain` needs no confirmation.
+    pub(super) fn own_node(&mut self, key: &str, certain: bool) -> Option<NodeId> {
+        let id = self.node_of_key(key, Group::Own)?;
+        if certain {
+            self.believe_node(id);
+        }
+        Some(id)
+    }
+
+    /// The board's radio, where keys of nodes may be any text.
+    pub(super) fn signal_node(&mut self) -> Option<NodeId> {
+        if self.signal.is_none() {
+            self.signal = self.add_node(OWN_FIGURES[0].0, Group::Signal);
+        }
+        self.signal
+    }
+
+    fn add_node(&mut self, key: &str, group: Group) -> Option<NodeId> {
         self.make_room();
         let default = match group {
+            Group::Own if TAKEN.contains(&key) => format!("{key}_"),
+            Group::Own => key.to_owned(),
             Group::Node => format!("node{}", key.get(1..)?),
             Group::Signal => OWN_FIGURES[0].1.to_owned(),
             Group::Stats => OWN_FIGURES[1].1.to_owned(),
@@ -359,7 +411,7 @@ impl Catalogue {
         let id = NodeId(self.nodes.add(Node {
             key: key.to_owned(),
             group,
-            is_known: renamed.is_some() || group != Group::Node,
+            is_known: renamed.is_some() || matches!(group, Group::Signal | Group::Stats),
             name: renamed.cloned().unwrap_or_else(|| Name::new(&default)),
             sightings: Sightings::default(),
             presence: Presence::default(),
@@ -367,7 +419,6 @@ impl Catalogue {
             series: HashMap::new(),
             decoded_in: 0,
         })?);
-        self.by_key.insert(key.to_owned(), id);
         Some(id)
     }
 
@@ -380,7 +431,7 @@ impl Catalogue {
         let node = self.node(id)?;
         let wire_key = node.group.wire_key(key);
         let info = self.table.by_key(&wire_key);
-        let is_known = info.is_some() && node.group != Group::Node;
+        let is_known = info.is_some() && matches!(node.group, Group::Signal | Group::Stats);
         let series = Series {
             node: id,
             key: key.to_owned(),
@@ -579,9 +630,11 @@ impl Catalogue {
         }
     }
 
-    /// Whether a frame that was noted lacks a node that is always sent.
+    /// Whether a frame that was noted lacks a node that is always sent. Nodes that send frames of their
+    /// own lack nothing.
     pub(super) fn lacks_node(&self, frame: u64) -> bool {
-        self.nodes
+        self.naming == Naming::Wire
+            && self.nodes
             .iter()
             .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame))
     }

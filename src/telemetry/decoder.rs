@@ -7,8 +7,10 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::catalogue::{Catalogue, Group, NodeId, SeriesId};
-use super::framer::is_not_finite;
+use super::catalogue::{Catalogue, Group, Naming, NodeId, SeriesId};
+use super::decoded::{Decoded, FrameTime};
+use super::format::{Format, Mapper};
+use super::non_numbers::without_non_numbers;
 use super::{MetricTable, Name, Reading, RejectReason};
 
 /// What a board says of its radio and of itself: the key on the wire, and the name of the node that it
@@ -18,33 +20,18 @@ pub const OWN_FIGURES: [(&str, &str); 2] = [("sig", "signal"), ("sts", "stats")]
 /// Keys of values that are left out and are counted by themselves; those of all others as one.
 const MAX_LEFT_OUT: usize = 64;
 
-/// A frame's content, before it has a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decoded {
-    /// Milliseconds since the board booted.
-    pub uptime_ms: u32,
-    /// The board.
-    pub board: String,
-    /// Packets that the radio received since the board booted.
-    pub radio_count: Option<u32>,
-    /// Its readings, in the frame's order.
-    pub readings: Vec<Reading>,
-    /// The series of each of them; `None`: one name too many.
-    pub series: Vec<Option<SeriesId>>,
-    /// The nodes in it, those without readings included.
-    pub nodes: Vec<NodeId>,
-    /// Which of the readings is the radio's count.
-    pub radio_count_at: Option<usize>,
-}
-
 /// Turns frames into readings by a metric table. Remembers names, so that a known one costs no
 /// allocation.
 #[derive(Debug, Default)]
 pub struct Decoder {
     catalogue: Catalogue,
     left_out: BTreeMap<String, LeftOut>,
+    /// For formats of fields; `None`: the format `board`.
+    mapper: Option<Mapper>,
     /// Whether the last frame had something that only telemetry has.
     met_telemetry: bool,
+    /// Where the last frame that was rejected is wrong, as far as it is known.
+    fault_at: Option<usize>,
 }
 
 /// Values that were left out.
@@ -59,11 +46,17 @@ pub struct LeftOut {
 impl Decoder {
     /// A decoder with a metric table and names for nodes, by their key on the wire (`n1`) or their
     /// default name (`node1`).
-    pub fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
+    pub fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>, format: &Format) -> Self {
+        let mapper = Mapper::new(format);
+        let naming = if mapper.is_some() {
+            Naming::Own
+        } else {
+            Naming::Wire
+        };
         Self {
-            catalogue: Catalogue::new(table, renamed_nodes),
-            left_out: BTreeMap::new(),
-            met_telemetry: false,
+            catalogue: Catalogue::new(table, renamed_nodes, naming),
+            mapper,
+            ..Self::default()
         }
     }
 
@@ -71,6 +64,11 @@ impl Decoder {
     /// another object that stands in the stream.
     pub fn met_telemetry(&self) -> bool {
         self.met_telemetry
+    }
+
+    /// The place in a frame that was rejected just now at which it is wrong, as far as it is known.
+    pub fn fault_at(&self) -> Option<usize> {
+        self.fault_at
     }
 
     /// The names that were met.
@@ -85,6 +83,18 @@ impl Decoder {
 
     /// Reads a frame.
     pub fn decode(&mut self, frame: &str) -> Result<Decoded, RejectReason> {
+        if let Some(mapper) = &mut self.mapper {
+            self.catalogue.begin_frame();
+            let decoded = mapper.decode(frame, &mut self.catalogue);
+            self.fault_at = decoded.as_ref().err().and_then(|rejection| rejection.at);
+            let reason = decoded.as_ref().map_or_else(|it| Some(it.reason), |_| None);
+            self.met_telemetry = reason.is_some_and(|it| it != RejectReason::NotTelemetry);
+            for (key, is_absent) in mapper.take_left_out() {
+                self.leave_out(&key, is_absent);
+            }
+            return decoded.map_err(|rejection| rejection.reason);
+        }
+        self.met_telemetry = true;
         match self.read(frame) {
             Ok(decoded) => decoded,
             // No JSON: most likely a float that is no number. Rare, so it may cost a second pass.
@@ -115,7 +125,8 @@ impl Decoder {
             Err(_) => Err(RejectReason::InvalidTime),
             Ok(_) if content.readings.is_empty() => Err(RejectReason::NoReadings),
             Ok(uptime_ms) => Ok(Decoded {
-                uptime_ms,
+                time: FrameTime::Uptime(uptime_ms),
+                counter: None,
                 board: content.board.unwrap_or_default(),
                 radio_count: content.radio_count,
                 readings: content.readings,
@@ -412,49 +423,6 @@ impl<'de> Visitor<'de> for ScalarSeed {
     }
 }
 
-/// The frame with `null` in the place of every `NaN` and `inf`, and with `true`, which is no number
-/// either, in the place of numbers beyond the range of `f64`. Borrowed where there is none.
-fn without_non_numbers(frame: &str) -> Cow<'_, str> {
-    let mut json = String::new();
-    let mut copied = 0;
-    let mut rest = 0;
-    let bytes = frame.as_bytes();
-    while rest < bytes.len() {
-        match bytes[rest] {
-            b'"' => rest = end_of_text(bytes, rest),
-            byte if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+') => {
-                let length = bytes[rest..]
-                    .iter()
-                    .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'))
-                    .count();
-                let token = &frame[rest..rest + length];
-                let is_absent = is_not_finite(token.as_bytes());
-                if is_absent || token.parse().is_ok_and(f64::is_infinite) {
-                    json.push_str(&frame[copied..rest]);
-                    json.push_str(if is_absent { "null" } else { "true" });
-                    copied = rest + length;
-                }
-                rest += length;
-            }
-            _ => rest += 1,
-        }
-    }
-    if copied == 0 {
-        return Cow::Borrowed(frame);
-    }
-    json.push_str(&frame[copied..]);
-    Cow::Owned(json)
-}
-
-/// The place behind the string that begins at `start`.
-fn end_of_text(bytes: &[u8], start: usize) -> usize {
-    let mut place = start + 1;
-    while place < bytes.len() && bytes[place] != b'"' {
-        place += if bytes[place] == b'\\' { 2 } else { 1 };
-    }
-    place + 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -491,7 +459,7 @@ mod tests {
             expected.map(|(name, value)| (name.to_owned(), value))
         );
         let decoded = decode(frame).unwrap();
-        assert_eq!((decoded.uptime_ms, decoded.radio_count), (12000, Some(1)));
+        assert_eq!((decoded.uptime_ms(), decoded.radio_count), (12000, Some(1)));
         assert_eq!(decoded.board, "N2");
     }
 
@@ -527,7 +495,7 @@ mod tests {
         assert_eq!(
             decode(r#"{"ts":4294967295,"n1":{"t":1}}"#)
                 .unwrap()
-                .uptime_ms,
+                .uptime_ms(),
             u32::MAX
         );
     }
@@ -607,7 +575,7 @@ mod tests {
     fn nodes_are_renamed_by_either_name() {
         let names = [("n1", "kitchen"), ("node2", "attic"), ("signal", "radio")];
         let names = names.map(|(key, name)| (key.to_owned(), Name::new(name)));
-        let mut decoder = Decoder::new(MetricTable::default(), HashMap::from(names));
+        let mut decoder = Decoder::new(MetricTable::default(), HashMap::from(names), &Format::Board);
         let frame = r#"{"ts":1,"n1":{"t":1},"n2":{"t":2},"n3":{"t":3},"sig":{"snr":4}}"#;
         let decoded = decoder.decode(frame).unwrap();
         let nodes: Vec<_> = decoded.readings.iter().map(|r| r.node.as_str()).collect();

@@ -2,10 +2,14 @@
 
 mod catalogue;
 mod clock;
+mod decoded;
 mod decoder;
+mod format;
 mod frame_judge;
 mod framer;
+mod losses;
 mod metrics;
+mod non_numbers;
 mod packet;
 mod quality;
 mod reading;
@@ -16,12 +20,17 @@ mod spikes;
 
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
-    ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
+    ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
     Timeline,
 };
-pub use decoder::{Decoded, Decoder, LeftOut, OWN_FIGURES};
+pub use decoded::{Decoded, FrameTime};
+pub use decoder::{Decoder, LeftOut, OWN_FIGURES};
+pub use format::{
+    Format, MEASUREMENT, NodeRule, PRESETS, Preset, Rules, TIMESTAMP, TimeKind, TimeRule,
+};
 pub use frame_judge::{Counts, FrameJudge, Verdict};
-pub use framer::{Framer, MAX_FRAME, Segment};
+pub use framer::{Beginning, Framer, MAX_FRAME, Segment};
+pub use losses::Losses;
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};

@@ -29,7 +29,7 @@ pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};
 use super::section::Section;
-use crate::telemetry::{Name, is_safe};
+use crate::telemetry::{Decoder, Format, MetricTable, Name, is_safe};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub source: Source,
     /// When a recording was made: `source.starts_at`, `source.ends_at`.
     pub recorded: Recorded,
+    /// How the bytes become packets: `source.format` and its keys.
+    pub format: Format,
     /// `[mqtt]`; `None`: the sink is disabled.
     pub mqtt: Option<Mqtt>,
     /// `[influxdb]`; `None`: the sink is disabled.
@@ -77,11 +79,12 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let api = root.section("api", api::read);
     let log = root.section("log", log::read);
     let tui = root.section("tui", tui::read);
-    let (source, recorded) = source?;
+    let (source, recorded, format) = source?;
     Some(Config {
         gateway,
         source,
         recorded,
+        format,
         mqtt,
         influxdb,
         journal: journal?,
@@ -105,14 +108,39 @@ fn gateway_name() -> Kind<String> {
     })
 }
 
+/// What the line in the log says of a format that is not the one of old.
+fn format_note(format: &Format) -> &'static str {
+    match format {
+        Format::Board => "",
+        Format::Json(_) => ", any JSON",
+        Format::Plotter(_) => ", plotter lines",
+        Format::LineProtocol(_) => ", line protocol",
+    }
+}
+
 impl Config {
+    /// What is known of metrics: built in, by the format, and configured.
+    pub fn metric_table(&self) -> MetricTable {
+        let mut table = self.telemetry.metric_table();
+        let known = self.format.rules().into_iter().flat_map(|rules| &rules.known);
+        for (_, info) in known {
+            table.describe(info);
+        }
+        table
+    }
+
+    /// What turns frames of the source into readings under the configured names.
+    pub fn decoder(&self) -> Decoder {
+        self.telemetry.decoder(&self.format)
+    }
+
     /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
     /// the first, if it has one.
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
         let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
         let sections = [
-            format!("source: {}", self.source.summary()),
+            format!("source: {}{}", self.source.summary(), format_note(&self.format)),
             format!(
                 "mqtt: {}",
                 self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)
@@ -140,7 +168,9 @@ impl Config {
     /// The sections that differ, by their names; top-level keys by their own. Another name of the
     /// gateway is a difference of the sections that it reaches.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
-        let source = differs(&self.source, &other.source) || self.recorded != other.recorded;
+        let source = differs(&self.source, &other.source)
+            || self.recorded != other.recorded
+            || self.format != other.format;
         let sections = [
             ("source", source),
             (

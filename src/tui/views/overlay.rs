@@ -239,6 +239,7 @@ fn traffic_detail(entry: &TrafficEntry) -> Described {
     if let TrafficKind::Rejected {
         reason,
         broke_at_end,
+        ..
     } = entry.kind
     {
         facts.push(("reason", reason.explanation().to_owned()));

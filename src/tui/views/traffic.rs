@@ -118,6 +118,9 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 /// such a place.
 pub(super) fn around_place(entry: &TrafficEntry) -> (String, Option<String>) {
     let place = match entry.kind {
+        TrafficKind::Rejected {
+            place: Some(place), ..
+        } => Some(place).filter(|place| *place < entry.bytes.len()),
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
         _ => None,
     };
@@ -207,6 +210,7 @@ mod tests {
             kind: TrafficKind::Rejected {
                 reason,
                 broke_at_end,
+                place: None,
             },
             bytes: bytes.into(),
         };

@@ -1,13 +1,15 @@
 //! `[source]`: where bytes come from. The keys of every kind are known whatever kind is chosen, so that
 //! one file can hold several and switch between them.
 
+mod format;
+
 use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use crate::config::kind::{Kind, OrRefuse, argv, at_least, number, one_of, path, text, whole};
 use crate::config::section::Section;
 use crate::config::time::parse_time;
-use crate::telemetry::{Timeline, Timestamp};
+use crate::telemetry::{Beginning, Format, Timeline, Timestamp};
 
 /// `[source]`: where bytes come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,7 +131,7 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 /// Reads the section.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
+pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded, Format)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let serial = serial(section, kind == Some(SourceKind::Serial));
     let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs));
@@ -137,6 +139,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> 
     let file = file(section, kind == Some(SourceKind::File));
     let recorded = recorded(section);
     let simulator = simulator(section);
+    let format = format::read(section);
     let source = match kind? {
         SourceKind::Serial => serial,
         SourceKind::ProbeRs => probe_rs,
@@ -145,7 +148,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> 
         SourceKind::File => file,
         SourceKind::Simulator => simulator,
     };
-    Some((source?, recorded))
+    Some((source?, recorded, format?))
 }
 
 fn serial(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
@@ -343,6 +346,15 @@ impl Source {
             ),
         }
     }
+
+    /// Where in a frame its stream may begin.
+    pub fn beginning(&self) -> Beginning {
+        match self {
+            Self::Serial { .. } => Beginning::Midway,
+            _ => Beginning::Whole,
+        }
+    }
+
     /// Whether it is a recording that is replayed as if it were measured now.
     pub fn is_measured_anew(&self, recorded: Recorded) -> bool {
         let Self::File { speed, .. } = self else {

@@ -9,7 +9,7 @@ use names::Given;
 
 use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text};
 use crate::config::section::Section;
-use crate::telemetry::{Decoder, MetricInfo, MetricTable, Name, Range, is_safe};
+use crate::telemetry::{Decoder, Format, MetricInfo, MetricTable, Name, Range, is_safe};
 
 /// `[telemetry]`.
 #[derive(Debug, Clone, Default)]
@@ -132,8 +132,10 @@ impl Telemetry {
     }
 
     /// What turns frames into readings under the configured names.
-    pub fn decoder(&self) -> Decoder {
-        Decoder::new(self.metric_table(), self.node_names())
+    pub fn decoder(&self, format: &Format) -> Decoder {
+        let mut table = self.metric_table();
+        format.complete(&mut table, |key| self.metrics.contains_key(key));
+        Decoder::new(table, self.node_names(), format)
     }
 
     /// The configured names of nodes, by their key on the wire or their default name.
