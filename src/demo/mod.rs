@@ -79,6 +79,7 @@ impl Demo {
         let text = format!(
             "[source]\nkind = \"simulator\"\nnodes = {nodes}\nrate = {rate:?}\n\
              [mqtt]\nbroker_url = \"mqtt://{broker}\"\nclient_id = \"fieldgate-demo\"\n\
+             protocol = 4\n\
              [influxdb]\nurl = \"http://{database}\"\norg = \"{ORG}\"\nbucket = \"{BUCKET}\"\n\
              flush_interval = \"1s\"\n\
              [journal]\npath = {journal}\ndurability = \"normal\"\n\

@@ -61,6 +61,11 @@ impl Proxy {
         self.url.host_str().unwrap_or_default()
     }
 
+    /// Its port.
+    pub fn port(&self) -> Option<u16> {
+        self.url.port_or_known_default()
+    }
+
     /// Says what to do about a proxy that lets nobody through who has no login.
     pub fn wants_login(&self) -> String {
         format!("{self} wants a login, write it as http://USER:PASSWORD@HOST:PORT")

@@ -17,7 +17,7 @@ const DELIVERIES: (usize, usize) = (512, 256 << 10);
 /// tens of thousands a second putting each into words would slow them all.
 const DELIVERY_INTERVAL: i64 = 5_000_000;
 
-/// A piece of what arrived. The pieces one after the other are the stream, byte for byte.
+/// A piece of what arrived, or what became of one. The bytes of all one after the other are the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
     /// When it arrived.
@@ -67,7 +67,36 @@ pub enum TrafficKind {
         broke_at_end: bool,
         /// The place in the bytes at which all of it is wrong, where the reason does not tell it.
         #[serde(default)]
-        place: Option<usize>,
+        place: Option<u64>,
+    },
+    /// What became of an earlier piece. Has no bytes.
+    Judged {
+        /// How many entries before this one it stands.
+        back: u64,
+        /// What became of it.
+        verdict: TrafficVerdict,
+    },
+}
+
+/// What is found out of a piece after it was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum TrafficVerdict {
+    /// It waits for the next frames, which tell whether it belongs there.
+    Doubted,
+    /// It belongs there.
+    Accepted,
+    /// It is not believed.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+    },
+    /// A reading of it was set aside.
+    SetAside {
+        /// The place of its value among the bytes, from 0; `None`: it cannot be told.
+        at: Option<u64>,
+        /// Why.
+        reason: RejectReason,
     },
 }
 

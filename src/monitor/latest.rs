@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{MetricTable, Name, Packet, Timestamp};
+use crate::telemetry::{MetricTable, Name, Packet, Reading, Timestamp};
 
 /// Values remembered; names that damage makes up must not fill the memory.
 const MAX_VALUES: usize = 4096;
@@ -38,32 +38,21 @@ pub struct LatestValue {
 
 /// The last value of every metric.
 #[derive(Debug, Default)]
-pub(super) struct LatestValues(BTreeMap<(Name, Name), LatestValue>);
+pub(super) struct LatestValues {
+    /// By node and metric.
+    values: BTreeMap<Name, BTreeMap<Name, LatestValue>>,
+    count: usize,
+}
 
 impl LatestValues {
     pub(super) fn record(&mut self, packet: &Packet, metrics: &MetricTable) {
         for reading in &packet.readings {
-            let key = (reading.node.clone(), reading.metric.clone());
-            if self.0.len() >= MAX_VALUES && !self.0.contains_key(&key) {
+            let of_node = self.values.get_mut(&reading.node);
+            let Some(latest) = of_node.and_then(|values| values.get_mut(&reading.metric)) else {
+                self.add(reading, packet, metrics);
                 continue;
-            }
+            };
             let value = reading.value;
-            let latest = self.0.entry(key).or_insert_with(|| {
-                let info = metrics.by_name(&reading.metric);
-                LatestValue {
-                    node: reading.node.clone(),
-                    metric: reading.metric.clone(),
-                    unit: info.map_or_else(String::new, |info| info.unit.clone()),
-                    min: info.and_then(|info| info.min),
-                    max: info.and_then(|info| info.max),
-                    value,
-                    event_time: packet.event_time,
-                    received: packet.received,
-                    smallest: value,
-                    largest: value,
-                    count: 0,
-                }
-            });
             latest.value = value;
             latest.event_time = packet.event_time;
             latest.received = packet.received;
@@ -73,8 +62,37 @@ impl LatestValues {
         }
     }
 
+    fn add(&mut self, reading: &Reading, packet: &Packet, metrics: &MetricTable) {
+        if self.count >= MAX_VALUES {
+            return;
+        }
+        self.count += 1;
+        let Reading {
+            node,
+            metric,
+            value,
+        } = reading;
+        let info = metrics.by_name(metric);
+        let latest = LatestValue {
+            node: node.clone(),
+            metric: metric.clone(),
+            unit: info.map_or_else(String::new, |info| info.unit.clone()),
+            min: info.and_then(|info| info.min),
+            max: info.and_then(|info| info.max),
+            value: *value,
+            event_time: packet.event_time,
+            received: packet.received,
+            smallest: *value,
+            largest: *value,
+            count: 1,
+        };
+        let of_node = self.values.entry(node.clone()).or_default();
+        of_node.insert(metric.clone(), latest);
+    }
+
     /// All of them, by node and metric.
     pub(super) fn all(&self) -> Vec<LatestValue> {
-        self.0.values().cloned().collect()
+        let values = self.values.values();
+        values.flat_map(BTreeMap::values).cloned().collect()
     }
 }

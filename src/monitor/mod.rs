@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
+    TrafficVerdict,
 };
 pub use command::{Command, Directive, Order};
 pub use counters::{
@@ -129,11 +130,16 @@ impl Monitor {
     }
 
     /// Counts the readings that are to be delivered, and keeps their values.
-    pub fn record(&self, packet: &Packet) {
-        self.counters
-            .readings_processed
-            .add(packet.readings.len() as u64);
-        self.latest().record(packet, &self.metrics);
+    pub fn record(&self, packets: &[Packet]) {
+        if packets.is_empty() {
+            return;
+        }
+        let readings = packets.iter().map(|packet| packet.readings.len() as u64);
+        self.counters.readings_processed.add(readings.sum());
+        let mut latest = self.latest();
+        for packet in packets {
+            latest.record(packet, &self.metrics);
+        }
     }
 
     /// Everything that can be observed, with what the journal says of itself.

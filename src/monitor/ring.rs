@@ -123,6 +123,15 @@ impl<T: Weighed> Ring<T> {
     }
 }
 
+impl<T> Ring<T> {
+    /// The entry with a number, if it is still there, to change it. Its weight must stay.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let position = self.position(number);
+        let found = self.entries.get_mut(position)?;
+        (found.number == number).then_some(&mut found.entry)
+    }
+}
+
 impl<T: Clone> Ring<T> {
     /// The entries from this number on that are still there. A first number above the one asked for
     /// says that some are gone.
@@ -157,9 +166,21 @@ impl<T> SharedRing<T> {
 }
 
 impl<T: Weighed + Clone> SharedRing<T> {
-    /// Adds an entry; the oldest ones go.
-    pub fn push(&self, entry: T) {
-        self.lock().push(entry);
+    /// Adds an entry; the oldest ones go. Returns its number.
+    pub fn push(&self, entry: T) -> u64 {
+        let mut ring = self.lock();
+        ring.push(entry);
+        ring.next - 1
+    }
+
+    /// Adds an entry about an earlier one, as long as that is there; `entry` is told how many entries
+    /// it lies back.
+    pub fn push_about(&self, number: u64, entry: impl FnOnce(u64) -> T) {
+        let mut ring = self.lock();
+        if ring.get(number).is_some() {
+            let back = ring.next - number;
+            ring.push(entry(back));
+        }
     }
 
     /// The entries from this number on that are still there.

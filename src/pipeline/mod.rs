@@ -109,6 +109,7 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            format: config.format.clone(),
             directives: first_directives(config),
             threads: Mutex::new(None),
         };

@@ -12,7 +12,7 @@ use crate::config::{self, Config};
 use crate::journal::Journal;
 use crate::monitor::{Directive, LinkId, Monitor, SinkId};
 use crate::sink::{self, Lane};
-use crate::telemetry::{MetricTable, Name, OWN_FIGURES};
+use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
 pub(super) struct Sinks {
@@ -20,6 +20,7 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
+    pub(super) format: Format,
     /// In the order of [`LinkId::ALL`].
     pub(super) directives: [watch::Sender<Directive>; LinkId::ALL.len()],
     /// `None`: the gateway is stopping, and no sink is started any more.
@@ -114,8 +115,33 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, self.metrics.clone());
+        let removes = config.home_assistant.as_ref().is_some_and(|it| !it.enabled);
+        let names = if removes { self.names() } else { Vec::new() };
+        let metrics = self.metrics.clone();
+        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, metrics, names);
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
+    }
+
+    /// Nodes and their metrics, as the journal has them.
+    fn names(&self) -> Vec<(Name, Name)> {
+        let table = MetricTable::clone(&self.metrics);
+        let own = OWN_FIGURES.map(|(key, _)| key);
+        let own = MetricTable::built_in_keys().filter_map(|key| {
+            let (group, metric) = key.split_once('.')?;
+            own.contains(&group).then(|| KnownName {
+                node: group.to_owned(),
+                metric: Some(metric.to_owned()),
+            })
+        });
+        let own: Vec<KnownName> = own.collect();
+        let mut of_format = table.clone();
+        self.format.complete(&mut of_format, |_| false);
+        let known = self.journal.known_names();
+        let mut names =
+            Catalogue::names_of(&known, of_format, self.names.clone(), &self.format);
+        let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
+        names.extend(board);
+        names
     }
 
     fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {

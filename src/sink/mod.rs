@@ -5,6 +5,7 @@
 //! Every sink runs on a thread of its own ([`spawn`]): its reads from the journal block nobody else,
 //! and a slow server holds up neither the source nor the other sink.
 
+mod dial;
 mod driver;
 mod failure;
 pub mod influx;

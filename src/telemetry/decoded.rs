@@ -1,5 +1,7 @@
 //! What a frame says, before it has a time.
 
+use std::sync::Arc;
+
 use super::{NodeId, Reading, SeriesId, Timestamp};
 
 /// A frame's content, before it has a time.
@@ -8,7 +10,7 @@ pub struct Decoded {
     /// What it says of when it was measured.
     pub time: FrameTime,
     /// The board, or the node that keeps a clock of its own.
-    pub board: String,
+    pub board: Arc<str>,
     /// Packets that the radio received since the board booted.
     pub radio_count: Option<u32>,
     /// The packet's number at its node, for losses.

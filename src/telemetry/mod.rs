@@ -5,18 +5,22 @@ mod clock;
 mod decoded;
 mod decoder;
 mod format;
+mod frame;
 mod frame_judge;
 mod framer;
+mod group;
 mod losses;
 mod metrics;
 mod non_numbers;
 mod packet;
+mod place;
 mod quality;
 mod reading;
 mod reading_judge;
 mod reject;
 mod set_aside;
 mod spikes;
+mod waiting;
 
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
@@ -24,17 +28,19 @@ pub use clock::{
     Timeline,
 };
 pub use decoded::{Decoded, FrameTime};
-pub use decoder::{Decoder, LeftOut, OWN_FIGURES};
+pub use decoder::{Decoder, LeftOut};
 pub use format::{
     Format, MEASUREMENT, NodeRule, PRESETS, Preset, Rules, TIMESTAMP, TimeKind, TimeRule,
 };
+pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Beginning, Framer, MAX_FRAME, Segment};
+pub use group::OWN_FIGURES;
 pub use losses::Losses;
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};
 pub use reading::{Name, Reading, ShortestValue, is_mqtt_char, is_safe};
-pub use reading_judge::{Decisions, JudgedFrame, ReadingJudge};
+pub use reading_judge::{Decisions, ReadingJudge};
 pub use reject::RejectReason;
-pub use set_aside::{KnownName, SetAside};
+pub use set_aside::{KnownName, Mark, SetAside};

@@ -21,6 +21,17 @@ pub struct SetAside {
     pub frame: Arc<[u8]>,
 }
 
+/// Where something stands that was set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The number of the piece of what arrived.
+    pub piece: u64,
+    /// The place of the value in the frame; `None`: it cannot be told.
+    pub at: Option<usize>,
+    /// Why it was set aside.
+    pub reason: RejectReason,
+}
+
 /// A name that was confirmed once, by its key on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KnownName {

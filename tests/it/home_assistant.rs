@@ -261,6 +261,38 @@ fn what_was_announced_is_removed_again_and_nothing_else() {
 }
 
 #[test]
+fn what_a_broker_does_not_send_is_removed_by_the_names_in_the_journal() {
+    // It grants the subscription, and sends nothing.
+    let broker = Mosquitto::start_with_config(|port, folder| {
+        let rules = format!("{folder}/acl");
+        let text =
+            "topic readwrite #\nuser gateway\ntopic write homeassistant/#\ntopic write iiot/#\n";
+        std::fs::write(&rules, text).unwrap();
+        format!("listener {port} 127.0.0.1\nallow_anonymous true\nacl_file {rules}\n")
+    });
+    let text = |enabled: bool| {
+        let more = format!("username = \"gateway\"\n[mqtt.home_assistant]\nenabled = {enabled}");
+        config(&broker.url(), "hall", &more) + "[journal]\npath = \"journal.db\"\n"
+    };
+    let mut gateway = Fieldgate::new(&text(true)).start();
+    for time in [14_000, 14_100, 14_200] {
+        let packet = FIRST.replace("12000", &time.to_string());
+        gateway.write_stdin(format!("{packet}\n").as_bytes());
+    }
+    announced(&broker, &topics("hall", &OF_FIRST));
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    gateway.write_file("config.toml", &text(false));
+    gateway.start_again();
+    let words = "The broker sends nothing that Home Assistant was told";
+    let line = gateway.wait_for_log(words, PATIENCE);
+    assert!(line.contains("removed=9"), "{line}");
+    announced(&broker, &BTreeSet::new());
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
 fn a_broker_that_forgot_everything_is_told_again() {
     let mut broker = Mosquitto::start();
     let mut gateway =

@@ -30,6 +30,7 @@ mod mqtt5;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;
+mod protocols;
 mod secrets;
 mod service;
 mod soak;

@@ -8,7 +8,7 @@ use super::report::Report;
 use crate::config::{Mqtt, Qos, Retain};
 use crate::sink::Failure;
 use crate::sink::mqtt::connection::{Connection, Event, Message, OpenError, Published};
-use crate::sink::mqtt::{not_accepted, remedy, remedy_of_refusal, retain};
+use crate::sink::mqtt::{Negotiation, not_accepted, remedy, remedy_of_refusal};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,34 +29,27 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let client_id = format!("{}-check-{}", config.client_id, std::process::id());
     let topic = format!("{}/gateway/check", config.topic_prefix);
     let will = message(&topic, String::new(), config.retain != Retain::Never);
-    let opening = retain::open(config, &client_id, will);
-    let mut connection = match timeout(PATIENCE, opening).await {
-        Ok(Ok(opened)) => opened.connection,
-        Ok(Err(OpenError::NotAccepted(failure))) => {
+    let mut negotiation = Negotiation::default();
+    let mut connection = match negotiation.open(config, &client_id, will).await {
+        Ok(opened) => opened.connection,
+        Err(OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure)) => {
             report.passed(PART, REACHED, &broker);
             let fix = remedy_of_refusal(&failure);
             report.failed(PART, LOGIN, &reason(failure), fix);
             return report.skipped(PART, PUBLISH, "needs a login");
         }
-        Ok(Err(OpenError::NotReached(ending))) => {
+        Err(OpenError::NotReached(ending) | OpenError::NotAnswered(ending)) => {
             let fix = remedy(&ending, config);
             return not_reached(report, &reason(not_accepted(ending, config)), &fix);
         }
-        Err(_elapsed) => {
-            let reason = format!("no answer within {} s", PATIENCE.as_secs());
-            let fix = "start the broker, or correct mqtt.broker_url";
-            return not_reached(report, &reason, fix);
-        }
     };
     report.passed(PART, REACHED, &broker);
-    report.passed(
-        PART,
-        LOGIN,
-        &match &config.username {
-            Some(name) => format!("as {name}"),
-            None => "without a user name".to_owned(),
-        },
-    );
+    let user = match &config.username {
+        Some(name) => format!("as {name}"),
+        None => "without a user name".to_owned(),
+    };
+    let protocol = connection.version().name();
+    report.passed(PART, LOGIN, &format!("{user}, {protocol}"));
     match round_trip(&mut connection, &topic).await {
         Ok(()) => report.passed(PART, PUBLISH, &format!("{topic} came back")),
         Err(reason) => {

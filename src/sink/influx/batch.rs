@@ -1,12 +1,12 @@
 //! The rows of a write, and their lines.
 
-use std::ops::Range;
+use std::borrow::Cow;
 
 use tokio::time::Instant;
 
 use super::line::LineFormat;
 use crate::journal::Row;
-use crate::telemetry::MetricTable;
+use crate::telemetry::{MetricTable, Reading};
 
 /// Rows that go into the next write.
 #[derive(Default)]
@@ -58,10 +58,23 @@ impl Points {
         self.ends.len()
     }
 
-    /// The lines of a part.
-    pub(super) fn lines(&self, part: &Range<usize>) -> &str {
-        let end_of = |point: usize| point.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[end_of(part.start)..end_of(part.end)]
+    /// The lines of these points, which are in their order.
+    pub(super) fn lines(&self, points: &[usize]) -> Cow<'_, str> {
+        let start_of = |point: usize| point.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let line = |point: usize| &self.text[start_of(point)..self.ends[point]];
+        match points {
+            [] => Cow::Borrowed(""),
+            [first, .., last] if last - first + 1 == points.len() => {
+                Cow::Borrowed(&self.text[start_of(*first)..self.ends[*last]])
+            }
+            points => points.iter().map(|point| line(*point)).collect(),
+        }
+    }
+
+    /// What a point says.
+    pub(super) fn reading<'a>(&self, batch: &'a Batch, point: usize) -> &'a Reading {
+        let (row, reading) = self.origin(point);
+        &batch.rows[row].readings[reading]
     }
 
     /// Row and reading of a point.

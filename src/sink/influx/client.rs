@@ -1,6 +1,7 @@
 //! The HTTP client that writes line protocol.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::failure::{CA_KEY, Peer, is_cut};
 use super::retry_after::date;
 use crate::config::Influxdb;
 use crate::http::{self, Proxy};
-use crate::sink::tls;
+use crate::sink::{dial, tls};
 
 /// A server in reach is connected to much sooner; one that is not is worth saying so early.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -255,7 +256,12 @@ fn builder(
     config: &Influxdb,
     proxy: Option<&Proxy>,
 ) -> Result<reqwest::ClientBuilder, ClientError> {
-    with_trust(http::client(proxy).timeout(config.timeout), config)
+    let port = proxy.map_or(config.url.port_or_known_default(), Proxy::port);
+    let resolver = dial::Resolver {
+        port: port.unwrap_or_default(),
+    };
+    let http = http::client(proxy).dns_resolver(Arc::new(resolver));
+    with_trust(http.timeout(config.timeout), config)
 }
 
 /// Trusts whom this system or the configuration trusts, and nobody else.

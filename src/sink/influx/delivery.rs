@@ -1,6 +1,6 @@
 //! One write after the other to the server.
 
-use std::ops::Range;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, Refusal, Rejected, Setback};
 use super::batch::{Batch, Points};
 use super::client::{Client, ClientError};
-use super::isolation::{Isolation, Verdict};
+use super::isolation::{Isolation, Part, Verdict};
 use super::line::LineFormat;
 use super::pace::Pace;
 use crate::config::Influxdb;
@@ -181,23 +181,25 @@ impl Session<'_> {
     async fn write_batch(&mut self, lane: &mut Lane) -> Result<Written, Failure> {
         let batch = std::mem::take(&mut self.batch);
         let points = Points::new(&batch, &self.delivery.format, &self.delivery.metrics);
-        let mut isolation = Isolation::new(points.len(), self.delivery.pace.points());
+        let limit = self.delivery.pace.points();
+        let reading = |point| points.reading(&batch, point);
+        let mut isolation = Isolation::new(points.len(), limit, reading);
         let received = batch.rows.first().map(|row| row.received);
         while let Some(part) = isolation.next_part() {
             let write = Write {
-                lines: points.lines(&part),
+                lines: points.lines(&part.points),
                 received: received.unwrap_or_else(Timestamp::now),
                 of_batch: batch.points,
                 part,
             };
             let start = Instant::now();
             let answer = tokio::select! {
-                answer = self.delivery.client.write(write.lines) => answer,
+                answer = self.delivery.client.write(&write.lines) => answer,
                 () = lane.leave() => return Ok(Written::Interrupted),
             };
             if answer == Answer::Accepted {
                 self.taken(lane, &write, start.elapsed());
-                isolation.taken();
+                isolation.taken(&write.part);
             } else {
                 lane.monitor().counters.influxdb.writes_failed.increment();
                 self.not_taken(lane, &write, answer, &mut isolation)?;
@@ -216,7 +218,7 @@ impl Session<'_> {
             .influxdb
             .writes_succeeded
             .increment();
-        self.delivery.pace.taken(write.part.len(), after);
+        self.delivery.pace.taken(write.points(), after);
         write.show(lane, DeliveryOutcome::Delivered);
         self.set_up(lane);
     }
@@ -227,14 +229,13 @@ impl Session<'_> {
         lane: &mut Lane,
         write: &Write,
         answer: Answer,
-        isolation: &mut Isolation,
+        isolation: &mut Isolation<'_>,
     ) -> Result<(), Failure> {
-        let part = write.part.clone();
         let (verdict, reason) = match answer {
             Answer::Accepted => return Ok(()),
             Answer::BackOff(setback) => {
                 if setback.was_too_much {
-                    self.delivery.pace.timed_out(part.len());
+                    self.delivery.pace.timed_out(write.points());
                 }
                 let failure = postponed(lane, setback);
                 return Err(failed(lane, failure, write.of_batch));
@@ -243,9 +244,9 @@ impl Session<'_> {
                 return Err(failed(lane, Failure::Refused(reason), write.of_batch));
             }
             Answer::TooLarge { reason } => {
-                self.delivery.pace.too_large(part.len());
-                say_too_large(&part, &reason);
-                (isolation.too_large(part, &reason), reason)
+                self.delivery.pace.too_large(write.points());
+                say_too_large(write.points(), &reason);
+                (isolation.too_large(write.part.clone(), &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
@@ -270,8 +271,8 @@ impl Session<'_> {
     }
 
     /// Looks for the bad points of a write, unless the whole batch is known to be refused like this.
-    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation) -> Verdict {
-        let (points, reason) = (write.part.len(), &rejected.reason);
+    fn search(&self, write: &Write, rejected: Rejected, isolation: &mut Isolation<'_>) -> Verdict {
+        let (points, reason) = (write.points(), &rejected.reason);
         tracing::debug!(
             link = %SinkId::Influxdb, points, error = reason,
             "A write was rejected; looking for the bad points."
@@ -287,8 +288,8 @@ impl Session<'_> {
 
 /// One write under way.
 struct Write<'a> {
-    lines: &'a str,
-    part: Range<usize>,
+    lines: Cow<'a, str>,
+    part: Part,
     /// When the first row of its batch was received.
     received: Timestamp,
     /// The points of its batch.
@@ -296,14 +297,18 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
+    fn points(&self) -> usize {
+        self.part.points.len()
+    }
+
     fn show(&self, lane: &Lane, outcome: DeliveryOutcome) {
         let first_line = self.lines.lines().next().unwrap_or_default().to_owned();
-        lane.show(first_line, self.part.len() as u64, outcome, self.received);
+        lane.show(first_line, self.points() as u64, outcome, self.received);
     }
 
     fn rejected(&self, lane: &Lane, reason: String) {
         let point = self.lines.lines().next().unwrap_or_default().to_owned();
-        let (points, error) = (self.part.len() as u64, reason.clone());
+        let (points, error) = (self.points() as u64, reason.clone());
         REJECTIONS.count("", "", points, move |sum| {
             tracing::warn!(
                 link = %SinkId::Influxdb, point, points = sum.amount(), error,
@@ -315,8 +320,8 @@ impl Write<'_> {
     }
 }
 
-fn say_too_large(part: &Range<usize>, reason: &str) {
-    let (points, error) = (part.len(), reason.to_owned());
+fn say_too_large(points: usize, reason: &str) {
+    let error = reason.to_owned();
     TOO_LARGE.say("", "", move |sum| {
         tracing::warn!(
             link = %SinkId::Influxdb, points, error, repeated = sum.words(),

@@ -9,13 +9,14 @@ use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::message::TopicMap;
-use super::retain::{self, Opened};
+use super::negotiation::Negotiation;
+use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
 use crate::monitor::SinkId;
 use crate::sink::{Delivery, Failure, Lane};
-use crate::telemetry::MetricTable;
+use crate::telemetry::{MetricTable, Name};
 
 /// A connection that the broker closes sooner than this was not wanted.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
@@ -27,6 +28,7 @@ const TAKEN_OVER_AFTER: u32 = 3;
 pub struct MqttDelivery {
     config: Mqtt,
     topics: TopicMap,
+    negotiation: Negotiation,
     discovery: Discovery,
     suspicion: Suspicion,
     /// Whether messages are retained, as far as is known.
@@ -38,14 +40,20 @@ pub struct MqttDelivery {
 }
 
 impl MqttDelivery {
-    /// A delivery that is not connected yet.
-    pub fn new(config: Mqtt, topics: TopicMap, metrics: Arc<MetricTable>) -> Self {
+    /// A delivery that is not connected yet. `names` are nodes and metrics that may have been announced.
+    pub fn new(
+        config: Mqtt,
+        topics: TopicMap,
+        metrics: Arc<MetricTable>,
+        names: Vec<(Name, Name)>,
+    ) -> Self {
         let topics = match config.payload {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics),
+            discovery: Discovery::new(&config, &topics, metrics, names),
+            negotiation: Negotiation::default(),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
@@ -62,14 +70,18 @@ impl MqttDelivery {
             "offline".to_owned(),
             self.retains,
         );
-        let opening = retain::open(&self.config, &self.config.client_id, will);
+        let opening = self
+            .negotiation
+            .open(&self.config, &self.config.client_id, will);
         let Opened {
             connection,
             retains,
         } = tokio::select! {
             opened = opening => opened.map_err(|error| match error {
-                OpenError::NotReached(ending) => not_accepted(ending, &self.config),
-                OpenError::NotAccepted(failure) => failure,
+                OpenError::NotReached(ending) | OpenError::NotAnswered(ending) => {
+                    not_accepted(ending, &self.config)
+                }
+                OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure) => failure,
             })?,
             () = lane.leave() => return Ok(None),
         };

@@ -3,7 +3,7 @@
 //! An announcement is a message beside the readings: it moves no cursor, and it waits here until the
 //! client has room for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::telemetry::{MetricTable, Name, Reading};
 
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
+const UNSENT: Topic = Topic::of_attempts("announcements-unsent");
 const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
 const LONG_NAMES: Topic = Topic::new("names-too-long");
 
@@ -33,6 +34,9 @@ const MAX_SUBSCRIPTIONS: u32 = 100;
 
 /// A broker sends what it retains when somebody subscribes. So long after the last of it, that was all.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// A broker that did not answer the subscription within this time does not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is said on the present connection, and what outlives it.
 pub(super) struct Discovery {
@@ -59,6 +63,8 @@ enum Task {
     /// Everything that was ever announced is removed.
     Remove {
         announcer: Announcer,
+        /// Topics on which this gateway announced what the journal knows of.
+        known: Vec<String>,
         removal: Removal,
     },
 }
@@ -75,12 +81,20 @@ enum Subject {
     Reading(Name, Name),
 }
 
+/// First what the broker sends is given up, then what it did not send though the journal knows of it: a
+/// broker need not send what it retains to a subscription with wildcards.
 #[derive(Default)]
 struct Removal {
     is_subscribed: bool,
     subscriptions: u32,
     /// Topics to be given up.
     waiting: VecDeque<String>,
+    /// Topics that the journal knows of and the broker did not send.
+    unsent: BTreeSet<String>,
+    /// Whether the broker has sent all that it does, and it is those that are given up.
+    by_names: bool,
+    /// How many of them were.
+    removed_by_names: u64,
     /// Of those.
     bytes: usize,
     /// Whether there were more than may wait.
@@ -119,7 +133,20 @@ impl KnownSensors {
 }
 
 impl Removal {
+    fn new(known: &[String]) -> Self {
+        Self {
+            unsent: known.iter().cloned().collect(),
+            ..Self::default()
+        }
+    }
+
+    fn next(&self) -> Option<&String> {
+        let unsent = self.unsent.first().filter(|_| self.by_names);
+        self.waiting.front().or(unsent)
+    }
+
     fn push(&mut self, topic: &str) {
+        self.unsent.remove(topic);
         let bytes = self.bytes + topic.len();
         if self.waiting.len() == MAX_WAITING || bytes > MAX_WAITING_BYTES {
             self.has_more = true;
@@ -130,7 +157,10 @@ impl Removal {
     }
 
     fn pop(&mut self) {
-        let topic = self.waiting.pop_front().unwrap_or_default();
+        let Some(topic) = self.waiting.pop_front() else {
+            self.removed_by_names += u64::from(self.unsent.pop_first().is_some());
+            return;
+        };
         self.bytes -= topic.len();
         self.removed += 1;
         if self.waiting.is_empty() && self.subscriptions < MAX_SUBSCRIPTIONS {
@@ -141,15 +171,20 @@ impl Removal {
 
 impl Discovery {
     /// What the configuration asks for, of readings that go to these topics.
-    pub(super) fn new(config: &Mqtt, topics: &TopicMap, metrics: Arc<MetricTable>) -> Self {
+    pub(super) fn new(
+        config: &Mqtt,
+        topics: &TopicMap,
+        metrics: Arc<MetricTable>,
+        names: Vec<(Name, Name)>,
+    ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
         };
         let announcer = Announcer::new(home_assistant, topics.clone(), config.payload, metrics);
-        Self::of(Self::task(home_assistant.enabled, announcer))
+        Self::of(Self::task(home_assistant.enabled, announcer, &names))
     }
 
-    fn task(is_enabled: bool, announcer: Announcer) -> Task {
+    fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
         if is_enabled {
             Task::Announce {
                 announcer,
@@ -157,9 +192,14 @@ impl Discovery {
                 waiting: VecDeque::new(),
             }
         } else {
+            let sensors = names
+                .iter()
+                .map(|(node, metric)| announcer.reading(node, metric));
+            let announced = sensors.chain([announcer.gateway()]).flatten();
             Task::Remove {
-                announcer,
+                known: announced.map(|it| it.topic).collect(),
                 removal: Removal::default(),
+                announcer,
             }
         }
     }
@@ -198,7 +238,7 @@ impl Discovery {
                     .chain(known.subjects())
                     .collect();
             }
-            Task::Remove { removal, .. } => *removal = Removal::default(),
+            Task::Remove { known, removal, .. } => *removal = Removal::new(known),
         }
     }
 
@@ -220,9 +260,9 @@ impl Discovery {
     /// What is to be subscribed to, until that is [done](Self::subscription_handed_over).
     pub(super) fn subscription(&self) -> Option<String> {
         match &self.task {
-            Task::Remove { announcer, removal } if !removal.is_subscribed && !self.is_suspended => {
-                Some(announcer.filter())
-            }
+            Task::Remove {
+                announcer, removal, ..
+            } if !removal.is_subscribed && !self.is_suspended => Some(announcer.filter()),
             _ => None,
         }
     }
@@ -232,6 +272,7 @@ impl Discovery {
         if let Task::Remove { removal, .. } = &mut self.task {
             removal.is_subscribed = true;
             removal.subscriptions += 1;
+            removal.quiet_at = Some(Instant::now() + PATIENCE);
             self.has_begun = true;
         }
     }
@@ -248,12 +289,14 @@ impl Discovery {
 
     /// The broker answered the subscription.
     pub(super) fn subscribed(&mut self, is_granted: bool) {
-        let Task::Remove { announcer, removal } = &mut self.task else {
+        let Task::Remove {
+            announcer, removal, ..
+        } = &mut self.task
+        else {
             return;
         };
-        if is_granted {
-            removal.quiet_at = Some(Instant::now() + QUIET);
-        } else {
+        removal.quiet_at = Some(Instant::now() + QUIET);
+        if !is_granted {
             let filter = announcer.filter();
             UNREADABLE.say("", "", move |sum| {
                 tracing::warn!(
@@ -267,7 +310,9 @@ impl Discovery {
     /// A message came.
     pub(super) fn received(&mut self, topic: &str, is_retained: bool, payload: &[u8]) {
         // What is given up comes back as a message without the flag.
-        if let Task::Remove { announcer, removal } = &mut self.task
+        if let Task::Remove {
+            announcer, removal, ..
+        } = &mut self.task
             && is_retained
             && !payload.is_empty()
             && announcer.owns(topic)
@@ -284,7 +329,7 @@ impl Discovery {
         match &mut self.task {
             Task::Rest => None,
             Task::Remove { removal, .. } => Some(Announcement {
-                topic: removal.waiting.front()?.clone(),
+                topic: removal.next()?.clone(),
                 payload: String::new(),
             }),
             Task::Announce {
@@ -334,6 +379,13 @@ impl Discovery {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
+        if let Task::Remove { removal, .. } = &mut self.task
+            && !std::mem::replace(&mut removal.by_names, true)
+            && !removal.unsent.is_empty()
+        {
+            removal.quiet_at = Some(Instant::now() + QUIET);
+            return;
+        }
         self.report();
     }
 
@@ -343,6 +395,17 @@ impl Discovery {
             && removal.quiet_at.take().is_some()
         {
             let removed = std::mem::take(&mut removal.removed);
+            let by_names = std::mem::take(&mut removal.removed_by_names);
+            if removed == 0 && by_names > 0 {
+                return UNSENT.say("", "", move |sum| {
+                    tracing::warn!(
+                        removed = by_names, repeated = sum.words(),
+                        "The broker sends nothing that Home Assistant was told: sensors were removed by \
+                         their names in the journal. See there whether one is left; if none is, leave out \
+                         [mqtt.home_assistant]."
+                    );
+                });
+            }
             REMOVALS.count("", "", removed, |sum| {
                 tracing::info!(
                     removed = sum.amount(),
@@ -372,7 +435,8 @@ mod tests {
             Payload::Plain,
             Arc::new(MetricTable::default()),
         );
-        Discovery::of(Discovery::task(enabled, announcer))
+        let names = [("node1".into(), "lux".into())];
+        Discovery::of(Discovery::task(enabled, announcer, &names))
     }
 
     fn reading(metric: &str) -> Reading {
@@ -478,6 +542,27 @@ mod tests {
                 discovery.received(&topic(number), true, b"{}");
             }
             objects(&mut discovery);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_broker_does_not_send_is_given_up_by_name() {
+        for sent in [&[][..], &["node1_lux"], &["node1_lux", "node1_old"]] {
+            let mut discovery = discovery(false);
+            discovery.begin();
+            discovery.subscription_handed_over();
+            discovery.subscribed(true);
+            for object in sent {
+                let topic = format!("homeassistant/sensor/hall/{object}/config");
+                discovery.received(&topic, true, b"{}");
+            }
+            assert_eq!(objects(&mut discovery), sent);
+            discovery.settle().await;
+            let known = ["node1_lux", "status"].into_iter();
+            let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
+            assert_eq!(objects(&mut discovery), unsent);
+            discovery.settle().await;
+            assert_eq!(discovery.next(), None);
         }
     }
 

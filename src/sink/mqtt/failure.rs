@@ -92,7 +92,8 @@ fn why_hung_up(config: &Mqtt) -> String {
         Transport::Tcp | Transport::WebSocket { .. } => "the port may be one for TLS (mqtts://)",
     };
     match config.protocol {
-        Protocol::Mqtt311 => why.to_owned(),
+        // Where both were tried it is neither.
+        Protocol::Auto { .. } | Protocol::Mqtt311 => why.to_owned(),
         Protocol::Mqtt5 { .. } => {
             format!("{why}, or it does not speak MQTT 5: mqtt.protocol = 4")
         }

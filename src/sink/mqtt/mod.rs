@@ -8,10 +8,12 @@ mod encryption;
 mod failure;
 mod flight;
 mod message;
-pub mod retain;
+mod negotiation;
+mod retain;
 mod session;
 mod suspicion;
 
 pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use message::TopicMap;
+pub use negotiation::Negotiation;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::connection::{self, Cause, Connection, Event, Message, OpenError, Published};
+use super::connection::{self, Cause, Connection, Event, Message, OpenError, Published, Version};
 use super::failure::NOTHING_RETAINED;
-use crate::config::{Mqtt, Protocol, Retain};
+use crate::config::{Mqtt, Retain};
 use crate::sink::Failure;
 
 /// For the answer to a ping and a message.
@@ -27,14 +27,19 @@ pub struct Opened {
 }
 
 /// [Connects](connection::open), with a last will that is not retained if the broker takes no other.
-pub async fn open(config: &Mqtt, client_id: &str, mut will: Message) -> Result<Opened, OpenError> {
+pub(super) async fn open(
+    config: &Mqtt,
+    version: Version,
+    client_id: &str,
+    mut will: Message,
+) -> Result<Opened, OpenError> {
     let retains = will.retained;
-    let result = connection::open(config, client_id, Some(will.clone())).await;
+    let result = connection::open(config, version, client_id, Some(will.clone())).await;
     let hung_up = matches!(
         &result,
-        Err(OpenError::NotReached(ending)) if ending.cause == Cause::HangUp
+        Err(OpenError::NotAnswered(ending)) if ending.cause == Cause::HangUp
     );
-    let may_be_the_will = hung_up && retains && config.protocol == Protocol::Mqtt311;
+    let may_be_the_will = hung_up && retains && version == Version::Mqtt311;
     if !may_be_the_will || !refuses_retained(config, client_id, &will).await {
         return result.map(|connection| Opened {
             connection,
@@ -46,7 +51,7 @@ pub async fn open(config: &Mqtt, client_id: &str, mut will: Message) -> Result<O
         return Err(OpenError::NotAccepted(failure));
     }
     will.retained = false;
-    let connection = connection::open(config, client_id, Some(will)).await?;
+    let connection = connection::open(config, version, client_id, Some(will)).await?;
     Ok(Opened {
         connection,
         retains: false,
@@ -65,7 +70,8 @@ async fn refuses_retained(config: &Mqtt, client_id: &str, message: &Message) -> 
 }
 
 async fn hangs_up_over(config: &Mqtt, client_id: &str, message: Message) -> bool {
-    let Ok(mut connection) = connection::open(config, client_id, None).await else {
+    let opened = connection::open(config, Version::Mqtt311, client_id, None).await;
+    let Ok(mut connection) = opened else {
         return false;
     };
     connection.ping();

@@ -1,7 +1,7 @@
 //! Packets of boards that have no clock, or one that tells the time itself.
 
 use super::{ClockEvent, Clocks, Received, TimeNote, Timed, nanoseconds};
-use crate::telemetry::{Name, Reading, Timestamp};
+use crate::telemetry::{Frame, Name, Reading, Timestamp};
 
 /// A clock that says so or less was never set: 2015.
 const EARLIEST: Timestamp = Timestamp(1_420_070_400_000_000_000);
@@ -79,37 +79,50 @@ impl Dates {
     }
 }
 
-/// What a packet without a count of milliseconds says of its time.
-#[derive(Debug, Clone, Copy)]
-pub struct Dated<'a> {
-    /// When it was measured, by the board's clock; `None`: the time of arrival counts.
-    pub own: Option<Timestamp>,
+/// What has to be known of a packet to give it a time.
+pub trait Dated {
     /// What it carries.
-    pub readings: &'a [Reading],
+    fn readings(&self) -> &[Reading];
     /// The bytes it came in.
-    pub frame: &'a [u8],
+    fn bytes(&self) -> &[u8];
+    /// When it was read.
+    fn received(&self) -> Received;
 }
 
-impl<T> Clocks<T> {
+impl Dated for Box<Frame> {
+    fn readings(&self) -> &[Reading] {
+        &self.decoded.readings
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn received(&self) -> Received {
+        self.received
+    }
+}
+
+impl<T: Dated> Clocks<T> {
     /// Takes the next packet of a board that does not count milliseconds, and puts it out. A time that
     /// is later than reception by more than the tolerance, or from before 2015, is by a clock that is
     /// not set: the time of arrival counts.
     pub fn observe_dated(
         &mut self,
-        dated: Dated<'_>,
-        received: Received,
+        own: Option<Timestamp>,
         payload: T,
         out: &mut Vec<Timed<T>>,
     ) {
+        let received = payload.received();
         self.advance(received.monotonic, out);
         let latest = received.wall.0.saturating_add(nanoseconds(self.tolerance));
         let latest = Timestamp(latest);
-        let plausible = dated.own.filter(|own| (EARLIEST..=latest).contains(own));
+        let plausible = own.filter(|own| (EARLIEST..=latest).contains(own));
         let event_time = match plausible {
-            Some(own) => self.dates.own(own, dated.readings),
-            None => self.arrival(dated.frame, received, latest),
+            Some(own) => self.dates.own(own, payload.readings()),
+            None => self.arrival(payload.bytes(), received, latest),
         };
-        let is_unset = dated.own.is_some() && plausible.is_none();
+        let is_unset = own.is_some() && plausible.is_none();
         out.push(Timed {
             payload,
             received,
@@ -168,22 +181,34 @@ mod tests {
         }
     }
 
+    /// A packet of one reading.
+    struct One([Reading; 1], String, i64);
+
+    impl Dated for One {
+        fn readings(&self) -> &[Reading] {
+            &self.0
+        }
+
+        fn bytes(&self) -> &[u8] {
+            self.1.as_bytes()
+        }
+
+        fn received(&self) -> Received {
+            received(self.2)
+        }
+    }
+
     /// The times of frames of one node: what each says, its value, when it is read.
-    fn times(clocks: &mut Clocks<()>, frames: &[(Option<i64>, f64, i64)]) -> Vec<i64> {
+    fn times(clocks: &mut Clocks<One>, frames: &[(Option<i64>, f64, i64)]) -> Vec<i64> {
         let mut out = Vec::new();
         for (own, value, wall) in frames {
-            let frame = value.to_string();
-            let dated = Dated {
-                own: own.map(Timestamp),
-                readings: &[reading("a", *value)],
-                frame: frame.as_bytes(),
-            };
-            clocks.observe_dated(dated, received(*wall), (), &mut out);
+            let one = One([reading("a", *value)], value.to_string(), *wall);
+            clocks.observe_dated(own.map(Timestamp), one, &mut out);
         }
         out.into_iter().map(|timed| timed.event_time.0).collect()
     }
 
-    fn clocks() -> Clocks<()> {
+    fn clocks() -> Clocks<One> {
         Clocks::new(Timeline::Line, Duration::from_secs(2))
     }
 

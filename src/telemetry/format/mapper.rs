@@ -155,7 +155,7 @@ impl Mapper {
         let mut packet = Packet {
             decoded: Decoded {
                 time,
-                board: node.clone(),
+                board: node.as_str().into(),
                 radio_count: None,
                 counter: found
                     .counter

@@ -5,6 +5,7 @@ mod charts;
 mod list;
 mod observed;
 mod stream;
+mod traffic;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use ratatui::layout::Size;
 pub(crate) use charts::{Charts, Panel, nanos};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
-pub(crate) use stream::{Everything, Kinds, List, Shown, Stream};
+pub(crate) use stream::{Everything, List, Shown, Stream};
+pub(crate) use traffic::{Kinds, Piece};
 
 use super::action::{MetricKey, Page};
 use super::layout::Areas;
@@ -22,7 +24,6 @@ use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
     Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Order, Sight, Snapshot,
-    TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -56,7 +57,7 @@ pub(crate) enum Overlay {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Detail {
     Link(LinkId),
-    Traffic(TrafficEntry),
+    Traffic(Piece),
     Log(LogEntry),
     Delivery(DeliveryEntry),
 }
@@ -104,7 +105,7 @@ pub(crate) struct App {
     pub(crate) focus: Focus,
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
-    pub(crate) traffic: Stream<TrafficEntry, Kinds>,
+    pub(crate) traffic: Stream<Piece, Kinds>,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.

@@ -2,11 +2,7 @@
 
 use super::Detail;
 use super::list::ListView;
-use crate::monitor::{
-    DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, Numbered, Ring, TrafficEntry, TrafficKind,
-    Weighed,
-};
-use crate::tui::widgets::escape;
+use crate::monitor::{DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, Numbered, Ring, Weighed};
 use crate::tui::words::levels;
 
 /// An entry of a stream.
@@ -16,6 +12,11 @@ pub(crate) trait Entry: Weighed + Clone {
 
     /// Shown in full.
     fn detail(self) -> Detail;
+
+    /// Whether it is a line of its own.
+    fn is_shown(&self) -> bool {
+        true
+    }
 
     /// Its bytes, if it is nothing but the end of the line of the entry before it.
     fn line_end(&self) -> Option<&[u8]> {
@@ -67,6 +68,9 @@ impl<T: Entry, C: Choice<T>> Stream<T, C> {
         let mut shown: Vec<Shown<'_, T>> = Vec::new();
         let mut is_last_shown = false;
         for Numbered { number, entry } in self.entries.iter() {
+            if !entry.is_shown() {
+                continue;
+            }
             if let (Some(line_end), Some(last)) = (entry.line_end(), shown.last_mut()) {
                 if is_last_shown {
                     last.line_end = line_end;
@@ -130,26 +134,6 @@ impl<T: Entry, C: Choice<T>> List for Stream<T, C> {
     }
 }
 
-impl Entry for TrafficEntry {
-    fn holds(&self, text: &str) -> bool {
-        escape(&self.bytes).to_lowercase().contains(text)
-    }
-
-    fn detail(self) -> Detail {
-        Detail::Traffic(self)
-    }
-
-    /// It may be spelt out.
-    fn line_end(&self) -> Option<&[u8]> {
-        let is_line_end = self.kind == TrafficKind::Text
-            && matches!(
-                &*self.bytes,
-                b"\n" | b"\r\n" | b"\r" | b"\\n" | b"\\n\n" | b"\\n\r\n" | b"\\r\\n"
-            );
-        is_line_end.then_some(&*self.bytes)
-    }
-}
-
 impl Entry for LogEntry {
     fn holds(&self, text: &str) -> bool {
         self.message.to_lowercase().contains(text) || self.target.to_lowercase().contains(text)
@@ -173,48 +157,6 @@ impl Entry for DeliveryEntry {
 
     fn detail(self) -> Detail {
         Detail::Delivery(self)
-    }
-}
-
-/// What of the traffic is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kinds {
-    All,
-    Accepted,
-    Text,
-    Rejected,
-}
-
-impl Kinds {
-    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::All => "everything",
-            Self::Accepted => "accepted frames",
-            Self::Text => "ignored text",
-            Self::Rejected => "rejected frames",
-        }
-    }
-}
-
-impl Choice<TrafficEntry> for Kinds {
-    fn has(self, entry: &TrafficEntry) -> bool {
-        match self {
-            Self::All => true,
-            Self::Accepted => entry.kind == TrafficKind::Accepted,
-            Self::Text => entry.kind == TrafficKind::Text,
-            Self::Rejected => matches!(entry.kind, TrafficKind::Rejected { .. }),
-        }
-    }
-
-    fn turned(self, forward: bool) -> Self {
-        let steps = if forward { 1 } else { Self::ALL.len() - 1 };
-        Self::ALL[(self as usize + steps) % Self::ALL.len()]
-    }
-
-    fn words(self) -> String {
-        self.word().to_owned()
     }
 }
 

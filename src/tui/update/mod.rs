@@ -63,7 +63,7 @@ impl App {
             }
             is_new |= self.observed.take(snapshot, self.now, newcomers);
         }
-        is_new |= self.traffic.entries.take(observation.traffic);
+        is_new |= self.traffic.take(observation.traffic);
         is_new |= self.deliveries.entries.take(observation.deliveries);
         is_new | self.log.entries.take(observation.log)
     }

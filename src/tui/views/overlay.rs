@@ -7,15 +7,15 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
 use super::overview::{percent, wrap};
-use super::traffic::{PLACE, around_place, kind_look};
+use super::traffic::{PLACE, around_place, fault, look};
 use super::{put, state_look};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
-    TelemetrySnapshot, TrafficEntry, TrafficKind,
+    TelemetrySnapshot, TrafficKind,
 };
 use crate::tui::keymap::help_of;
 use crate::tui::layout::Areas;
-use crate::tui::state::{App, Detail, Overlay};
+use crate::tui::state::{App, Detail, Overlay, Piece};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{count, duration, escape_text, fitted, width};
 use crate::tui::words::{level_word, link_title};
@@ -120,7 +120,7 @@ fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
 fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
     let (title, facts, text) = match detail {
         Detail::Link(link) => link_detail(app, *link),
-        Detail::Traffic(entry) => traffic_detail(entry),
+        Detail::Traffic(piece) => traffic_detail(piece),
         Detail::Log(entry) => log_detail(entry),
         Detail::Delivery(entry) => delivery_detail(entry),
     };
@@ -222,8 +222,9 @@ fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn traffic_detail(entry: &TrafficEntry) -> Described {
-    let (glyph, word, _) = kind_look(entry.kind);
+fn traffic_detail(piece: &Piece) -> Described {
+    let entry = &piece.entry;
+    let (glyph, word, _) = look(piece);
     let mut facts = vec![
         ("arrived", entry.at.to_string()),
         ("kind", format!("{glyph} {word}")),
@@ -232,20 +233,19 @@ fn traffic_detail(entry: &TrafficEntry) -> Described {
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
-    let (mut text, after) = around_place(entry);
+    let (mut text, after) = around_place(piece);
     if let Some(after) = after {
         text = format!("{text}{PLACE}{after}");
     }
-    if let TrafficKind::Rejected {
-        reason,
-        broke_at_end,
-        ..
-    } = entry.kind
-    {
+    if let Some(reason) = fault(piece) {
         facts.push(("reason", reason.explanation().to_owned()));
-        if broke_at_end {
-            text.push_str(" ◀ here");
-        }
+    }
+    if piece.marks.len() > 1 {
+        facts.push(("set aside", format!("{} readings", piece.marks.len())));
+    }
+    let kind = entry.kind;
+    if matches!(kind, TrafficKind::Rejected { broke_at_end, .. } if broke_at_end) {
+        text.push_str(" ◀ here");
     }
     (String::from("What arrived"), facts, text)
 }

@@ -7,7 +7,7 @@ use super::stream::{self, Look, following};
 use crate::monitor::{Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::RejectReason;
 use crate::tui::layout::Areas;
-use crate::tui::state::{App, Shown};
+use crate::tui::state::{App, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
 
@@ -52,18 +52,28 @@ fn heading(app: &App) -> String {
     )
 }
 
-/// Glyph, word and role of a kind.
-pub(super) fn kind_look(kind: TrafficKind) -> (&'static str, &'static str, Role) {
-    match kind {
+/// Glyph, word and role of a piece.
+pub(super) fn look(piece: &Piece) -> (&'static str, &'static str, Role) {
+    match piece.entry.kind {
+        TrafficKind::Accepted if piece.is_doubted => ("?", "waiting", Role::Warn),
+        TrafficKind::Accepted if !piece.marks.is_empty() => ("◐", "in part", Role::Warn),
         TrafficKind::Accepted => ("✓", "accepted", Role::Good),
-        TrafficKind::Text => ("·", "text", Role::Dim),
+        TrafficKind::Text | TrafficKind::Judged { .. } => ("·", "text", Role::Dim),
         TrafficKind::Rejected { .. } => ("✖", "rejected", Role::Bad),
     }
 }
 
-fn traffic_line<'a>(theme: Theme, line: &Shown<'_, TrafficEntry>, cells: usize) -> Line<'a> {
-    let entry = line.entry;
-    let (glyph, word, role) = kind_look(entry.kind);
+/// Why a piece, or a part of it, is not delivered.
+pub(super) fn fault(piece: &Piece) -> Option<RejectReason> {
+    match piece.entry.kind {
+        TrafficKind::Rejected { reason, .. } => Some(reason),
+        _ => piece.marks.first().map(|(_, reason)| *reason),
+    }
+}
+
+fn traffic_line<'a>(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Line<'a> {
+    let Piece { entry, .. } = line.entry;
+    let (glyph, word, role) = look(line.entry);
     let mut spans = vec![
         Span::styled(
             format!(" {} ", time_of_day(entry.at)),
@@ -72,7 +82,7 @@ fn traffic_line<'a>(theme: Theme, line: &Shown<'_, TrafficEntry>, cells: usize) 
         Span::styled(format!("{glyph} {word:<8} "), theme.style(role)),
     ];
     let room = cells.saturating_sub(PREFIX);
-    let TrafficKind::Rejected { reason, .. } = entry.kind else {
+    let Some(reason) = fault(line.entry) else {
         let content = escape(&entry.bytes);
         let style = match entry.kind {
             TrafficKind::Text => theme.style(Role::Dim),
@@ -88,7 +98,7 @@ fn traffic_line<'a>(theme: Theme, line: &Shown<'_, TrafficEntry>, cells: usize) 
     };
     let note = format!("◀ {}", reason.explanation());
     let room = room.saturating_sub(width(&note) + 1);
-    let (before, after) = around_place(entry);
+    let (before, after) = around_place(line.entry);
     match after {
         // The place is what matters: a frame that broke off is shown from its end.
         None if broke_off(entry) => spans.push(Span::raw(cut_front(&before, room))),
@@ -116,12 +126,16 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 
 /// A piece up to the place at which something within it is wrong, and from there on where there is
 /// such a place.
-pub(super) fn around_place(entry: &TrafficEntry) -> (String, Option<String>) {
+pub(super) fn around_place(piece: &Piece) -> (String, Option<String>) {
+    let entry = &piece.entry;
     let place = match entry.kind {
         TrafficKind::Rejected {
             place: Some(place), ..
-        } => Some(place).filter(|place| *place < entry.bytes.len()),
+        } => usize::try_from(place)
+            .ok()
+            .filter(|place| *place < entry.bytes.len()),
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
+        TrafficKind::Accepted => piece.marks.iter().find_map(|(at, _)| *at),
         _ => None,
     };
     let (before, after) = entry.bytes.split_at(place.unwrap_or(entry.bytes.len()));
@@ -216,7 +230,7 @@ mod tests {
         };
         let line = Shown {
             number: 0,
-            entry: &entry,
+            entry: &Piece::from(entry),
             line_end: &[],
         };
         let theme = Theme::new(false, Depth::Ansi256, false);

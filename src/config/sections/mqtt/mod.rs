@@ -97,6 +97,11 @@ pub enum Payload {
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
+    /// MQTT 5 with a broker that speaks it, MQTT 3.1.1 with one that does not.
+    Auto {
+        /// As with MQTT 5 alone; MQTT 3.1.1 has none.
+        message_expiry: Option<u32>,
+    },
     /// Protocol level 4: MQTT 3.1.1.
     Mqtt311,
     /// Protocol level 5: MQTT 5.
@@ -105,6 +110,17 @@ pub enum Protocol {
         /// does not.
         message_expiry: Option<u32>,
     },
+}
+
+impl Protocol {
+    /// Seconds after which the broker forgets a reading that it could not pass on, where MQTT 5 is
+    /// spoken.
+    pub fn message_expiry(self) -> Option<u32> {
+        match self {
+            Self::Mqtt311 => None,
+            Self::Auto { message_expiry } | Self::Mqtt5 { message_expiry } => message_expiry,
+        }
+    }
 }
 
 /// Whether the broker shall keep the last values of nodes, and the status, for later subscribers.
@@ -186,16 +202,17 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
 
 /// Which MQTT is spoken, with the keys that one of them alone has.
 fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
-    let level = section.or("protocol", 4, &protocol_level());
+    let level = section.or("protocol", "auto", &protocol_level());
     let message_expiry = section.optional("message_expiry", &message_expiry());
     if level == Some(ProtocolLevel::Four) && message_expiry.is_some() {
         section.refuse(
             "message_expiry",
             "is of no use without MQTT 5",
-            "mqtt.protocol = 5, or no mqtt.message_expiry".into(),
+            "mqtt.protocol = 5 or \"auto\", or no mqtt.message_expiry".into(),
         );
     }
     Some(match level? {
+        ProtocolLevel::Auto => Protocol::Auto { message_expiry },
         ProtocolLevel::Four => Protocol::Mqtt311,
         ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
     })
@@ -268,6 +285,7 @@ fn keep_alive() -> Kind<Duration> {
 /// As MQTT numbers itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ProtocolLevel {
+    Auto,
     Four,
     Five,
 }
@@ -275,9 +293,12 @@ enum ProtocolLevel {
 /// Which MQTT is spoken.
 fn protocol_level() -> Kind<ProtocolLevel> {
     let level = whole::<u8>(4..=5);
-    Kind::new("4 (MQTT 3.1.1) or 5 (MQTT 5)", move |value| {
-        Ok(match level.parse(value)? {
-            4 => ProtocolLevel::Four,
+    let allowed = "\"auto\" (5, or 4 where the broker speaks no 5), 4 (MQTT 3.1.1) or 5 (MQTT 5)";
+    Kind::new(allowed, move |value| {
+        use crate::config::setting::Value::{Text, Untyped};
+        Ok(match value {
+            Text(text) | Untyped(text) if text == "auto" => ProtocolLevel::Auto,
+            _ if level.parse(value)? == 4 => ProtocolLevel::Four,
             _ => ProtocolLevel::Five,
         })
     })
@@ -315,6 +336,7 @@ impl Mqtt {
             Some(HomeAssistant { enabled: false, .. }) => ", removed from Home Assistant",
         };
         let protocol = match self.protocol {
+            Protocol::Auto { .. } => "MQTT 5 or 3.1.1",
             Protocol::Mqtt311 => "MQTT 3.1.1",
             Protocol::Mqtt5 { .. } => "MQTT 5",
         };

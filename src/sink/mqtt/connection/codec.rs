@@ -8,7 +8,7 @@ use rumqttc::v5::mqttbytes::{self as mqttbytes5, v5};
 use secrecy::ExposeSecret;
 
 use super::event::Message;
-use crate::config::{Mqtt, Protocol, Qos};
+use crate::config::{Mqtt, Qos};
 
 /// The name of the user property that says when a reading was measured.
 const EVENT_TIME: &str = "time";
@@ -18,6 +18,25 @@ const SUBSCRIPTION: u16 = u16::MAX;
 
 /// Longer packets of a broker are refused: nothing that is of use to a publisher comes near it.
 pub(super) const LONGEST: u16 = u16::MAX;
+
+/// A version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// MQTT 3.1.1.
+    Mqtt311,
+    /// MQTT 5.
+    Mqtt5,
+}
+
+impl Version {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt311 => "MQTT 3.1.1",
+            Self::Mqtt5 => "MQTT 5",
+        }
+    }
+}
 
 /// Writes packets of one protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,18 +53,20 @@ pub(super) enum Codec {
 pub(super) struct TooLarge(pub(super) usize);
 
 impl Codec {
-    pub(super) fn new(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Mqtt311 => Self::V4,
-            Protocol::Mqtt5 { message_expiry } => Self::V5 { message_expiry },
+    pub(super) fn new(version: Version, config: &Mqtt) -> Self {
+        match version {
+            Version::Mqtt311 => Self::V4,
+            Version::Mqtt5 => Self::V5 {
+                message_expiry: config.protocol.message_expiry(),
+            },
         }
     }
 
-    /// What the protocol is called.
-    pub(super) fn name(self) -> &'static str {
+    /// Which protocol it is.
+    pub(super) fn version(self) -> Version {
         match self {
-            Self::V4 => "MQTT 3.1.1",
-            Self::V5 { .. } => "MQTT 5",
+            Self::V4 => Version::Mqtt311,
+            Self::V5 { .. } => Version::Mqtt5,
         }
     }
 

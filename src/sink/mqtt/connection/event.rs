@@ -113,14 +113,13 @@ impl Ending {
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
-    /// The broker did not answer.
+    /// There is no way to the broker.
     NotReached(Ending),
-    /// The broker answered, and did not accept the connection.
+    /// The broker was spoken to, and gave no answer that says why it does not accept the connection: it
+    /// hung up, was silent, or said something that is no MQTT or no reason.
+    NotAnswered(Ending),
+    /// The broker says that it does not speak this protocol.
+    NotSpoken(Failure),
+    /// The broker understood, and did not accept the connection.
     NotAccepted(Failure),
-}
-
-impl From<Ending> for OpenError {
-    fn from(ending: Ending) -> Self {
-        Self::NotReached(ending)
-    }
 }

@@ -7,10 +7,10 @@ use rumqttc::v5::mqttbytes::v5::ConnAckProperties;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::codec::Codec;
+use super::codec::{Codec, Version};
 use super::event::{Ending, Message, OpenError};
 use super::incoming::{self, Incoming, Malformed};
-use super::reason::{self, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED};
+use super::reason::{self, QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED, Understanding};
 use super::socket::{self, Socket};
 use super::terms::Terms;
 use super::{Connection, malformed};
@@ -31,16 +31,20 @@ struct ConnAck {
     properties: Option<Box<ConnAckProperties>>,
 }
 
-/// Connects to the broker, and says who the client is and what its last will.
+/// Connects to the broker in one protocol, and says who the client is and what its last will.
 pub async fn open(
     config: &Mqtt,
+    version: Version,
     client_id: &str,
     mut will: Option<Message>,
 ) -> Result<Connection, OpenError> {
-    let codec = Codec::new(config.protocol);
+    let codec = Codec::new(version, config);
     let conn_ack = loop {
         let attempt = timeout(PATIENCE, attempt(config, codec, client_id, will.as_ref())).await;
-        let late = |_elapsed| Ending::unavailable("the broker did not answer in time");
+        let late = |_elapsed| {
+            let ending = Ending::unavailable("the broker did not answer in time");
+            OpenError::NotAnswered(ending)
+        };
         let conn_ack = attempt.map_err(late)??;
         // A client cannot know before what a broker does not take as last will.
         match (&mut will, conn_ack.code) {
@@ -60,7 +64,11 @@ pub async fn open(
         let words = properties.and_then(|properties| properties.reason_string.as_deref());
         let elsewhere = properties.and_then(|properties| properties.server_reference.as_deref());
         let failure = reason::not_accepted(codec, conn_ack.code, words, elsewhere);
-        return Err(OpenError::NotAccepted(failure));
+        return Err(match reason::understanding(codec, conn_ack.code) {
+            Understanding::None => OpenError::NotSpoken(failure),
+            Understanding::Doubtful => OpenError::NotAnswered(Ending::other(failure)),
+            Understanding::Full => OpenError::NotAccepted(failure),
+        });
     }
     let terms = Terms::new(config, properties);
     if let Some(failure) = terms.unfit(config) {
@@ -76,9 +84,23 @@ async fn attempt(
     codec: Codec,
     client_id: &str,
     will: Option<&Message>,
-) -> Result<ConnAck, Ending> {
+) -> Result<ConnAck, OpenError> {
     let tls = config.transport.tls().map(client_config).transpose();
-    let mut socket = socket::connect(config, tls.map_err(Ending::other)?).await?;
+    let tls = tls.map_err(|failure| OpenError::NotReached(Ending::other(failure)))?;
+    let socket = socket::connect(config, tls).await;
+    let socket = socket.map_err(OpenError::NotReached)?;
+    let greeting = greet(socket, config, codec, client_id, will);
+    greeting.await.map_err(OpenError::NotAnswered)
+}
+
+/// Says who the client is, and waits for the answer.
+async fn greet(
+    mut socket: Box<dyn Socket>,
+    config: &Mqtt,
+    codec: Codec,
+    client_id: &str,
+    will: Option<&Message>,
+) -> Result<ConnAck, Ending> {
     let mut packet = BytesMut::new();
     let written = codec.connect(config, client_id, will, &mut packet);
     written.map_err(|_| {

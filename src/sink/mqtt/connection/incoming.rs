@@ -12,6 +12,7 @@ use rumqttc::v5::mqttbytes::v5::{
 
 use super::codec::{Codec, LONGEST};
 use super::event::Received;
+use super::reason::OLD_UNSUPPORTED_PROTOCOL;
 
 /// The kind of a PUBLISH.
 const PUBLISH: u8 = 3;
@@ -114,13 +115,16 @@ fn conn_ack(body: &[u8], codec: Codec) -> Result<Incoming, Malformed> {
     let [_session_present, code, properties @ ..] = body else {
         return Err(Malformed("a CONNACK that is too short".to_owned()));
     };
-    let properties = match codec {
-        Codec::V4 => None,
+    let (code, properties) = match codec {
+        Codec::V4 => (*code, None),
+        // A broker that does not look at the version answers in its own, which has no properties, and
+        // would take those of a message for its payload.
+        Codec::V5 { .. } if properties.is_empty() && *code == 0 => (OLD_UNSUPPORTED_PROTOCOL, None),
         // An older broker says in its own protocol, without any, that it does not know this one.
-        Codec::V5 { .. } => read_properties(properties, ConnAckProperties::read)?,
+        Codec::V5 { .. } => (*code, read_properties(properties, ConnAckProperties::read)?),
     };
     Ok(Incoming::ConnAck {
-        code: *code,
+        code,
         properties: properties.map(Box::new),
     })
 }
@@ -285,6 +289,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(code(b"\x20\x02\x00\x01"), (1, false));
+        assert_eq!(code(b"\x20\x02\x00\x00"), (1, false));
+        assert_eq!(code(b"\x20\x03\x00\x00\x00"), (0, false));
         assert_eq!(code(b"\x20\x03\x00\x87\x00"), (0x87, false));
         assert_eq!(code(b"\x20\x06\x00\x00\x03\x21\x00\x14"), (0, true));
     }

@@ -31,6 +31,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::{ended_by, hung_up};
 use crate::config::Qos;
+pub use codec::Version;
 use codec::{Codec, TooLarge};
 pub use event::{Cause, Ending, Event, Message, OpenError, Published, Received, Refusal};
 pub use handshake::open;
@@ -104,6 +105,11 @@ impl Connection {
             awaits_ping_response: false,
             last_heard: Instant::now(),
         }
+    }
+
+    /// Which MQTT is spoken on it.
+    pub fn version(&self) -> Version {
+        self.codec.version()
     }
 
     /// Between pings.
@@ -390,6 +396,6 @@ fn lower(one: Qos, other: Qos) -> Qos {
 }
 
 fn malformed(codec: Codec, Malformed(what): Malformed) -> Ending {
-    let protocol = codec.name();
+    let protocol = codec.version().name();
     Ending::unavailable(format!("the broker does not speak {protocol}: {what}"))
 }

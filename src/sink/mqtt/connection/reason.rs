@@ -44,7 +44,7 @@ pub(super) const SERVER_MOVED: u8 = 0x9d;
 pub(super) const CONNECTION_RATE_EXCEEDED: u8 = 0x9f;
 pub(super) const MAXIMUM_CONNECT_TIME: u8 = 0xa0;
 /// What a broker of MQTT 3.1.1 answers to a protocol that it does not know.
-const OLD_UNSUPPORTED_PROTOCOL: u8 = 0x01;
+pub(super) const OLD_UNSUPPORTED_PROTOCOL: u8 = 0x01;
 
 /// The codes of MQTT 3.1.1 for a connection that is not accepted, from 1 on, as those of MQTT 5.
 const OLD_CODES: [u8; 5] = [
@@ -61,6 +61,30 @@ const MOST_WORDS: usize = 200;
 /// Whether a code is a refusal.
 pub(super) fn is_failure(code: u8) -> bool {
     code >= FIRST_FAILURE
+}
+
+/// How far a broker understood a connection that it does not accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Understanding {
+    /// It does not speak the protocol.
+    None,
+    /// It does not say what is wrong: that may be the protocol.
+    Doubtful,
+    /// It has a reason.
+    Full,
+}
+
+/// How far a broker understood that does not accept a connection with this code.
+pub(super) fn understanding(codec: Codec, code: u8) -> Understanding {
+    match (codec, code) {
+        (Codec::V4, OLD_UNSUPPORTED_PROTOCOL) | (Codec::V5 { .. }, UNSUPPORTED_PROTOCOL) => {
+            Understanding::None
+        }
+        // All others of MQTT 5 are higher: it answers in a protocol of its own.
+        (Codec::V5 { .. }, ..FIRST_FAILURE) => Understanding::None,
+        (Codec::V5 { .. }, UNSPECIFIED..=IMPLEMENTATION_SPECIFIC) => Understanding::Doubtful,
+        _ => Understanding::Full,
+    }
 }
 
 /// Why the broker did not accept the connection.

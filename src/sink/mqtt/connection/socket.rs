@@ -8,7 +8,6 @@ use async_tungstenite::tungstenite;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
@@ -20,8 +19,8 @@ use super::codec::LONGEST;
 use super::event::Ending;
 use crate::causes::causes;
 use crate::config::{Mqtt, Transport};
-use crate::sink::Failure;
 use crate::sink::mqtt::failure::ended_by;
+use crate::sink::{Failure, dial};
 
 /// What WebSocket calls MQTT.
 const SUBPROTOCOL: &str = "mqtt";
@@ -40,7 +39,7 @@ pub(super) async fn connect(
     tls: Option<Arc<ClientConfig>>,
 ) -> Result<Box<dyn Socket>, Ending> {
     let host = config.bare_host();
-    let tcp = TcpStream::connect((host, config.port)).await;
+    let tcp = dial::connect(host, config.port).await;
     let tcp = tcp.map_err(|error| ended_by(&error))?;
     tcp.set_nodelay(true).map_err(|error| ended_by(&error))?;
     let socket: Box<dyn Socket> = match tls {

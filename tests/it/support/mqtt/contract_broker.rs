@@ -22,6 +22,8 @@ pub(crate) enum Conduct {
     /// Refuses with this return code. One below 0x80 it says in MQTT 3.1.1, as a broker that knows
     /// nothing else.
     Refuse(u8),
+    /// Knows MQTT 3.1.1 alone. Says this to a client of MQTT 5, and hangs up.
+    ServeOlder(&'static [u8]),
     /// Accepts, and begins a packet as long as MQTT has them.
     AcceptAndFlood,
     /// Accepts, and says with this reason code of MQTT 5 that it is over.
@@ -165,6 +167,12 @@ impl Shared {
         let connect = connect.connect();
         let level = connect.level;
         let session = self.record.begin(connect);
+        if let Conduct::ServeOlder(answer) = conduct
+            && level == 5
+        {
+            self.record.end(session);
+            return connection.write_all(answer);
+        }
         if level == 5 && (code == 0 || code >= 0x80) {
             connection.write_all(&[0x20, 3, 0, code, 0])?;
         } else {

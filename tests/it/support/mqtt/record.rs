@@ -22,6 +22,8 @@ pub(crate) struct Publish {
 /// A connection that a client opened, from its CONNECT on.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
+    /// 4: MQTT 3.1.1; 5: MQTT 5.
+    pub(crate) level: u8,
     pub(crate) client_id: String,
     /// Topic and payload of the last will.
     pub(crate) will: Option<(String, String)>,
@@ -80,6 +82,7 @@ impl Record {
     pub(super) fn begin(&self, connect: Connect) -> usize {
         let mut sessions = self.0.lock().unwrap();
         sessions.push(Session {
+            level: connect.level,
             client_id: connect.client_id,
             will: connect.will,
             publishes: Vec::new(),

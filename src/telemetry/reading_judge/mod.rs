@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, NodeId, SeriesId};
+use super::place::{place_of_field, place_of_value};
 use super::quality::{FrameNumber, LineQuality};
-use super::{Decoded, KnownName, Packet, Reading, Received, RejectReason, SetAside, Timestamp};
+use super::waiting::Waiting;
+use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
 
 /// Readings of one name that wait to be confirmed.
 const MAX_WAITING: usize = 8;
@@ -32,48 +34,15 @@ const SWEEP: u64 = 64;
 /// A name that came so often is remembered by the journal.
 const LEARNT_AFTER: usize = 3;
 
-/// A frame that belongs where it stands.
-#[derive(Debug, Clone)]
-pub struct JudgedFrame {
-    /// What it carries.
-    pub decoded: Decoded,
-    /// Its bytes.
-    pub bytes: Arc<[u8]>,
-    /// Its number on the line.
-    pub number: FrameNumber,
-    /// Whether its count of packets is wrong.
-    pub wrong_radio_count: bool,
-}
-
-/// A reading that waits to be confirmed.
-#[derive(Debug, Clone)]
-pub(super) struct Waiting {
-    reading: Reading,
-    received: Received,
-    event_time: Timestamp,
-    bytes: Arc<[u8]>,
-    number: FrameNumber,
-}
-
-impl Waiting {
-    /// The gateway's clock was set by so many nanoseconds after this was read; `follows` says whether
-    /// the time of measurement was by that clock.
-    pub(super) fn set_clock(&mut self, step: i64, follows: bool) {
-        let wall = &mut self.received.wall.0;
-        *wall = wall.saturating_add(step);
-        if follows {
-            self.event_time.0 = self.event_time.0.saturating_add(step);
-        }
-    }
-}
-
 /// What the judge decided.
 #[derive(Debug, Default)]
 pub struct Decisions {
     /// What goes on.
     pub packets: Vec<Packet>,
-    /// What does not.
+    /// What does not,
     pub set_aside: Vec<SetAside>,
+    /// and where each of that stands.
+    pub marks: Vec<Mark>,
     /// Names that are confirmed from now on.
     pub confirmed: Vec<KnownName>,
     /// Names that the journal is to remember.
@@ -106,14 +75,13 @@ impl ReadingJudge {
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
-        frame: &JudgedFrame,
-        received: Received,
+        mut frame: Frame,
         event_time: Timestamp,
         (catalogue, quality): (&mut Catalogue, &mut LineQuality),
         out: &mut Decisions,
     ) {
         self.frames += 1;
-        self.now = received.monotonic;
+        self.now = frame.received.monotonic;
         let decoded = &frame.decoded;
         catalogue.note(self.frames, &decoded.nodes, &decoded.series);
         if catalogue.takes_first_frame() {
@@ -126,36 +94,36 @@ impl ReadingJudge {
             out,
             lacks_node: None,
         };
-        let mut readings = Vec::with_capacity(decoded.readings.len());
-        let series = &frame.decoded.series;
-        for (place, (reading, series)) in frame.decoded.readings.iter().zip(series).enumerate() {
+        let mut readings = std::mem::take(&mut frame.decoded.readings);
+        let mut places = frame.decoded.series.iter().enumerate();
+        readings.retain(|reading| {
+            let Some((place, series)) = places.next() else {
+                return false;
+            };
             let waiting = || Waiting {
                 reading: reading.clone(),
-                received,
+                received: frame.received,
                 event_time,
                 bytes: Arc::clone(&frame.bytes),
                 number: frame.number,
+                piece: frame.piece,
+                series: *series,
             };
             let is_count = frame.decoded.radio_count_at == Some(place);
             if is_count && frame.wrong_radio_count {
                 context.set_aside(waiting(), RejectReason::ContradictsNeighbours);
-            } else if self.passes(
-                (reading.value, event_time),
-                *series,
-                is_count,
-                &waiting,
-                &mut context,
-            ) {
-                readings.push(reading.clone());
+                return false;
             }
-        }
+            let measured = (reading.value, event_time);
+            self.passes(measured, *series, is_count, &waiting, &mut context)
+        });
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }
         self.release(context.out);
         if !readings.is_empty() {
             context.out.packets.push(Packet {
-                received: received.wall,
+                received: frame.received.wall,
                 event_time,
                 readings,
             });
@@ -472,6 +440,17 @@ impl Context<'_> {
 
     fn set_aside(&mut self, it: Waiting, reason: RejectReason) {
         self.quality.damage(it.number);
+        let name = it.series.and_then(|id| self.catalogue.known_name(id));
+        let (node, metric) = name.as_ref().map_or_else(
+            || (it.reading.node.as_str(), it.reading.metric.as_str()),
+            |name| (&*name.node, name.metric.as_deref().unwrap_or_default()),
+        );
+        self.out.marks.push(Mark {
+            piece: it.piece,
+            at: place_of_value(&it.bytes, node, metric)
+                .or_else(|| place_of_field(&it.bytes, metric)),
+            reason,
+        });
         self.out.set_aside.push(SetAside {
             received: it.received.wall,
             event_time: Some(it.event_time),

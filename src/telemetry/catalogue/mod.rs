@@ -3,13 +3,18 @@
 //! A *series* is one metric of one node. Telemetry is not to be trusted, and damage makes up names;
 //! so the number of those that are not believed is bounded, and they are forgotten again.
 
-use std::borrow::Cow;
+mod places;
+mod presence;
+
 use std::collections::{HashMap, HashSet};
 
-use super::decoder::OWN_FIGURES;
-use super::reading_judge::Waiting;
+use super::format::Format;
+use super::group::{Group, OWN_FIGURES};
 use super::spikes::History;
+use super::waiting::Waiting;
 use super::{KnownName, MetricTable, Name, Range};
+use places::{Place, Places};
+use presence::{Presence, Sightings};
 
 /// Nodes and series that are told apart, known ones included.
 const MAX_NODES: usize = 1024;
@@ -18,94 +23,6 @@ const MAX_SERIES: usize = 4096;
 /// Series among them that are not believed.
 const MAX_UNKNOWN: usize = 256;
 
-/// A run this long makes a name one that is always sent.
-const ALWAYS: u8 = 8;
-
-/// Longer runs count as this long.
-const LONGEST_RUN: u8 = 32;
-
-/// What was sent always and is missing so often in a row is not sent any more.
-const GONE_AFTER: u64 = 3;
-
-/// A place that is used again when a name was forgotten; the generation tells both names apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    index: u32,
-    generation: u32,
-}
-
-/// Things in places.
-#[derive(Debug)]
-struct Places<T> {
-    slots: Vec<(u32, Option<T>)>,
-    free: Vec<u32>,
-    most: usize,
-}
-
-impl<T> Places<T> {
-    fn new(most: usize) -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            most,
-        }
-    }
-
-    fn add(&mut self, thing: T) -> Option<Place> {
-        if let Some(index) = self.free.pop() {
-            let (generation, slot) = self.slots.get_mut(index as usize)?;
-            *slot = Some(thing);
-            let generation = *generation;
-            return Some(Place { index, generation });
-        }
-        if self.slots.len() >= self.most {
-            return None;
-        }
-        let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push((0, Some(thing)));
-        Some(Place {
-            index,
-            generation: 0,
-        })
-    }
-
-    fn get(&self, place: Place) -> Option<&T> {
-        let (generation, thing) = self.slots.get(place.index as usize)?;
-        (*generation == place.generation).then_some(thing.as_ref())?
-    }
-
-    fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let (generation, thing) = self.slots.get_mut(place.index as usize)?;
-        (*generation == place.generation).then_some(thing.as_mut())?
-    }
-
-    fn remove(&mut self, place: Place) -> Option<T> {
-        let (generation, thing) = self.slots.get_mut(place.index as usize)?;
-        if *generation != place.generation {
-            return None;
-        }
-        let thing = thing.take()?;
-        *generation = generation.wrapping_add(1);
-        self.free.push(place.index);
-        Some(thing)
-    }
-
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots
-            .iter_mut()
-            .filter_map(|(_, thing)| thing.as_mut())
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
-        (0..)
-            .zip(&self.slots)
-            .filter_map(|(index, (generation, thing))| {
-                let generation = *generation;
-                Some((Place { index, generation }, thing.as_ref()?))
-            })
-    }
-}
-
 /// The place of a node in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeId(Place);
@@ -113,122 +30,6 @@ pub struct NodeId(Place);
 /// The place of a series in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesId(Place);
-
-/// Where in a frame a reading stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Group {
-    Node,
-    /// A node whose key is its name.
-    Own,
-    Signal,
-    Stats,
-}
-
-impl Group {
-    /// `None`: the key is not about readings.
-    pub(super) fn of(key: &str) -> Option<Self> {
-        match key.as_bytes() {
-            b"sig" => Some(Self::Signal),
-            b"sts" => Some(Self::Stats),
-            [b'n', digits @ ..] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) => {
-                Some(Self::Node)
-            }
-            _ => None,
-        }
-    }
-
-    /// The key of a metric in this group, as the metric table and the configuration write it.
-    pub(super) fn wire_key(self, metric: &str) -> Cow<'_, str> {
-        match self {
-            Self::Node | Self::Own => Cow::Borrowed(metric),
-            Self::Signal => Cow::Owned(format!("sig.{metric}")),
-            Self::Stats => Cow::Owned(format!("sts.{metric}")),
-        }
-    }
-}
-
-/// How regularly a name comes.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Presence {
-    /// The last frame with it.
-    last: u64,
-    run: u8,
-}
-
-impl Presence {
-    /// It stands in a frame, one of those in which it could.
-    fn note(&mut self, frame: u64) {
-        if frame == self.last + 1 {
-            self.run = (self.run + 1).min(LONGEST_RUN);
-        } else if frame > self.last {
-            self.run /= 2;
-        }
-        self.last = frame;
-    }
-
-    /// Whether a frame without it lacks something.
-    fn is_missed_in(&self, frame: u64) -> bool {
-        self.run >= ALWAYS && self.last < frame && frame - self.last <= GONE_AFTER
-    }
-}
-
-/// The frames in which a name came that is not believed yet.
-#[derive(Debug, Default)]
-pub(super) struct Sightings(Vec<(u64, bool)>);
-
-impl Sightings {
-    const NEEDED: usize = 3;
-    /// On a line with damage, the needed ones come within so many frames.
-    const NEAR: u64 = 32;
-    /// A node that reports rarely needs more.
-    const NEEDED_FAR: usize = 5;
-    const FAR: u64 = 512;
-    /// So many in a row are no accident, whatever else is missing in them.
-    const IN_A_ROW: usize = 5;
-    const KEPT: usize = 8;
-
-    /// It came in a frame; `plausible`: and took nobody's place.
-    pub(super) fn note(&mut self, frame: u64, plausible: bool) {
-        if self.0.last().is_none_or(|(last, _)| *last != frame) {
-            if self.0.len() == Self::KEPT {
-                self.0.remove(0);
-            }
-            self.0.push((frame, plausible));
-        }
-    }
-
-    /// Whether it came often enough. One byte that is lost or changed can make up the same name
-    /// again and again, so on a damaged line it has to come often within a short time.
-    pub(super) fn suffice(&self, damaged_line: bool) -> bool {
-        let spans = |needed: usize, span: u64, strict: bool| {
-            let mut frames = self
-                .0
-                .iter()
-                .rev()
-                .filter(|(_, plausible)| *plausible || !strict);
-            let last = frames.next();
-            let first = frames.nth(needed - 2);
-            matches!((first, last), (Some((first, _)), Some((last, _))) if last - first < span)
-        };
-        if damaged_line {
-            spans(Self::NEEDED, Self::NEAR, true)
-                || spans(Self::NEEDED_FAR, Self::FAR, true)
-                || spans(Self::IN_A_ROW, Self::IN_A_ROW as u64 + 1, false)
-        } else {
-            self.0.len() >= Self::NEEDED
-        }
-    }
-
-    /// In how many of the last frames it came.
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The last frame in which it came.
-    pub(super) fn last(&self) -> u64 {
-        self.0.last().map_or(0, |(frame, _)| *frame)
-    }
-}
 
 /// A node, and what is known of it.
 #[derive(Debug)]
@@ -244,6 +45,10 @@ pub(super) struct Node {
     series: HashMap<String, SeriesId>,
     /// The last frame that was decoded with it.
     decoded_in: u64,
+    /// What stood first in it.
+    first: Option<SeriesId>,
+    /// The node that stood behind it.
+    next: Option<NodeId>,
 }
 
 /// A metric of a node, and what is known of it.
@@ -272,6 +77,8 @@ pub(super) struct Series {
     shares_name: bool,
     presence: Presence,
     decoded_in: u64,
+    /// The metric of the node that stood behind it.
+    next: Option<SeriesId>,
 }
 
 /// What keys of nodes are.
@@ -359,6 +166,28 @@ impl Catalogue {
         }
     }
 
+    /// Node and metric, as they are delivered, of names that were confirmed in an earlier run.
+    pub fn names_of(
+        known: &[KnownName],
+        table: MetricTable,
+        renamed_nodes: HashMap<String, Name>,
+        format: &Format,
+    ) -> Vec<(Name, Name)> {
+        let naming = match format {
+            Format::Board => Naming::Wire,
+            _ => Naming::Own,
+        };
+        let mut catalogue = Self::new(table, renamed_nodes, naming);
+        catalogue.know(known);
+        let series = catalogue.by_key.values().filter_map(|id| {
+            let node = catalogue.node(*id)?;
+            let series = node.series.values();
+            let names = series.filter_map(|id| Some(catalogue.series(*id)?.name.clone()));
+            Some(names.map(|metric| (node.name.clone(), metric)))
+        });
+        series.flatten().collect()
+    }
+
     /// Whether this is the first frame of a stream of which nothing is known; asked once.
     pub(super) fn takes_first_frame(&mut self) -> bool {
         std::mem::take(&mut self.is_empty)
@@ -370,8 +199,60 @@ impl Catalogue {
         self.decoded
     }
 
+    /// The node of a key that stands behind another one; `None`: there are too many.
+    ///
+    /// Frames are alike, so what stood there before is most likely what stands there now, and a look is
+    /// cheaper than a search.
+    pub(super) fn node_behind(
+        &mut self,
+        before: Option<NodeId>,
+        key: &str,
+        group: Group,
+    ) -> Option<NodeId> {
+        let next = before.and_then(|before| self.node(before)?.next);
+        if let Some(next) = next
+            && self.node(next).is_some_and(|node| node.key == key)
+        {
+            return Some(next);
+        }
+        let found = self.node_of_key(key, group);
+        if let Some(before) = before.and_then(|before| self.node_mut(before)) {
+            before.next = found;
+        }
+        found
+    }
+
+    /// As [`node_behind`](Self::node_behind), for a metric's key in a node.
+    pub(super) fn series_behind(
+        &mut self,
+        node: NodeId,
+        before: Option<SeriesId>,
+        key: &str,
+    ) -> Option<SeriesId> {
+        let next = match before {
+            Some(before) => self.series(before).and_then(|series| series.next),
+            None => self.node(node).and_then(|node| node.first),
+        };
+        if let Some(next) = next
+            && self
+                .series(next)
+                .is_some_and(|series| series.node == node && series.key == key)
+        {
+            return Some(next);
+        }
+        let found = self.series_of_key(node, key);
+        let place = match before {
+            Some(before) => self.series_mut(before).map(|series| &mut series.next),
+            None => self.node_mut(node).map(|node| &mut node.first),
+        };
+        if let Some(place) = place {
+            *place = found;
+        }
+        found
+    }
+
     /// The node of a key; `None`: there are too many.
-    pub(super) fn node_of_key(&mut self, key: &str, group: Group) -> Option<NodeId> {
+    fn node_of_key(&mut self, key: &str, group: Group) -> Option<NodeId> {
         if let Some(id) = self.by_key.get(key) {
             return Some(*id);
         }
@@ -418,6 +299,8 @@ impl Catalogue {
             frames: 0,
             series: HashMap::new(),
             decoded_in: 0,
+            first: None,
+            next: None,
         })?);
         Some(id)
     }
@@ -447,6 +330,7 @@ impl Catalogue {
             shares_name: false,
             presence: Presence::default(),
             decoded_in: 0,
+            next: None,
         };
         let name = series.name.clone();
         let place = SeriesId(self.series.add(series)?);
@@ -552,7 +436,7 @@ impl Catalogue {
 
     /// Forgets the oldest names that nobody believes and nothing waits for.
     fn make_room(&mut self) {
-        if self.unknown >= MAX_UNKNOWN || self.nodes.slots.len() >= MAX_NODES {
+        if self.unknown >= MAX_UNKNOWN || self.nodes.is_worn() {
             let unknown = self.series.iter().filter(|(_, series)| {
                 !series.is_known && series.waiting.is_empty() && series.decoded_in < self.decoded
             });
