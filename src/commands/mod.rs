@@ -2,11 +2,13 @@
 
 mod attach;
 mod check;
+mod decode;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
 mod init;
 mod ports;
+mod probe;
 mod rejected;
 mod reload;
 mod run;
@@ -21,6 +23,7 @@ use std::time::Duration;
 
 pub use attach::attach;
 pub use check::check;
+pub use decode::decode;
 #[cfg(feature = "demo")]
 pub use demo::demo;
 pub use export::export;

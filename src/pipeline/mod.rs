@@ -127,7 +127,8 @@ impl Pipeline {
         let known = journal.known_names();
         let timeline = config.source.timeline(config.recorded);
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone())
-            .of_format(&config.format, config.source.beginning());
+            .of_format(&config.format, config.source.beginning())
+            .calibrated(config.telemetry.calibration.clone());
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());

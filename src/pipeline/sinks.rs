@@ -137,8 +137,7 @@ impl Sinks {
         let mut of_format = table.clone();
         self.format.complete(&mut of_format, |_| false);
         let known = self.journal.known_names();
-        let mut names =
-            Catalogue::names_of(&known, of_format, self.names.clone(), &self.format);
+        let mut names = Catalogue::names_of(&known, of_format, self.names.clone(), &self.format);
         let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
         names.extend(board);
         names

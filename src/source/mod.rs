@@ -12,6 +12,7 @@ mod driver;
 mod file;
 mod generator;
 mod ports;
+mod probe;
 mod process;
 mod recording;
 mod serial;
@@ -30,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
+pub use probe::listen;
 pub use recording::{recorded_times, times_path};
 
 use crate::config;

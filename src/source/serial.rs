@@ -121,7 +121,7 @@ pub(super) fn describe(selector: &PortSelector) -> String {
     }
 }
 
-fn open_port(path: &Path, baud: u32) -> Result<TTYPort, SourceError> {
+pub(super) fn open_port(path: &Path, baud: u32) -> Result<TTYPort, SourceError> {
     serialport::new(path.to_string_lossy(), baud)
         .data_bits(DataBits::Eight)
         .parity(Parity::None)

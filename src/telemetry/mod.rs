@@ -1,5 +1,6 @@
 //! From bytes to packets: pure code without any I/O and without anything else of the crate.
 
+mod calibration;
 mod catalogue;
 mod clock;
 mod decoded;
@@ -22,15 +23,17 @@ mod set_aside;
 mod spikes;
 mod waiting;
 
+pub use calibration::{Calibration, Correction};
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
-    ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
-    Timeline,
+    ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote,
+    Timed, Timeline,
 };
 pub use decoded::{Decoded, FrameTime};
 pub use decoder::{Decoder, LeftOut};
 pub use format::{
-    Format, MEASUREMENT, NodeRule, PRESETS, Preset, Rules, TIMESTAMP, TimeKind, TimeRule,
+    Format, MEASUREMENT, NodeRule, PRESETS, Preset, Proposal, Rules, TIMESTAMP, TimeKind, TimeRule,
+    learn,
 };
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};

@@ -80,7 +80,10 @@ mod tests {
             let at = place_of_field(frame.as_bytes(), key)?;
             Some(&frame[at..])
         };
-        assert_eq!(rest(r#"{"out":{"t": 1},"t":2}"#, "out_t"), Some("1},\"t\":2}"));
+        assert_eq!(
+            rest(r#"{"out":{"t": 1},"t":2}"#, "out_t"),
+            Some("1},\"t\":2}")
+        );
         assert_eq!(rest("attemp:1,temp: 2", "temp"), Some("2"));
         assert_eq!(rest("temp,x=temp temp=3", "temp"), Some("3"));
         assert_eq!(rest("22.5 40", "temp"), None);

@@ -18,6 +18,7 @@ mod disk;
 mod documents;
 mod examples;
 mod fixtures;
+mod formats;
 mod gateways;
 mod gone;
 mod hang_ups;

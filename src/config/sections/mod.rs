@@ -122,7 +122,11 @@ impl Config {
     /// What is known of metrics: built in, by the format, and configured.
     pub fn metric_table(&self) -> MetricTable {
         let mut table = self.telemetry.metric_table();
-        let known = self.format.rules().into_iter().flat_map(|rules| &rules.known);
+        let known = self
+            .format
+            .rules()
+            .into_iter()
+            .flat_map(|rules| &rules.known);
         for (_, info) in known {
             table.describe(info);
         }
@@ -140,7 +144,11 @@ impl Config {
         let disabled = || "disabled".to_owned();
         let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
         let sections = [
-            format!("source: {}{}", self.source.summary(), format_note(&self.format)),
+            format!(
+                "source: {}{}",
+                self.source.summary(),
+                format_note(&self.format)
+            ),
             format!(
                 "mqtt: {}",
                 self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)

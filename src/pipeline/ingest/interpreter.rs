@@ -7,9 +7,9 @@ use super::Yield;
 use super::notices::{Fault, Notices};
 use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
-    Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
-    LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
-    Timestamp, Verdict,
+    Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
+    LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
+    Stamp, TimeNote, Timed, Timeline, Timestamp, Verdict,
 };
 
 /// What the format of a source means beyond its decoder.
@@ -25,6 +25,7 @@ struct Traits {
 #[derive(Debug)]
 pub(super) struct Interpreter {
     traits: Traits,
+    calibration: Calibration,
     decoder: Decoder,
     quality: LineQuality,
     frames: FrameJudge<Box<Frame>>,
@@ -48,6 +49,7 @@ impl Interpreter {
     ) -> Self {
         Self {
             traits: Traits::default(),
+            calibration: Calibration::default(),
             decoder,
             quality: LineQuality::default(),
             frames: FrameJudge::default(),
@@ -68,6 +70,11 @@ impl Interpreter {
             has_lines: matches!(format, Format::Plotter(_) | Format::LineProtocol(_)),
             tells_time: format.tells_time(),
         };
+    }
+
+    /// Corrects what is delivered from here on.
+    pub(super) fn calibrate(&mut self, calibration: Calibration) {
+        self.calibration = calibration;
     }
 
     /// Takes the next piece of the stream.
@@ -303,7 +310,12 @@ impl Interpreter {
 
     /// What came out since this was asked last, counted.
     pub(super) fn report(&mut self) -> Yield {
-        let decisions = std::mem::take(&mut self.decisions);
+        let mut decisions = std::mem::take(&mut self.decisions);
+        for packet in &mut decisions.packets {
+            for reading in &mut packet.readings {
+                self.calibration.apply(reading);
+            }
+        }
         self.notices.recorded(&decisions.packets);
         for set_aside in &decisions.set_aside {
             self.notices.set_aside(set_aside);

@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::monitor::Monitor;
 use crate::source::Chunk;
 use crate::telemetry::{
-    Beginning, Decoder, Format, Framer, KnownName, Packet, Received, RecordedTimes, SetAside, TimeNote, Timeline,
+    Beginning, Calibration, Decoder, Format, Framer, KnownName, Packet, Received, RecordedTimes,
+    SetAside, TimeNote, Timeline,
 };
 use interpreter::Interpreter;
 
@@ -58,6 +59,13 @@ impl Ingest {
     pub fn of_format(mut self, format: &Format, beginning: Beginning) -> Self {
         self.framer = Framer::new(format, beginning);
         self.interpreter.expect(format);
+        self
+    }
+
+    /// Corrects what is delivered.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+        self.interpreter.calibrate(calibration);
         self
     }
 

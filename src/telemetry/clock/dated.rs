@@ -107,12 +107,7 @@ impl<T: Dated> Clocks<T> {
     /// Takes the next packet of a board that does not count milliseconds, and puts it out. A time that
     /// is later than reception by more than the tolerance, or from before 2015, is by a clock that is
     /// not set: the time of arrival counts.
-    pub fn observe_dated(
-        &mut self,
-        own: Option<Timestamp>,
-        payload: T,
-        out: &mut Vec<Timed<T>>,
-    ) {
+    pub fn observe_dated(&mut self, own: Option<Timestamp>, payload: T, out: &mut Vec<Timed<T>>) {
         let received = payload.received();
         self.advance(received.monotonic, out);
         let latest = received.wall.0.saturating_add(nanoseconds(self.tolerance));
@@ -132,7 +127,10 @@ impl<T: Dated> Clocks<T> {
     }
 
     fn arrival(&mut self, frame: &[u8], received: Received, latest: Timestamp) -> Timestamp {
-        let recorded = self.recording.as_mut().map(|it| it.arrival(checksum(frame)));
+        let recorded = self
+            .recording
+            .as_mut()
+            .map(|it| it.arrival(checksum(frame)));
         let at = match recorded {
             Some(recorded) if recorded <= latest => recorded,
             _ => received.wall,
@@ -224,7 +222,12 @@ mod tests {
     #[test]
     fn a_board_may_tell_the_time_within_reason() {
         let second = 1_000_000_000;
-        let told = [NOW - 86_400 * second, NOW + second, NOW + 3 * second, 12 * second];
+        let told = [
+            NOW - 86_400 * second,
+            NOW + second,
+            NOW + 3 * second,
+            12 * second,
+        ];
         let frames: Vec<_> = told.iter().map(|own| (Some(*own), 1.0, NOW)).collect();
         let given = times(&mut clocks(), &frames);
         assert_eq!(given, [told[0], told[1], NOW, NOW + 1]);
@@ -233,7 +236,12 @@ mod tests {
     #[test]
     fn several_values_of_one_moment_are_kept_apart() {
         let at = Some(NOW - 5);
-        let frames = [(at, 1.0, NOW), (at, 1.0, NOW), (at, 2.0, NOW), (at, 3.0, NOW)];
+        let frames = [
+            (at, 1.0, NOW),
+            (at, 1.0, NOW),
+            (at, 2.0, NOW),
+            (at, 3.0, NOW),
+        ];
         let given = times(&mut clocks(), &frames);
         assert_eq!(given, [NOW - 5, NOW - 5, NOW - 4, NOW - 3]);
         let mut dates = Dates::default();
@@ -256,7 +264,9 @@ mod tests {
         let mut replay = clocks();
         let start = Timestamp(NOW);
         replay.begin_recording(RecordedTimes { start, notes }, &mut Vec::new());
-        let later: Vec<_> = frames.map(|(own, value, wall)| (own, value, wall + 1_000_000)).into();
+        let later: Vec<_> = frames
+            .map(|(own, value, wall)| (own, value, wall + 1_000_000))
+            .into();
         assert_eq!(times(&mut replay, &later), given);
         // Without notes, from its beginning on.
         let mut replay = clocks();

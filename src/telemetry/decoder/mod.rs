@@ -16,7 +16,6 @@ use super::non_numbers::without_non_numbers;
 use super::{MetricTable, Name, RejectReason};
 use content::{Content, FrameSeed};
 
-
 /// Keys of values that are left out and are counted by themselves; those of all others as one.
 const MAX_LEFT_OUT: usize = 64;
 

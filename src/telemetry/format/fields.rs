@@ -77,7 +77,8 @@ pub(super) fn printed(token: &str) -> Option<Value> {
     if is_absent {
         return Some(Value::Absent);
     }
-    let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
+    let is_number =
+        |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E');
     if !token.bytes().all(is_number) {
         return None;
     }

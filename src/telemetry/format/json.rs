@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn inner_objects_are_flattened() {
-        let frame = r#"{"id":"a","air":{"t":22.5,"in":{"h":40}},"on":true,"x":null,"l":[1,{"y":2}]}"#;
+        let frame =
+            r#"{"id":"a","air":{"t":22.5,"in":{"h":40}},"on":true,"x":null,"l":[1,{"y":2}]}"#;
         let expected = [
             ("id", Value::Text("a".to_owned())),
             ("air_t", Value::Number(22.5)),
@@ -212,8 +213,16 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_in_an_object_is_damage() {
-        for frame in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"a":NaN}}"#, r#"{"x":{"a":1},"x":{"b":2}}"#] {
-            assert_eq!(read(frame), Err(RejectReason::RepeatedKey.into()), "{frame}");
+        for frame in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"a":NaN}}"#,
+            r#"{"x":{"a":1},"x":{"b":2}}"#,
+        ] {
+            assert_eq!(
+                read(frame),
+                Err(RejectReason::RepeatedKey.into()),
+                "{frame}"
+            );
         }
     }
 

@@ -28,7 +28,11 @@ pub(super) fn read(line: &str) -> Result<Fields, Fault> {
         let (key, _) = rest.word("=, ");
         if key.is_empty() || !rest.take('=') {
             // Up to here it may be any text.
-            return Err(if is_first { not_telemetry } else { rest.fault() });
+            return Err(if is_first {
+                not_telemetry
+            } else {
+                rest.fault()
+            });
         }
         is_first = false;
         fields.push((key, rest.value()?));
@@ -144,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_with_its_tags_fields_and_time() {
-        let line = r#"weather,station=a temp=22.5,hum=40i,on=t,note="a, \"b\" c" 1703174400000000000"#;
+        let line =
+            r#"weather,station=a temp=22.5,hum=40i,on=t,note="a, \"b\" c" 1703174400000000000"#;
         let expected = [
             (MEASUREMENT, label("weather")),
             ("station", label("a")),

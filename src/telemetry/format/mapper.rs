@@ -72,7 +72,8 @@ impl Mapper {
             Format::LineProtocol(_) => line_protocol::read(frame),
         };
         let found = self.find(fields?);
-        self.packet(found, catalogue).map_err(|reason| Rejection { reason, at: None })
+        self.packet(found, catalogue)
+            .map_err(|reason| Rejection { reason, at: None })
     }
 
     fn find(&mut self, fields: Fields) -> Found {
@@ -86,18 +87,32 @@ impl Mapper {
         for (key, value) in fields {
             let is = |rule: Option<&String>| rule == Some(&key);
             let mut is_special = false;
-            for (part, _) in found.node.iter_mut().zip(keys).filter(|(_, it)| **it == key) {
+            for (part, _) in found
+                .node
+                .iter_mut()
+                .zip(keys)
+                .filter(|(_, it)| **it == key)
+            {
                 is_special = true;
                 found.repeats |= part.is_some();
                 *part = value.name();
             }
             let places = [
-                (is(rules.time.as_ref().map(|time| &time.key)), &mut found.time),
+                (
+                    is(rules.time.as_ref().map(|time| &time.key)),
+                    &mut found.time,
+                ),
                 (is(rules.counter.as_ref()), &mut found.counter),
                 (is(rules.rssi.as_ref()), &mut found.rssi),
                 (is(rules.snr.as_ref()), &mut found.snr),
-                (is(rules.reading.as_ref().map(|(name, _)| name)), &mut found.name),
-                (is(rules.reading.as_ref().map(|(_, value)| value)), &mut found.value),
+                (
+                    is(rules.reading.as_ref().map(|(name, _)| name)),
+                    &mut found.name,
+                ),
+                (
+                    is(rules.reading.as_ref().map(|(_, value)| value)),
+                    &mut found.value,
+                ),
             ];
             for (_, place) in places.into_iter().filter(|(is, _)| *is) {
                 is_special = true;
@@ -255,7 +270,7 @@ fn time(rule: &TimeRule, value: &Value) -> Result<FrameTime, RejectReason> {
 }
 
 /// A time with its zone; a space may stand for the `T`, and the zone without its colon.
-fn rfc3339(text: &str) -> Option<Timestamp> {
+pub(super) fn rfc3339(text: &str) -> Option<Timestamp> {
     let mut text = text.trim().to_owned();
     let is_ascii = text.is_ascii() && text.len() > 19;
     if !is_ascii {
@@ -269,7 +284,9 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
         text.insert(sign + 3, ':');
     }
     let time = OffsetDateTime::parse(&text, &Rfc3339).ok()?;
-    i64::try_from(time.unix_timestamp_nanos()).ok().map(Timestamp)
+    i64::try_from(time.unix_timestamp_nanos())
+        .ok()
+        .map(Timestamp)
 }
 
 #[cfg(test)]
@@ -307,7 +324,8 @@ mod tests {
 
     #[test]
     fn numbers_and_truths_become_readings() {
-        let frame = r#"{"temp":22.5,"hum":40,"on":true,"name":"x","air":{"p":101325},"q":"7","z":null}"#;
+        let frame =
+            r#"{"temp":22.5,"hum":40,"on":true,"name":"x","air":{"p":101325},"q":"7","z":null}"#;
         assert_eq!(
             shown(&Format::Json(Rules::default()), frame),
             "board/temp=22.5 board/hum=40 board/on=1 board/air_p=101325 board/q=7"
@@ -316,7 +334,10 @@ mod tests {
 
     #[test]
     fn letters_of_the_board_format_are_names_like_others() {
-        assert_eq!(shown(&json(|_| ()), r#"{"t":1,"p":45,"n1":3}"#), "board/t=1 board/p=45 board/n1=3");
+        assert_eq!(
+            shown(&json(|_| ()), r#"{"t":1,"p":45,"n1":3}"#),
+            "board/t=1 board/p=45 board/n1=3"
+        );
     }
 
     #[test]
@@ -338,7 +359,10 @@ mod tests {
         let reason = |frame: &str| map(&format, frame).unwrap_err().reason;
         assert_eq!(reason(r#"{"t":1}"#), RejectReason::NotTelemetry);
         assert_eq!(reason(r#"{"id":1,"x":"y"}"#), RejectReason::NoReadings);
-        assert_eq!(reason(r#"{"id":1,"a":{"b":1},"a_b":2}"#), RejectReason::RepeatedKey);
+        assert_eq!(
+            reason(r#"{"id":1,"a":{"b":1},"a_b":2}"#),
+            RejectReason::RepeatedKey
+        );
     }
 
     #[test]
@@ -355,24 +379,59 @@ mod tests {
     #[test]
     fn only_listed_metrics_are_taken() {
         let format = json(|rules| rules.metrics = vec!["temp".to_owned(), "note".to_owned()]);
-        assert_eq!(shown(&format, r#"{"temp":"22.5","hum":40,"note":"x"}"#), "board/temp=22.5");
+        assert_eq!(
+            shown(&format, r#"{"temp":"22.5","hum":40,"note":"x"}"#),
+            "board/temp=22.5"
+        );
     }
 
     #[test]
     fn a_time_is_what_its_rule_says() {
         let own = |nanos| FrameTime::Own(Timestamp(nanos));
         for (kind, value, expected) in [
-            (TimeKind::Rfc3339, "\"2023-12-21T16:00:00.5Z\"", Ok(own(1_703_174_400_500_000_000))),
-            (TimeKind::Rfc3339, "\"2023-12-21 17:00:00+0100\"", Ok(own(1_703_174_400_000_000_000))),
-            (TimeKind::Rfc3339, "\"2023-12-21 16:00:00\"", Err(RejectReason::InvalidTime)),
-            (TimeKind::Rfc3339, "1703174400", Err(RejectReason::InvalidTime)),
+            (
+                TimeKind::Rfc3339,
+                "\"2023-12-21T16:00:00.5Z\"",
+                Ok(own(1_703_174_400_500_000_000)),
+            ),
+            (
+                TimeKind::Rfc3339,
+                "\"2023-12-21 17:00:00+0100\"",
+                Ok(own(1_703_174_400_000_000_000)),
+            ),
+            (
+                TimeKind::Rfc3339,
+                "\"2023-12-21 16:00:00\"",
+                Err(RejectReason::InvalidTime),
+            ),
+            (
+                TimeKind::Rfc3339,
+                "1703174400",
+                Err(RejectReason::InvalidTime),
+            ),
             (TimeKind::Rfc3339, "\"é\"", Err(RejectReason::InvalidTime)),
-            (TimeKind::Seconds, "1703174400", Ok(own(1_703_174_400_000_000_000))),
-            (TimeKind::Seconds, "1703174400.25", Ok(own(1_703_174_400_250_000_000))),
-            (TimeKind::Seconds, "\"1703174400\"", Ok(own(1_703_174_400_000_000_000))),
+            (
+                TimeKind::Seconds,
+                "1703174400",
+                Ok(own(1_703_174_400_000_000_000)),
+            ),
+            (
+                TimeKind::Seconds,
+                "1703174400.25",
+                Ok(own(1_703_174_400_250_000_000)),
+            ),
+            (
+                TimeKind::Seconds,
+                "\"1703174400\"",
+                Ok(own(1_703_174_400_000_000_000)),
+            ),
             (TimeKind::Seconds, "1e300", Err(RejectReason::InvalidTime)),
             (TimeKind::Seconds, "null", Ok(FrameTime::Arrival)),
-            (TimeKind::Milliseconds, "1703174400250", Ok(own(1_703_174_400_250_000_000))),
+            (
+                TimeKind::Milliseconds,
+                "1703174400250",
+                Ok(own(1_703_174_400_250_000_000)),
+            ),
             (TimeKind::Uptime, "12000", Ok(FrameTime::Uptime(12000))),
             (TimeKind::Uptime, "4294967300", Ok(FrameTime::Uptime(4))),
             (TimeKind::Uptime, "-1", Err(RejectReason::InvalidTime)),
@@ -387,7 +446,10 @@ mod tests {
             assert_eq!(time.map_err(|it| it.reason), expected, "{kind:?} {value}");
         }
         let format = json(|rules| {
-            rules.time = Some(TimeRule { key: "at".to_owned(), kind: TimeKind::Seconds });
+            rules.time = Some(TimeRule {
+                key: "at".to_owned(),
+                kind: TimeKind::Seconds,
+            });
         });
         assert_eq!(map(&format, r#"{"t":1}"#).unwrap().time, FrameTime::Arrival);
     }
@@ -429,6 +491,9 @@ mod tests {
         assert_eq!(shown(&format, frame), "board/sensor-temp=22.5");
         let reason = |frame: &str| map(&format, frame).unwrap_err().reason;
         assert_eq!(reason(r#"{"value":1}"#), RejectReason::NotTelemetry);
-        assert_eq!(reason(r#"{"id":"text-x","value":"on"}"#), RejectReason::NoReadings);
+        assert_eq!(
+            reason(r#"{"id":"text-x","value":"on"}"#),
+            RejectReason::NoReadings
+        );
     }
 }

@@ -5,11 +5,13 @@
 
 mod fields;
 mod json;
+mod learn;
 mod line_protocol;
 mod mapper;
 mod plotter;
 mod preset;
 
+pub use learn::{Proposal, learn};
 pub(super) use mapper::Mapper;
 pub(super) use plotter::needs_its_beginning;
 pub use preset::{PRESETS, Preset};

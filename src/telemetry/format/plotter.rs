@@ -93,7 +93,8 @@ fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
 /// What a word is, and whether the next one belongs to it.
 fn classify<'a>(at: usize, word: &'a str, next: Option<&str>) -> (Word<'a>, bool) {
     let Some((label, value)) = word.split_once(':') else {
-        let is_broken = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+        let is_broken =
+            word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
         let word = match printed(word) {
             Some(value) => Word::Value(value),
             None if is_broken => Word::Broken,
@@ -133,7 +134,10 @@ mod tests {
 
     #[test]
     fn labels_name_values_in_every_form_of_the_plotter() {
-        let expected = [("temp".to_owned(), Some(22.5)), ("hum".to_owned(), Some(40.0))];
+        let expected = [
+            ("temp".to_owned(), Some(22.5)),
+            ("hum".to_owned(), Some(40.0)),
+        ];
         for line in [
             "temp:22.5,hum:40",
             "temp:22.5 hum:40",

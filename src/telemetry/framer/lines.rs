@@ -163,7 +163,10 @@ mod tests {
             let chunks: Vec<&[u8]> = stream.chunks(size).collect();
             let (frames, damages, all) = cut(Beginning::Whole, &chunks);
             assert_eq!(frames, ["temp:1", "temp:2"]);
-            assert_eq!(damages, [RejectReason::InvalidUtf8, RejectReason::Unfinished]);
+            assert_eq!(
+                damages,
+                [RejectReason::InvalidUtf8, RejectReason::Unfinished]
+            );
             assert_eq!(all, stream);
         }
     }
@@ -174,7 +177,10 @@ mod tests {
             let stream = [&b"1".repeat(9000)[..], b"\n22.5\n"].concat();
             let chunks: Vec<&[u8]> = stream.chunks(size).collect();
             let (frames, damages, all) = cut(Beginning::Whole, &chunks);
-            assert_eq!((frames, damages), (vec!["22.5".to_owned()], vec![RejectReason::TooLong]));
+            assert_eq!(
+                (frames, damages),
+                (vec!["22.5".to_owned()], vec![RejectReason::TooLong])
+            );
             assert_eq!(all, stream);
         }
     }

@@ -118,7 +118,7 @@ pub(super) struct Objects {
     resynchronising: bool,
     /// The last byte of text given out: a line end can be the two characters `\` and `n`.
     previous: u8,
-    /// The last two bytes given out that are no white space.
+    /// The last two bytes given out that are no blanks.
     tail: [u8; 2],
 }
 
@@ -352,9 +352,10 @@ fn has_time(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|window| window == b"\"ts\"")
 }
 
-/// The last two bytes that are no white space, of some bytes and those before them.
+/// The last two bytes that are no blanks, of some bytes and those before them.
 fn tail(bytes: &[u8], before: [u8; 2]) -> [u8; 2] {
-    let mut visible = bytes.iter().rev().filter(|byte| !byte.is_ascii_whitespace());
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+    let mut visible = bytes.iter().rev().filter(|byte| !is_blank(byte));
     match (visible.next(), visible.next()) {
         (Some(last), Some(other)) => [*other, *last],
         (Some(last), None) => [before[1], *last],

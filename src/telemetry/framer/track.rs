@@ -105,17 +105,13 @@ impl Track {
     }
 
     /// Begins an object at `position`.
-    pub(super) fn open_object(
-        &mut self,
-        position: u64,
-        is_inner: bool,
-        objects: &mut Candidates,
-    ) {
+    pub(super) fn open_object(&mut self, position: u64, is_inner: bool, objects: &mut Candidates) {
         if self.open.is_empty() {
             self.spans_lines = self.style == Style::Any;
             self.line_feed = None;
         }
-        self.open.push(Container::Object(objects.add(position, is_inner)));
+        self.open
+            .push(Container::Object(objects.add(position, is_inner)));
         self.expect = Expect::FirstKey;
     }
 
@@ -188,7 +184,10 @@ impl Track {
         }
         match byte {
             b' ' | b'\t' | b'\r' => Ok(Step::Quiet),
-            _ => match (self.structure(position, byte, objects), self.line_feed.take()) {
+            _ => match (
+                self.structure(position, byte, objects),
+                self.line_feed.take(),
+            ) {
                 (Some(step), _) => Ok(step),
                 (None, None) => Err(unexpected),
                 (None, Some(at)) => Err(Failure {

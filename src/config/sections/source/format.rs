@@ -158,7 +158,10 @@ fn keys() -> Kind<Vec<String>> {
             Value::Untyped(key) if !key.trim_start().starts_with('[') => vec![key.clone()],
             value => texts_of(value)?,
         };
-        let fits = !keys.is_empty() && keys.iter().all(|key| !key.is_empty());
+        let fits = !keys.is_empty()
+            && keys
+                .iter()
+                .all(|key| !key.is_empty() && !key.contains(char::is_control));
         fits.then_some(keys).ok_or_default()
     })
 }

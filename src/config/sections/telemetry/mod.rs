@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use names::Given;
 
-use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text};
+use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text, whole};
 use crate::config::section::Section;
-use crate::telemetry::{Decoder, Format, MetricInfo, MetricTable, Name, Range, is_safe};
+use crate::telemetry::{
+    Calibration, Correction, Decoder, Format, MetricInfo, MetricTable, Name, Range, is_safe,
+};
 
 /// `[telemetry]`.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +20,8 @@ pub struct Telemetry {
     pub nodes: BTreeMap<String, String>,
     /// `[telemetry.metrics.KEY]`: additions to and changes of the metric table.
     pub metrics: BTreeMap<String, Metric>,
+    /// `[telemetry.calibrate.NODE.METRIC]`: corrections of what is measured.
+    pub calibration: Calibration,
     /// How far device and gateway clock may drift apart before the anchor is set anew.
     pub clock_tolerance: Duration,
     /// How long delivery waits at a start for a clock that is synchronised.
@@ -61,6 +65,14 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
             Some(metric)
         })
     });
+    let calibration = section.named("calibrate", |nodes, node| {
+        nodes.section(node, |metrics| {
+            let all = metrics.all(|metrics, metric| {
+                metrics.section(metric, |section| Some(correction(section)))
+            });
+            Some(all)
+        })
+    });
     section.report(names::check_nodes(&node_names));
     let keys = metrics.iter().flatten().map(|(key, _)| key.as_str());
     section.report(names::check_metrics(
@@ -70,9 +82,30 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     Some(Telemetry {
         nodes: nodes?,
         metrics: metrics?,
+        calibration: joined(calibration?),
         clock_tolerance: clock_tolerance?,
         wait_for_clock,
     })
+}
+
+fn correction(section: &mut Section<'_, '_>) -> Correction {
+    let any_number = || number("a finite number", |_| true);
+    let scale = number("a finite number other than 0", |scale| scale.abs() > 0.0);
+    Correction {
+        scale: section.or("scale", 1.0, &scale).unwrap_or(1.0),
+        offset: section.or("offset", 0.0, &any_number()).unwrap_or(0.0),
+        decimals: section.optional("decimals", &whole(0..=15)),
+    }
+}
+
+fn joined(nodes: BTreeMap<String, BTreeMap<String, Correction>>) -> Calibration {
+    let mut calibration = Calibration::default();
+    for (node, metrics) in nodes {
+        for (metric, correction) in metrics {
+            calibration.set(Name::new(&node), Name::new(&metric), correction);
+        }
+    }
+    calibration
 }
 
 fn metric(section: &mut Section<'_, '_>) -> Metric {

@@ -414,7 +414,10 @@ fn any_object_is_cut_wherever_it_stands() {
         ("{\"a\":1}\n{\"a\":2}\n", vec!["{\"a\":1}", "{\"a\":2}"]),
         ("[{\"a\":1},\n {\"a\":2}]\n", vec!["{\"a\":1}", "{\"a\":2}"]),
         ("I (12) main: {\"a\":1} sent\r\n", vec!["{\"a\":1}"]),
-        ("{ \"a\": 1,\n\"b\": [\n1,\n2]\n}", vec!["{ \"a\": 1,\n\"b\": [\n1,\n2]\n}"]),
+        (
+            "{ \"a\": 1,\n\"b\": [\n1,\n2]\n}",
+            vec!["{ \"a\": 1,\n\"b\": [\n1,\n2]\n}"],
+        ),
         ("{\"x\":{\"a\":1}}", vec!["{\"x\":{\"a\":1}}"]),
         ("{state: idle} {\"a\":1}", vec!["{\"a\":1}"]),
     ] {
@@ -429,10 +432,16 @@ fn what_stood_within_a_broken_object_is_no_frame() {
     for (stream, expected) in [
         // Opened in mid-stream.
         ("mp\":1,\"air\":{\"a\":1}}\n{\"b\":2}\n", vec!["{\"b\":2}"]),
-        ("  \"h\": 1,\n  \"air\": {\n    \"a\": 1\n  }\n}\n{\"b\":2}", vec!["{\"b\":2}"]),
+        (
+            "  \"h\": 1,\n  \"air\": {\n    \"a\": 1\n  }\n}\n{\"b\":2}",
+            vec!["{\"b\":2}"],
+        ),
         // A byte is missing.
         ("{\"x:1,\"air\":{\"a\":1}}\n{\"b\":2}", vec!["{\"b\":2}"]),
-        ("{\"air\":{\"a\":1},\"x\":1\"}\n{\"b\":2}", vec!["{\"b\":2}"]),
+        (
+            "{\"air\":{\"a\":1},\"x\":1\"}\n{\"b\":2}",
+            vec!["{\"b\":2}"],
+        ),
         // The end is missing.
         ("{\"x\":1,\"y\":\n{\"b\":2}\n", vec!["{\"b\":2}"]),
         ("{\"x\":1,\n{\"b\":2}\n", vec!["{\"b\":2}"]),
@@ -440,7 +449,10 @@ fn what_stood_within_a_broken_object_is_no_frame() {
     ] {
         assert_eq!(cut_any(stream).frames, expected, "{stream}");
     }
-    let long = format!("{{\"x\":\"{}\",\"y\":{{\"a\":1}}}}\n{{\"b\":2}}", "z".repeat(5000));
+    let long = format!(
+        "{{\"x\":\"{}\",\"y\":{{\"a\":1}}}}\n{{\"b\":2}}",
+        "z".repeat(5000)
+    );
     let output = cut_any(&long);
     assert_eq!(output.frames, ["{\"b\":2}"]);
     assert_eq!(output.damages, [RejectReason::TooLong]);
