@@ -25,6 +25,7 @@ pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod monitor;
+mod ownership;
 pub mod pipeline;
 pub mod repeated;
 pub mod sink;

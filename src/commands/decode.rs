@@ -12,7 +12,9 @@ use bytes::Bytes;
 use super::print;
 use crate::cli::{DecodeArguments, DecodedAs};
 use crate::config::{self, Config, Environment, Recorded, Speed};
-use crate::monitor::{Activity, Monitor, Numbered, TrafficEntry, TrafficKind, TrafficVerdict};
+use crate::monitor::{
+    Activity, LinkId, Monitor, Numbered, TrafficEntry, TrafficKind, TrafficVerdict,
+};
 use crate::pipeline::{Ingest, Yield};
 use crate::sink::influx::line::LineFormat;
 use crate::sink::mqtt::TopicMap;
@@ -95,7 +97,11 @@ struct Decoding {
 impl Decoding {
     fn new(config: &Config, arguments: &DecodeArguments) -> Self {
         let metrics = Arc::new(config.metric_table());
-        let monitor = Arc::new(Monitor::new(Arc::clone(&metrics), Activity::default()));
+        let monitor = Arc::new(Monitor::new(
+            Arc::clone(&metrics),
+            Activity::default(),
+            vec![LinkId::source()],
+        ));
         let mut decoder = config.decoder();
         decoder.catalogue().believe_all();
         let tolerance = config.telemetry.clock_tolerance;

@@ -13,13 +13,10 @@ use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::logging::{self, LevelSwitch, LoggingError};
-use crate::monitor::{Activity, SinkId, Snapshot, log_line};
+use crate::monitor::{Activity, LinkKind, Snapshot, changes, log_line, metrics};
 use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::repeated;
 use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
-
-/// How often the metrics are logged.
-const METRICS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +97,9 @@ pub(super) fn run_with(
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     repeated::finish();
-    tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    if config.log.metrics.is_some() {
+        tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    }
     let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, config));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
     let is_stuck = matches!(screen, Ended::Stuck);
@@ -150,6 +149,8 @@ impl Display {
             Self::Headless(Some("TERM names no terminal that can show it"))
         } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
             Self::Headless(Some("the source is what is typed into the terminal"))
+        } else if tui::is_vacant() {
+            Self::Headless(Some("the terminal has no size and does not answer"))
         } else {
             Self::Screen(guide)
         }
@@ -180,7 +181,7 @@ async fn run_pipeline(
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
     let signals = tokio::spawn(obey(signals, handle.clone(), control.clone()));
-    let metrics = tokio::spawn(log_metrics(handle.clone()));
+    let metrics = tokio::spawn(log_metrics(handle.clone(), config.log.metrics));
     let reload = read.map(|read| {
         tokio::spawn(reload::at_hangup(
             config.clone(),
@@ -250,13 +251,20 @@ async fn obey(mut signals: Signals, handle: Handle, control: Control) {
     }
 }
 
-async fn log_metrics(handle: Handle) {
-    let mut ticks = tokio::time::interval(METRICS_INTERVAL);
+/// Writes what changed, in intervals.
+async fn log_metrics(handle: Handle, interval: Option<Duration>) {
+    let Some(interval) = interval else { return };
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
+    let mut before = Vec::new();
     loop {
         ticks.tick().await;
-        tracing::info!("Metrics: {}.", log_line(&handle.snapshot()));
+        let now = metrics(&handle.snapshot());
+        if let Some(changes) = changes(&before, &now) {
+            tracing::info!("Metrics: {changes}.");
+        }
+        before = now;
     }
 }
 
@@ -281,13 +289,16 @@ fn place_of_journal(outcome: &Outcome, config: &Config) -> String {
 /// What was delivered and what waits.
 fn summary(snapshot: &Snapshot, journal: &str) -> String {
     let mut parts = Vec::new();
-    let names = [
-        (SinkId::Mqtt, "messages to MQTT"),
-        (SinkId::Influxdb, "points to InfluxDB"),
-    ];
-    for (sink, name) in names {
-        let Some(sink) = snapshot.sink(sink).filter(|sink| !sink.is_disabled()) else {
-            continue;
+    for sink in snapshot.sinks.iter().filter(|sink| !sink.is_disabled()) {
+        let link = sink.sink.link();
+        let what = match link.kind() {
+            LinkKind::Mqtt => "messages to MQTT",
+            LinkKind::Source | LinkKind::Influxdb => "points to InfluxDB",
+        };
+        let name = if link.is_only() {
+            what.to_owned()
+        } else {
+            format!("{what} {}", link.name())
         };
         let mut rest = format!("{} waiting", sink.queue_depth);
         for (count, what) in [(sink.dropped, "dropped"), (sink.rejected, "rejected")] {

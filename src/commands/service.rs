@@ -5,7 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::MissedTickBehavior;
 
-use crate::monitor::{LinkId, LinkState, Snapshot};
+use crate::monitor::{LinkState, Snapshot};
 use crate::pipeline::Handle;
 use crate::repeated::Topic;
 
@@ -55,9 +55,9 @@ pub(super) async fn keep_alive(handle: Handle) {
         };
         match handle.stuck_stage(patience) {
             None => notify(&[status, NotifyState::Watchdog]),
-            Some(stage) => STUCK.say(stage.name(), "", move |sum| {
+            Some(stage) => STUCK.say(&stage.to_string(), "", move |sum| {
                 tracing::error!(
-                    stage = stage.name(),
+                    %stage,
                     repeated = sum.words(),
                     "A stage is stuck; the service manager will restart the gateway."
                 );
@@ -68,12 +68,12 @@ pub(super) async fn keep_alive(handle: Handle) {
 
 /// `source up; mqtt backing off, 12 waiting`.
 fn status(snapshot: &Snapshot) -> String {
-    let links = LinkId::ALL.into_iter().filter_map(|link| {
-        let state = &snapshot.link(link)?.state;
+    let links = snapshot.links().filter_map(|(link, status)| {
+        let state = &status.state;
         if *state == LinkState::Disabled {
             return None;
         }
-        let sink = snapshot.sinks.iter().find(|sink| sink.sink.link() == link);
+        let sink = link.sink().and_then(|sink| snapshot.sink(&sink));
         let waiting = match sink {
             Some(sink) if sink.queue_depth > 0 => format!(", {} waiting", sink.queue_depth),
             _ => String::new(),

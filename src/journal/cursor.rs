@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Cursor {
     shared: Arc<Shared>,
-    sink: SinkId,
+    /// The sink's place among those of the journal.
+    sink: usize,
     reader: Option<Connection>,
     generation: u64,
     names: Names,
@@ -60,21 +61,19 @@ struct Failure {
 }
 
 impl Cursor {
-    pub(super) fn open(shared: Arc<Shared>, sink: SinkId) -> Result<Self, JournalError> {
+    pub(super) fn open(shared: Arc<Shared>, id: &SinkId) -> Result<Self, JournalError> {
+        let sink = shared.sinks.iter().position(|enabled| enabled == id);
+        let sink = sink.ok_or_else(|| JournalError::NotEnabled(id.clone()))?;
         {
-            let mut ledger = shared.ledger();
-            if !ledger.sinks.contains(&sink) {
-                return Err(JournalError::NotEnabled(sink));
-            }
-            let account = &mut ledger.accounts[sink as usize];
+            let account = &mut shared.ledger().accounts[sink];
             if account.in_use {
-                return Err(JournalError::CursorInUse(sink));
+                return Err(JournalError::CursorInUse(id.clone()));
             }
             account.in_use = true;
         }
         Ok(Self {
             progress: shared.progress.subscribe(),
-            committed: shared.committed[sink as usize].subscribe(),
+            committed: shared.committed[sink].subscribe(),
             shared,
             sink,
             reader: None,
@@ -94,13 +93,13 @@ impl Cursor {
     pub fn read(&mut self, max_messages: usize) -> Result<Vec<Row>, JournalError> {
         let after = {
             let ledger = &mut *self.shared.ledger();
-            ledger.accounts[self.sink as usize].begin_read(&ledger.missing)
+            ledger.accounts[self.sink].begin_read(&ledger.missing)
         };
         let end = self.end();
         let found = self.fetch(after, end, max_messages);
         {
             let ledger = &mut *self.shared.ledger();
-            let account = &mut ledger.accounts[self.sink as usize];
+            let account = &mut ledger.accounts[self.sink];
             match &found {
                 Ok(rows) => account.end_read(rows, end, &mut ledger.missing),
                 Err(_) => account.abandon_read(),
@@ -135,12 +134,12 @@ impl Cursor {
 
     /// The read position.
     pub fn position(&self) -> Position {
-        self.shared.ledger().accounts[self.sink as usize].read()
+        self.shared.ledger().accounts[self.sink].read()
     }
 
     /// The acknowledged position, committed or not.
     pub fn acknowledged(&self) -> Position {
-        self.shared.ledger().accounts[self.sink as usize].acknowledged()
+        self.shared.ledger().accounts[self.sink].acknowledged()
     }
 
     /// The end of the journal.
@@ -151,7 +150,7 @@ impl Cursor {
     /// Messages stored that are not acknowledged.
     pub fn depth(&self) -> u64 {
         let ledger = self.shared.ledger();
-        ledger.accounts[self.sink as usize].depth(ledger.end, &ledger.missing)
+        ledger.accounts[self.sink].depth(ledger.end, &ledger.missing)
     }
 
     /// Says that everything up to here is delivered. Never waits; the writer commits it next.
@@ -159,7 +158,7 @@ impl Cursor {
     pub fn acknowledge(&mut self, up_to: Position) {
         let moved = {
             let mut ledger = self.shared.ledger();
-            let account = &mut ledger.accounts[self.sink as usize];
+            let account = &mut ledger.accounts[self.sink];
             account.settle(*self.committed.borrow());
             account.acknowledge(up_to)
         };
@@ -185,7 +184,8 @@ impl Cursor {
             && let Err(error) = marks.set(self.sink, mark)
         {
             // It is committed all the same, a moment later.
-            tracing::debug!(sink = %self.sink, error = %error, "Cannot note an acknowledgement.");
+            let sink = &self.shared.sinks[self.sink];
+            tracing::debug!(%sink, error = %error, "Cannot note an acknowledgement.");
         }
     }
 
@@ -210,13 +210,13 @@ impl Cursor {
     /// Takes the read position back to the acknowledged one.
     pub fn rewind(&mut self) {
         self.unmarked.clear();
-        self.shared.ledger().accounts[self.sink as usize].rewind();
+        self.shared.ledger().accounts[self.sink].rewind();
     }
 
     /// Messages read whose acknowledgement is not committed: what a power cut now could repeat.
     pub fn unjournaled(&self) -> u64 {
         let committed = *self.committed.borrow();
-        self.shared.ledger().accounts[self.sink as usize].unjournaled(committed)
+        self.shared.ledger().accounts[self.sink].unjournaled(committed)
     }
 
     /// Resolves when an acknowledgement has been committed since this was last asked. Cancel safe.
@@ -289,7 +289,7 @@ impl Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         let mut ledger = self.shared.ledger();
-        let account = &mut ledger.accounts[self.sink as usize];
+        let account = &mut ledger.accounts[self.sink];
         account.rewind();
         account.in_use = false;
     }

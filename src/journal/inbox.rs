@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::{Correction, JournalError, Position, Rejection};
-use crate::monitor::SinkId;
 use crate::telemetry::{KnownName, Packet, SetAside};
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
@@ -24,7 +23,8 @@ const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) packets: Vec<Packet>,
-    pub(super) acknowledged: [Option<Position>; SinkId::ALL.len()],
+    /// By the sink's place among those of the journal.
+    pub(super) acknowledged: Vec<Option<Position>>,
     pub(super) rejections: Vec<Rejection>,
     pub(super) set_aside: Vec<SetAside>,
     pub(super) names: Vec<KnownName>,
@@ -77,9 +77,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(sinks: usize) -> Self {
+        let waiting = Work {
+            acknowledged: vec![None; sinks],
+            ..Work::default()
+        };
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(waiting),
             wake: Condvar::new(),
             room: Semaphore::new(CAPACITY),
         }
@@ -131,8 +135,9 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    pub(super) fn acknowledge(&self, sink: SinkId, up_to: Position) {
-        let before = self.lock().acknowledged[sink as usize].replace(up_to);
+    /// Of the sink at this place among those of the journal.
+    pub(super) fn acknowledge(&self, sink: usize, up_to: Position) {
+        let before = self.lock().acknowledged[sink].replace(up_to);
         if before.is_none() {
             self.wake.notify_one();
         }
@@ -206,7 +211,9 @@ impl Inbox {
         std::mem::swap(&mut work.rejections, &mut waiting.rejections);
         std::mem::swap(&mut work.set_aside, &mut waiting.set_aside);
         std::mem::swap(&mut work.names, &mut waiting.names);
-        work.acknowledged = std::mem::take(&mut waiting.acknowledged);
+        work.acknowledged.clear();
+        work.acknowledged
+            .extend(waiting.acknowledged.iter_mut().map(Option::take));
         work.correction = std::mem::take(&mut waiting.correction);
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;

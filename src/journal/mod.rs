@@ -223,7 +223,7 @@ impl Journal {
     }
 
     /// A sink's cursor, at the position that it has acknowledged. There is one at a time.
-    pub fn cursor(&self, sink: SinkId) -> Result<Cursor, JournalError> {
+    pub fn cursor(&self, sink: &SinkId) -> Result<Cursor, JournalError> {
         Cursor::open(Arc::clone(&self.0.shared), sink)
     }
 

@@ -15,6 +15,7 @@ use super::store::{
     SELECT_PACKETS, Store, StoredCursor, decode_row, open_reader, read_readable_cursors,
 };
 use super::{JournalError, Position, Row};
+use crate::monitor::SinkId;
 use crate::telemetry::Timestamp;
 
 /// A journal file that this process alone writes to, for as long as this lives.
@@ -40,9 +41,10 @@ impl Claim {
     }
 
     /// How far the sinks are. `None`: they cannot be kept.
-    pub(super) fn marks(&self) -> Option<Marks> {
+    pub(super) fn marks(&self, sinks: &[SinkId]) -> Option<Marks> {
         // Opened for itself: what is shared with the lock would keep it when the claim has gone.
-        create_file(&self.lock_path).ok().map(Marks::new)
+        let file = create_file(&self.lock_path);
+        file.and_then(|file| Marks::new(file, sinks)).ok()
     }
 
     /// Whether the file that locks the journal is still the one that was locked.

@@ -21,10 +21,12 @@ pub(super) struct Shared {
     pub(super) name: PathBuf,
     pub(super) max_messages: u64,
     pub(super) inbox: Inbox,
+    /// The enabled sinks. What is kept for each of them elsewhere has its place in this order.
+    pub(super) sinks: Vec<SinkId>,
     /// What is committed; changes wake the readers.
     pub(super) progress: watch::Sender<Progress>,
     /// The acknowledgements that are committed.
-    pub(super) committed: [watch::Sender<Position>; SinkId::ALL.len()],
+    pub(super) committed: Vec<watch::Sender<Position>>,
     /// What is acknowledged, committed or not. `None`: the journal is in memory.
     pub(super) marks: Option<Marks>,
     tiers: RwLock<Tiers>,
@@ -65,8 +67,8 @@ pub(super) struct Tiers {
 pub(super) struct Ledger {
     pub(super) end: Position,
     pub(super) missing: Missing,
-    pub(super) accounts: [Account; SinkId::ALL.len()],
-    pub(super) sinks: Vec<SinkId>,
+    /// By the sink's place among those of the journal.
+    pub(super) accounts: Vec<Account>,
     pub(super) state: JournalState,
     pub(super) since: Timestamp,
     pub(super) notice: Option<String>,
@@ -96,6 +98,7 @@ impl Shared {
     pub(super) fn new(
         name: PathBuf,
         max_messages: u64,
+        sinks: Vec<SinkId>,
         marks: Option<Marks>,
         tiers: Tiers,
         ledger: Ledger,
@@ -105,14 +108,14 @@ impl Shared {
             generation: tiers.generation,
             ..Progress::default()
         };
-        let committed = SinkId::ALL
-            .map(|sink| watch::Sender::new(ledger.accounts[sink as usize].acknowledged()));
+        let committed = ledger.accounts.iter().map(Account::acknowledged);
         Self {
             name,
             max_messages,
-            inbox: Inbox::new(),
+            inbox: Inbox::new(sinks.len()),
+            sinks,
             progress: watch::Sender::new(progress),
-            committed,
+            committed: committed.map(watch::Sender::new).collect(),
             marks,
             tiers: RwLock::new(tiers),
             ledger: Mutex::new(ledger),
@@ -135,15 +138,13 @@ impl Shared {
 
     pub(super) fn status(&self) -> JournalStatus {
         let ledger = self.ledger();
-        let backlog = |sink: &SinkId| {
-            let account = &ledger.accounts[*sink as usize];
-            SinkBacklog {
-                sink: *sink,
-                depth: account.depth(ledger.end, &ledger.missing),
-                dropped: account.dropped(&ledger.missing),
-                acknowledged: account.acknowledged(),
-            }
+        let backlog = |(sink, account): (&SinkId, &Account)| SinkBacklog {
+            sink: sink.clone(),
+            depth: account.depth(ledger.end, &ledger.missing),
+            dropped: account.dropped(&ledger.missing),
+            acknowledged: account.acknowledged(),
         };
+        let sinks = self.sinks.iter().zip(&ledger.accounts);
         JournalStatus {
             state: ledger.state.clone(),
             since: ledger.since,
@@ -152,7 +153,7 @@ impl Shared {
             stored: ledger.stored(),
             max_messages: self.max_messages,
             rejected_dropped: ledger.forgotten,
-            sinks: ledger.sinks.iter().map(backlog).collect(),
+            sinks: sinks.map(backlog).collect(),
         }
     }
 }
@@ -167,9 +168,8 @@ impl Ledger {
 
     /// Up to where every enabled sink has acknowledged; the end when none is enabled.
     pub(super) fn delivered(&self) -> Position {
-        let positions = self.sinks.iter();
+        let positions = self.accounts.iter().map(Account::acknowledged);
         positions
-            .map(|sink| self.accounts[*sink as usize].acknowledged())
             .min_by_key(|position| position.sequence)
             .unwrap_or(self.end)
     }
@@ -180,14 +180,9 @@ impl Ledger {
     }
 
     /// What each sink lost so far.
-    pub(super) fn dropped(&self) -> [u64; SinkId::ALL.len()] {
-        SinkId::ALL.map(|sink| {
-            if self.sinks.contains(&sink) {
-                self.accounts[sink as usize].dropped(&self.missing)
-            } else {
-                0
-            }
-        })
+    pub(super) fn dropped(&self) -> Vec<u64> {
+        let dropped = |account: &Account| account.dropped(&self.missing);
+        self.accounts.iter().map(dropped).collect()
     }
 }
 

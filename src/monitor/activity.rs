@@ -2,7 +2,6 @@
 //! [`Ring`](super::Ring).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,14 +12,11 @@ use crate::telemetry::{RejectReason, Timestamp};
 /// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
 
-/// At most one delivery is kept in so many nanoseconds, for each sink: nobody can read more, and at
-/// tens of thousands a second putting each into words would slow them all.
-const DELIVERY_INTERVAL: i64 = 5_000_000;
-
-/// A piece of what arrived, or what became of one. The bytes of all one after the other are the stream.
+/// A piece of what arrived, what became of one, or what was sent. The bytes of all that arrived, one after
+/// the other, are the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
-    /// When it arrived.
+    /// When it arrived, or was sent.
     pub at: Timestamp,
     /// What it is.
     pub kind: TrafficKind,
@@ -59,6 +55,8 @@ pub enum TrafficKind {
     Accepted,
     /// What stands between frames.
     Text,
+    /// What was sent to the source.
+    Sent,
     /// What began as a frame and was none.
     Rejected {
         /// Why.
@@ -197,7 +195,6 @@ pub struct Activity {
     pub deliveries: SharedRing<DeliveryEntry>,
     /// What was logged.
     pub log: Arc<SharedRing<LogEntry>>,
-    last_delivery: [AtomicI64; SinkId::ALL.len()],
 }
 
 impl Default for Activity {
@@ -206,20 +203,7 @@ impl Default for Activity {
             traffic: SharedRing::default(),
             deliveries: SharedRing::new(Ring::new(DELIVERIES.0, DELIVERIES.1)),
             log: Arc::default(),
-            last_delivery: Default::default(),
         }
-    }
-}
-
-impl Activity {
-    /// Whether a delivery that succeeded now is to be put into words, or is one too many.
-    pub fn wants_delivery(&self, sink: SinkId, now: Timestamp) -> bool {
-        let last = &self.last_delivery[sink as usize];
-        let is_due = now.0.saturating_sub(last.load(Ordering::Relaxed)) >= DELIVERY_INTERVAL;
-        if is_due {
-            last.store(now.0, Ordering::Relaxed);
-        }
-        is_due
     }
 }
 

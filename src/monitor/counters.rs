@@ -1,6 +1,7 @@
 //! What is counted, once, for the log, the metrics and the screen.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -103,18 +104,19 @@ pub struct Counters {
     pub frames_rejected: [Counter; RejectReason::ALL.len()],
     /// Readings that were set aside, by [`RejectReason`].
     pub readings_rejected: [Counter; RejectReason::ALL.len()],
-    /// Of the MQTT sink.
-    pub mqtt: SinkCounters,
-    /// Of the InfluxDB sink.
-    pub influxdb: SinkCounters,
+    /// Of each sink that was asked for.
+    sinks: Mutex<Vec<(SinkId, Arc<SinkCounters>)>>,
 }
 
 impl Counters {
-    /// A sink's counters.
-    pub fn sink(&self, sink: SinkId) -> &SinkCounters {
-        match sink {
-            SinkId::Mqtt => &self.mqtt,
-            SinkId::Influxdb => &self.influxdb,
+    /// A sink's counters, to be kept by whoever counts.
+    pub fn sink(&self, sink: &SinkId) -> Arc<SinkCounters> {
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counters)) = sinks.iter().find(|(id, _)| id == sink) {
+            return Arc::clone(counters);
         }
+        let counters = Arc::<SinkCounters>::default();
+        sinks.push((sink.clone(), Arc::clone(&counters)));
+        counters
     }
 }

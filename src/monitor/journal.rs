@@ -54,7 +54,7 @@ pub enum JournalState {
 }
 
 /// What one sink has before it and what it lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SinkBacklog {
     /// Which sink.
     pub sink: SinkId,
@@ -68,7 +68,7 @@ pub struct SinkBacklog {
 
 impl JournalStatus {
     /// A sink's part; `None`: it is not enabled.
-    pub fn sink(&self, sink: SinkId) -> Option<&SinkBacklog> {
-        self.sinks.iter().find(|backlog| backlog.sink == sink)
+    pub fn sink(&self, sink: &SinkId) -> Option<&SinkBacklog> {
+        self.sinks.iter().find(|backlog| backlog.sink == *sink)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{LATENCY_BUCKETS, LinkState, SinkId, SinkSnapshot, Snapshot};
+use super::{LATENCY_BUCKETS, LinkKind, LinkState, SinkSnapshot, Snapshot};
 use crate::telemetry::RejectReason;
 
 /// How a metric behaves.
@@ -50,6 +50,16 @@ impl Sample {
             suffix: "",
             labels,
             value: value as f64,
+        }
+    }
+
+    /// Of one of the sinks whose kind stands in the metric's name: the only one needs no label.
+    fn of_sink(sink: &SinkSnapshot, status: &str, value: u64) -> Self {
+        let status = ("status", status);
+        if sink.sink.link().is_only() {
+            Self::new(&[status], value)
+        } else {
+            Self::new(&[("sink", sink.sink.as_str()), status], value)
         }
     }
 }
@@ -120,24 +130,26 @@ fn gauge(name: &'static str, help: &'static str, samples: Vec<Sample>) -> Metric
 
 fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let by_status =
-        |sink: SinkId, success: fn(&SinkSnapshot) -> u64, failure: fn(&SinkSnapshot) -> u64| {
-            let sink = snapshot.sink(sink);
-            vec![
-                Sample::new(&[("status", "success")], sink.map_or(0, success)),
-                Sample::new(&[("status", "failure")], sink.map_or(0, failure)),
-            ]
+        |kind: LinkKind, success: fn(&SinkSnapshot) -> u64, failure: fn(&SinkSnapshot) -> u64| {
+            let sinks = snapshot.sinks.iter();
+            let sinks = sinks.filter(|sink| sink.sink.link().kind() == kind);
+            let samples = sinks.flat_map(|sink| {
+                [("success", success(sink)), ("failure", failure(sink))]
+                    .map(|(status, count)| Sample::of_sink(sink, status, count))
+            });
+            samples.collect()
         };
     vec![
         counter(
             "mqtt_publishes_total",
             "Messages acknowledged by the broker, and deliveries that failed and were tried again.",
-            by_status(SinkId::Mqtt, |sink| sink.delivered, |sink| sink.failed),
+            by_status(LinkKind::Mqtt, |sink| sink.delivered, |sink| sink.failed),
         ),
         counter(
             "influxdb_writes_total",
             "Writes that InfluxDB took, and writes that failed.",
             by_status(
-                SinkId::Influxdb,
+                LinkKind::Influxdb,
                 |sink| sink.writes_succeeded,
                 |sink| sink.writes_failed,
             ),
@@ -145,7 +157,11 @@ fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
         counter(
             "influxdb_points_total",
             "Points that InfluxDB took, and deliveries that failed and were tried again.",
-            by_status(SinkId::Influxdb, |sink| sink.delivered, |sink| sink.failed),
+            by_status(
+                LinkKind::Influxdb,
+                |sink| sink.delivered,
+                |sink| sink.failed,
+            ),
         ),
     ]
 }
@@ -193,15 +209,14 @@ fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
 
 fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let by_sink = |value: fn(&SinkSnapshot) -> u64| {
-        let sample = |sink: &SinkSnapshot| Sample::new(&[("sink", sink.sink.name())], value(sink));
+        let sample =
+            |sink: &SinkSnapshot| Sample::new(&[("sink", sink.sink.as_str())], value(sink));
         snapshot.sinks.iter().map(sample).collect::<Vec<_>>()
     };
-    let links = super::LinkId::ALL
-        .into_iter()
-        .filter_map(|link| Some((link, snapshot.link(link)?)));
-    let (up, reconnects) = links
+    let (up, reconnects) = snapshot
+        .links()
         .map(|(link, status)| {
-            let label = [("link", link.name())];
+            let label = [("link", link.as_str())];
             let is_up = status.state == LinkState::Up;
             (
                 Sample::new(&label, u64::from(is_up)),
@@ -209,6 +224,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
+    let servers = snapshot.sinks.iter().map(|sink| {
+        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
+        Sample::new(&[("link", name), ("server", peer)], 1)
+    });
+    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -226,6 +246,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
         gauge("link_up", "Whether a link is up.", up),
+        gauge(
+            "link_server",
+            "Which server a sink uses, or tries.",
+            servers,
+        ),
         counter(
             "reconnects_total",
             "How often a link came up again.",
@@ -237,7 +262,7 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
 fn latency(snapshot: &Snapshot) -> MetricFamily {
     let mut samples = Vec::new();
     for sink in &snapshot.sinks {
-        let label = || ("sink", sink.sink.name().to_owned());
+        let label = || ("sink", sink.sink.as_str().to_owned());
         let mut count = 0;
         let bounds = LATENCY_BUCKETS
             .iter()

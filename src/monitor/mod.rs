@@ -2,10 +2,12 @@
 //! of it. Also the commands an operator may give.
 
 mod activity;
+mod changes;
 mod command;
 mod counters;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
 mod observer;
@@ -20,16 +22,18 @@ pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
-pub use command::{Command, Directive, Order};
+pub use changes::changes;
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::LatestValue;
-pub use link::{LinkId, LinkState, LinkStatus, SinkId};
+pub use lease::Lease;
+pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
-pub use pulse::{Pulses, Stage, StageGuard};
+pub use pulse::{Pulse, Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
 pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
 
@@ -47,7 +51,8 @@ pub struct Monitor {
     pub pulses: Pulses,
     started: Timestamp,
     metrics: Arc<MetricTable>,
-    links: Mutex<[LinkStatus; 3]>,
+    /// In the order of the data path.
+    links: Mutex<Vec<(LinkId, LinkStatus)>>,
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
@@ -66,28 +71,24 @@ const MAX_LEFT_OUT: usize = 64;
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self::new(Arc::default(), Activity::default())
+        let links = LinkKind::ALL.map(LinkId::only);
+        Self::new(Arc::default(), Activity::default(), links.to_vec())
     }
 }
 
 impl Monitor {
-    /// A monitor to which nothing was reported yet. `metrics` knows units and limits.
-    pub fn new(metrics: Arc<MetricTable>, activity: Activity) -> Self {
+    /// A monitor to which nothing was reported yet. `metrics` knows units and limits; `links` are those
+    /// that there are, disabled ones included, in the order of the data path.
+    pub fn new(metrics: Arc<MetricTable>, activity: Activity, links: Vec<LinkId>) -> Self {
         let now = Timestamp::now();
-        let status = || LinkStatus {
-            state: LinkState::Disabled,
-            since: now,
-            peer: String::new(),
-            reconnects: 0,
-            last_error: None,
-        };
+        let unknown = |link| (link, LinkStatus::unknown(now));
         Self {
             counters: Counters::default(),
             activity,
             pulses: Pulses::default(),
             started: now,
             metrics,
-            links: Mutex::new([status(), status(), status()]),
+            links: Mutex::new(links.into_iter().map(unknown).collect()),
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
@@ -101,32 +102,50 @@ impl Monitor {
     }
 
     /// Says what a link connects to.
-    pub fn set_peer(&self, link: LinkId, peer: impl Into<String>) {
-        self.links()[link as usize].peer = peer.into();
+    pub fn set_peer(&self, link: &LinkId, peer: impl Into<String>) {
+        self.with_link(link, |status| status.peer = peer.into());
     }
 
     /// Says what a link does now.
-    pub fn set_link(&self, link: LinkId, state: LinkState) {
-        let mut links = self.links();
-        let status = &mut links[link as usize];
-        if status.state == state {
-            return;
-        }
-        if let LinkState::BackingOff { reason, .. } | LinkState::Refused { reason, .. } = &state {
-            status.last_error = Some(reason.clone());
-        }
-        status.state = state;
-        status.since = Timestamp::now();
+    pub fn set_link(&self, link: &LinkId, state: LinkState) {
+        self.with_link(link, |status| {
+            if status.state == state {
+                return;
+            }
+            if let LinkState::BackingOff { reason, .. } | LinkState::Refused { reason, .. } = &state
+            {
+                status.last_error = Some(reason.clone());
+            }
+            status.state = state;
+            status.since = Timestamp::now();
+        });
+    }
+
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: &LinkId, to: Option<String>) {
+        self.with_link(link, |status| status.lent_to = to);
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: &LinkId, at: Timestamp) {
+        self.with_link(link, |status| status.heard = Some(at));
     }
 
     /// Counts a connection that came up again.
-    pub fn count_reconnect(&self, link: LinkId) {
-        self.links()[link as usize].reconnects += 1;
+    pub fn count_reconnect(&self, link: &LinkId) {
+        self.with_link(link, |status| status.reconnects += 1);
     }
 
-    /// What a link does now.
-    pub fn link(&self, link: LinkId) -> LinkStatus {
-        self.links()[link as usize].clone()
+    /// What a link does now; `None`: there is no such link.
+    pub fn link(&self, link: &LinkId) -> Option<LinkStatus> {
+        self.with_link(link, |status| status.clone())
+    }
+
+    /// Whoever reports for a link that was taken out of the configuration reports to nobody.
+    fn with_link<T>(&self, link: &LinkId, use_it: impl FnOnce(&mut LinkStatus) -> T) -> Option<T> {
+        let mut links = self.links();
+        let (_, status) = links.iter_mut().find(|(id, _)| id == link)?;
+        Some(use_it(status))
     }
 
     /// Counts the readings that are to be delivered, and keeps their values.
@@ -144,14 +163,27 @@ impl Monitor {
 
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
-        let sink =
-            |sink: SinkId| SinkSnapshot::of(sink, self.link(sink.link()), &self.counters, &journal);
+        let links = self.links().clone();
+        let source = |(id, _): &&(LinkId, LinkStatus)| id.kind() == LinkKind::Source;
+        let unknown = || LinkStatus::unknown(self.started);
+        let source = links
+            .iter()
+            .find(source)
+            .map_or_else(unknown, |(_, it)| it.clone());
+        let sink = |(id, status): (LinkId, LinkStatus)| {
+            Some(SinkSnapshot::of(
+                id.sink()?,
+                status,
+                &self.counters,
+                &journal,
+            ))
+        };
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
             telemetry: self.telemetry(),
-            source: self.link(LinkId::Source),
-            sinks: SinkId::ALL.map(sink).to_vec(),
+            source,
+            sinks: links.into_iter().filter_map(sink).collect(),
             latest: self.latest().all(),
             recording: self.recording().clone(),
             ends_by: self.ends_by.get().copied(),
@@ -162,6 +194,11 @@ impl Monitor {
     /// Says what share of the last frames arrived damaged.
     pub fn set_line_damage(&self, ratio: f64) {
         self.line().damaged_ratio = ratio;
+    }
+
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        self.line().damaged_ratio
     }
 
     /// Counts values that were no readings, by their key.
@@ -204,7 +241,7 @@ impl Monitor {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, [LinkStatus; 3]> {
+    fn links(&self) -> MutexGuard<'_, Vec<(LinkId, LinkStatus)>> {
         // A panic elsewhere leaves whole values behind: each is written in one assignment.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,46 +1,33 @@
 //! Whether every stage still does something: what a watchdog asks. And whether one has broken down.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::Monitor;
+use super::{LinkId, Monitor};
 
 /// A stage that can get stuck or break down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// What reads the bytes. It waits for them, so it is never stuck.
-    Source,
-    /// From bytes to packets.
-    Ingest,
+    /// What reads the bytes of a source, or serves a sink. A source waits for bytes, so it is never stuck.
+    Link(LinkId),
+    /// From a source's bytes to packets.
+    Ingest(LinkId),
     /// The journal's writer.
     Journal,
-    /// The MQTT sink.
-    Mqtt,
-    /// The InfluxDB sink.
-    Influxdb,
 }
 
-impl Stage {
-    /// All stages.
-    pub const ALL: [Self; 5] = [
-        Self::Source,
-        Self::Ingest,
-        Self::Journal,
-        Self::Mqtt,
-        Self::Influxdb,
-    ];
-
-    /// The stage's name in logs.
-    pub fn name(self) -> &'static str {
+/// The stage's name in logs.
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source => "source",
-            Self::Ingest => "ingest",
-            Self::Journal => "journal",
-            Self::Mqtt => "mqtt",
-            Self::Influxdb => "influxdb",
+            Self::Link(link) => link.fmt(f),
+            Self::Ingest(link) if link.is_only() => f.write_str("ingest"),
+            Self::Ingest(link) => write!(f, "ingest of {link}"),
+            Self::Journal => f.write_str("journal"),
         }
     }
 }
@@ -49,9 +36,16 @@ impl Stage {
 #[derive(Debug)]
 pub struct Pulses {
     started: Instant,
-    /// Milliseconds since the start, plus one; 0: the stage rests.
-    last: [AtomicU64; Stage::ALL.len()],
+    stages: Mutex<Vec<(Stage, Weak<AtomicU64>)>>,
     broken: watch::Sender<Option<Stage>>,
+}
+
+/// A stage's way to be heard of. Clones are the same pulse; with the last one goes the stage.
+#[derive(Debug, Clone)]
+pub struct Pulse {
+    started: Instant,
+    /// Milliseconds since the start, plus one; 0: the stage rests.
+    last: Arc<AtomicU64>,
 }
 
 /// Watches over a stage: dropped by a panic, it says that the stage is [broken](Pulses::broken).
@@ -72,8 +66,28 @@ impl StageGuard {
 impl Drop for StageGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.monitor.pulses.broken.send_replace(Some(self.stage));
+            let broken = Some(self.stage.clone());
+            self.monitor.pulses.broken.send_replace(broken);
         }
+    }
+}
+
+impl Pulse {
+    /// The stage works. It has to say so again, or rest, before anybody loses patience.
+    pub fn beat(&self) {
+        let now = self.started.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
+        self.last.store(now + 1, Ordering::Relaxed);
+    }
+
+    /// The stage has nothing to do.
+    pub fn rest(&self) {
+        self.last.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the stage has nothing to do.
+    pub fn rests(&self) -> bool {
+        self.last.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -81,19 +95,31 @@ impl Default for Pulses {
     fn default() -> Self {
         Self {
             started: Instant::now(),
-            last: Default::default(),
+            stages: Mutex::default(),
             broken: watch::Sender::default(),
         }
     }
 }
 
 impl Pulses {
+    /// The pulse of a stage that begins now, and rests.
+    pub fn of(&self, stage: Stage) -> Pulse {
+        let last = Arc::<AtomicU64>::default();
+        let mut stages = self.stages();
+        stages.retain(|(_, last)| last.strong_count() > 0);
+        stages.push((stage, Arc::downgrade(&last)));
+        Pulse {
+            started: self.started,
+            last,
+        }
+    }
+
     /// Resolves when a stage has panicked: it will do nothing any more. Cancel safe.
     pub async fn broken(&self) -> Stage {
         let mut broken = self.broken.subscribe();
         loop {
-            if let Some(stage) = *broken.borrow_and_update() {
-                return stage;
+            if let Some(stage) = &*broken.borrow_and_update() {
+                return stage.clone();
             }
             if broken.changed().await.is_err() {
                 // Cannot happen while `self` lives.
@@ -102,30 +128,19 @@ impl Pulses {
         }
     }
 
-    /// The stage works. It has to say so again, or rest, before anybody loses patience.
-    pub fn beat(&self, stage: Stage) {
-        let now = self.started.elapsed().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX - 1);
-        self.last[stage as usize].store(now + 1, Ordering::Relaxed);
-    }
-
-    /// The stage has nothing to do.
-    pub fn rest(&self, stage: Stage) {
-        self.last[stage as usize].store(0, Ordering::Relaxed);
-    }
-
-    /// Whether a stage has nothing to do.
-    pub fn rests(&self, stage: Stage) -> bool {
-        self.last[stage as usize].load(Ordering::Relaxed) == 0
-    }
-
     /// A stage that works and has not been heard of for longer than `patience`.
     pub fn stuck(&self, patience: Duration) -> Option<Stage> {
         let now = self.started.elapsed();
-        Stage::ALL.into_iter().find(|stage| {
-            let last = self.last[*stage as usize].load(Ordering::Relaxed);
-            last > 0 && now.saturating_sub(Duration::from_millis(last - 1)) > patience
+        let is_stuck =
+            |last: u64| last > 0 && now.saturating_sub(Duration::from_millis(last - 1)) > patience;
+        self.stages().iter().find_map(|(stage, last)| {
+            let last = last.upgrade()?.load(Ordering::Relaxed);
+            is_stuck(last).then(|| stage.clone())
         })
+    }
+
+    fn stages(&self) -> MutexGuard<'_, Vec<(Stage, Weak<AtomicU64>)>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,30 +155,37 @@ mod tests {
             ..Pulses::default()
         };
         let patience = Duration::from_secs(10);
+        let mqtt = pulses.of(Stage::Link(LinkId::mqtt()));
+        let ingest = pulses.of(Stage::Ingest(LinkId::source()));
         assert_eq!(pulses.stuck(patience), None);
-        pulses.beat(Stage::Mqtt);
+        mqtt.beat();
         assert_eq!(pulses.stuck(patience), None);
-        pulses.last[Stage::Mqtt as usize].store(45_001, Ordering::Relaxed);
-        assert_eq!(pulses.stuck(patience), Some(Stage::Mqtt));
-        pulses.beat(Stage::Mqtt);
+        mqtt.last.store(45_001, Ordering::Relaxed);
+        assert_eq!(pulses.stuck(patience), Some(Stage::Link(LinkId::mqtt())));
+        mqtt.beat();
         assert_eq!(pulses.stuck(patience), None);
-        pulses.last[Stage::Ingest as usize].store(1, Ordering::Relaxed);
-        assert_eq!(pulses.stuck(patience), Some(Stage::Ingest));
-        pulses.rest(Stage::Ingest);
+        ingest.last.store(1, Ordering::Relaxed);
+        let stuck = pulses.stuck(patience).unwrap();
+        assert_eq!(stuck.to_string(), "ingest");
+        ingest.rest();
         assert_eq!(pulses.stuck(patience), None);
-        assert!(pulses.rests(Stage::Ingest) && !pulses.rests(Stage::Mqtt));
+        assert!(ingest.rests() && !mqtt.rests());
+        mqtt.last.store(1, Ordering::Relaxed);
+        drop(mqtt);
+        assert_eq!(pulses.stuck(patience), None);
     }
 
     #[tokio::test]
     async fn only_a_panic_breaks_a_stage() {
         let monitor = Arc::new(Monitor::default());
-        drop(StageGuard::new(Arc::clone(&monitor), Stage::Ingest));
-        let guard = StageGuard::new(Arc::clone(&monitor), Stage::Mqtt);
+        drop(StageGuard::new(Arc::clone(&monitor), Stage::Journal));
+        let mqtt = Stage::Link(LinkId::mqtt());
+        let guard = StageGuard::new(Arc::clone(&monitor), mqtt.clone());
         let thread = std::thread::spawn(move || {
             let _guard = guard;
             panic!("on purpose");
         });
-        assert_eq!(monitor.pulses.broken().await, Stage::Mqtt);
+        assert_eq!(monitor.pulses.broken().await, mqtt);
         assert!(thread.join().is_err());
     }
 }

@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub telemetry: TelemetrySnapshot,
     /// The link of the source.
     pub source: LinkStatus,
-    /// The sinks, disabled ones included, in the order of [`SinkId::ALL`].
+    /// The sinks, disabled ones included, brokers first.
     pub sinks: Vec<SinkSnapshot>,
     /// The journal.
     pub journal: JournalStatus,
@@ -115,16 +115,21 @@ pub struct SinkSnapshot {
 
 impl Snapshot {
     /// A sink's part.
-    pub fn sink(&self, sink: SinkId) -> Option<&SinkSnapshot> {
-        self.sinks.iter().find(|snapshot| snapshot.sink == sink)
+    pub fn sink(&self, sink: &SinkId) -> Option<&SinkSnapshot> {
+        self.sinks.iter().find(|snapshot| snapshot.sink == *sink)
     }
 
-    /// A link's status.
-    pub fn link(&self, link: LinkId) -> Option<&LinkStatus> {
-        match link.sink() {
-            None => Some(&self.source),
-            Some(sink) => self.sink(sink).map(|sink| &sink.link),
-        }
+    /// All links, in the order of the data path.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkStatus)> {
+        let sinks = self.sinks.iter();
+        let sinks = sinks.map(|sink| (sink.sink.link().clone(), &sink.link));
+        std::iter::once((LinkId::source(), &self.source)).chain(sinks)
+    }
+
+    /// A link's status; `None`: there is no such link.
+    pub fn link(&self, link: &LinkId) -> Option<&LinkStatus> {
+        let mut links = self.links();
+        links.find_map(|(id, status)| (id == *link).then_some(status))
     }
 }
 
@@ -162,8 +167,8 @@ impl SinkSnapshot {
         counters: &Counters,
         journal: &JournalStatus,
     ) -> Self {
-        let counters = counters.sink(sink);
-        let backlog = journal.sink(sink);
+        let counters = counters.sink(&sink);
+        let backlog = journal.sink(&sink);
         Self {
             sink,
             link,

@@ -39,7 +39,7 @@ pub enum RunFailure {
     /// A stage panicked.
     #[error(
         "a fault in fieldgate itself ended its {} stage; please report it with the log. What is in \
-         the journal is delivered after the next start", .0.name()
+         the journal is delivered after the next start", .0
     )]
     Broken(Stage),
     /// The journal could not be closed properly.
@@ -66,10 +66,10 @@ impl Pipeline {
             tokio::select! {
                 outcome = &mut running => break outcome,
                 stage = broken_stage(&handle, &journal), if broken.is_none() => {
-                    tracing::error!(stage = stage.name(), "A stage failed; the gateway ends.");
-                    broken = Some(stage);
+                    tracing::error!(%stage, "A stage failed; the gateway ends.");
                     // Without a journal no delivery can be written down.
                     handle.stop(if stage == Stage::Journal { Stop::Now } else { Stop::Drain });
+                    broken = Some(stage);
                 }
                 () = &mut hung => {
                     tracing::error!("The gateway hangs; it ends without waiting any longer.");
@@ -114,7 +114,7 @@ impl Pipeline {
             result = &mut self.source => result,
             () = stop_asked(&mut self.stop) => {
                 self.handle
-                    .direct(LinkId::Source, |directive| directive.retired = true);
+                    .direct(&LinkId::source(), |directive| directive.retired = true);
                 (&mut self.source).await
             }
         };
@@ -145,7 +145,7 @@ impl Pipeline {
         let joined = task::spawn_blocking({
             let ended = ended.clone();
             move || {
-                for thread in threads.into_iter().flatten() {
+                for thread in threads.into_values() {
                     if thread.join().is_err() {
                         tracing::error!("A sink failed.");
                     }
@@ -217,7 +217,10 @@ mod tests {
         let environment = [("HOME", "/")].into_iter().collect();
         let config = config::load(&overrides, &environment).unwrap();
         let pipeline = Pipeline::start(&config, Activity::default()).unwrap();
-        let guard = StageGuard::new(Arc::clone(pipeline.handle().monitor()), Stage::Ingest);
+        let guard = StageGuard::new(
+            Arc::clone(pipeline.handle().monitor()),
+            Stage::Ingest(LinkId::source()),
+        );
         let thread = std::thread::spawn(move || {
             let _guard = guard;
             panic!("on purpose");
@@ -226,7 +229,7 @@ mod tests {
         let ended = timeout(Duration::from_secs(30), pipeline.run()).await;
         let failure = ended.unwrap().failure.unwrap();
         assert!(
-            matches!(failure, RunFailure::Broken(Stage::Ingest)),
+            matches!(failure, RunFailure::Broken(Stage::Ingest(_))),
             "{failure:?}"
         );
     }

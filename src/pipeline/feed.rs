@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::recorder::{RecordedChunks, TimesFile};
 use super::{Ingest, Yield};
 use crate::journal::{Correction, Journal};
-use crate::monitor::{Monitor, Stage, StageGuard};
+use crate::monitor::{LinkId, Monitor, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::system_clock;
@@ -67,21 +67,23 @@ impl Feed {
         input_ended: oneshot::Receiver<()>,
         clock_set: impl Fn(),
     ) {
-        let _guard = StageGuard::new(Arc::clone(&self.monitor), Stage::Ingest);
+        let stage = Stage::Ingest(LinkId::source());
+        let pulse = self.monitor.pulses.of(stage.clone());
+        let _guard = StageGuard::new(Arc::clone(&self.monitor), stage);
         let started = Instant::now();
         self.clock.look(system_clock::now());
         if let Ok(Some(times)) = times.await {
             self.ingest.begin_recording(times);
         }
         while let Some(mut chunk) = self.next(&clock_set).await {
-            self.monitor.pulses.beat(Stage::Ingest);
+            pulse.beat();
             self.follow_clock(&clock_set).await;
             self.mend(&mut chunk);
             self.noted.follow(self.chunks.recording());
             self.ingest.note_times(self.noted.are_wanted());
             let ingested = self.ingest.take(&chunk);
             self.keep(ingested).await;
-            self.monitor.pulses.rest(Stage::Ingest);
+            pulse.rest();
         }
         let end = Received {
             wall: Timestamp::now(),

@@ -1,21 +1,34 @@
 //! What the outside may do with a running pipeline: look at it, and give it commands.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::sinks::Sinks;
+use super::consoles::Consoles;
+use super::sinks::{Sinks, Threads};
 use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
-    Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor,
-    Numbered, Observer, Order, Reply, Sight, SinkId, Snapshot, Stage, TrafficEntry,
+    Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
+    LinkStatus, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage,
+    TrafficEntry,
 };
 use crate::repeated::Topic;
+use crate::source::ConsoleError;
 use crate::telemetry::Timestamp;
 
 const COMMANDS: Topic = Topic::of_attempts("commands");
+
+const LENT: Topic = Topic::of_attempts("lent");
+
+/// How long a source may take to let go: a program gets two seconds to end before it is killed.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Each is a line of its own, as fast as anybody types.
+const SENT: Topic = Topic::new("sent").at_once(100);
 
 /// Observes and commands a pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -23,9 +36,11 @@ pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) sinks: Sinks,
+    pub(super) consoles: Consoles,
     pub(super) record: watch::Sender<bool>,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
+    pub(super) journal_pulse: Pulse,
 }
 
 impl Handle {
@@ -42,24 +57,26 @@ impl Handle {
         self.0.sinks.monitor.snapshot(self.0.sinks.journal.status())
     }
 
-    /// Gives a command. It takes effect in the stage that it names, without being waited for.
-    pub fn command(&self, command: Command) {
-        COMMANDS.say(&format!("{command:?}"), "", move |sum| {
-            tracing::info!(command = ?command, repeated = sum.words(), "Command.");
-        });
-        match command {
-            Command::To(order, link) => self.direct(link, |directive| directive.obey(order)),
-            Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
-            Command::StartRecording => {
-                self.0.record.send_replace(true);
-            }
-            Command::StopRecording => {
-                self.0.record.send_replace(false);
-            }
-            Command::Quit => {
-                self.stop_further();
-            }
-        }
+    /// Sends a text to a source, and says in the log who asked and what became of it.
+    fn send(&self, link: LinkId, text: String, asker: &Asker) -> Reply<()> {
+        let by = asker.to_string();
+        let Some(console) = self.0.consoles.find(&link) else {
+            return refused(&link);
+        };
+        done(async move {
+            let outcome = console.send(&text).await;
+            let error = outcome.as_ref().err().map(ToString::to_string);
+            SENT.say(&link.to_string(), "", move |sum| {
+                let repeated = sum.words();
+                match &error {
+                    None => tracing::info!(%link, text, by, repeated, "A text was sent."),
+                    Some(error) => {
+                        tracing::warn!(%link, text, by, error, repeated, "A text was not sent.");
+                    }
+                }
+            });
+            outcome
+        })
     }
 
     /// Tells the pipeline to stop tidily, and at once when it was told before.
@@ -93,31 +110,30 @@ impl Handle {
     /// A stage that works and was silent for longer than `patience`. Begins to ask the journal, too,
     /// so this is to be called now and then.
     pub fn stuck_stage(&self, patience: Duration) -> Option<Stage> {
-        let monitor = Arc::clone(&self.0.sinks.monitor);
-        if monitor.pulses.rests(Stage::Journal) {
-            monitor.pulses.beat(Stage::Journal);
+        let pulse = self.0.journal_pulse.clone();
+        if pulse.rests() {
+            pulse.beat();
             let journal = self.0.sinks.journal.clone();
             tokio::spawn(async move {
                 journal.settle().await;
-                monitor.pulses.rest(Stage::Journal);
+                pulse.rest();
             });
         }
         self.0.sinks.monitor.pulses.stuck(patience)
     }
 
     /// The threads of the sinks, to be waited for; from now on none is started.
-    pub(super) async fn take_sinks(&self) -> [Option<JoinHandle<()>>; 2] {
+    pub(super) async fn take_sinks(&self) -> Threads {
         self.0.sinks.threads.lock().await.take().unwrap_or_default()
     }
 
     pub(super) fn direct_sinks(&self, change: impl Fn(&mut Directive)) {
-        for sink in SinkId::ALL {
-            self.direct(sink.link(), &change);
-        }
+        self.0.sinks.directives.tell_sinks(change);
     }
 
-    pub(super) fn direct(&self, link: LinkId, change: impl FnOnce(&mut Directive)) {
-        self.0.sinks.directives[link as usize].send_modify(change);
+    /// Tells a link something; false: there is no such link.
+    pub(super) fn direct(&self, link: &LinkId, change: impl FnOnce(&mut Directive)) -> bool {
+        self.0.sinks.directives.tell(link, change)
     }
 }
 
@@ -153,8 +169,110 @@ impl Observer for Handle {
         })
     }
 
-    fn command(&self, command: Command) -> Reply<()> {
-        Self::command(self, command);
+    fn lend(&self, link: LinkId, to: String, asker: Asker) -> Reply<Lease> {
+        let handle = self.clone();
+        Box::pin(handle.lend_source(link, to, asker.to_string()))
+    }
+
+    /// It takes effect in the stage that it names. What is sent to a board is waited for.
+    fn command(&self, command: Command, asker: Asker) -> Reply<()> {
+        let (said, by) = (command.clone(), asker.to_string());
+        if !matches!(command, Command::Send(..)) {
+            COMMANDS.say(&format!("{command:?}"), "", move |sum| {
+                tracing::info!(command = ?said, by, repeated = sum.words(), "Command.");
+            });
+        }
+        match command {
+            Command::To(order, link) => {
+                if !self.direct(&link, |directive| directive.obey(order)) {
+                    return refused(&link);
+                }
+            }
+            Command::Send(link, text) => return self.send(link, text, &asker),
+            Command::Reset(link) => {
+                return match self.0.consoles.find(&link) {
+                    Some(console) => done(async move { console.reset().await }),
+                    None => refused(&link),
+                };
+            }
+            Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
+            Command::StartRecording => {
+                self.0.record.send_replace(true);
+            }
+            Command::StopRecording => {
+                self.0.record.send_replace(false);
+            }
+            Command::Quit => {
+                self.stop_further();
+            }
+        }
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+impl Handle {
+    /// Holds a source for a program until the lease is dropped, if it is not lent already.
+    async fn lend_source(self, link: LinkId, to: String, by: String) -> Result<Lease, String> {
+        let console = self.0.consoles.find(&link);
+        if !console.ok_or_else(|| unknown(&link))?.takes_input() {
+            return Err("only a serial port and a program can be lent".to_owned());
+        }
+        let mut is_free = false;
+        self.direct(&link, |directive| {
+            is_free = !directive.lent;
+            directive.lent = true;
+        });
+        let monitor = Arc::clone(self.monitor());
+        if !is_free {
+            let to = monitor.link(&link).and_then(|status| status.lent_to);
+            let to = to.unwrap_or_default();
+            return Err(format!("{link} is lent to {to} already"));
+        }
+        monitor.set_lent(&link, Some(to.clone()));
+        LENT.say(&link.to_string(), "lent", {
+            let (link, to) = (link.clone(), to.clone());
+            move |sum| tracing::info!(%link, to, by, repeated = sum.words(), "The source is lent.")
+        });
+        // From here on whatever ends this gives it back.
+        let peer = monitor.link(&link).map(|status| status.peer);
+        let lease = Lease::new(peer.unwrap_or_default(), {
+            let (handle, link) = (self.clone(), link.clone());
+            move || handle.take_back(link, to)
+        });
+        let let_go = async {
+            let is_held = |status: LinkStatus| status.state == LinkState::Held;
+            while !monitor.link(&link).is_some_and(is_held) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(LETTING_GO, let_go).await {
+            Ok(()) => Ok(lease),
+            Err(_elapsed) => Err(format!("{link} is not let go of; is the gateway stopping?")),
+        }
+    }
+
+    fn take_back(&self, link: LinkId, from: String) {
+        self.monitor().set_lent(&link, None);
+        self.direct(&link, |directive| directive.lent = false);
+        LENT.say(&link.to_string(), "given back", move |sum| {
+            tracing::info!(%link, from, repeated = sum.words(), "The source is given back.");
+        });
+    }
+}
+
+fn unknown(link: &LinkId) -> String {
+    format!("{link} is not configured on this gateway")
+}
+
+fn refused(link: &LinkId) -> Reply<()> {
+    Box::pin(std::future::ready(Err(unknown(link))))
+}
+
+/// Has something done to its end, though whoever asked for it be gone by then.
+fn done(work: impl Future<Output = Result<(), ConsoleError>> + Send + 'static) -> Reply<()> {
+    Box::pin(async move {
+        let outcome = tokio::spawn(work).await;
+        let outcome = outcome.map_err(|error| error.to_string())?;
+        outcome.map_err(|error| error.to_string())
+    })
 }

@@ -6,6 +6,8 @@
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
+mod consoles;
+mod directives;
 mod ending;
 mod feed;
 mod handle;
@@ -25,6 +27,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
+use consoles::Consoles;
+use directives::Directives;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
@@ -34,8 +38,10 @@ pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, Monitor, Order, SinkId, Stage, StageGuard};
-use crate::source::{self, Chunk, End, SourceError};
+use crate::monitor::{
+    Activity, Directive, LinkId, LinkKind, Monitor, Order, SinkId, Stage, StageGuard,
+};
+use crate::source::{self, Chunk, Console, End, SourceError};
 use crate::telemetry::RecordedTimes;
 use sinks::Sinks;
 
@@ -99,7 +105,7 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.metric_table());
-        let monitor = Arc::new(Monitor::new(metrics.clone(), activity));
+        let monitor = Arc::new(Monitor::new(metrics.clone(), activity, links(config)));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
@@ -114,13 +120,24 @@ impl Pipeline {
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
+        let directives = Arc::clone(&sinks.directives);
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
-        let directive = sinks.directives[LinkId::Source as usize].subscribe();
         let (ended_sender, input_ended) = oneshot::channel();
-        let told = (times_sender, ended_sender);
-        let source = read_source(config, chunk_sender, told, &monitor, directive);
+        let link = LinkId::source();
+        let directive = directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
+        let consoles = Consoles::default();
+        consoles.begin(link.clone(), Arc::clone(&console));
+        let source = read_source(
+            link,
+            config,
+            chunk_sender,
+            (times_sender, ended_sender),
+            &monitor,
+            (directive, console),
+        );
         let source = tokio::spawn(source);
         let decoder = config.decoder();
         let tolerance = config.telemetry.clock_tolerance;
@@ -132,13 +149,12 @@ impl Pipeline {
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let sink_directives = sinks.sink_directives();
         let clock_set = {
-            let directives = sink_directives.clone();
-            move || obeyed_by(&directives, Order::Reconnect)
+            let directives = Arc::clone(&directives);
+            move || directives.tell_sinks(|directive| directive.obey(Order::Reconnect))
         };
         if let Some(patience) = config.telemetry.wait_for_clock {
-            let waiting = waiting::release_when_synchronised(sink_directives, patience);
+            let waiting = waiting::release_when_synchronised(directives, patience);
             tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
@@ -147,9 +163,11 @@ impl Pipeline {
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
+            consoles,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
+            journal_pulse: monitor.pulses.of(Stage::Journal),
         });
         let shutdown_timeout = config.shutdown_timeout;
         Ok(Self {
@@ -176,43 +194,41 @@ impl Pipeline {
     }
 }
 
-/// What every link is told at first: sinks wait for a clock that is right, where that is wanted.
-fn first_directives(config: &Config) -> [watch::Sender<Directive>; LinkId::ALL.len()] {
-    let must_wait = waiting::must_wait(config.telemetry.wait_for_clock);
-    LinkId::ALL.map(|link| {
-        watch::Sender::new(Directive {
-            held: must_wait && link.sink().is_some(),
-            ..Directive::default()
-        })
-    })
-}
-
-fn obeyed_by(directives: &[watch::Sender<Directive>], order: Order) {
-    for directive in directives {
-        directive.send_modify(|directive| directive.obey(order));
+/// What every sink is told at first: to wait for a clock that is right, where that is wanted.
+fn first_directives(config: &Config) -> Arc<Directives> {
+    let first = Directive {
+        held: waiting::must_wait(config.telemetry.wait_for_clock),
+        ..Directive::default()
+    };
+    let directives = Directives::default();
+    for sink in enabled_sinks(config) {
+        directives.begin(sink.link().clone(), first.clone());
     }
+    Arc::new(directives)
 }
 
 /// Reads the source until it ends or is told to; says before what is known of a recording's times, and
 /// behind it whether the input ended by itself.
 fn read_source(
+    link: LinkId,
     config: &Config,
     chunks: mpsc::Sender<Chunk>,
     (times, input_ended): (oneshot::Sender<Option<RecordedTimes>>, oneshot::Sender<()>),
     monitor: &Arc<Monitor>,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
     let (source, recorded) = (config.source.clone(), config.recorded);
     let monitor = Arc::clone(monitor);
     async move {
-        let _guard = StageGuard::new(Arc::clone(&monitor), Stage::Source);
+        let stage = Stage::Link(link.clone());
+        let _guard = StageGuard::new(Arc::clone(&monitor), stage);
         let known = tokio::select! {
             biased;
             times = recorded_times(source.clone(), recorded) => times,
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        let end = source::run(&source, chunks, monitor, directive).await;
+        let end = source::run(link, &source, chunks, monitor, directive, console).await;
         if matches!(end, Ok(End::InputEnded)) {
             let _nobody_feeds = input_ended.send(());
         }
@@ -220,10 +236,28 @@ fn read_source(
     }
 }
 
+/// All links, in the order of the data path. Of a kind that is not configured there is one all the same, to
+/// say so.
+fn links(config: &Config) -> Vec<LinkId> {
+    let mut links = vec![LinkId::source()];
+    for kind in [LinkKind::Mqtt, LinkKind::Influxdb] {
+        let before = links.len();
+        let sinks = enabled_sinks(config).into_iter();
+        links.extend(
+            sinks
+                .map(|sink| sink.link().clone())
+                .filter(|it| it.kind() == kind),
+        );
+        if links.len() == before {
+            links.push(LinkId::only(kind));
+        }
+    }
+    links
+}
+
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {
-    let mqtt = config.mqtt.as_ref().map(|_| SinkId::Mqtt);
-    let influxdb = config.influxdb.as_ref().map(|_| SinkId::Influxdb);
-    mqtt.into_iter().chain(influxdb).collect()
+    let settings = SinkSettings::all(config);
+    settings.iter().map(SinkSettings::sink).collect()
 }
 
 /// When the packets of a recording were measured, if the source is one and is not measured anew.

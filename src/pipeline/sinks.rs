@@ -4,28 +4,31 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tokio::task;
 
+use super::directives::Directives;
 use super::{StartError, UNJOURNALED};
 use crate::config::{self, Config};
-use crate::journal::Journal;
-use crate::monitor::{Directive, LinkId, Monitor, SinkId};
+use crate::journal::{Journal, JournalError};
+use crate::monitor::{Monitor, SinkId};
 use crate::sink::{self, Lane};
 use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
 
-/// What every sink is made of, and the threads that run. In the order of [`SinkId::ALL`].
+/// What every sink is made of, and the threads that run.
 pub(super) struct Sinks {
     pub(super) monitor: Arc<Monitor>,
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
     pub(super) format: Format,
-    /// In the order of [`LinkId::ALL`].
-    pub(super) directives: [watch::Sender<Directive>; LinkId::ALL.len()],
+    pub(super) directives: Arc<Directives>,
     /// `None`: the gateway is stopping, and no sink is started any more.
-    pub(super) threads: Mutex<Option<[Option<JoinHandle<()>>; 2]>>,
+    pub(super) threads: Mutex<Option<Threads>>,
 }
+
+/// A thread for each sink that runs.
+pub(super) type Threads = HashMap<SinkId, JoinHandle<()>>;
 
 /// The settings of one sink.
 #[derive(Debug, Clone)]
@@ -37,10 +40,17 @@ pub enum SinkSettings {
 }
 
 impl SinkSettings {
-    fn sink(&self) -> SinkId {
+    /// Those of all sinks that are configured, brokers first.
+    pub(super) fn all(config: &Config) -> Vec<Self> {
+        let mqtt = config.mqtt.clone().map(Self::Mqtt);
+        let influxdb = config.influxdb.clone().map(Self::Influxdb);
+        mqtt.into_iter().chain(influxdb).collect()
+    }
+
+    pub(super) fn sink(&self) -> SinkId {
         match self {
-            Self::Mqtt(_) => SinkId::Mqtt,
-            Self::Influxdb(_) => SinkId::Influxdb,
+            Self::Mqtt(_) => SinkId::mqtt(),
+            Self::Influxdb(_) => SinkId::influxdb(),
         }
     }
 }
@@ -48,13 +58,10 @@ impl SinkSettings {
 impl Sinks {
     /// Starts the sinks that are configured.
     pub(super) fn start_all(mut self, config: &Config) -> Result<Self, StartError> {
-        let mqtt = config.mqtt.clone().map(SinkSettings::Mqtt);
-        let influxdb = config.influxdb.clone().map(SinkSettings::Influxdb);
-        let start = |settings: Option<SinkSettings>| {
-            settings.map(|settings| self.start(&settings)).transpose()
-        };
-        let threads = [start(mqtt)?, start(influxdb)?];
-        self.threads = Mutex::new(Some(threads));
+        let settings = SinkSettings::all(config);
+        let start = |settings: &SinkSettings| Ok((settings.sink(), self.start(settings)?));
+        let threads: Result<Threads, StartError> = settings.iter().map(start).collect();
+        self.threads = Mutex::new(Some(threads?));
         Ok(self)
     }
 
@@ -72,53 +79,49 @@ impl Sinks {
         let sink = settings.sink();
         // Held all the time, so that a stop finds the new thread.
         let mut threads = self.threads.lock().await;
-        let Some(thread) = threads.as_mut().map(|threads| &mut threads[sink as usize]) else {
+        let Some(threads) = threads.as_mut() else {
             return Ok(());
         };
-        let directive = &self.directives[sink.link() as usize];
-        directive.send_modify(|directive| directive.retired = true);
-        if let Some(thread) = thread.take() {
+        let link = sink.link();
+        self.directives
+            .tell(link, |directive| directive.retired = true);
+        if let Some(thread) = threads.remove(&sink) {
             let joined = task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!(sink = %sink, "A sink failed.");
             }
         }
-        directive.send_modify(|directive| directive.retired = false);
-        *thread = Some(self.start(settings)?);
+        self.directives
+            .tell(link, |directive| directive.retired = false);
+        let thread = self.start(settings)?;
+        threads.insert(sink, thread);
         Ok(())
     }
 
-    /// What tells each sink what to do.
-    pub(super) fn sink_directives(&self) -> [watch::Sender<Directive>; SinkId::ALL.len()] {
-        SinkId::ALL.map(|sink| self.directives[sink.link() as usize].clone())
-    }
-
-    fn lane(&self, sink: SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
-        let directive = self.directives[sink.link() as usize].subscribe();
+    fn lane(&self, sink: &SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
         let cursor = self.journal.cursor(sink)?;
+        let directive = self.directives.subscribe(sink.link());
+        let directive = directive.ok_or_else(|| JournalError::NotEnabled(sink.clone()))?;
         let window = unacknowledged + UNJOURNALED;
-        Ok(Lane::new(
-            sink,
-            cursor,
-            self.monitor.clone(),
-            directive,
-            window,
-        ))
+        let monitor = self.monitor.clone();
+        Ok(Lane::new(sink.clone(), cursor, monitor, directive, window))
     }
 
     fn start_mqtt(&self, config: &config::Mqtt) -> Result<JoinHandle<()>, StartError> {
-        let sink = SinkId::Mqtt;
-        let lane = self.lane(sink, config.max_inflight.into())?;
-        self.monitor.set_peer(LinkId::Mqtt, config.url());
+        let sink = SinkId::mqtt();
+        let lane = self.lane(&sink, config.max_inflight.into())?;
+        self.monitor.set_peer(sink.link(), config.url());
         let own_figures = OWN_FIGURES.map(|(key, default)| {
             let name = self.names.get(key).or_else(|| self.names.get(default));
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let removes = config.home_assistant.as_ref().is_some_and(|it| !it.enabled);
-        let names = if removes { self.names() } else { Vec::new() };
+        let speaks = config.home_assistant.is_some();
+        let names = if speaks { self.names() } else { Vec::new() };
+        let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, metrics, names);
+        let config = config.clone();
+        let delivery = sink::mqtt::MqttDelivery::new(config, topics, metrics, identities, names);
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 
@@ -144,13 +147,12 @@ impl Sinks {
     }
 
     fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {
-        let sink = SinkId::Influxdb;
-        let lane = self.lane(sink, 2 * config.max_batch_size as u64)?;
-        self.monitor
-            .set_peer(LinkId::Influxdb, config.url.to_string());
+        let sink = SinkId::influxdb();
+        let lane = self.lane(&sink, 2 * config.max_batch_size as u64)?;
+        self.monitor.set_peer(sink.link(), config.url.to_string());
         let delivery = sink::influx::InfluxDelivery::new(config, self.metrics.clone());
         let delivery = delivery.map_err(|error| StartError::SinkSetup {
-            sink,
+            sink: sink.clone(),
             reason: error.to_string(),
         })?;
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })

@@ -1,11 +1,11 @@
 //! Waits at a start for a clock that is right, where that was asked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::monitor::Directive;
+use super::directives::Directives;
 use crate::system_clock::is_synchronised;
 
 /// Time between two looks at what the system says.
@@ -18,10 +18,7 @@ pub(super) fn must_wait(wait_for_clock: Option<Duration>) -> bool {
 
 /// Ends a wait as soon as the system says that its clock is right, and when it does not within
 /// `patience`.
-pub(super) async fn release_when_synchronised<const N: usize>(
-    directives: [watch::Sender<Directive>; N],
-    patience: Duration,
-) {
+pub(super) async fn release_when_synchronised(directives: Arc<Directives>, patience: Duration) {
     if !must_wait(Some(patience)) {
         return;
     }
@@ -36,7 +33,5 @@ pub(super) async fn release_when_synchronised<const N: usize>(
         }
         sleep(INTERVAL.min(patience.saturating_sub(since.elapsed()))).await;
     }
-    for directive in &directives {
-        directive.send_modify(|directive| directive.held = false);
-    }
+    directives.tell_sinks(|directive| directive.held = false);
 }

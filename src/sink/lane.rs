@@ -1,13 +1,16 @@
 //! A sink's way through the journal: what it reads, what it has acknowledged, and what it is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
-use crate::monitor::{DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkId};
+use crate::monitor::{
+    DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkCounters, SinkId,
+};
 use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::system_clock;
@@ -23,6 +26,10 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// What is under way for no longer than this when the gateway's clock is set is told from what waited.
 const UNDER_WAY: Duration = Duration::from_mins(1);
+
+/// At most one delivery is shown in so many nanoseconds: nobody can read more, and at tens of thousands a
+/// second putting each into words would slow them all.
+const SHOW_INTERVAL: i64 = 5_000_000;
 
 /// Why [`Lane::wake`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +47,15 @@ pub struct Lane {
     sink: SinkId,
     cursor: Cursor,
     monitor: Arc<Monitor>,
+    counters: Arc<SinkCounters>,
+    /// When a delivery was last put into words, in nanoseconds.
+    shown: AtomicI64,
     directive: watch::Receiver<Directive>,
     /// The most messages that may be read without their acknowledgement being committed.
     window: u64,
     flushes_seen: u64,
+    /// Whether the present session is to end because a better server is there; `None`: there is none.
+    recalled: Option<watch::Receiver<bool>>,
     /// What had been told when the present session began.
     told: Directive,
     /// When the present connection came up.
@@ -69,12 +81,15 @@ impl Lane {
     ) -> Self {
         let told = directive.borrow().clone();
         Self {
+            counters: monitor.counters.sink(&sink),
+            shown: AtomicI64::default(),
             sink,
             cursor,
             monitor,
             directive,
             window,
             flushes_seen: told.flushes,
+            recalled: None,
             told,
             up_since: None,
             was_up: false,
@@ -86,13 +101,24 @@ impl Lane {
     }
 
     /// Whose lane it is.
-    pub fn sink(&self) -> SinkId {
-        self.sink
+    pub fn sink(&self) -> &SinkId {
+        &self.sink
     }
 
     /// What everything is reported to.
     pub fn monitor(&self) -> &Monitor {
         &self.monitor
+    }
+
+    /// What the sink counts.
+    pub fn counters(&self) -> &SinkCounters {
+        &self.counters
+    }
+
+    /// What it connects to, in words.
+    pub(super) fn peer(&self) -> String {
+        let status = self.monitor.link(self.sink.link());
+        status.map(|status| status.peer).unwrap_or_default()
     }
 
     pub(super) fn shared_monitor(&self) -> &Arc<Monitor> {
@@ -114,17 +140,16 @@ impl Lane {
     pub fn acknowledge(&mut self, end: Position, received: Timestamp, messages: u64) {
         self.cursor.acknowledge(end);
         self.acknowledged = true;
-        let counters = self.monitor.counters.sink(self.sink);
-        counters.delivered.add(messages);
+        self.counters.delivered.add(messages);
         let now = system_clock::now();
         self.clock_step = self.clock.look(now).unwrap_or(self.clock_step);
         let latency = age(received, now.wall, self.clock_step);
-        counters.latency.observe(latency, messages);
+        self.counters.latency.observe(latency, messages);
     }
 
     /// These were sent, and nobody knows whether they arrived: they will be sent again.
     pub fn failed(&self, failure: &Failure, messages: u64) {
-        self.monitor.counters.sink(self.sink).failed.add(messages);
+        self.counters.failed.add(messages);
         if messages > 0 {
             let (Failure::Unavailable(reason) | Failure::Refused(reason)) = failure;
             let outcome = DeliveryOutcome::Failed {
@@ -135,17 +160,21 @@ impl Lane {
         }
     }
 
-    /// Whether a delivery that begins now is to be put into words for [`show`](Self::show).
+    /// Whether a delivery that begins now is to be put into words for [`show`](Self::show), or is one too
+    /// many.
     pub fn wants_to_show(&self) -> bool {
-        self.monitor
-            .activity
-            .wants_delivery(self.sink, Timestamp::now())
+        let now = Timestamp::now().0;
+        let is_due = now.saturating_sub(self.shown.load(Ordering::Relaxed)) >= SHOW_INTERVAL;
+        if is_due {
+            self.shown.store(now, Ordering::Relaxed);
+        }
+        is_due
     }
 
     /// Shows a delivery to whoever watches.
     pub fn show(&self, what: String, count: u64, outcome: DeliveryOutcome, received: Timestamp) {
         let at = Timestamp::now();
-        let (sink, latency) = (self.sink, age(received, at, self.clock_step));
+        let (sink, latency) = (self.sink.clone(), age(received, at, self.clock_step));
         let entry = DeliveryEntry {
             at,
             sink,
@@ -159,28 +188,25 @@ impl Lane {
 
     /// The server refused these for good. The rows they are in are acknowledged all the same.
     pub fn reject(&mut self, rejections: Vec<Rejection>) {
-        self.monitor
-            .counters
-            .sink(self.sink)
-            .rejected
-            .add(rejections.len() as u64);
+        self.counters.rejected.add(rejections.len() as u64);
         self.cursor.reject(rejections);
     }
 
     /// The connection works.
     pub fn set_up(&mut self) {
         self.up_since = Some(Instant::now());
-        self.monitor.set_link(self.sink.link(), LinkState::Up);
+        let link = self.sink.link();
+        self.monitor.set_link(link, LinkState::Up);
         if self.was_up {
-            self.monitor.count_reconnect(self.sink.link());
+            self.monitor.count_reconnect(link);
         }
         self.was_up = true;
-        let peer = self.monitor.link(self.sink.link()).peer;
-        let (sink, waiting) = (self.sink, self.waiting());
-        FAILURES.over(sink.link().name());
-        CONNECTIONS.say(sink.name(), "", move |sum| {
+        let (peer, waiting) = (self.peer(), self.waiting());
+        FAILURES.over(link.as_str());
+        let link = link.clone();
+        CONNECTIONS.say(self.sink.as_str(), "", move |sum| {
             let repeated = sum.words();
-            tracing::info!(link = %sink, peer, waiting, repeated, "Connected.");
+            tracing::info!(%link, peer, waiting, repeated, "Connected.");
         });
     }
 
@@ -204,7 +230,7 @@ impl Lane {
                 return Wake::Flush;
             }
             let is_full = self.is_full();
-            let cursor = &mut self.cursor;
+            let (cursor, recalled) = (&mut self.cursor, &mut self.recalled);
             let more = async {
                 match (is_full, wants_rows) {
                     (true, _) => cursor.acknowledgement_committed().await,
@@ -216,6 +242,7 @@ impl Lane {
                 changed = self.directive.changed() => if changed.is_err() {
                     return Wake::Leave;
                 },
+                () = recall_of(recalled) => return Wake::Leave,
                 () = more => if !is_full {
                     return Wake::Rows;
                 },
@@ -228,8 +255,11 @@ impl Lane {
     /// Cancel safe.
     pub async fn leave(&mut self) {
         while !self.must_leave() {
-            if self.directive.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = self.directive.changed() => if changed.is_err() {
+                    return;
+                },
+                () = recall_of(&mut self.recalled) => return,
             }
         }
     }
@@ -258,7 +288,21 @@ impl Lane {
         let directive = self.directive.borrow();
         directive.held
             || directive.reconnects != self.told.reconnects
+            || self.is_recalled()
             || self.is_finished_by(&directive)
+    }
+
+    /// Whether the session is to end because a better server is there.
+    pub(super) fn is_recalled(&self) -> bool {
+        let recalled = self.recalled.as_ref();
+        recalled.is_some_and(|recalled| *recalled.borrow())
+    }
+
+    /// What ends the session for a better server.
+    pub(super) fn recall(&mut self) -> watch::Sender<bool> {
+        let (sender, receiver) = watch::channel(false);
+        self.recalled = Some(receiver);
+        sender
     }
 
     fn is_finished_by(&self, directive: &Directive) -> bool {
@@ -286,6 +330,7 @@ impl Lane {
         self.up_since = None;
         self.acknowledged = false;
         self.retry_after = None;
+        self.recalled = None;
     }
 
     /// The server wants to be left alone for so long when this session has ended.
@@ -326,6 +371,16 @@ impl Lane {
     pub(super) async fn directive_changed(&mut self) {
         let _closed = self.directive.changed().await;
     }
+}
+
+/// Waits until the session is recalled.
+async fn recall_of(recalled: &mut Option<watch::Receiver<bool>>) {
+    if let Some(recalled) = recalled
+        && recalled.wait_for(|recalled| *recalled).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// How long ago something was received. What was under way when the clock was set has a time by the clock

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::console::{Console, Request};
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
@@ -44,6 +45,8 @@ pub(super) struct Open {
     pub(super) peer: String,
     /// What comes from it.
     pub(super) stream: Stream,
+    /// What may be asked of it; nobody asks any more once it is to be closed.
+    pub(super) requests: mpsc::Sender<Request>,
 }
 
 /// What ends the forwarding of a stream.
@@ -60,9 +63,11 @@ struct Stopped;
 
 /// What every kind of source works with.
 pub(super) struct Driver {
+    link: LinkId,
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
+    console: Arc<Console>,
     /// Reconnects that were asked for and done, or came to nothing.
     reconnects_seen: u64,
     started: Instant,
@@ -71,15 +76,19 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
+        link: LinkId,
         out: mpsc::Sender<Chunk>,
         monitor: Arc<Monitor>,
         directive: watch::Receiver<Directive>,
+        console: Arc<Console>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
+            link,
             out,
             monitor,
             directive,
+            console,
             reconnects_seen,
             started: Instant::now(),
             interrupted: false,
@@ -92,7 +101,7 @@ impl Driver {
         peer: &str,
         open: impl FnOnce(Instant) -> Result<Stream, SourceError>,
     ) -> Result<End, SourceError> {
-        self.monitor.set_peer(LinkId::Source, peer);
+        self.monitor.set_peer(&self.link, peer);
         self.set(LinkState::Connecting);
         let end = match open(self.started) {
             Ok(stream) => {
@@ -133,7 +142,7 @@ impl Driver {
 
     /// Keeps a source open until shutdown.
     pub(super) async fn keep_open(mut self, kind: &impl Reopen) -> End {
-        self.monitor.set_peer(LinkId::Source, kind.peer());
+        self.monitor.set_peer(&self.link, kind.peer());
         let Stopped = self.reopen_forever(kind).await;
         self.set(LinkState::Ended);
         End::Cancelled
@@ -155,7 +164,7 @@ impl Driver {
             let error = match opened {
                 Ok(open) => {
                     if was_up {
-                        self.monitor.count_reconnect(LinkId::Source);
+                        self.monitor.count_reconnect(&self.link);
                     }
                     was_up = true;
                     let opened_at = Instant::now();
@@ -179,19 +188,22 @@ impl Driver {
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
         let peer = open.peer.clone();
-        FAILED.over("");
-        OPENED.say("", &open.peer, move |sum| {
+        FAILED.over(self.link.as_str());
+        OPENED.say(self.link.as_str(), &open.peer, move |sum| {
             info!(peer, repeated = sum.words(), "Source opened.");
         });
-        self.monitor.set_peer(LinkId::Source, open.peer.as_str());
+        self.monitor.set_peer(&self.link, open.peer.as_str());
         self.set(LinkState::Up);
+        let console = Arc::clone(&self.console);
+        let connection = console.connect(open.requests);
         let interruption = self.forward(&mut open.stream).await;
+        drop(connection);
         // What was read before the end still counts, and the port must be free before it can be
         // opened again.
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            STUCK.say("", "", move |sum| {
+            STUCK.say(self.link.as_str(), "", move |sum| {
                 warn!(
                     peer = %open.peer,
                     repeated = sum.words(),
@@ -215,7 +227,7 @@ impl Driver {
             until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
-        FAILED.say("", &reason.clone(), move |sum| {
+        FAILED.say(self.link.as_str(), &reason.clone(), move |sum| {
             warn!(
                 error = %reason,
                 retry_in = %Seconds(delay),
@@ -256,6 +268,7 @@ impl Driver {
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
         self.monitor.counters.source_bytes.add(count);
+        self.monitor.hear(&self.link, chunk.received);
         permit.send(chunk);
         Ok(())
     }
@@ -263,7 +276,7 @@ impl Driver {
     /// Waits for the operator to ask for something.
     async fn interruption(&mut self) -> Interruption {
         let seen = self.reconnects_seen;
-        let is_asked = |now: &Directive| now.retired || now.held || now.reconnects != seen;
+        let is_asked = |now: &Directive| now.retired || now.is_held() || now.reconnects != seen;
         let now = tokio::select! {
             biased;
             () = self.out.closed() => return Interruption::Shutdown,
@@ -272,7 +285,7 @@ impl Driver {
         if now.retired {
             return Interruption::Shutdown;
         }
-        if now.held {
+        if now.is_held() {
             return Interruption::Hold;
         }
         self.reconnects_seen = now.reconnects;
@@ -281,17 +294,17 @@ impl Driver {
 
     /// Waits while the operator holds the source.
     async fn stay_held(&mut self) -> Result<(), Stopped> {
-        if !self.directive.borrow().held {
+        if !self.directive.borrow().is_held() {
             return Ok(());
         }
-        HELD.say("", "held", |sum| {
+        HELD.say(self.link.as_str(), "held", |sum| {
             info!(
                 repeated = sum.words(),
                 "The source is held until it is released."
             );
         });
         self.set(LinkState::Held);
-        let is_over = |now: &Directive| now.retired || !now.held;
+        let is_over = |now: &Directive| now.retired || !now.is_held();
         tokio::select! {
             biased;
             () = self.out.closed() => return Err(Stopped),
@@ -305,14 +318,14 @@ impl Driver {
         // A hold is stronger than a reconnect; the wish is not kept for afterwards.
         self.reconnects_seen = now.reconnects;
         drop(now);
-        HELD.say("", "released", |sum| {
+        HELD.say(self.link.as_str(), "released", |sum| {
             info!(repeated = sum.words(), "The source is released.");
         });
         Ok(())
     }
 
     fn set(&self, state: LinkState) {
-        self.monitor.set_link(LinkId::Source, state);
+        self.monitor.set_link(&self.link, state);
     }
 }
 
@@ -348,6 +361,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::config::Source;
     use crate::monitor::Order;
     use crate::source::stream::read_in_thread;
 
@@ -367,7 +381,9 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let driver = Driver::new(out, Arc::clone(&monitor), directive.subscribe());
+        let console = Arc::new(Console::new(&Source::Stdin, Arc::clone(&monitor)));
+        let (link, told) = (LinkId::source(), directive.subscribe());
+        let driver = Driver::new(link, out, Arc::clone(&monitor), told, console);
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,
@@ -393,9 +409,13 @@ mod tests {
             assert_eq!(read, expected);
         }
 
+        fn state(&self) -> LinkState {
+            self.monitor.link(&LinkId::source()).unwrap().state
+        }
+
         async fn wait_for(&self, state: LinkState) {
             let start = Instant::now();
-            while self.monitor.link(LinkId::Source).state != state {
+            while self.state() != state {
                 assert!(start.elapsed() < DEADLINE, "never {state:?}");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -410,11 +430,12 @@ mod tests {
         piped.order(Order::Reconnect);
         piped.input.write_all(b"two").unwrap();
         piped.read(b"two").await;
-        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Up);
+        assert_eq!(piped.state(), LinkState::Up);
         drop(piped.input);
         let end = timeout(DEADLINE, piped.task).await.unwrap().unwrap();
         assert_eq!(end.unwrap(), End::InputEnded);
-        assert_eq!(piped.monitor.link(LinkId::Source).state, LinkState::Ended);
+        let link = piped.monitor.link(&LinkId::source()).unwrap();
+        assert_eq!(link.state, LinkState::Ended);
     }
 
     #[tokio::test]

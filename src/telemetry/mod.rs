@@ -5,6 +5,7 @@ mod catalogue;
 mod clock;
 mod decoded;
 mod decoder;
+mod device_class;
 mod format;
 mod frame;
 mod frame_judge;
@@ -31,6 +32,7 @@ pub use clock::{
 };
 pub use decoded::{Decoded, FrameTime};
 pub use decoder::{Decoder, LeftOut};
+pub use device_class::DeviceClass;
 pub use format::{
     Format, MEASUREMENT, NodeRule, PRESETS, Preset, Proposal, Rules, TIMESTAMP, TimeKind, TimeRule,
     learn,
@@ -38,7 +40,7 @@ pub use format::{
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Beginning, Framer, MAX_FRAME, Segment};
-pub use group::OWN_FIGURES;
+pub use group::{OWN_FIGURES, default_node_name, looks_like_telemetry};
 pub use losses::Losses;
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};

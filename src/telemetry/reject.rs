@@ -85,7 +85,7 @@ impl RejectReason {
             Self::TooLong => "longer than 4096 bytes",
             Self::InvalidUtf8 => "not UTF-8",
             Self::NotTelemetry => "an object without \"ts\", or without its node",
-            Self::InvalidTime => "its time cannot be read",
+            Self::InvalidTime => "\"ts\" is not between 0 and 4294967295",
             Self::NoReadings => "telemetry without any reading",
             Self::RepeatedKey => "the same key twice in one object",
             Self::ContradictsNeighbours => {

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Position;
 
-use crate::monitor::{Command, HistoryQuery, LinkId, Order};
+use crate::monitor::{Command, HistoryQuery, LinkKind, Order};
 use crate::telemetry::Name;
 
 /// A metric of a node.
@@ -69,13 +69,22 @@ pub(crate) enum Action {
     Longer,
     Shorter,
     Record,
+    /// Begins to type a line that is sent to the source.
+    Send,
+    /// Resets the board.
+    Reset,
+    /// Shows bytes as hexadecimal digits, or as text again.
+    Hex,
     /// Answers which link is meant.
     Choose(Choice),
     Confirm(bool),
     Type(char),
+    /// Takes away the character before the cursor.
     Erase,
+    /// Takes away the one at the cursor.
+    Delete,
     EraseAll,
-    /// Keeps the filter.
+    /// Keeps the filter, or sends the line.
     Submit,
     Click(Position),
     /// The wheel, up or down.
@@ -98,7 +107,9 @@ pub(crate) enum Direction {
 /// Which link is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    Link(LinkId),
+    Kind(LinkKind),
+    /// One of several of a kind, counted from 1.
+    Number(usize),
     All,
 }
 

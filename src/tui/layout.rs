@@ -4,6 +4,7 @@ use ratatui::layout::{Position, Rect, Size};
 
 use super::action::Page;
 use super::widgets::width;
+use crate::monitor::{LinkId, LinkKind};
 
 /// The smallest terminal that shows what matters.
 pub(crate) const SMALLEST: (u16, u16) = (72, 20);
@@ -13,6 +14,9 @@ pub(crate) const LABELS: u16 = 12;
 
 /// Rows of a link's box, frame included, on a small and on a large terminal.
 const LINK_ROWS: (u16, u16) = (12, 14);
+
+/// Rows of the smallest box: a frame and the link's state.
+const SMALLEST_BOX: u16 = 3;
 
 /// Cells between two boxes, for the arrow.
 const ARROW: u16 = 3;
@@ -24,14 +28,14 @@ const LARGE: u16 = 36;
 pub(crate) const NAME: &str = " fieldgate ";
 
 /// The place of everything on a screen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Areas {
     pub(crate) header: Rect,
     pub(crate) tabs: [Rect; Page::ALL.len()],
     /// Between header and message.
     pub(crate) body: Rect,
     /// On the Overview: the boxes of the links; empty elsewhere.
-    pub(crate) links: [Rect; 3],
+    pub(crate) links: Vec<(LinkId, Rect)>,
     /// The row above the list.
     pub(crate) heading: Rect,
     /// The rows of the page's list or table; the charts on their page.
@@ -44,7 +48,7 @@ pub(crate) struct Areas {
 
 impl Areas {
     /// Of a page on a terminal; all empty where it is too small.
-    pub(crate) fn of(size: Size, page: Page) -> Self {
+    pub(crate) fn of(size: Size, page: Page, all_links: &[LinkId]) -> Self {
         if is_too_small(size) {
             return Self::default();
         }
@@ -66,10 +70,11 @@ impl Areas {
             } else {
                 LINK_ROWS.0
             };
-            areas.links = links(Rect {
+            let boxes = Rect {
                 height: rows,
                 ..body
-            });
+            };
+            areas.links = links(boxes, all_links);
             rest.y += rows;
             rest.height -= rows;
         }
@@ -114,16 +119,35 @@ pub(crate) fn tab_text(page: Page) -> String {
     format!(" {} {} ", page as usize + 1, page.name())
 }
 
-/// Three boxes side by side with arrows between them, and nothing left over at the right.
-fn links(area: Rect) -> [Rect; 3] {
+/// Three columns side by side with arrows between them, and nothing left over at the right: one for each
+/// kind of link, with the boxes of its links one above the other.
+fn links(area: Rect, all: &[LinkId]) -> Vec<(LinkId, Rect)> {
     let room = area.width - 2 * ARROW;
     let mut x = area.x;
-    [0, 1, 2].map(|index| {
+    let mut boxes = Vec::new();
+    for (index, kind) in (0..).zip(LinkKind::ALL) {
         let cells = room / 3 + u16::from(index < room % 3);
-        let link = Rect::new(x, area.y, cells, area.height);
+        let column = Rect::new(x, area.y, cells, area.height);
         x += cells + ARROW;
-        link
-    })
+        let of_kind = all.iter().filter(|link| link.kind() == kind);
+        let count = of_kind.clone().count();
+        let shown = count.min(usize::from(column.height / SMALLEST_BOX)).max(1);
+        let shown = u16::try_from(shown).unwrap_or(1);
+        let mut y = column.y;
+        for (at, link) in (0..shown).zip(of_kind) {
+            let height = column.height / shown + u16::from(at < column.height % shown);
+            boxes.push((
+                link.clone(),
+                Rect {
+                    y,
+                    height,
+                    ..column
+                },
+            ));
+            y += height;
+        }
+    }
+    boxes
 }
 
 /// Whether a terminal is too small for any page.

@@ -36,6 +36,8 @@ pub(super) fn link(state: LinkState, peer: &str, since: i64) -> LinkStatus {
         state,
         since: ago(since),
         peer: peer.to_owned(),
+        heard: None,
+        lent_to: None,
         reconnects: 0,
         last_error,
     }
@@ -45,13 +47,13 @@ fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
     let mut buckets = vec![0; LATENCY_BUCKETS.len() + 1];
     buckets[2..6].copy_from_slice(&[1_200, 38_000, 6_400, 86]);
     SinkSnapshot {
-        sink,
         link: link(LinkState::Up, peer, 7_380),
         queue_depth: 0,
         dropped: 0,
         delivered: 45_686,
         failed: 0,
-        writes_succeeded: if sink == SinkId::Influxdb { 4_569 } else { 0 },
+        writes_succeeded: if sink == SinkId::influxdb() { 4_569 } else { 0 },
+        sink,
         writes_failed: 0,
         rejected: 0,
         latency: LatencySnapshot {
@@ -123,8 +125,8 @@ pub(super) fn healthy() -> Snapshot {
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
         sinks: vec![
-            sink(SinkId::Mqtt, "mqtt://localhost:1883"),
-            sink(SinkId::Influxdb, "http://localhost:8086/"),
+            sink(SinkId::mqtt(), "mqtt://localhost:1883"),
+            sink(SinkId::influxdb(), "http://localhost:8086/"),
         ],
         journal: JournalStatus {
             state: JournalState::File,
@@ -134,7 +136,7 @@ pub(super) fn healthy() -> Snapshot {
             stored: 45_686,
             max_messages: 10_000_000,
             rejected_dropped: 0,
-            sinks: SinkId::ALL.map(backlog).to_vec(),
+            sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
         recording: Recording::Off,
@@ -257,6 +259,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
             rejected(RejectReason::InvalidTime, false),
             br#"{"ts":-1}"#,
         ),
+        piece(6, TrafficKind::Sent, b"led on\r\n"),
         piece(
             4,
             TrafficKind::Accepted,
@@ -283,11 +286,11 @@ fn deliveries() -> Vec<Numbered<DeliveryEntry>> {
         reason: "field type conflict".to_owned(),
     };
     numbered(vec![
-        entry(31, SinkId::Influxdb, line, 10, failed, 10_000),
-        entry(20, SinkId::Influxdb, line, 1, rejected, 12_345),
+        entry(31, SinkId::influxdb(), line, 10, failed, 10_000),
+        entry(20, SinkId::influxdb(), line, 1, rejected, 12_345),
         entry(
             11,
-            SinkId::Mqtt,
+            SinkId::mqtt(),
             "iiot/node1/temperature 27.6",
             9,
             DeliveryOutcome::Delivered,
@@ -295,7 +298,7 @@ fn deliveries() -> Vec<Numbered<DeliveryEntry>> {
         ),
         entry(
             4,
-            SinkId::Influxdb,
+            SinkId::influxdb(),
             line,
             10,
             DeliveryOutcome::Delivered,

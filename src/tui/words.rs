@@ -1,13 +1,35 @@
 //! What things are called.
 
-use crate::monitor::{LatestValue, LinkId, LogLevel};
+use crate::monitor::{LatestValue, LinkId, LinkKind, LogLevel};
 
 /// A link's name for people.
-pub(crate) fn link_title(link: LinkId) -> &'static str {
-    match link {
-        LinkId::Source => "the source",
-        LinkId::Mqtt => "MQTT",
-        LinkId::Influxdb => "InfluxDB",
+pub(crate) fn link_title(link: &LinkId) -> String {
+    let kind = match link.kind() {
+        LinkKind::Source => "the source",
+        kind => kind_title(kind),
+    };
+    titled(kind, link)
+}
+
+/// A link's name above what is shown of it.
+pub(crate) fn link_heading(link: &LinkId) -> String {
+    titled(kind_title(link.kind()), link)
+}
+
+fn titled(kind: &str, link: &LinkId) -> String {
+    if link.is_only() {
+        kind.to_owned()
+    } else {
+        format!("{kind} {}", link.name())
+    }
+}
+
+/// A kind of link for people.
+pub(crate) fn kind_title(kind: LinkKind) -> &'static str {
+    match kind {
+        LinkKind::Source => "Source",
+        LinkKind::Mqtt => "MQTT",
+        LinkKind::Influxdb => "InfluxDB",
     }
 }
 

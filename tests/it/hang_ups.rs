@@ -57,12 +57,12 @@ fn the_others_go_on(qos: u8, protocol: u8, code: Option<u8>) {
     let mut gateway = Gateway::start(&mqtt(&broker.url(), &keys));
     gateway.send(&packets(1..=20));
     let all = 20 * MESSAGES as u64;
-    gateway.wait_until_delivered(SinkId::Mqtt, all);
-    let sink = gateway.sink(SinkId::Mqtt);
+    gateway.wait_until_delivered(&SinkId::mqtt(), all);
+    let sink = gateway.sink(&SinkId::mqtt());
     assert_eq!((sink.delivered, sink.rejected), (all - 1, 1));
     // It goes on as before.
     gateway.send(&packets(21..=40));
-    gateway.wait_until_delivered(SinkId::Mqtt, 2 * all);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 2 * all);
     let (_, folder) = gateway.quit();
     let rejected = rejected(&folder.path().join("journal.db"));
     let [(node, metric, value, reason)] = &rejected[..] else {
@@ -105,8 +105,8 @@ fn mosquitto_hangs_up_over_a_packet_that_is_too_large() {
     for number in 1..=20 {
         gateway.send(&packet(number, if number == 11 { long } else { "{}" }));
     }
-    gateway.wait_until_delivered(SinkId::Mqtt, 20 * 3 + 2);
-    let sink = gateway.sink(SinkId::Mqtt);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 20 * 3 + 2);
+    let sink = gateway.sink(&SinkId::mqtt());
     assert_eq!((sink.delivered, sink.rejected), (20 * 3, 2));
     let (_, folder) = gateway.quit();
     let rejected = rejected(&folder.path().join("journal.db"));
@@ -182,7 +182,7 @@ fn whoever_insists_on_retained_messages_is_told_that_there_are_none() {
         let keys = format!("protocol = {protocol}\nretain = true");
         let sections = mqtt(&broker.url(), &keys);
         let gateway = Gateway::start(&sections);
-        let reason = gateway.wait_for_link(LinkId::Mqtt, "refusal", |state| match state {
+        let reason = gateway.wait_for_link(&LinkId::mqtt(), "refusal", |state| match state {
             LinkState::Refused { reason, .. } => Some(reason.clone()),
             _ => None,
         });

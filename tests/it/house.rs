@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 9] = [
         "backoff",
         "causes",
         "http",
+        "ownership",
         "repeated",
         "system_clock",
     ],

@@ -42,7 +42,7 @@ fn backing_off(state: &LinkState) -> Option<String> {
 fn a_refusal_says_what_to_do_and_keeps_everything() {
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, ""));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     let cases = [
         (
             error(401, "unauthorized", "unauthorized access"),
@@ -66,7 +66,7 @@ fn a_refusal_says_what_to_do_and_keeps_everything() {
         number += 1;
         server.next([reply]);
         gateway.send(&packets(number..=number));
-        let (until, reason) = gateway.wait_for_link(LinkId::Influxdb, expected, refused);
+        let (until, reason) = gateway.wait_for_link(&LinkId::influxdb(), expected, refused);
         assert_eq!(reason, expected);
         // Often is no help, and only a person can change it.
         let pause = until.since(Timestamp::now());
@@ -74,22 +74,28 @@ fn a_refusal_says_what_to_do_and_keeps_everything() {
             pause > Duration::from_secs(40) && pause <= Duration::from_mins(1),
             "{pause:?}"
         );
-        assert_eq!(gateway.sink(SinkId::Influxdb).queue_depth, MESSAGES as u64);
-        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
+        assert_eq!(
+            gateway.sink(&SinkId::influxdb()).queue_depth,
+            MESSAGES as u64
+        );
+        gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), number * MESSAGES as u64);
     }
     let tally = Tally::of_points(&server.points());
     tally.assert_complete("points", 1..=number);
     assert_eq!(tally.duplicates, 0);
     let (outcome, _folder) = gateway.quit();
-    assert_eq!(outcome.snapshot.sink(SinkId::Influxdb).unwrap().rejected, 0);
+    assert_eq!(
+        outcome.snapshot.sink(&SinkId::influxdb()).unwrap().rejected,
+        0
+    );
 }
 
 #[test]
 fn a_server_in_trouble_is_tried_again_and_gets_everything() {
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, "timeout = \"500ms\""));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     let cases = [
         (
             Reply::RetryAfter(429, 1),
@@ -125,13 +131,13 @@ fn a_server_in_trouble_is_tried_again_and_gets_everything() {
         repeated += taken * MESSAGES;
         server.next([reply]);
         gateway.send(&packets(number..=number));
-        let reason = gateway.wait_for_link(LinkId::Influxdb, "failed write", backing_off);
+        let reason = gateway.wait_for_link(&LinkId::influxdb(), "failed write", backing_off);
         assert!(
             reason.starts_with(expected) && !reason.is_empty(),
             "{reason}, not {expected}"
         );
-        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
+        gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), number * MESSAGES as u64);
     }
     let points = server.points();
     let tally = Tally::of_points(&points);
@@ -157,17 +163,17 @@ fn a_write_that_is_too_large_is_halved() {
     let server = ContractServer::start();
     server.always(Reply::MaxBody(20_000));
     let mut gateway = Gateway::start(&influxdb(&server, ""));
-    gateway.wait_until_up(LinkId::Influxdb);
-    gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
-    gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
+    gateway.wait_until_up(&LinkId::influxdb());
+    gateway.command(Command::To(Order::Hold, LinkId::influxdb()));
+    gateway.wait_for_link(&LinkId::influxdb(), "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
     gateway.send(&packets(1..=500));
     gateway.wait_until("backlog", |snapshot| {
-        (snapshot.sink(SinkId::Influxdb)?.queue_depth == 3_000).then_some(())
+        (snapshot.sink(&SinkId::influxdb())?.queue_depth == 3_000).then_some(())
     });
-    gateway.command(Command::To(Order::Release, LinkId::Influxdb));
-    gateway.wait_until_delivered(SinkId::Influxdb, 3_000);
+    gateway.command(Command::To(Order::Release, LinkId::influxdb()));
+    gateway.wait_until_delivered(&SinkId::influxdb(), 3_000);
     let tally = Tally::of_points(&server.points());
     tally.assert_complete("points", 1..=500);
     assert_eq!(tally.duplicates, 0);
@@ -186,14 +192,14 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
     for status in [400, 422] {
         let server = ContractServer::start();
         let mut gateway = Gateway::start(&influxdb(&server, ""));
-        gateway.wait_until_up(LinkId::Influxdb);
-        gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
-        gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
+        gateway.wait_until_up(&LinkId::influxdb());
+        gateway.command(Command::To(Order::Hold, LinkId::influxdb()));
+        gateway.wait_for_link(&LinkId::influxdb(), "hold", |state| {
             (*state == LinkState::Held).then_some(())
         });
         gateway.send(&packets(1..=834));
         gateway.wait_until("backlog", |snapshot| {
-            (snapshot.sink(SinkId::Influxdb)?.queue_depth == 5_004).then_some(())
+            (snapshot.sink(&SinkId::influxdb())?.queue_depth == 5_004).then_some(())
         });
         let is_bad = |measurement: &str, value: f64| {
             measurement == "temperature" && value.total_cmp(&417.0).is_eq()
@@ -202,10 +208,10 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
             status,
             std::sync::Arc::new(move |point| is_bad(&point.measurement, point.value)),
         ));
-        gateway.command(Command::To(Order::Release, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, 5_004);
+        gateway.command(Command::To(Order::Release, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), 5_004);
         gateway.send(&packets(835..=836));
-        gateway.wait_until_delivered(SinkId::Influxdb, 5_016);
+        gateway.wait_until_delivered(&SinkId::influxdb(), 5_016);
 
         let points = server.points();
         assert_eq!(points.len(), 5_015);
@@ -218,7 +224,7 @@ fn one_bad_point_of_5000_is_set_aside_and_stops_nothing() {
         assert_eq!((tally.duplicates, tally.overtaken), (0, 0));
         let writes = server.writes().len();
         assert!(writes < 40, "{writes} writes");
-        let sink = gateway.sink(SinkId::Influxdb);
+        let sink = gateway.sink(&SinkId::influxdb());
         assert_eq!((sink.delivered, sink.rejected), (5_015, 1));
 
         let path = gateway.journal();
@@ -253,9 +259,9 @@ fn points_that_are_all_bad_leave_the_link_up() {
     server.always(error(400, "invalid", "points beyond retention policy"));
     let mut gateway = Gateway::start(&influxdb(&server, ""));
     gateway.send(&packets(1..=2));
-    gateway.wait_until_delivered(SinkId::Influxdb, 12);
-    gateway.wait_until_up(LinkId::Influxdb);
-    assert_eq!(gateway.sink(SinkId::Influxdb).rejected, 12);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 12);
+    gateway.wait_until_up(&LinkId::influxdb());
+    assert_eq!(gateway.sink(&SinkId::influxdb()).rejected, 12);
     let path = gateway.journal();
     let (_outcome, _folder) = gateway.quit();
     let reasons = rejected(&path);
@@ -272,33 +278,33 @@ fn a_connection_that_ends_when_it_is_used_again_costs_no_pause() {
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, ""));
     gateway.send(&packets(1..=1));
-    gateway.wait_until_delivered(SinkId::Influxdb, MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::influxdb(), MESSAGES as u64);
     // Taken, and the gateway cannot know it: written again, with the same times.
     server.next([Reply::CutMidAnswer]);
     gateway.send(&packets(2..=2));
-    gateway.wait_until_delivered(SinkId::Influxdb, 2 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 2 * MESSAGES as u64);
     let points = server.points();
     let tally = Tally::of_points(&points);
     tally.assert_complete("points", 1..=2);
     assert_eq!(tally.duplicates, MESSAGES);
     assert_eq!(points[MESSAGES..2 * MESSAGES], points[2 * MESSAGES..]);
-    assert_eq!(gateway.sink(SinkId::Influxdb).writes_failed, 0);
+    assert_eq!(gateway.sink(&SinkId::influxdb()).writes_failed, 0);
 }
 
 /// Waits for a hold, sends packets, and lets them go as one backlog.
 fn send_as_backlog(gateway: &mut Gateway, last: u64, meanwhile: impl FnOnce()) {
-    gateway.wait_until_up(LinkId::Influxdb);
-    gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
-    gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
+    gateway.wait_until_up(&LinkId::influxdb());
+    gateway.command(Command::To(Order::Hold, LinkId::influxdb()));
+    gateway.wait_for_link(&LinkId::influxdb(), "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
     gateway.send(&packets(1..=last));
     gateway.wait_until("backlog", |snapshot| {
-        let depth = snapshot.sink(SinkId::Influxdb)?.queue_depth;
+        let depth = snapshot.sink(&SinkId::influxdb())?.queue_depth;
         (depth == last * MESSAGES as u64).then_some(())
     });
     meanwhile();
-    gateway.command(Command::To(Order::Release, LinkId::Influxdb));
+    gateway.command(Command::To(Order::Release, LinkId::influxdb()));
 }
 
 #[test]
@@ -330,19 +336,19 @@ fn a_page_is_no_acknowledgement() {
     ];
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, ""));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     let mut number = 0;
     for (reply, expected) in cases {
         number += 1;
         server.next([reply]);
         gateway.send(&packets(number..=number));
-        let (_, reason) = gateway.wait_for_link(LinkId::Influxdb, expected, refused);
+        let (_, reason) = gateway.wait_for_link(&LinkId::influxdb(), expected, refused);
         assert!(reason.starts_with(expected), "{reason}");
-        let sink = gateway.sink(SinkId::Influxdb);
+        let sink = gateway.sink(&SinkId::influxdb());
         let delivered = (number - 1) * MESSAGES as u64;
         assert_eq!((sink.delivered, sink.rejected), (delivered, 0));
-        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
+        gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), number * MESSAGES as u64);
     }
     Tally::of_points(&server.points()).assert_complete("points", 1..=number);
 }
@@ -353,13 +359,13 @@ fn an_answer_without_end_is_not_read_to_its_end() {
     for chunk in [64 << 10, 0] {
         let server = ContractServer::start();
         let mut gateway = Gateway::start(&influxdb(&server, "timeout = \"1h\""));
-        gateway.wait_until_up(LinkId::Influxdb);
+        gateway.wait_until_up(&LinkId::influxdb());
         server.next([Reply::Endless(500, chunk)]);
         gateway.send(&packets(1..=1));
-        let reason = gateway.wait_for_link(LinkId::Influxdb, "failed write", backing_off);
+        let reason = gateway.wait_for_link(&LinkId::influxdb(), "failed write", backing_off);
         assert!(reason.starts_with("the server answered 500"), "{reason}");
         assert!(reason.len() < 1_000, "{}", reason.len());
-        gateway.wait_until_delivered(SinkId::Influxdb, MESSAGES as u64);
+        gateway.wait_until_delivered(&SinkId::influxdb(), MESSAGES as u64);
         // What lies between is in the system's buffers.
         let sent = server.endless_bytes();
         assert!(sent < 16 << 20, "{sent} bytes");
@@ -370,14 +376,15 @@ fn an_answer_without_end_is_not_read_to_its_end() {
 fn the_server_says_when_it_wants_to_be_asked_again() {
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, ""));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     for (number, (status, asked, kept)) in (1..).zip([(429, 120, 120), (503, 100_000, 900)]) {
         server.next([Reply::RetryAfter(status, asked)]);
         gateway.send(&packets(number..=number));
-        let until = gateway.wait_for_link(LinkId::Influxdb, "failed write", |state| match state {
-            LinkState::BackingOff { until, .. } => Some(*until),
-            _ => None,
-        });
+        let until =
+            gateway.wait_for_link(&LinkId::influxdb(), "failed write", |state| match state {
+                LinkState::BackingOff { until, .. } => Some(*until),
+                _ => None,
+            });
         let pause = until.since(Timestamp::now());
         let kept = Duration::from_secs(kept);
         assert!(
@@ -385,8 +392,8 @@ fn the_server_says_when_it_wants_to_be_asked_again() {
             "{pause:?}"
         );
         // The operator knows better.
-        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
+        gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), number * MESSAGES as u64);
     }
 }
 
@@ -397,7 +404,7 @@ fn a_slow_server_gets_everything_in_smaller_writes() {
     send_as_backlog(&mut gateway, 200, || {
         server.always(Reply::Each(Duration::from_millis(1)));
     });
-    gateway.wait_until_delivered(SinkId::Influxdb, 200 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 200 * MESSAGES as u64);
     Tally::of_points(&server.points()).assert_complete("points", 1..=200);
     let writes = server.writes();
     let sizes: Vec<usize> = writes.iter().map(|write| write.lines).collect();
@@ -411,27 +418,27 @@ fn a_refusal_of_every_write_keeps_everything() {
     send_as_backlog(&mut gateway, 500, || {
         server.always(error(400, "invalid", "Please provide either orgID or org"));
     });
-    let (_, reason) = gateway.wait_for_link(LinkId::Influxdb, "refusal", refused);
+    let (_, reason) = gateway.wait_for_link(&LinkId::influxdb(), "refusal", refused);
     let expected = "the server refuses every write with the same words, check influxdb.org, \
                     influxdb.bucket and influxdb.url (Please provide either orgID or org)";
     assert_eq!(reason, expected);
     assert!(server.writes().len() < 25, "{}", server.writes().len());
     // The same batch again is one try.
     let before = server.writes().len();
-    gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
+    gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
     gateway.wait_until("another refusal", |_| {
         (server.writes().len() > before).then_some(())
     });
-    gateway.wait_for_link(LinkId::Influxdb, "refusal", refused);
+    gateway.wait_for_link(&LinkId::influxdb(), "refusal", refused);
     assert_eq!(server.writes().len(), before + 1);
-    let sink = gateway.sink(SinkId::Influxdb);
+    let sink = gateway.sink(&SinkId::influxdb());
     assert_eq!(
         (sink.rejected, sink.queue_depth),
         (0, 500 * MESSAGES as u64)
     );
     server.always(Reply::Ok);
-    gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-    gateway.wait_until_delivered(SinkId::Influxdb, 500 * MESSAGES as u64);
+    gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+    gateway.wait_until_delivered(&SinkId::influxdb(), 500 * MESSAGES as u64);
     let tally = Tally::of_points(&server.points());
     tally.assert_complete("points", 1..=500);
     assert_eq!(tally.duplicates, 0);
@@ -460,8 +467,8 @@ fn bad_points_are_found_whatever_status_and_words_they_are_refused_with() {
                 std::sync::Arc::new(is_bad),
             ));
         });
-        gateway.wait_until_delivered(SinkId::Influxdb, 100 * MESSAGES as u64);
-        let sink = gateway.sink(SinkId::Influxdb);
+        gateway.wait_until_delivered(&SinkId::influxdb(), 100 * MESSAGES as u64);
+        let sink = gateway.sink(&SinkId::influxdb());
         assert_eq!((sink.rejected, sink.delivered), (1, 599), "{words}");
         let path = gateway.journal();
         let (_outcome, _folder) = gateway.quit();
@@ -475,16 +482,16 @@ fn bad_points_are_found_whatever_status_and_words_they_are_refused_with() {
 fn a_server_that_does_not_decompress_is_told_from_bad_points() {
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&influxdb(&server, ""));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     for (number, (status, words)) in (1..).zip([(415, ""), (400, "gzip: invalid header")]) {
         server.next([Reply::Status(status, words.into())]);
         gateway.send(&packets(number..=number));
-        let (_, reason) = gateway.wait_for_link(LinkId::Influxdb, "refusal", refused);
+        let (_, reason) = gateway.wait_for_link(&LinkId::influxdb(), "refusal", refused);
         assert!(reason.contains("set influxdb.gzip = false"), "{reason}");
-        gateway.command(Command::To(Order::Reconnect, LinkId::Influxdb));
-        gateway.wait_until_delivered(SinkId::Influxdb, number * MESSAGES as u64);
+        gateway.command(Command::To(Order::Reconnect, LinkId::influxdb()));
+        gateway.wait_until_delivered(&SinkId::influxdb(), number * MESSAGES as u64);
     }
-    assert_eq!(gateway.sink(SinkId::Influxdb).rejected, 0);
+    assert_eq!(gateway.sink(&SinkId::influxdb()).rejected, 0);
 }
 
 #[test]
@@ -493,9 +500,9 @@ fn a_path_in_the_address_is_kept() {
         let server = ContractServer::start_below(prefix);
         let config = influxdb(&server, "").replace(prefix, &format!("{prefix}{suffix}"));
         let mut gateway = Gateway::start(&config);
-        gateway.wait_until_up(LinkId::Influxdb);
+        gateway.wait_until_up(&LinkId::influxdb());
         gateway.send(&packets(1..=1));
-        gateway.wait_until_delivered(SinkId::Influxdb, MESSAGES as u64);
-        assert_eq!(gateway.sink(SinkId::Influxdb).writes_failed, 0);
+        gateway.wait_until_delivered(&SinkId::influxdb(), MESSAGES as u64);
+        assert_eq!(gateway.sink(&SinkId::influxdb()).writes_failed, 0);
     }
 }

@@ -54,7 +54,7 @@ fn readings_carry_their_time_and_expire_and_the_status_does_neither() {
     let mut gateway = Gateway::start(&sections);
     gateway.send("{\"ts\":1000,\"id\":\"N2\",\"n1\":{\"t\":1},\"n2\":{}}\n");
     gateway.send("{\"ts\":2500,\"id\":\"N2\",\"n1\":{\"h\":2},\"n2\":{}}\n");
-    gateway.wait_until_delivered(SinkId::Mqtt, 2);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 2);
     let messages = retained(&broker, 3);
     let message = |topic: &str| {
         let mut messages = messages.iter();
@@ -97,9 +97,9 @@ fn a_forbidden_topic_is_named_and_nothing_is_lost() {
         let tap = Tap::start(broker.port());
         let keys = format!("qos = {qos}\nusername = \"gateway\"\npassword = \"secret\"");
         let mut gateway = Gateway::start(&mqtt(&tap.url(), &keys));
-        gateway.wait_until_up(LinkId::Mqtt);
+        gateway.wait_until_up(&LinkId::mqtt());
         gateway.send(&packets(1..=20));
-        let reason = gateway.wait_for_link(LinkId::Mqtt, "refusal", |state| match state {
+        let reason = gateway.wait_for_link(&LinkId::mqtt(), "refusal", |state| match state {
             LinkState::Refused { reason, .. } => Some(reason.clone()),
             _ => None,
         });
@@ -110,7 +110,7 @@ fn a_forbidden_topic_is_named_and_nothing_is_lost() {
         );
         let all = 20 * MESSAGES as u64;
         gateway.wait_until("complete backlog", |snapshot| {
-            (snapshot.sink(SinkId::Mqtt)?.queue_depth == all).then_some(())
+            (snapshot.sink(&SinkId::mqtt())?.queue_depth == all).then_some(())
         });
 
         broker.set_acl(&format!("{WATCHER}topic write iiot/#\n"));
@@ -121,14 +121,14 @@ fn a_forbidden_topic_is_named_and_nothing_is_lost() {
         let watcher = Subscriber::start_with(broker.port(), "iiot/+/pressure", &options);
         // The broker needs a moment for its new rules: until then the answer is the old one.
         gateway.wait_until("delivery", |snapshot| {
-            let sink = snapshot.sink(SinkId::Mqtt)?;
+            let sink = snapshot.sink(&SinkId::mqtt())?;
             if let LinkState::Refused { .. } = sink.link.state {
-                gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
+                gateway.command(Command::To(Order::Reconnect, LinkId::mqtt()));
             }
             (sink.queue_depth == 0).then_some(())
         });
-        assert_eq!(gateway.sink(SinkId::Mqtt).delivered, all);
-        assert_eq!(gateway.sink(SinkId::Mqtt).rejected, 0);
+        assert_eq!(gateway.sink(&SinkId::mqtt()).delivered, all);
+        assert_eq!(gateway.sink(&SinkId::mqtt()).rejected, 0);
         Tally::of_acknowledged(&tap.record().sessions()).assert_complete("acknowledged", 1..=20);
         let last = |messages: &[crate::support::Message]| {
             messages
@@ -185,12 +185,15 @@ fn a_message_that_is_too_large_is_set_aside_and_the_rest_goes_on() {
             };
             let sent: Vec<String> = (0..20).map(packet).collect();
             gateway.send(&sent.concat());
-            gateway.wait_until_delivered(SinkId::Mqtt, 40);
-            let sink = gateway.sink(SinkId::Mqtt);
+            gateway.wait_until_delivered(&SinkId::mqtt(), 40);
+            let sink = gateway.sink(&SinkId::mqtt());
             assert_eq!((sink.delivered, sink.rejected), (20, 20));
             assert_eq!((sink.link.reconnects, sink.failed), (0, 0));
             let (outcome, folder) = gateway.quit();
-            assert_eq!(outcome.snapshot.sink(SinkId::Mqtt).unwrap().queue_depth, 0);
+            assert_eq!(
+                outcome.snapshot.sink(&SinkId::mqtt()).unwrap().queue_depth,
+                0
+            );
             let journal = rusqlite::Connection::open(folder.path().join("journal.db")).unwrap();
             let sql = "SELECT count(*), count(DISTINCT sequence), min(sink), min(metric), \
                        min(value), min(reason) FROM rejected";

@@ -67,14 +67,14 @@ fn a_flush_sends_a_batch_that_is_not_full() {
     let server = ContractServer::start();
     let slow = "batch_size = 1000\nflush_interval = \"1h\"";
     let mut gateway = Gateway::start(&influxdb(&server, slow));
-    gateway.wait_until_up(LinkId::Influxdb);
+    gateway.wait_until_up(&LinkId::influxdb());
     gateway.send(&packets(1..=2));
     gateway.wait_until("two packets", |snapshot| {
-        (snapshot.sink(SinkId::Influxdb)?.queue_depth == 2 * MESSAGES as u64).then_some(())
+        (snapshot.sink(&SinkId::influxdb())?.queue_depth == 2 * MESSAGES as u64).then_some(())
     });
     assert_eq!(server.writes().len(), 0);
-    gateway.command(Command::To(Order::Flush, LinkId::Influxdb));
-    gateway.wait_until_delivered(SinkId::Influxdb, 2 * MESSAGES as u64);
+    gateway.command(Command::To(Order::Flush, LinkId::influxdb()));
+    gateway.wait_until_delivered(&SinkId::influxdb(), 2 * MESSAGES as u64);
     assert_eq!(server.writes().len(), 1);
 
     // Asked for during a write, it is for what came meanwhile.
@@ -90,7 +90,7 @@ fn a_flush_sends_a_batch_that_is_not_full() {
         (snapshot.journal.end.sequence == 4).then_some(())
     });
     gateway.command(Command::FlushAll);
-    gateway.wait_until_delivered(SinkId::Influxdb, 4 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 4 * MESSAGES as u64);
 }
 
 #[test]
@@ -100,31 +100,34 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     let watcher = Subscriber::start(broker.port(), "iiot/gateway/status");
     let sections = mqtt(&tap.url()) + &influxdb(&server, "flush_interval = \"50ms\"");
     let mut gateway = Gateway::start(&sections);
-    gateway.wait_until_up(LinkId::Mqtt);
+    gateway.wait_until_up(&LinkId::mqtt());
     gateway.send(&packets(1..=10));
-    gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
-    gateway.command(Command::To(Order::Hold, LinkId::Mqtt));
-    gateway.wait_for_link(LinkId::Mqtt, "hold", |state| {
+    gateway.wait_until_delivered(&SinkId::mqtt(), 10 * MESSAGES as u64);
+    gateway.command(Command::To(Order::Hold, LinkId::mqtt()));
+    gateway.wait_for_link(&LinkId::mqtt(), "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
     assert_tidy_end(&wait_for_end_of_connection(&tap, 0));
 
     gateway.send(&packets(11..=30));
-    gateway.wait_until_delivered(SinkId::Influxdb, 30 * MESSAGES as u64);
-    assert_eq!(gateway.sink(SinkId::Mqtt).queue_depth, 20 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::influxdb(), 30 * MESSAGES as u64);
+    assert_eq!(
+        gateway.sink(&SinkId::mqtt()).queue_depth,
+        20 * MESSAGES as u64
+    );
     assert_eq!(tap.record().count(), 1);
-    gateway.command(Command::To(Order::Release, LinkId::Mqtt));
-    gateway.wait_until_delivered(SinkId::Mqtt, 30 * MESSAGES as u64);
-    assert_eq!(gateway.sink(SinkId::Mqtt).link.reconnects, 1);
+    gateway.command(Command::To(Order::Release, LinkId::mqtt()));
+    gateway.wait_until_delivered(&SinkId::mqtt(), 30 * MESSAGES as u64);
+    assert_eq!(gateway.sink(&SinkId::mqtt()).link.reconnects, 1);
 
-    gateway.command(Command::To(Order::Hold, LinkId::Influxdb));
-    gateway.wait_for_link(LinkId::Influxdb, "hold", |state| {
+    gateway.command(Command::To(Order::Hold, LinkId::influxdb()));
+    gateway.wait_for_link(&LinkId::influxdb(), "hold", |state| {
         (*state == LinkState::Held).then_some(())
     });
     gateway.send(&packets(31..=40));
-    gateway.wait_until_delivered(SinkId::Mqtt, 40 * MESSAGES as u64);
+    gateway.wait_until_delivered(&SinkId::mqtt(), 40 * MESSAGES as u64);
     assert_eq!(
-        gateway.sink(SinkId::Influxdb).queue_depth,
+        gateway.sink(&SinkId::influxdb()).queue_depth,
         10 * MESSAGES as u64
     );
     // A link that is held delivers nothing, so the end does not wait for it.
@@ -132,7 +135,11 @@ fn a_hold_takes_one_link_down_tidily_and_a_release_brings_it_back() {
     let (outcome, _folder) = gateway.quit();
     assert!(quit.elapsed() < Duration::from_secs(5));
     assert_eq!(
-        outcome.snapshot.sink(SinkId::Influxdb).unwrap().queue_depth,
+        outcome
+            .snapshot
+            .sink(&SinkId::influxdb())
+            .unwrap()
+            .queue_depth,
         60
     );
 
@@ -155,11 +162,11 @@ fn a_reconnect_cuts_the_pause_short() {
     let mut broker = Mosquitto::start();
     let server = ContractServer::start();
     let mut gateway = Gateway::start(&(mqtt(&broker.url()) + &influxdb(&server, "")));
-    gateway.wait_until_up(LinkId::Mqtt);
+    gateway.wait_until_up(&LinkId::mqtt());
     broker.stop();
     gateway.send(&packets(1..=10));
     // The third failure is followed by 4 s.
-    gateway.wait_for_link(LinkId::Mqtt, "long pause", |state| match state {
+    gateway.wait_for_link(&LinkId::mqtt(), "long pause", |state| match state {
         LinkState::BackingOff { until, .. } => {
             let left = until.since(fieldgate::telemetry::Timestamp::now());
             (left > Duration::from_secs(3)).then_some(())
@@ -168,17 +175,17 @@ fn a_reconnect_cuts_the_pause_short() {
     });
     broker.start_again();
     let asked = Instant::now();
-    gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
-    gateway.wait_until_delivered(SinkId::Mqtt, 10 * MESSAGES as u64);
+    gateway.command(Command::To(Order::Reconnect, LinkId::mqtt()));
+    gateway.wait_until_delivered(&SinkId::mqtt(), 10 * MESSAGES as u64);
     assert!(
         asked.elapsed() < Duration::from_secs(2),
         "{:?}",
         asked.elapsed()
     );
     // A link that is up is connected anew.
-    gateway.command(Command::To(Order::Reconnect, LinkId::Mqtt));
+    gateway.command(Command::To(Order::Reconnect, LinkId::mqtt()));
     gateway.wait_until("second reconnect", |snapshot| {
-        let link = &snapshot.sink(SinkId::Mqtt)?.link;
+        let link = &snapshot.sink(&SinkId::mqtt())?.link;
         (link.reconnects == 2 && link.state == LinkState::Up).then_some(())
     });
 }

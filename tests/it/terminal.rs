@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Sight, Snapshot, TrafficEntry,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
 use nix::fcntl::OFlag;
@@ -67,6 +67,31 @@ fn keys_switch_pages_and_q_restores_the_terminal() {
     assert_eq!(terminal.wait_exit(), 0);
     terminal.assert_restored();
     terminal.wait_for("Stopped. ");
+}
+
+#[test]
+fn a_terminal_without_a_size_is_asked_for_it() {
+    let arguments = ["--source", "simulator", "--journal", "journal.db"];
+    // Nobody is there, as in a container that runs detached.
+    let mut vacant = Terminal::start((0, 0), &arguments);
+    vacant.wait_for("the terminal has no size and does not answer");
+    vacant.signal(Signal::SIGTERM);
+    assert_eq!(vacant.wait_exit(), 0);
+    vacant.wait_for("Stopped. ");
+
+    // A serial console with a terminal behind it.
+    let mut console = Terminal::start((0, 0), &arguments);
+    let shown = poll(PATIENCE, || {
+        console.type_keys("\x1b[24;80R");
+        console.look(vt100::Screen::alternate_screen).then_some(())
+    });
+    shown.expect("no screen");
+    console.wait_until("a screen of 80 x 24", |screen| {
+        screen.lines().count() == 24 && screen.contains("temperature")
+    });
+    console.type_keys("q");
+    assert_eq!(console.wait_exit(), 0);
+    console.assert_restored();
 }
 
 #[test]
@@ -507,7 +532,7 @@ impl Observer for Panicking {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn command(&self, _: Command) -> Reply<()> {
+    fn command(&self, _: Command, _: Asker) -> Reply<()> {
         Box::pin(async { Ok(()) })
     }
 }

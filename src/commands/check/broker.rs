@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::report::Report;
 use crate::config::{Mqtt, Qos, Retain};
+use crate::monitor::SinkId;
 use crate::sink::Failure;
 use crate::sink::mqtt::connection::{Connection, Event, Message, OpenError, Published};
 use crate::sink::mqtt::{Negotiation, not_accepted, remedy, remedy_of_refusal};
@@ -30,7 +31,9 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let topic = format!("{}/gateway/check", config.topic_prefix);
     let will = message(&topic, String::new(), config.retain != Retain::Never);
     let mut negotiation = Negotiation::default();
-    let mut connection = match negotiation.open(config, &client_id, will).await {
+    let sink = SinkId::mqtt();
+    let opened = negotiation.open(config, &client_id, will, &sink).await;
+    let mut connection = match opened {
         Ok(opened) => opened.connection,
         Err(OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure)) => {
             report.passed(PART, REACHED, &broker);

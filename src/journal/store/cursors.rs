@@ -1,5 +1,7 @@
 //! The sinks' entries.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{checksum_of, integer, natural};
@@ -7,7 +9,7 @@ use crate::journal::Position;
 use crate::journal::error::Fault;
 
 /// The name of a sink, or [`END`], and its place.
-pub(in crate::journal) type NamedPosition = (&'static str, Position);
+pub(in crate::journal) type NamedPosition = (Arc<str>, Position);
 
 /// The entry among the cursors that remembers the end of the journal: rows at the end that were in
 /// memory alone, or cannot be found in a damaged file, are then missed.
@@ -86,7 +88,7 @@ pub(super) fn write_cursors(
                  ON CONFLICT (sink) DO UPDATE SET sequence = excluded.sequence,
                      total = excluded.total, enabled = 1, checksum = excluded.checksum",
             )?
-            .execute(params![name, fields[0], fields[1], checksum])?;
+            .execute(params![&**name, fields[0], fields[1], checksum])?;
     }
     Ok(())
 }

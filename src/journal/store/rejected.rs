@@ -31,7 +31,7 @@ const SIZE: &str = "100 + octet_length(reason) + ifnull(octet_length(node), 0)
 
 /// An entry on its way in.
 struct Entry<'a> {
-    sink: Option<&'static str>,
+    sink: Option<&'a str>,
     sequence: Option<i64>,
     received: Option<i64>,
     event_time: Option<i64>,
@@ -44,7 +44,7 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     fn of_refusal(rejection: &'a Rejection) -> Self {
         Self {
-            sink: Some(rejection.sink.name()),
+            sink: Some(rejection.sink.as_str()),
             sequence: Some(integer(rejection.sequence)),
             received: None,
             event_time: Some(rejection.event_time.0),

@@ -5,7 +5,6 @@ use std::fs;
 use super::*;
 use crate::journal::{JournalState, names};
 use crate::telemetry::KnownName;
-use SinkId::{Influxdb, Mqtt};
 
 /// What somebody does to the files in a folder.
 type Deed = fn(&Path);
@@ -104,7 +103,7 @@ fn found(folder: &Path) -> usize {
 fn begin(config: &config::Journal) -> (Bench, Cursor) {
     let mut bench = Bench::open(config);
     bench.append_ids(1..11);
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     let rows = mqtt.read(6).unwrap();
     mqtt.acknowledge(rows[3].end());
     let name = KnownName {
@@ -122,15 +121,21 @@ fn assert_whole(config: &config::Journal, last: u32, deed: &str) {
     let mut bench = Bench::open(config);
     assert_eq!(bench.status().notice, None, "{deed}");
     assert_eq!(bench.status().end.sequence, u64::from(last), "{deed}");
-    let counts = (bench.depth(Mqtt), bench.depth(Influxdb));
+    let counts = (
+        bench.depth(&SinkId::mqtt()),
+        bench.depth(&SinkId::influxdb()),
+    );
     assert_eq!(counts, (u64::from(last) - 4, u64::from(last)), "{deed}");
     assert_eq!(
-        (bench.dropped(Mqtt), bench.dropped(Influxdb)),
+        (
+            bench.dropped(&SinkId::mqtt()),
+            bench.dropped(&SinkId::influxdb())
+        ),
         (0, 0),
         "{deed}"
     );
     assert_eq!(names::known(bench.writer.shared()).len(), 1, "{deed}");
-    let mut influxdb = bench.cursor(Influxdb);
+    let mut influxdb = bench.cursor(&SinkId::influxdb());
     let all: Vec<u32> = (1..=last).collect();
     assert_eq!(drain(&mut bench, &mut influxdb), all, "{deed}");
 }

@@ -1,5 +1,6 @@
 //! Appending, reading, acknowledging; bounds; restarts; locks; queries from outside.
 
+use super::both;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -8,7 +9,6 @@ use rusqlite::Connection;
 use super::*;
 use crate::journal::shared::lock_store;
 use crate::journal::{Journal, JournalState, Position, Rejection};
-use SinkId::{Influxdb, Mqtt};
 
 #[test]
 fn rows_come_out_as_packets_went_in() {
@@ -20,7 +20,7 @@ fn rows_come_out_as_packets_went_in() {
         let mut bench = Bench::open(&config);
         let packets = vec![packet(1, 3), packet(2, 1), packet(3, 2)];
         bench.append(packets.clone());
-        let rows = bench.cursor(Mqtt).read(100).unwrap();
+        let rows = bench.cursor(&SinkId::mqtt()).read(100).unwrap();
         assert_eq!(rows.len(), 3);
         let mut total = 0;
         for (index, (row, packet)) in rows.iter().zip(&packets).enumerate() {
@@ -39,7 +39,7 @@ fn rows_come_out_as_packets_went_in() {
 fn a_read_takes_whole_rows_and_at_least_one() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 1000));
     bench.append((1..=4).map(|id| packet(id, 5)).collect());
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert_eq!(ids(&cursor.read(3).unwrap()), [1]);
     assert_eq!(ids(&cursor.read(14).unwrap()), [2, 3]);
     assert_eq!(ids(&cursor.read(14).unwrap()), [4]);
@@ -54,7 +54,7 @@ fn acknowledgements_survive_a_crash_and_a_close() {
     let config = file_config(folder.path(), 1000);
     let mut bench = Bench::open(&config);
     bench.append_ids(1..11);
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     let rows = cursor.read(100).unwrap();
     cursor.acknowledge(rows[3].end());
     assert_eq!(cursor.unjournaled(), 10);
@@ -66,8 +66,14 @@ fn acknowledgements_survive_a_crash_and_a_close() {
     drop((bench, cursor));
 
     let bench = Bench::open(&config);
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (3, 10));
-    let mut cursor = bench.cursor(Mqtt);
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (3, 10)
+    );
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     let rows = cursor.read(100).unwrap();
     assert_eq!(ids(&rows), [8, 9, 10]);
     cursor.acknowledge(rows[0].end());
@@ -77,9 +83,9 @@ fn acknowledgements_survive_a_crash_and_a_close() {
     assert!(!folder.path().join("journal.db-wal").exists());
 
     let mut bench = Bench::open(&config);
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert_eq!(drain(&mut bench, &mut cursor), [9, 10, 11]);
-    assert_eq!(bench.dropped(Mqtt), 0);
+    assert_eq!(bench.dropped(&SinkId::mqtt()), 0);
 }
 
 #[test]
@@ -88,11 +94,11 @@ fn an_acknowledgement_is_not_known_before_what_was_refused() {
     let config = file_config(folder.path(), 1000);
     let mut bench = Bench::open(&config);
     bench.append_ids(1..11);
-    let mut cursor = bench.cursor(Influxdb);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     let rows = cursor.read(100).unwrap();
     let refuse = |cursor: &mut Cursor, row: &Row| {
         cursor.reject(vec![Rejection {
-            sink: Influxdb,
+            sink: SinkId::influxdb(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[0].clone(),
@@ -109,7 +115,7 @@ fn an_acknowledgement_is_not_known_before_what_was_refused() {
 
     // The first refusal was committed, the second one is to be made again.
     let bench = Bench::open(&config);
-    let mut cursor = bench.cursor(Influxdb);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     assert_eq!(ids(&cursor.read(2).unwrap()), [3, 4]);
 }
 
@@ -121,14 +127,17 @@ fn marks_of_another_journal_are_not_believed() {
     for (folder, first, acknowledged) in [(&config, 1, 2), (&other, 101, 8)] {
         let mut bench = Bench::open(&file_config(folder, 1000));
         bench.append_ids(first..first + 10);
-        let mut cursor = bench.cursor(Mqtt);
+        let mut cursor = bench.cursor(&SinkId::mqtt());
         let rows = cursor.read(100).unwrap();
         cursor.acknowledge(rows[acknowledged - 1].end());
         locks.push(folder.join("journal.db.lock"));
     }
     std::fs::copy(&locks[1], &locks[0]).unwrap();
     let bench = Bench::open(&file_config(&config, 1000));
-    assert_eq!(ids(&bench.cursor(Mqtt).read(100).unwrap()).len(), 10);
+    assert_eq!(
+        ids(&bench.cursor(&SinkId::mqtt()).read(100).unwrap()).len(),
+        10
+    );
 }
 
 #[test]
@@ -139,12 +148,12 @@ fn sequences_go_on_though_everything_was_delivered_and_pruned() {
         ..file_config(folder.path(), 1000)
     };
     let mut end = Position::default();
-    for sinks in [&[Mqtt][..], &[], &[Mqtt, Influxdb]] {
+    for sinks in [&[SinkId::mqtt()][..], &[], &both()] {
         let mut bench = Bench::open_for(&config, sinks).unwrap();
         assert_eq!(bench.status().end, end);
         bench.append_ids(1..21);
         for sink in sinks {
-            let mut cursor = bench.cursor(*sink);
+            let mut cursor = bench.cursor(sink);
             drain(&mut bench, &mut cursor);
         }
         bench.keep_house();
@@ -164,48 +173,66 @@ fn a_sink_that_was_disabled_begins_with_what_is_there() {
     drop(bench);
     // Without it, nobody needs the rows.
     config.history = Duration::ZERO;
-    let mut bench = Bench::open_for(&config, &[Mqtt]).unwrap();
-    let mut cursor = bench.cursor(Mqtt);
+    let mut bench = Bench::open_for(&config, &[SinkId::mqtt()]).unwrap();
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert_eq!(drain(&mut bench, &mut cursor).len(), 10);
     bench.keep_house();
     drop((bench, cursor));
 
     let mut bench = Bench::open(&config);
-    assert_eq!(bench.dropped(Influxdb), 0);
-    let mut cursor = bench.cursor(Influxdb);
+    assert_eq!(bench.dropped(&SinkId::influxdb()), 0);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     assert_eq!(drain(&mut bench, &mut cursor), [10]);
-    assert_eq!(bench.dropped(Influxdb), 0);
+    assert_eq!(bench.dropped(&SinkId::influxdb()), 0);
 }
 
 #[test]
 fn a_full_journal_drops_the_oldest_and_counts_each_message() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 10));
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     bench.append((1..=4).map(|id| packet(id, 2)).collect());
     let in_flight = mqtt.read(4).unwrap();
     assert_eq!(ids(&in_flight), [1, 2]);
     // Rows 1 to 5 go: two are in the sink's hands, three it never saw.
     bench.append((5..=10).map(|id| packet(id, 2)).collect());
-    assert_eq!((bench.dropped(Mqtt), bench.dropped(Influxdb)), (6, 10));
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (10, 10));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::mqtt()),
+            bench.dropped(&SinkId::influxdb())
+        ),
+        (6, 10)
+    );
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (10, 10)
+    );
     assert_eq!(bench.status().stored, 10);
     // The first is delivered after all, the second is lost with the connection.
     mqtt.acknowledge(in_flight[0].end());
     mqtt.rewind();
-    assert_eq!((bench.dropped(Mqtt), bench.depth(Mqtt)), (8, 10));
+    assert_eq!(
+        (bench.dropped(&SinkId::mqtt()), bench.depth(&SinkId::mqtt())),
+        (8, 10)
+    );
     assert_eq!(drain(&mut bench, &mut mqtt), [6, 7, 8, 9, 10]);
-    assert_eq!((bench.dropped(Mqtt), bench.depth(Mqtt)), (8, 0));
+    assert_eq!(
+        (bench.dropped(&SinkId::mqtt()), bench.depth(&SinkId::mqtt())),
+        (8, 0)
+    );
     assert_eq!(mqtt.unjournaled(), 0);
 }
 
 #[test]
 fn a_gap_that_is_read_again_is_counted_once() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 5));
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     bench.append_ids(1..11);
     for _ in 0..3 {
         assert_eq!(ids(&mqtt.read(100).unwrap()), [6, 7, 8, 9, 10]);
-        assert_eq!(bench.dropped(Mqtt), 5);
+        assert_eq!(bench.dropped(&SinkId::mqtt()), 5);
         assert_eq!(mqtt.unjournaled(), 5);
         mqtt.rewind();
     }
@@ -236,7 +263,7 @@ fn the_size_in_bytes_is_kept() {
 fn history_stays_until_it_is_old_and_only_delivered_rows_go() {
     let mut config = config(JournalPath::Memory, 1000);
     let mut bench = Bench::open(&config);
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     bench.append(vec![Packet {
         received: Timestamp::now(),
         ..packet(1, 1)
@@ -247,7 +274,10 @@ fn history_stays_until_it_is_old_and_only_delivered_rows_go() {
 
     config.history = Duration::ZERO;
     let mut bench = Bench::open(&config);
-    let (mut mqtt, mut influxdb) = (bench.cursor(Mqtt), bench.cursor(Influxdb));
+    let (mut mqtt, mut influxdb) = (
+        bench.cursor(&SinkId::mqtt()),
+        bench.cursor(&SinkId::influxdb()),
+    );
     bench.append_ids(1..2000);
     drain_any(&mut bench, &mut mqtt);
     bench.keep_house();
@@ -256,7 +286,10 @@ fn history_stays_until_it_is_old_and_only_delivered_rows_go() {
     influxdb.acknowledge(rows.last().unwrap().end());
     bench.keep_house();
     assert_eq!(bench.status().stored, 700);
-    assert_eq!(bench.dropped(Mqtt) + bench.dropped(Influxdb), 2 * 999);
+    assert_eq!(
+        bench.dropped(&SinkId::mqtt()) + bench.dropped(&SinkId::influxdb()),
+        2 * 999
+    );
 }
 
 fn drain_any(bench: &mut Bench, cursor: &mut Cursor) {
@@ -274,7 +307,7 @@ fn the_file_shrinks_after_a_backlog() {
         ..file_config(folder.path(), 1_000_000)
     };
     let path = folder.path().join("journal.db");
-    let mut bench = Bench::open_for(&config, &[Mqtt]).unwrap();
+    let mut bench = Bench::open_for(&config, &[SinkId::mqtt()]).unwrap();
     for chunk in 0..30 {
         bench.append(
             (0..1000)
@@ -282,7 +315,7 @@ fn the_file_shrinks_after_a_backlog() {
                 .collect(),
         );
     }
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     drain_any(&mut bench, &mut cursor);
     for _ in 0..100 {
         bench.keep_house();
@@ -371,10 +404,10 @@ fn anyone_can_query_readings_and_rejections() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(&file_config(folder.path(), 1000));
     bench.append(vec![packet(1, 2), packet(2, 1)]);
-    let mut cursor = bench.cursor(Influxdb);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     let rows = cursor.read(100).unwrap();
     cursor.reject(vec![Rejection {
-        sink: Influxdb,
+        sink: SinkId::influxdb(),
         sequence: rows[0].sequence,
         event_time: rows[0].event_time,
         reading: rows[0].readings[1].clone(),
@@ -403,11 +436,11 @@ fn anyone_can_query_readings_and_rejections() {
 fn rejections_are_bounded_as_messages_are() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 30));
     bench.append(vec![packet(1, 20)]);
-    let mut cursor = bench.cursor(Influxdb);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     let rows = cursor.read(100).unwrap();
     for _ in 0..3 {
         let rejection = |reading: &Reading| Rejection {
-            sink: Influxdb,
+            sink: SinkId::influxdb(),
             sequence: 1,
             event_time: rows[0].event_time,
             reading: reading.clone(),
@@ -429,7 +462,7 @@ fn rejections_are_bounded_as_messages_are() {
 #[test]
 fn a_cursor_wakes_for_rows_and_for_committed_acknowledgements() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 1000));
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert!(cursor.available().now_or_never().is_none());
     bench.give(vec![packet(1, 1)]);
     assert!(cursor.available().now_or_never().is_none());
@@ -446,16 +479,18 @@ fn a_cursor_wakes_for_rows_and_for_committed_acknowledgements() {
 
 #[test]
 fn a_sink_has_one_cursor_at_a_time() {
-    let bench = Bench::open_for(&config(JournalPath::Memory, 10), &[Mqtt]).unwrap();
-    let open = |sink| Cursor::open(Arc::clone(bench.writer.shared()), sink);
+    let bench = Bench::open_for(&config(JournalPath::Memory, 10), &[SinkId::mqtt()]).unwrap();
+    let open = |sink: SinkId| Cursor::open(Arc::clone(bench.writer.shared()), &sink);
     assert!(matches!(
-        open(Influxdb),
-        Err(JournalError::NotEnabled(Influxdb))
+        open(SinkId::influxdb()),
+        Err(JournalError::NotEnabled(sink)) if sink == SinkId::influxdb()
     ));
-    let cursor = open(Mqtt).unwrap();
-    assert!(matches!(open(Mqtt), Err(JournalError::CursorInUse(Mqtt))));
+    let cursor = open(SinkId::mqtt()).unwrap();
+    assert!(
+        matches!(open(SinkId::mqtt()), Err(JournalError::CursorInUse(sink)) if sink == SinkId::mqtt())
+    );
     drop(cursor);
-    open(Mqtt).unwrap();
+    open(SinkId::mqtt()).unwrap();
 }
 
 #[tokio::test]
@@ -465,7 +500,7 @@ async fn everything_appended_is_in_the_file_after_close() {
         durability: Durability::Full,
         ..file_config(folder.path(), 1_000_000)
     };
-    let journal = Journal::open(&config, &[Mqtt], "test").unwrap();
+    let journal = Journal::open(&config, &[SinkId::mqtt()], "test").unwrap();
     let other = journal.clone();
     for id in 0..500 {
         journal
@@ -482,14 +517,14 @@ async fn everything_appended_is_in_the_file_after_close() {
         Err(JournalError::Closed)
     ));
     assert_eq!(other.status().state, JournalState::Closed);
-    let bench = Bench::open_for(&config, &[Mqtt]).unwrap();
-    assert_eq!(bench.depth(Mqtt), 1002);
+    let bench = Bench::open_for(&config, &[SinkId::mqtt()]).unwrap();
+    assert_eq!(bench.depth(&SinkId::mqtt()), 1002);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_in_memory_works_under_load_and_stays_small() {
-    let journal = Journal::open(&config(JournalPath::Memory, 1000), &SinkId::ALL, "test").unwrap();
-    let mut mqtt = journal.cursor(Mqtt).unwrap();
+    let journal = Journal::open(&config(JournalPath::Memory, 1000), &both(), "test").unwrap();
+    let mut mqtt = journal.cursor(&SinkId::mqtt()).unwrap();
     let reader = tokio::spawn(async move {
         let mut delivered = 0;
         let mut last = 0;
@@ -513,7 +548,10 @@ async fn a_journal_in_memory_works_under_load_and_stays_small() {
     assert_eq!(journal.settle().await.total, 60_000);
     let delivered = reader.await.unwrap();
     let status = journal.status();
-    let (mqtt, influxdb) = (status.sink(Mqtt).unwrap(), status.sink(Influxdb).unwrap());
+    let (mqtt, influxdb) = (
+        status.sink(&SinkId::mqtt()).unwrap(),
+        status.sink(&SinkId::influxdb()).unwrap(),
+    );
     assert_eq!((mqtt.depth, mqtt.dropped), (0, 60_000 - delivered));
     assert_eq!((influxdb.depth, influxdb.dropped), (1000, 59_000));
     journal.close().await.unwrap();

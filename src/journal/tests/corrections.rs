@@ -49,7 +49,7 @@ fn what_this_run_took_in_before_moves_and_nothing_else() {
         bench.writer.shared().inbox.correct(FORWARD);
         bench.give(vec![packet(1_301, 1)]);
         bench.step();
-        let mut cursor = bench.cursor(SinkId::Mqtt);
+        let mut cursor = bench.cursor(&SinkId::mqtt());
         let mut all = times(&mut cursor);
         all.extend(times(&mut cursor));
         let mut wanted = expected(1..=i64::from(earlier), 0);
@@ -63,7 +63,10 @@ fn what_this_run_took_in_before_moves_and_nothing_else() {
 fn a_sink_gets_other_times_for_what_it_reads_again() {
     let mut bench = Bench::open(&config(JournalPath::Memory, 1_000));
     bench.append_ids(1..5);
-    let (mut fast, mut slow) = (bench.cursor(SinkId::Mqtt), bench.cursor(SinkId::Influxdb));
+    let (mut fast, mut slow) = (
+        bench.cursor(&SinkId::mqtt()),
+        bench.cursor(&SinkId::influxdb()),
+    );
     let rows = fast.read(100).unwrap();
     fast.acknowledge(rows[1].end());
     assert_eq!(times(&mut slow).len(), 4);
@@ -92,7 +95,7 @@ fn acknowledgements_stay_where_they_are_through_a_crash() {
     let config = file_config(folder.path(), 1_000);
     let mut bench = Bench::open(&config);
     bench.append_ids(1..11);
-    let mut cursor = bench.cursor(SinkId::Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     let rows = cursor.read(100).unwrap();
     cursor.acknowledge(rows[4].end());
     bench.step();
@@ -100,7 +103,7 @@ fn acknowledgements_stay_where_they_are_through_a_crash() {
     bench.step();
     drop((cursor, bench));
     let bench = Bench::open(&config);
-    let mut cursor = bench.cursor(SinkId::Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert_eq!(times(&mut cursor), expected(6..=10, HOUR));
 }
 
@@ -122,7 +125,7 @@ fn a_file_that_cannot_be_written_is_corrected_when_it_can() {
     bench.writer.retry_now();
     bench.append_ids(last..last + 1);
     bench.keep_house();
-    let mut cursor = bench.cursor(SinkId::Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     let mut all = Vec::new();
     loop {
         let rows = times(&mut cursor);

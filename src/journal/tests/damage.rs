@@ -1,5 +1,6 @@
 //! Flipped bits, missing pieces, files that are something else.
 
+use super::both;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -7,7 +8,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::journal::JournalState;
-use SinkId::{Influxdb, Mqtt};
 
 const ROWS: u32 = 400;
 const MQTT_HAS: u32 = 100;
@@ -28,8 +28,11 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
         let rows = first..first + 20;
         bench.append(rows.map(|id| packet(id, id as usize % 9 + 1)).collect());
     }
-    for (sink, count) in [(Mqtt, MQTT_HAS), (Influxdb, INFLUXDB_HAS)] {
-        let mut cursor = bench.cursor(sink);
+    for (sink, count) in [
+        (SinkId::mqtt(), MQTT_HAS),
+        (SinkId::influxdb(), INFLUXDB_HAS),
+    ] {
+        let mut cursor = bench.cursor(&sink);
         let rows = cursor.read(1_000_000).unwrap();
         cursor.acknowledge(rows[count as usize - 1].end());
         bench.step();
@@ -108,13 +111,13 @@ fn check(folder: &Path, damaged: &[u8]) -> Option<[Vec<u32>; 2]> {
     let appended = |ids: Range<u32>| ids.map(|id| packet(id, id as usize % 9 + 1)).collect();
     // These may go into a page that is damaged without a sign.
     bench.append(appended(1001..1021));
-    let mut got = [Mqtt, Influxdb].map(|sink| {
-        let mut cursor = bench.cursor(sink);
+    let mut got = both().map(|sink| {
+        let mut cursor = bench.cursor(&sink);
         drain_over_damage(&mut bench, &mut cursor)
     });
     // These come when all is known.
     bench.append(appended(2001..2021));
-    for (sink, got) in [Mqtt, Influxdb].into_iter().zip(&mut got) {
+    for (sink, got) in both().iter().zip(&mut got) {
         let mut cursor = bench.cursor(sink);
         assert_eq!(
             drain(&mut bench, &mut cursor),
@@ -246,7 +249,7 @@ fn a_file_that_cannot_be_replaced_leaves_the_journal_in_memory() {
     let place = folder.path().join("journal");
     let mut bench = Bench::open(&file_config(&place, 100_000));
     bench.append_ids(1..11);
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     let rows = mqtt.read(5).unwrap();
     mqtt.acknowledge(rows[4].end());
     bench.step();
@@ -264,18 +267,24 @@ fn a_file_that_cannot_be_replaced_leaves_the_journal_in_memory() {
         JournalState::Fallback { .. }
     ));
     assert_eq!(drain(&mut bench, &mut mqtt), (11..21).collect::<Vec<_>>());
-    assert_eq!(bench.dropped(Mqtt), 5);
+    assert_eq!(bench.dropped(&SinkId::mqtt()), 5);
 
     std::fs::create_dir(&place).unwrap();
     bench.writer.retry_now();
     bench.append_ids(21..31);
     assert_eq!(bench.status().state, JournalState::File);
     assert_eq!(drain(&mut bench, &mut mqtt), (21..31).collect::<Vec<_>>());
-    let mut influxdb = bench.cursor(Influxdb);
+    let mut influxdb = bench.cursor(&SinkId::influxdb());
     assert_eq!(
         drain(&mut bench, &mut influxdb),
         (11..31).collect::<Vec<_>>()
     );
-    assert_eq!((bench.dropped(Mqtt), bench.dropped(Influxdb)), (5, 10));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::mqtt()),
+            bench.dropped(&SinkId::influxdb())
+        ),
+        (5, 10)
+    );
     assert_eq!(bench.status().end.total, 30);
 }

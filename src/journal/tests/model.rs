@@ -1,6 +1,7 @@
 //! Random operations, compared with a plain model: what each sink has of each packet is counted one
 //! by one, and has to agree with the journal's arithmetic.
 
+use super::both;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -26,7 +27,7 @@ enum Operation {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let sink = prop_oneof![Just(SinkId::Mqtt), Just(SinkId::Influxdb)];
+    let sink = prop_oneof![Just(SinkId::mqtt()), Just(SinkId::influxdb())];
     prop_oneof![
         6 => prop::collection::vec(1..7_usize, 1..8).prop_map(Operation::Append),
         1 => prop::collection::vec(100..150_usize, 1..3).prop_map(Operation::Append),
@@ -76,7 +77,7 @@ impl Model {
         let mut model = Self {
             config,
             bench: None,
-            sinks: SinkId::ALL.map(|sink| (sink, Sink::default())).into(),
+            sinks: both().map(|sink| (sink, Sink::default())).into(),
             rows: BTreeMap::new(),
             stored: Vec::new(),
             given: Vec::new(),
@@ -106,7 +107,7 @@ impl Model {
             assert_eq!(status.end.sequence, self.end);
         }
         for (id, sink) in &mut self.sinks {
-            let acknowledged = status.sink(*id).unwrap().acknowledged;
+            let acknowledged = status.sink(id).unwrap().acknowledged;
             // An acknowledgement of a row that is not in the file is known once it is committed.
             let is_known = self.stored.contains(&sink.acknowledged.sequence);
             let may_be_lost = acknowledged == sink.committed && (self.was_full || !is_known);
@@ -122,7 +123,7 @@ impl Model {
             sink.read = acknowledged.sequence;
             sink.in_flight.clear();
             sink.delivered.retain(|row| *row <= acknowledged.sequence);
-            let mut cursor = bench.cursor(*id);
+            let mut cursor = bench.cursor(id);
             // Gaps inside of the file are known when they have been read.
             cursor.read(1_000_000).unwrap();
             cursor.rewind();
@@ -275,7 +276,7 @@ impl Model {
                     dropped += count;
                 }
             }
-            let backlog = status.sink(*id).unwrap();
+            let backlog = status.sink(id).unwrap();
             assert_eq!((backlog.depth, backlog.dropped), (depth, dropped), "{id}");
             assert_eq!(backlog.acknowledged, sink.acknowledged);
         }

@@ -1,12 +1,12 @@
 //! What is set aside, names that are known, and journals of version 1.
 
+use super::both;
 use rusqlite::Connection;
 
 use super::*;
 use crate::journal::shared::lock_store;
 use crate::journal::{RejectedTable, names};
 use crate::telemetry::{KnownName, RejectReason, SetAside};
-use SinkId::{Influxdb, Mqtt};
 
 /// The tables as version 1 made them.
 const VERSION_1: &str = "
@@ -227,7 +227,7 @@ fn a_journal_of_version_1_goes_on_with_what_it_has() {
     // Rows and cursors are as they were.
     let mut bench = Bench::open(&config);
     bench.append_ids(1..11);
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     let rows = cursor.read(100).unwrap();
     cursor.acknowledge(rows[3].end());
     drop(cursor);
@@ -253,10 +253,16 @@ fn a_journal_of_version_1_goes_on_with_what_it_has() {
 
     let mut bench = Bench::open(&config);
     assert_eq!(bench.status().notice, None);
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (6, 10));
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (6, 10)
+    );
     set_aside(&mut bench, vec![entry(11, None)]);
     bench.append_ids(11..12);
-    let mut cursor = bench.cursor(Mqtt);
+    let mut cursor = bench.cursor(&SinkId::mqtt());
     assert_eq!(drain(&mut bench, &mut cursor), [5, 6, 7, 8, 9, 10, 11]);
     assert_eq!(
         listed(&file(folder.path())),
@@ -268,7 +274,7 @@ fn a_journal_of_version_1_goes_on_with_what_it_has() {
     );
     drop((bench, cursor));
     let bench = Bench::open(&config);
-    assert_eq!(bench.depth(Mqtt), 0);
+    assert_eq!(bench.depth(&SinkId::mqtt()), 0);
 }
 
 /// What the servers get when entries are asked for again and again, over crashes.
@@ -303,8 +309,8 @@ fn what_is_asked_for_is_sent_on_once() {
         .map(|id| table.find(id).unwrap().unwrap().delivered_at.is_some())
         .collect();
     assert_eq!(sent_on, [false, true, true, false]);
-    for sink in SinkId::ALL {
-        let mut cursor = bench.cursor(sink);
+    for sink in both() {
+        let mut cursor = bench.cursor(&sink);
         let rows = cursor.read(100).unwrap();
         assert_eq!(rows.len(), 5);
         for row in &rows[3..] {
@@ -313,7 +319,13 @@ fn what_is_asked_for_is_sent_on_once() {
         cursor.acknowledge(rows[4].end());
         bench.step();
     }
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (0, 0));
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (0, 0)
+    );
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::journal::{JournalState, Rejection};
-use SinkId::{Influxdb, Mqtt};
 
 /// A packet that fills a page.
 fn large(id: u32) -> Packet {
@@ -34,7 +33,7 @@ fn on_a_full_disk_everything_goes_on_in_memory_and_into_the_file_later() {
     let config = file_config(folder.path(), 100_000);
     let mut bench = Bench::open(&config);
     bench.append((1..=10).map(large).collect());
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     assert_eq!(ids(&mqtt.read(1000).unwrap()), [1, 2, 3, 4, 5]);
     fill(&bench);
     bench.append((11..=20).map(large).collect());
@@ -54,7 +53,13 @@ fn on_a_full_disk_everything_goes_on_in_memory_and_into_the_file_later() {
     mqtt.acknowledge(rows[1].end());
     bench.step();
     assert_eq!(mqtt.unjournaled(), 400);
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (1000, 4400));
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (1000, 4400)
+    );
     make_room(&mut bench);
     assert_eq!(bench.status().state, JournalState::File);
     bench.append(vec![large(23)]);
@@ -62,12 +67,18 @@ fn on_a_full_disk_everything_goes_on_in_memory_and_into_the_file_later() {
     drop((bench, mqtt));
 
     let mut bench = Bench::open(&config);
-    let mut influxdb = bench.cursor(Influxdb);
+    let mut influxdb = bench.cursor(&SinkId::influxdb());
     assert_eq!(
         drain(&mut bench, &mut influxdb),
         (1..=23).collect::<Vec<_>>()
     );
-    assert_eq!((bench.dropped(Influxdb), bench.depth(Mqtt)), (0, 0));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::influxdb()),
+            bench.depth(&SinkId::mqtt())
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -76,10 +87,10 @@ fn rejections_on_a_full_disk_are_kept() {
     let mut bench = Bench::open(&file_config(folder.path(), 100_000));
     fill(&bench);
     bench.append((1..=3).map(large).collect());
-    let mut cursor = bench.cursor(Influxdb);
+    let mut cursor = bench.cursor(&SinkId::influxdb());
     let rows = cursor.read(200).unwrap();
     let rejection = |reading: &Reading| Rejection {
-        sink: Influxdb,
+        sink: SinkId::influxdb(),
         sequence: rows[0].sequence,
         event_time: rows[0].event_time,
         reading: reading.clone(),
@@ -101,7 +112,7 @@ fn what_memory_cannot_hold_is_counted_between_file_and_memory() {
     let folder = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(&file_config(folder.path(), 1000));
     bench.append((1..=4).map(large).collect());
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     assert_eq!(ids(&mqtt.read(400).unwrap()), [1, 2]);
     fill(&bench);
     for id in 5..=20 {
@@ -109,17 +120,35 @@ fn what_memory_cannot_hold_is_counted_between_file_and_memory() {
     }
     assert!(is_fallback(&bench));
     // In the file 1 to 4, in memory 16 to 20.
-    assert_eq!((bench.dropped(Mqtt), bench.dropped(Influxdb)), (2200, 2200));
-    assert_eq!((bench.depth(Mqtt), bench.depth(Influxdb)), (1800, 1800));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::mqtt()),
+            bench.dropped(&SinkId::influxdb())
+        ),
+        (2200, 2200)
+    );
+    assert_eq!(
+        (
+            bench.depth(&SinkId::mqtt()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (1800, 1800)
+    );
     assert_eq!(ids(&mqtt.read(10_000).unwrap()), [3, 4, 16, 17, 18, 19, 20]);
-    assert_eq!(bench.dropped(Mqtt), 2200);
+    assert_eq!(bench.dropped(&SinkId::mqtt()), 2200);
     mqtt.rewind();
-    assert_eq!(bench.dropped(Mqtt), 2200);
+    assert_eq!(bench.dropped(&SinkId::mqtt()), 2200);
     make_room(&mut bench);
     assert_eq!(bench.status().stored, 1000);
-    assert_eq!((bench.dropped(Mqtt), bench.depth(Mqtt)), (3000, 1000));
+    assert_eq!(
+        (bench.dropped(&SinkId::mqtt()), bench.depth(&SinkId::mqtt())),
+        (3000, 1000)
+    );
     assert_eq!(drain(&mut bench, &mut mqtt), [16, 17, 18, 19, 20]);
-    assert_eq!((bench.dropped(Mqtt), bench.depth(Mqtt)), (3000, 0));
+    assert_eq!(
+        (bench.dropped(&SinkId::mqtt()), bench.depth(&SinkId::mqtt())),
+        (3000, 0)
+    );
 }
 
 #[test]
@@ -129,9 +158,9 @@ fn delivered_history_makes_room_on_a_full_disk() {
         history: 100_000 * DAY,
         ..file_config(folder.path(), 100_000)
     };
-    let mut bench = Bench::open_for(&config, &[Mqtt]).unwrap();
+    let mut bench = Bench::open_for(&config, &[SinkId::mqtt()]).unwrap();
     bench.append((1..=30).map(large).collect());
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     assert_eq!(drain(&mut bench, &mut mqtt).len(), 30);
     fill(&bench);
     bench.append((31..=40).map(large).collect());
@@ -142,7 +171,7 @@ fn delivered_history_makes_room_on_a_full_disk() {
     }
     assert_eq!(bench.status().state, JournalState::File);
     assert_eq!(drain(&mut bench, &mut mqtt), (31..=40).collect::<Vec<_>>());
-    assert_eq!(bench.dropped(Mqtt), 0);
+    assert_eq!(bench.dropped(&SinkId::mqtt()), 0);
 }
 
 #[test]
@@ -152,7 +181,7 @@ fn closing_on_a_full_disk_says_what_is_lost_and_sequences_are_not_used_again() {
     let mut bench = Bench::open(&config);
     fill(&bench);
     bench.append((1..=10).map(large).collect());
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     let rows = mqtt.read(1000).unwrap();
     mqtt.acknowledge(rows.last().unwrap().end());
     drop(mqtt);
@@ -165,10 +194,19 @@ fn closing_on_a_full_disk_says_what_is_lost_and_sequences_are_not_used_again() {
     let mut bench = Bench::open(&config);
     assert_eq!(bench.status().end.sequence, 10);
     bench.append(vec![large(11)]);
-    let (mut mqtt, mut influxdb) = (bench.cursor(Mqtt), bench.cursor(Influxdb));
+    let (mut mqtt, mut influxdb) = (
+        bench.cursor(&SinkId::mqtt()),
+        bench.cursor(&SinkId::influxdb()),
+    );
     assert_eq!(drain(&mut bench, &mut mqtt), [11]);
     assert_eq!(drain(&mut bench, &mut influxdb), [11]);
-    assert_eq!((bench.dropped(Mqtt), bench.dropped(Influxdb)), (1000, 2000));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::mqtt()),
+            bench.dropped(&SinkId::influxdb())
+        ),
+        (1000, 2000)
+    );
 }
 
 /// Rows that never reached the file leave a cursor with an end that it cannot read up to.
@@ -180,16 +218,22 @@ fn a_cursor_does_not_wait_for_rows_that_are_lost() {
     let mut bench = Bench::open(&config);
     fill(&bench);
     bench.append(vec![large(1), large(2)]);
-    let mut mqtt = bench.cursor(Mqtt);
+    let mut mqtt = bench.cursor(&SinkId::mqtt());
     let rows = mqtt.read(1000).unwrap();
     mqtt.acknowledge(rows[1].end());
     drop(mqtt);
     bench.close().unwrap_err();
 
     let bench = Bench::open(&config);
-    let mut influxdb = bench.cursor(Influxdb);
+    let mut influxdb = bench.cursor(&SinkId::influxdb());
     assert_eq!(influxdb.read(1000).unwrap(), []);
     assert!(influxdb.available().now_or_never().is_none());
-    assert_eq!((bench.dropped(Influxdb), bench.depth(Influxdb)), (400, 0));
+    assert_eq!(
+        (
+            bench.dropped(&SinkId::influxdb()),
+            bench.depth(&SinkId::influxdb())
+        ),
+        (400, 0)
+    );
     assert_eq!(influxdb.unjournaled(), 0);
 }

@@ -3,22 +3,20 @@
 use tracing::warn;
 
 use crate::journal::shared::Shared;
-use crate::monitor::SinkId;
+use crate::monitor::{LinkKind, SinkId};
 use crate::repeated::Topic;
 
 const DROPS: Topic = Topic::new("drops");
 
-/// Messages dropped, by sink.
-type Counts = [u64; SinkId::ALL.len()];
-
 #[derive(Debug)]
 pub(super) struct Drops {
-    seen: Counts,
+    /// Messages dropped, by the sink's place among those of the journal.
+    seen: Vec<u64>,
 }
 
 impl Drops {
     /// Begins with what was dropped before the journal was opened.
-    pub(super) fn new(seen: Counts) -> Self {
+    pub(super) fn new(seen: Vec<u64>) -> Self {
         Self { seen }
     }
 
@@ -28,8 +26,9 @@ impl Drops {
             let ledger = shared.ledger();
             (ledger.dropped(), ledger.stored())
         };
-        for sink in SinkId::ALL {
-            let more = dropped[sink as usize].saturating_sub(self.seen[sink as usize]);
+        let counts = dropped.iter().zip(&self.seen);
+        for (sink, (dropped, seen)) in shared.sinks.iter().zip(counts) {
+            let more = dropped.saturating_sub(*seen);
             if more > 0 {
                 announce(sink, more, stored, shared);
             }
@@ -38,16 +37,19 @@ impl Drops {
     }
 }
 
-fn announce(sink: SinkId, dropped: u64, stored: u64, shared: &Shared) {
+fn announce(sink: &SinkId, dropped: u64, stored: u64, shared: &Shared) {
     let (journal, max_messages) = (shared.name.clone(), shared.max_messages);
-    DROPS.count(sink.name(), "", dropped, move |sum| {
+    let link = sink.link().clone();
+    DROPS.count(sink.as_str(), "", dropped, move |sum| {
         let lost = sum.amount();
-        let of = |id| (sink == id).then_some(lost);
+        let of = |kind| (link.kind() == kind).then_some(lost);
+        let name = (!link.is_only()).then(|| link.as_str());
         if sum.is_over() {
             warn!(
                 journal = %journal.display(),
-                mqtt = of(SinkId::Mqtt),
-                influxdb = of(SinkId::Influxdb),
+                mqtt = of(LinkKind::Mqtt),
+                influxdb = of(LinkKind::Influxdb),
+                sink = name,
                 repeated = sum.words(),
                 "End of the drops: so many messages went before they could be delivered.",
             );
@@ -56,8 +58,9 @@ fn announce(sink: SinkId, dropped: u64, stored: u64, shared: &Shared) {
                 journal = %journal.display(),
                 stored,
                 max_messages,
-                mqtt = of(SinkId::Mqtt),
-                influxdb = of(SinkId::Influxdb),
+                mqtt = of(LinkKind::Mqtt),
+                influxdb = of(LinkKind::Influxdb),
+                sink = name,
                 repeated = sum.words(),
                 "Messages are dropped before they could be delivered: the journal is full or damaged.",
             );

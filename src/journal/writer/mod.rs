@@ -23,7 +23,6 @@ use super::retention::Retention;
 use super::shared::{Shared, lock_store};
 use super::store::{END, NamedPosition, Store};
 use super::{JournalError, JournalState, Position};
-use crate::monitor::SinkId;
 use crate::telemetry::ClockWatch;
 use astray::Astray;
 use correction::Uncorrected;
@@ -57,7 +56,7 @@ pub(super) struct Writer {
     /// The clock was set, and times were not corrected yet.
     pub(super) distrusted_until: Option<Instant>,
     /// Acknowledgements that are not in the file.
-    unsaved: [Option<Position>; SinkId::ALL.len()],
+    unsaved: Vec<Option<Position>>,
     /// The end that the file remembers.
     saved_end: Position,
     retention: Retention,
@@ -100,7 +99,7 @@ impl Writer {
         if let Some((generation, reason)) = &work.damage {
             self.replace_damaged(*generation, reason);
         }
-        for (slot, acknowledged) in self.unsaved.iter_mut().zip(work.acknowledged) {
+        for (slot, acknowledged) in self.unsaved.iter_mut().zip(&work.acknowledged) {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
@@ -124,9 +123,9 @@ impl Writer {
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
     pub(super) fn unsaved_cursors(&self) -> Vec<NamedPosition> {
-        let slots = SinkId::ALL.into_iter().zip(self.unsaved);
+        let slots = self.shared.sinks.iter().zip(&self.unsaved);
         slots
-            .filter_map(|(sink, slot)| Some((sink.name(), slot?)))
+            .filter_map(|(sink, slot)| Some((sink.as_str().into(), (*slot)?)))
             .collect()
     }
 
@@ -138,7 +137,7 @@ impl Writer {
         let batch = self.terms.batch(self.end, work, &cursors);
         let result = file.commit(batch, limits, self.terms.durable);
         if result.is_ok() {
-            self.unsaved = [None; SinkId::ALL.len()];
+            self.unsaved.fill(None);
         }
         Some(result)
     }
@@ -146,7 +145,7 @@ impl Writer {
     /// Has the file remember how far the journal goes.
     fn save_end(&mut self) -> Result<(), Fault> {
         if self.saved_end != self.end && self.file.is_some() {
-            self.save_positions(&[(END, self.end)])?;
+            self.save_positions(&[(END.into(), self.end)])?;
             self.saved_end = self.end;
         }
         Ok(())

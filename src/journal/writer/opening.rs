@@ -38,7 +38,7 @@ impl Writer {
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
             opened.open_file(claim, sinks, source).map_err(failed)?;
-            opened.marks = claim.marks();
+            opened.marks = claim.marks(sinks);
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
             memory = Some(Mutex::new(store));
@@ -52,7 +52,14 @@ impl Writer {
         };
         let ledger = opened.ledger(sinks, claim.is_none());
         let (marks, store) = (opened.marks, opened.store);
-        let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
+        let shared = Shared::new(
+            name,
+            config.max_messages,
+            sinks.to_vec(),
+            marks,
+            tiers,
+            ledger,
+        );
         let terms = Terms {
             shared: Arc::new(shared),
             source: source.to_owned(),
@@ -74,6 +81,7 @@ impl Writer {
             (ledger.end, ledger.dropped())
         };
         Self {
+            unsaved: vec![None; shared.sinks.len()],
             shared,
             terms,
             claim,
@@ -86,7 +94,6 @@ impl Writer {
             uncorrected: Vec::new(),
             clock: ClockWatch::new(CLOCK_TOLERANCE),
             distrusted_until: None,
-            unsaved: [None; SinkId::ALL.len()],
             saved_end: Position::default(),
             retention: Retention::new(history),
             ticket: 0,
@@ -161,7 +168,7 @@ impl Opened {
         let positions = || cursors.iter().map(|cursor| cursor.position);
         let furthest = positions().max_by_key(|position| position.sequence);
         let is_enabled =
-            |cursor: &&StoredCursor| sinks.iter().any(|sink| sink.name() == cursor.sink);
+            |cursor: &&StoredCursor| sinks.iter().any(|sink| sink.as_str() == cursor.sink);
         let delivered = cursors
             .iter()
             .filter(is_enabled)
@@ -180,12 +187,10 @@ impl Opened {
 
     /// All that is counted, as it was found.
     fn ledger(&mut self, sinks: &[SinkId], is_in_memory: bool) -> Ledger {
-        let is_enabled = |sink: &SinkId| sinks.contains(sink);
         Ledger {
             end: self.end(),
-            accounts: self.starting_positions(sinks).map(Account::new),
+            accounts: self.starting_positions(sinks),
             missing: std::mem::take(&mut self.missing),
-            sinks: SinkId::ALL.into_iter().filter(is_enabled).collect(),
             state: if is_in_memory {
                 JournalState::Memory
             } else {
@@ -213,33 +218,30 @@ impl Opened {
 
     /// A sink begins where it was. One that is new, or that was disabled while rows went, begins
     /// with the first row there is: nobody promised it the others.
-    fn starting_positions(&self, sinks: &[SinkId]) -> [Position; SinkId::ALL.len()] {
+    fn starting_positions(&self, sinks: &[SinkId]) -> Vec<Account> {
         let first = self.first();
-        SinkId::ALL.map(|sink| {
-            let stored = self
-                .cursors
-                .iter()
-                .find(|cursor| cursor.sink == sink.name());
+        let position = |(place, sink): (usize, &SinkId)| {
+            let mut cursors = self.cursors.iter();
+            let stored = cursors.find(|cursor| cursor.sink == sink.as_str());
             let Some(stored) = stored else { return first };
-            if stored.enabled
-                || stored.position.sequence >= first.sequence
-                || !sinks.contains(&sink)
-            {
-                return self
-                    .marked(sink, stored.position)
-                    .unwrap_or(stored.position);
+            if stored.enabled || stored.position.sequence >= first.sequence {
+                let marked = self.marked(place, stored.position);
+                return marked.unwrap_or(stored.position);
             }
             info!(
-                sink = sink.name(),
+                %sink,
                 messages = first.total.saturating_sub(stored.position.total),
                 "Messages from before this sink was disabled are no longer in the journal.",
             );
             first
-        })
+        };
+        let positions = sinks.iter().enumerate().map(position);
+        positions.map(Account::new).collect()
     }
 
-    /// How far a sink acknowledged beyond its entry in the file before the process was killed.
-    fn marked(&self, sink: SinkId, stored: Position) -> Option<Position> {
+    /// How far the sink at this place acknowledged beyond its entry in the file before the process was
+    /// killed.
+    fn marked(&self, sink: usize, stored: Position) -> Option<Position> {
         let mark = self.marks.as_ref()?.get(sink)?;
         let is_further = mark.end.sequence > stored.sequence;
         (is_further && self.store.as_ref()?.holds(mark)).then_some(mark.end)

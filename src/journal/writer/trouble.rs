@@ -16,7 +16,6 @@ use crate::journal::retention::Keep;
 use crate::journal::shared::lock_store;
 use crate::journal::store::{NamedPosition, Store};
 use crate::journal::{JournalError, JournalState, Position};
-use crate::monitor::SinkId;
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -166,7 +165,7 @@ impl Writer {
         let cursors = self.unsaved_cursors();
         if !cursors.is_empty() {
             self.save_positions(&cursors)?;
-            self.unsaved = [None; SinkId::ALL.len()];
+            self.unsaved.fill(None);
         }
         Ok(())
     }
@@ -274,8 +273,10 @@ impl Writer {
 
     pub(super) fn acknowledged(&self) -> Vec<NamedPosition> {
         let ledger = self.shared.ledger();
-        let account = |sink: &SinkId| (sink.name(), ledger.accounts[*sink as usize].acknowledged());
-        ledger.sinks.iter().map(account).collect()
+        let sinks = self.shared.sinks.iter().zip(&ledger.accounts);
+        sinks
+            .map(|(sink, account)| (sink.as_str().into(), account.acknowledged()))
+            .collect()
     }
 
     /// From now on in memory. Said once; afterwards the attempts are quiet until one succeeds.

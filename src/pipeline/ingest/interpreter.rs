@@ -9,12 +9,21 @@ use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
     LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
-    Stamp, TimeNote, Timed, Timeline, Timestamp, Verdict,
+    Stamp, TimeNote, Timed, Timeline, Timestamp, Verdict, looks_like_telemetry,
 };
+
+/// Which keys a frame has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Naming {
+    #[default]
+    OfBoard,
+    Any,
+}
 
 /// What the format of a source means beyond its decoder.
 #[derive(Debug, Clone, Copy, Default)]
 struct Traits {
+    naming: Naming,
     /// Frames are lines: what is none is text.
     has_lines: bool,
     /// Frames may tell the time by a clock of their own.
@@ -67,6 +76,10 @@ impl Interpreter {
     /// What comes is of this format, as the decoder's is.
     pub(super) fn expect(&mut self, format: &Format) {
         self.traits = Traits {
+            naming: match format {
+                Format::Board => Naming::OfBoard,
+                _ => Naming::Any,
+            },
             has_lines: matches!(format, Format::Plotter(_) | Format::LineProtocol(_)),
             tells_time: format.tells_time(),
         };
@@ -83,8 +96,11 @@ impl Interpreter {
         match segment {
             Segment::Text(bytes) => self.notices.text(at, bytes),
             Segment::Damaged { bytes, reason } => {
-                let number = self.quality.begin();
-                self.quality.damage(number);
+                // What a log puts into braces says nothing of the line.
+                if self.could_be_telemetry(bytes) {
+                    let number = self.quality.begin();
+                    self.quality.damage(number);
+                }
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
                 if self.traits.has_lines || begins_object(&bytes) {
@@ -107,6 +123,14 @@ impl Interpreter {
                 }
                 Ok(decoded) => self.accept(decoded, frame.as_bytes().into(), received),
             },
+        }
+    }
+
+    /// Whether what broke off was a frame.
+    fn could_be_telemetry(&self, bytes: &[u8]) -> bool {
+        match self.traits.naming {
+            Naming::OfBoard => looks_like_telemetry(bytes),
+            Naming::Any => self.traits.has_lines || begins_object(bytes),
         }
     }
 

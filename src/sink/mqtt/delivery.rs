@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
+use super::identities::Identities;
 use super::message::TopicMap;
 use super::negotiation::Negotiation;
 use super::retain::Opened;
@@ -15,7 +18,7 @@ use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
 use crate::monitor::SinkId;
-use crate::sink::{Delivery, Failure, Lane};
+use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
 
 /// A connection that the broker closes sooner than this was not wanted.
@@ -24,12 +27,19 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
 
-/// Delivers to a broker.
+/// Delivers to the first of some brokers that works.
 pub struct MqttDelivery {
-    config: Mqtt,
+    brokers: Vec<Broker>,
+    prefer_first: Option<Duration>,
     topics: TopicMap,
-    negotiation: Negotiation,
     discovery: Discovery,
+}
+
+/// A broker, and what is known of it.
+struct Broker {
+    /// With this broker alone.
+    config: Mqtt,
+    negotiation: Negotiation,
     suspicion: Suspicion,
     /// Whether messages are retained, as far as is known.
     retains: bool,
@@ -45,34 +55,52 @@ impl MqttDelivery {
         config: Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
+        identities: Identities,
         names: Vec<(Name, Name)>,
     ) -> Self {
+        let home_assistant = config.home_assistant.as_ref();
+        let topics = if home_assistant.is_some_and(|it| it.enabled) {
+            topics.retaining_all()
+        } else {
+            topics
+        };
         let topics = match config.payload {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
         Self {
-            discovery: Discovery::new(&config, &topics, metrics, names),
+            discovery: Discovery::new(&config, &topics, metrics, identities, &names),
+            brokers: config.each().map(Broker::new).collect(),
+            prefer_first: config.prefer_first,
+            topics,
+        }
+    }
+}
+
+impl Broker {
+    fn new(config: Mqtt) -> Self {
+        Self {
             negotiation: Negotiation::default(),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
             config,
-            topics,
             closed_early: 0,
         }
     }
 
     /// Connects; `None`: told to leave meanwhile.
-    async fn connect(&mut self, lane: &mut Lane) -> Result<Option<Session<'_>>, Failure> {
-        let will = of_itself(
-            self.topics.status_topic(),
-            "offline".to_owned(),
-            self.retains,
-        );
+    async fn connect<'a>(
+        &'a mut self,
+        topics: &'a TopicMap,
+        discovery: &'a mut Discovery,
+        lane: &mut Lane,
+    ) -> Result<Option<Session<'a>>, Failure> {
+        let will = of_itself(topics.status_topic(), "offline".to_owned(), self.retains);
+        let sink = lane.sink().clone();
         let opening = self
             .negotiation
-            .open(&self.config, &self.config.client_id, will);
+            .open(&self.config, &self.config.client_id, will, &sink);
         let Opened {
             connection,
             retains,
@@ -85,14 +113,15 @@ impl MqttDelivery {
             })?,
             () = lane.leave() => return Ok(None),
         };
+        connection.announce_terms(&self.config, lane.sink());
         self.retains &= retains;
         if !retains || !connection.keeps_retained() {
-            self.tell_nothing_retained();
+            self.tell_nothing_retained(lane.sink());
         }
-        self.discovery.begin();
+        discovery.begin();
         let setting = Setting {
-            topics: &self.topics,
-            discovery: &mut self.discovery,
+            topics,
+            discovery,
             suspicion: &mut self.suspicion,
             qos: self.config.qos,
             retains: self.retains,
@@ -101,24 +130,31 @@ impl MqttDelivery {
         Ok(Some(Session::new(connection, setting)))
     }
 
-    fn tell_nothing_retained(&mut self) {
+    fn tell_nothing_retained(&mut self, sink: &SinkId) {
         if self.config.retain == Retain::Auto && !std::mem::replace(&mut self.has_told, true) {
             tracing::warn!(
-                link = %SinkId::Mqtt,
+                link = %sink,
                 "The broker keeps no retained messages: later subscribers see no last values."
             );
         }
     }
 
     /// What the end of a connection means that had been accepted.
-    fn judge(&mut self, ending: Ending, held: Duration, verdict: Verdict) -> Failure {
+    fn judge(
+        &mut self,
+        topics: &TopicMap,
+        ending: Ending,
+        held: Duration,
+        verdict: Verdict,
+        sink: &SinkId,
+    ) -> Failure {
         let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
         self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
         match verdict {
             Verdict::Innocent => self.judge_name(ending.failure),
             Verdict::Doubtful => {
                 if self.suspicion.is_careful() {
-                    tracing::debug!(link = %SinkId::Mqtt, "Messages are sent one by one.");
+                    tracing::debug!(link = %sink, "Messages are sent one by one.");
                 }
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
@@ -127,14 +163,14 @@ impl MqttDelivery {
             }
             Verdict::NothingRetained => {
                 self.retains = false;
-                self.tell_nothing_retained();
+                self.tell_nothing_retained(sink);
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
             Verdict::NoMessage => Failure::Refused(format!(
                 "the broker ends the connection over every message ({}), allow {}/# in its access \
                  rules",
                 text(&ending.failure),
-                self.topics.prefix()
+                topics.prefix()
             )),
         }
     }
@@ -160,11 +196,34 @@ impl MqttDelivery {
 }
 
 impl Delivery for MqttDelivery {
-    const SINK: SinkId = SinkId::Mqtt;
+    fn servers(&self) -> Vec<String> {
+        self.brokers.iter().map(|it| it.config.url()).collect()
+    }
 
-    async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+    fn prefer_first(&self) -> Option<Duration> {
+        self.prefer_first
+    }
+
+    fn reach_first(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + 'static {
+        let first = self.brokers.first().map(|it| &it.config);
+        let address = first.map(|it| (it.bare_host().to_owned(), it.port));
+        move || {
+            let address = address.clone();
+            let reach = async move {
+                let (host, port) = address?;
+                dial::connect(&host, port).await.ok()
+            };
+            reach.map(|connection| connection.is_some()).boxed()
+        }
+    }
+
+    async fn session(&mut self, server: usize, lane: &mut Lane) -> Result<(), Failure> {
+        let Some(broker) = self.brokers.get_mut(server) else {
+            return Ok(());
+        };
+        let (topics, discovery) = (&self.topics, &mut self.discovery);
         let since = Instant::now();
-        let result = match self.connect(lane).await {
+        let result = match broker.connect(topics, discovery, lane).await {
             Ok(None) => return Ok(()),
             Ok(Some(mut session)) => {
                 lane.set_up();
@@ -173,11 +232,13 @@ impl Delivery for MqttDelivery {
             Err(failure) => {
                 // A broker that is away was restarted; neither another client nor a message would have
                 // done that.
-                self.closed_early = 0;
-                self.suspicion.clear();
+                broker.closed_early = 0;
+                broker.suspicion.clear();
                 return Err(failure);
             }
         };
-        result.map_err(|(ending, verdict)| self.judge(ending, since.elapsed(), verdict))
+        let sink = lane.sink();
+        let held = since.elapsed();
+        result.map_err(|(ending, verdict)| broker.judge(topics, ending, held, verdict, sink))
     }
 }

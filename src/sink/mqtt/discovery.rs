@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::announcement::{Announcement, Announcer};
+use super::identities::Identities;
 use super::message::TopicMap;
 use crate::config::Mqtt;
 use crate::repeated::Topic;
@@ -17,6 +18,7 @@ use crate::telemetry::{MetricTable, Name, Reading};
 
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
+const UNHEARD: Topic = Topic::of_attempts("home-assistant-unheard");
 const UNSENT: Topic = Topic::of_attempts("announcements-unsent");
 const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
 const LONG_NAMES: Topic = Topic::new("names-too-long");
@@ -35,6 +37,11 @@ const MAX_SUBSCRIPTIONS: u32 = 100;
 /// A broker sends what it retains when somebody subscribes. So long after the last of it, that was all.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// What Home Assistant says when it has started, unless it is configured otherwise.
+const BORN: &[u8] = b"online";
+
+/// The least time from one announcement of everything to the next.
+const BIRTH_INTERVAL: Duration = Duration::from_secs(10);
 /// A broker that did not answer the subscription within this time does not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,7 +65,10 @@ enum Task {
         announcer: Announcer,
         /// A broker that was restarted may have forgotten what it retained.
         known: KnownSensors,
+        /// Topics that it announced something on before, and does no more.
+        former: Vec<String>,
         waiting: VecDeque<Subject>,
+        birth: Birth,
     },
     /// Everything that was ever announced is removed.
     Remove {
@@ -78,7 +88,16 @@ struct KnownSensors {
 
 enum Subject {
     Gateway,
+    Former(String),
     Reading(Name, Name),
+}
+
+/// Home Assistant's message that it has started: it may have missed what was announced.
+#[derive(Default)]
+struct Birth {
+    is_subscribed: bool,
+    /// When it was last obeyed: everything is not to be said without end because somebody asks without end.
+    obeyed_at: Option<Instant>,
 }
 
 /// First what the broker sends is given up, then what it did not send though the journal knows of it: a
@@ -124,11 +143,30 @@ impl KnownSensors {
         of_node.insert(reading.metric.clone())
     }
 
-    fn subjects(&self) -> impl Iterator<Item = Subject> {
-        self.metrics.iter().flat_map(|(node, metrics)| {
+    /// The gateway first: the devices of nodes hang on it.
+    fn everything(&self, former: &[String]) -> VecDeque<Subject> {
+        let readings = self.metrics.iter().flat_map(|(node, metrics)| {
             let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
             metrics.iter().map(subject)
-        })
+        });
+        let former = former.iter().cloned().map(Subject::Former);
+        [Subject::Gateway]
+            .into_iter()
+            .chain(former)
+            .chain(readings)
+            .collect()
+    }
+}
+
+impl Birth {
+    /// Whether all is to be announced again because of it.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.obeyed_at.is_none_or(|at| now - at >= BIRTH_INTERVAL);
+        if is_due {
+            self.obeyed_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -175,29 +213,35 @@ impl Discovery {
         config: &Mqtt,
         topics: &TopicMap,
         metrics: Arc<MetricTable>,
-        names: Vec<(Name, Name)>,
+        identities: Identities,
+        names: &[(Name, Name)],
     ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
         };
-        let announcer = Announcer::new(home_assistant, topics.clone(), config.payload, metrics);
-        Self::of(Self::task(home_assistant.enabled, announcer, &names))
+        let payload = config.payload;
+        let announcer =
+            Announcer::new(home_assistant, topics.clone(), payload, metrics, identities);
+        Self::of(Self::task(home_assistant.enabled, announcer, names))
     }
 
     fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
         if is_enabled {
             Task::Announce {
+                former: announcer.former_topics(names),
                 announcer,
                 known: KnownSensors::default(),
                 waiting: VecDeque::new(),
+                birth: Birth::default(),
             }
         } else {
             let sensors = names
                 .iter()
                 .map(|(node, metric)| announcer.reading(node, metric));
             let announced = sensors.chain([announcer.gateway()]).flatten();
+            let announced = announced.map(|it| it.topic);
             Task::Remove {
-                known: announced.map(|it| it.topic).collect(),
+                known: announced.chain(announcer.former_topics(names)).collect(),
                 removal: Removal::default(),
                 announcer,
             }
@@ -232,11 +276,15 @@ impl Discovery {
         }
         match &mut self.task {
             Task::Rest => {}
-            Task::Announce { known, waiting, .. } => {
-                *waiting = [Subject::Gateway]
-                    .into_iter()
-                    .chain(known.subjects())
-                    .collect();
+            Task::Announce {
+                known,
+                former,
+                waiting,
+                birth,
+                ..
+            } => {
+                *waiting = known.everything(former);
+                birth.is_subscribed = false;
             }
             Task::Remove { known, removal, .. } => *removal = Removal::new(known),
         }
@@ -263,18 +311,25 @@ impl Discovery {
             Task::Remove {
                 announcer, removal, ..
             } if !removal.is_subscribed && !self.is_suspended => Some(announcer.filter()),
+            Task::Announce {
+                announcer, birth, ..
+            } if !birth.is_subscribed && !self.is_suspended => Some(announcer.birth_topic()),
             _ => None,
         }
     }
 
     /// The client took the subscription.
     pub(super) fn subscription_handed_over(&mut self) {
-        if let Task::Remove { removal, .. } = &mut self.task {
-            removal.is_subscribed = true;
-            removal.subscriptions += 1;
-            removal.quiet_at = Some(Instant::now() + PATIENCE);
-            self.has_begun = true;
+        match &mut self.task {
+            Task::Rest => return,
+            Task::Announce { birth, .. } => birth.is_subscribed = true,
+            Task::Remove { removal, .. } => {
+                removal.is_subscribed = true;
+                removal.subscriptions += 1;
+                removal.quiet_at = Some(Instant::now() + PATIENCE);
+            }
         }
+        self.has_begun = true;
     }
 
     /// The topics that Home Assistant reads, as a filter.
@@ -289,35 +344,56 @@ impl Discovery {
 
     /// The broker answered the subscription.
     pub(super) fn subscribed(&mut self, is_granted: bool) {
-        let Task::Remove {
-            announcer, removal, ..
-        } = &mut self.task
-        else {
-            return;
-        };
-        removal.quiet_at = Some(Instant::now() + QUIET);
-        if !is_granted {
-            let filter = announcer.filter();
-            UNREADABLE.say("", "", move |sum| {
-                tracing::warn!(
-                    filter, repeated = sum.words(),
-                    "The broker does not say what Home Assistant was told: allow the gateway to read it."
-                );
-            });
+        match &mut self.task {
+            Task::Remove {
+                announcer, removal, ..
+            } => {
+                removal.quiet_at = Some(Instant::now() + QUIET);
+                if !is_granted {
+                    let filter = announcer.filter();
+                    UNREADABLE.say("", "", move |sum| {
+                        tracing::warn!(
+                            filter, repeated = sum.words(),
+                            "The broker does not say what Home Assistant was told: allow the gateway to read it."
+                        );
+                    });
+                }
+            }
+            Task::Announce { announcer, .. } if !is_granted => {
+                let topic = announcer.birth_topic();
+                UNHEARD.say("", "", move |sum| {
+                    tracing::warn!(
+                        topic, repeated = sum.words(),
+                        "The broker does not say when Home Assistant starts: allow the gateway to read it."
+                    );
+                });
+            }
+            Task::Announce { .. } | Task::Rest => {}
         }
     }
 
     /// A message came.
     pub(super) fn received(&mut self, topic: &str, is_retained: bool, payload: &[u8]) {
-        // What is given up comes back as a message without the flag.
-        if let Task::Remove {
-            announcer, removal, ..
-        } = &mut self.task
-            && is_retained
-            && !payload.is_empty()
-            && announcer.owns(topic)
-        {
-            removal.push(topic);
+        match &mut self.task {
+            // What is given up comes back as a message without the flag.
+            Task::Remove {
+                announcer, removal, ..
+            } if is_retained && !payload.is_empty() && announcer.owns(topic) => {
+                removal.push(topic);
+            }
+            // One that is retained is from before: everything was announced at the beginning.
+            Task::Announce {
+                announcer,
+                known,
+                waiting,
+                birth,
+                ..
+            } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
+                if birth.is_due() {
+                    *waiting = known.everything(&[]);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -337,6 +413,10 @@ impl Discovery {
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
+                    Subject::Former(topic) => Some(Announcement {
+                        topic: topic.clone(),
+                        payload: String::new(),
+                    }),
                     Subject::Reading(node, metric) => announcer.reading(node, metric),
                 };
                 if announcement.is_some() {
@@ -434,6 +514,7 @@ mod tests {
             TopicMap::new("iiot", []),
             Payload::Plain,
             Arc::new(MetricTable::default()),
+            Identities::default(),
         );
         let names = [("node1".into(), "lux".into())];
         Discovery::of(Discovery::task(enabled, announcer, &names))
@@ -468,7 +549,7 @@ mod tests {
             // Without room it is the same again.
             assert_eq!(discovery.next(), discovery.next());
             let mut objects = objects(&mut discovery);
-            assert_eq!(objects.remove(0), "status");
+            assert_eq!(objects.drain(..2).collect::<Vec<_>>(), ["status"; 2]);
             let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
             expected.dedup();
             assert_eq!(objects, expected);
@@ -497,6 +578,41 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_announced_again_when_home_assistant_starts() {
+        let mut discovery = discovery(true);
+        discovery.begin();
+        assert_eq!(
+            discovery.subscription().as_deref(),
+            Some("homeassistant/status")
+        );
+        discovery.subscription_handed_over();
+        assert_eq!(discovery.subscription(), None);
+        discovery.notice(&reading("lux"));
+        let first = objects(&mut discovery);
+        assert_eq!(first, ["status", "status", "node1_lux"]);
+        let all = ["status", "node1_lux"];
+        for (topic, is_retained, payload) in [
+            ("homeassistant/status", true, &b"online"[..]),
+            ("homeassistant/status", false, b"offline"),
+            ("homeassistant/other", false, b"online"),
+        ] {
+            discovery.received(topic, is_retained, payload);
+            assert_eq!(discovery.next(), None, "{topic}");
+        }
+        let born = |discovery: &mut Discovery| {
+            discovery.received("homeassistant/status", false, b"online");
+            objects(discovery)
+        };
+        assert_eq!(born(&mut discovery), all);
+        // Who asks again and again keeps no reading from its way.
+        assert_eq!(born(&mut discovery), [""; 0]);
+        tokio::time::advance(BIRTH_INTERVAL).await;
+        assert_eq!(born(&mut discovery), all);
+        discovery.begin();
+        assert!(discovery.subscription().is_some());
+    }
+
     #[test]
     fn made_up_names_do_not_grow_without_end() {
         let mut discovery = discovery(true);
@@ -504,7 +620,7 @@ mod tests {
         for number in 0..2 * MAX_SENSORS {
             discovery.notice(&reading(&format!("m{number}")));
         }
-        assert_eq!(objects(&mut discovery).len(), 1 + MAX_SENSORS);
+        assert_eq!(objects(&mut discovery).len(), 2 + MAX_SENSORS);
         discovery.notice(&reading("m0"));
         assert_eq!(discovery.next(), None);
     }
@@ -558,7 +674,7 @@ mod tests {
             }
             assert_eq!(objects(&mut discovery), sent);
             discovery.settle().await;
-            let known = ["node1_lux", "status"].into_iter();
+            let known = ["status", "node1_lux", "status"].into_iter();
             let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
             assert_eq!(objects(&mut discovery), unsent);
             discovery.settle().await;
@@ -571,10 +687,7 @@ mod tests {
         let mut discovery = discovery(false);
         discovery.begin();
         let filter = discovery.subscription();
-        assert_eq!(
-            filter.as_deref(),
-            Some("homeassistant/sensor/hall/+/config")
-        );
+        assert_eq!(filter.as_deref(), Some("homeassistant/+/hall/+/config"));
         discovery.subscription_handed_over();
         assert_eq!(discovery.subscription(), None);
         discovery.subscribed(true);

@@ -185,9 +185,9 @@ impl Flight {
     }
 
     /// The broker refused a reading for good.
-    pub(super) fn reject(&mut self, publish: Publish, reason: String) {
+    pub(super) fn reject(&mut self, publish: Publish, reason: String, sink: &SinkId) {
         let rejection = self.reading(publish).map(|(row, reading)| Rejection {
-            sink: SinkId::Mqtt,
+            sink: sink.clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: reading.clone(),
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(flight.next_arrived(), None);
         let publish = flight.release().unwrap();
         assert_eq!(flight.outstanding(), 1);
-        flight.reject(publish, "not taken".to_owned());
+        flight.reject(publish, "not taken".to_owned(), &SinkId::mqtt());
         let row = flight.next_arrived().unwrap();
         assert_eq!((row.messages, row.rejections.len()), (1, 1));
         assert_eq!(flight.outstanding(), 0);
@@ -357,7 +357,7 @@ mod tests {
         row(&mut flight, 1, 3);
         send(&mut flight, 1);
         let too_large = flight.begin_reading().unwrap();
-        flight.reject(too_large, "too large".to_owned());
+        flight.reject(too_large, "too large".to_owned(), &SinkId::mqtt());
         send(&mut flight, 2);
         let status = flight.begin(Publish::Status);
         flight.sent(status, 3);
@@ -365,7 +365,7 @@ mod tests {
         let refused = flight.refused(2).unwrap();
         let (row, reading) = flight.reading(refused).unwrap();
         assert_eq!((row.sequence, reading.value.to_string()), (1, "2".into()));
-        flight.reject(refused, "not valid".to_owned());
+        flight.reject(refused, "not valid".to_owned(), &SinkId::mqtt());
         let status = flight.refused(3).unwrap();
         assert_eq!(flight.reading(status), None);
         flight.arrived(status);

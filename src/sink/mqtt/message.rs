@@ -11,18 +11,21 @@ use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 #[derive(Debug, Clone)]
 pub struct TopicMap {
     prefix: String,
-    /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: Vec<Name>,
+    /// The nodes that stand for the board's own figures.
+    of_board: Vec<Name>,
+    /// Whether their last values are of use to a later subscriber.
+    retains_all: bool,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
     units: Option<Arc<MetricTable>>,
 }
 
 impl TopicMap {
-    /// `not_retained` are the names under which the board's own figures go.
-    pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+    /// `of_board` are the names under which the board's own figures go, which are not retained.
+    pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
         Self {
             prefix: prefix.into(),
-            not_retained: not_retained.into_iter().collect(),
+            of_board: of_board.into_iter().collect(),
+            retains_all: false,
             units: None,
         }
     }
@@ -32,6 +35,15 @@ impl TopicMap {
     pub fn with_json(self, units: Arc<MetricTable>) -> Self {
         Self {
             units: Some(units),
+            ..self
+        }
+    }
+
+    /// The same topics, all of them retained: whoever subscribes has the board's own figures at once.
+    #[must_use]
+    pub fn retaining_all(self) -> Self {
+        Self {
+            retains_all: true,
             ..self
         }
     }
@@ -79,12 +91,12 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.is_of_board(&reading.node)
+        self.retains_all || !self.is_of_board(&reading.node)
     }
 
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
-        self.not_retained.contains(node)
+        self.of_board.contains(node)
     }
 
     /// Where the gateway says whether it is `online` or `offline`.

@@ -3,10 +3,12 @@
 mod announcement;
 pub mod connection;
 mod delivery;
+mod device_class;
 mod discovery;
 mod encryption;
 mod failure;
 mod flight;
+mod identities;
 mod message;
 mod negotiation;
 mod retain;
@@ -15,5 +17,6 @@ mod suspicion;
 
 pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
+pub use identities::Identities;
 pub use message::TopicMap;
 pub use negotiation::Negotiation;

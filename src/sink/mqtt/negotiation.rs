@@ -34,6 +34,7 @@ impl Negotiation {
         config: &Mqtt,
         client_id: &str,
         will: Message,
+        sink: &SinkId,
     ) -> Result<Opened, OpenError> {
         let client = Client {
             config,
@@ -54,9 +55,10 @@ impl Negotiation {
         let opened = client.negotiate().await?;
         let version = opened.connection.version();
         if version == Version::Mqtt311 {
-            OLDER.say("", "", |sum| {
+            let link = sink.clone();
+            OLDER.say(sink.as_str(), "", move |sum| {
                 tracing::info!(
-                    link = %SinkId::Mqtt, repeated = sum.words(),
+                    %link, repeated = sum.words(),
                     "The broker does not speak MQTT 5: MQTT 3.1.1 is spoken with it."
                 );
             });

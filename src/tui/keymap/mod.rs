@@ -8,8 +8,8 @@ use super::action::{Action, Page};
 use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
-    WHICH_LINK, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, SEND,
+    TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -17,8 +17,10 @@ use tables::{
 pub(crate) enum Context {
     Page(Page),
     Filter,
+    Send,
     WhichLink,
     WhichSink,
+    WhichOne,
     Confirm,
     Detail,
     Help,
@@ -30,8 +32,13 @@ impl Context {
         match &app.overlay {
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
-            Some(Overlay::WhichLink(Order::Flush)) => Self::WhichSink,
-            Some(Overlay::WhichLink(_)) => Self::WhichLink,
+            Some(Overlay::Send(_)) => Self::Send,
+            Some(Overlay::WhichLink { among: Some(_), .. }) => Self::WhichOne,
+            Some(Overlay::WhichLink {
+                order: Order::Flush,
+                ..
+            }) => Self::WhichSink,
+            Some(Overlay::WhichLink { .. }) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
             Some(Overlay::Detail(_)) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
@@ -97,8 +104,10 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Page(Page::Log) => LOG,
         Context::Page(Page::Delivery) => DELIVERY,
         Context::Filter => FILTER,
+        Context::Send => SEND,
         Context::WhichLink => WHICH_LINK,
         Context::WhichSink => WHICH_SINK,
+        Context::WhichOne => WHICH_ONE,
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
         Context::Help => HELP,
@@ -126,7 +135,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
         .find(|binding| binding.keys.contains(&pressed));
     match (bound, pressed.code, context) {
         (Some(binding), ..) => Some(binding.action),
-        (None, KeyCode::Char(character), Context::Filter) if !pressed.control => {
+        (None, KeyCode::Char(character), Context::Filter | Context::Send) if !pressed.control => {
             Some(Action::Type(character))
         }
         _ => None,
@@ -137,15 +146,17 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 11] = [
+    const CONTEXTS: [Context; 13] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
         Context::Page(Page::Log),
         Context::Page(Page::Delivery),
         Context::Filter,
+        Context::Send,
         Context::WhichLink,
         Context::WhichSink,
+        Context::WhichOne,
         Context::Confirm,
         Context::Detail,
         Context::Help,
@@ -186,6 +197,7 @@ mod tests {
     fn a_filter_takes_what_would_be_a_command_elsewhere() {
         let press = |context| action(context, KeyEvent::from(KeyCode::Char('q')));
         assert_eq!(press(Context::Filter), Some(Action::Type('q')));
+        assert_eq!(press(Context::Send), Some(Action::Type('q')));
         assert_eq!(press(Context::Page(Page::Log)), Some(Action::Quit));
         assert_eq!(press(Context::Confirm), None);
     }

@@ -3,7 +3,7 @@
 use crossterm::event::KeyCode;
 
 use super::{Binding, Key};
-use crate::monitor::{LinkId, Order};
+use crate::monitor::{LinkKind, Order};
 use crate::tui::action::{Action, Choice, Direction, Page};
 
 const fn char(character: char) -> Key {
@@ -242,6 +242,13 @@ pub(super) static CHARTS: &[Binding] = &[
     ),
 ];
 
+const HEX: Binding = bind(
+    &[char('x')],
+    Action::Hex,
+    "hex",
+    "bytes as hexadecimal digits, or as text again",
+);
+
 pub(super) static TRAFFIC: &[Binding] = &[
     HOLD,
     bind(
@@ -251,11 +258,24 @@ pub(super) static TRAFFIC: &[Binding] = &[
         "begin or end recording the raw stream to a file",
     ),
     bind(
+        &[char('i')],
+        Action::Send,
+        "send",
+        "type a line and send it to the source",
+    ),
+    bind(
+        &[char('R')],
+        Action::Reset,
+        "reset",
+        "reset the board, as source.reset says",
+    ),
+    bind(
         &[ENTER],
         Action::Open,
         "open",
         "show the whole piece with all its bytes",
     ),
+    HEX,
     bind(
         &[char('/')],
         Action::Filter,
@@ -266,13 +286,13 @@ pub(super) static TRAFFIC: &[Binding] = &[
         &[key(KeyCode::Left)],
         Action::Move(Direction::Left),
         "",
-        "the kind before: all, accepted, text, rejected",
+        "the kind before: all, accepted, text, …",
     ),
     bind(
         &[key(KeyCode::Right), char('l')],
         Action::Move(Direction::Right),
         "kind",
-        "the next kind: all, accepted, text, rejected",
+        "the next kind: all, accepted, text, rejected, sent",
     ),
 ];
 
@@ -327,23 +347,82 @@ pub(super) static FILTER: &[Binding] = &[
     ),
 ];
 
+pub(super) static SEND: &[Binding] = &[
+    bind(&[ENTER], Action::Submit, "send", "send the line"),
+    bind(&[ESCAPE], Action::Back, "close", "send nothing"),
+    bind(
+        &[key(KeyCode::Up)],
+        Action::Move(Direction::Up),
+        "line before",
+        "the line that was sent before",
+    ),
+    bind(
+        &[key(KeyCode::Down)],
+        Action::Move(Direction::Down),
+        "",
+        "the line that was sent after it",
+    ),
+    bind(
+        &[key(KeyCode::Left), control('b')],
+        Action::Move(Direction::Left),
+        "",
+        "a character back",
+    ),
+    bind(
+        &[key(KeyCode::Right), control('f')],
+        Action::Move(Direction::Right),
+        "",
+        "a character on",
+    ),
+    bind(
+        &[key(KeyCode::Home), control('a')],
+        Action::Move(Direction::First),
+        "",
+        "to the beginning of the line",
+    ),
+    bind(
+        &[key(KeyCode::End), control('e')],
+        Action::Move(Direction::Last),
+        "",
+        "to the end of the line",
+    ),
+    bind(
+        &[key(KeyCode::Backspace)],
+        Action::Erase,
+        "",
+        "take a character away",
+    ),
+    bind(
+        &[key(KeyCode::Delete), control('d')],
+        Action::Delete,
+        "",
+        "take the next character away",
+    ),
+    bind(
+        &[control('u')],
+        Action::EraseAll,
+        "",
+        "take all characters away",
+    ),
+];
+
 const SOURCE: Binding = bind(
     &[char('s')],
-    Action::Choose(Choice::Link(LinkId::Source)),
+    Action::Choose(Choice::Kind(LinkKind::Source)),
     "source",
     "the source",
 );
 
 const MQTT: Binding = bind(
     &[char('m')],
-    Action::Choose(Choice::Link(LinkId::Mqtt)),
+    Action::Choose(Choice::Kind(LinkKind::Mqtt)),
     "MQTT",
     "the MQTT broker",
 );
 
 const INFLUXDB: Binding = bind(
     &[char('i')],
-    Action::Choose(Choice::Link(LinkId::Influxdb)),
+    Action::Choose(Choice::Kind(LinkKind::Influxdb)),
     "InfluxDB",
     "InfluxDB",
 );
@@ -362,6 +441,26 @@ pub(super) static WHICH_LINK: &[Binding] = &[SOURCE, MQTT, INFLUXDB, ALL_LINKS, 
 /// The source has nothing to flush.
 pub(super) static WHICH_SINK: &[Binding] = &[MQTT, INFLUXDB, ALL_LINKS, NO_LINK];
 
+const fn numbered(keys: &'static [Key], number: usize) -> Binding {
+    let action = Action::Choose(Choice::Number(number));
+    bind(keys, action, "", "the one with this number")
+}
+
+/// Of several links of one kind.
+pub(super) static WHICH_ONE: &[Binding] = &[
+    numbered(&[char('1')], 1),
+    numbered(&[char('2')], 2),
+    numbered(&[char('3')], 3),
+    numbered(&[char('4')], 4),
+    numbered(&[char('5')], 5),
+    numbered(&[char('6')], 6),
+    numbered(&[char('7')], 7),
+    numbered(&[char('8')], 8),
+    numbered(&[char('9')], 9),
+    ALL_LINKS,
+    NO_LINK,
+];
+
 pub(super) static CONFIRM: &[Binding] = &[
     bind(&[char('y')], Action::Confirm(true), "yes", "yes"),
     bind(&[char('n'), ESCAPE], Action::Confirm(false), "no", "no"),
@@ -373,6 +472,13 @@ pub(super) static DETAIL: &[Binding] = &[
         Action::Back,
         "back",
         "back to the page",
+    ),
+    // Of use to what arrived alone, so that the footer does not name it.
+    bind(
+        &[char('x')],
+        Action::Hex,
+        "",
+        "bytes as hexadecimal digits, or as text again",
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
 ];

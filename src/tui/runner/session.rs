@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Control;
-use crate::monitor::{Command, HistoryPoint, Observer};
+use crate::monitor::{Asker, Command, HistoryPoint, Observer};
 use crate::repeated::Topic;
 use crate::tui::action::{Effect, MetricKey, Purpose};
 use crate::tui::console::Console;
@@ -151,7 +151,7 @@ impl<C: Console> Session<C> {
         while let Ok(answer) = self.answers.1.try_recv() {
             match answer {
                 Answered::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
-                Answered::Command(command, error) => self.app.refuse(command, &error),
+                Answered::Command(command, error) => self.app.refuse(&command, &error),
             }
         }
         let observation = self.observation();
@@ -215,7 +215,7 @@ impl<C: Console> Session<C> {
                 });
             }
             Effect::Command(command) => {
-                let reply = self.observer.command(command);
+                let reply = self.observer.command(command.clone(), Asker::Screen);
                 self.runtime.spawn(async move {
                     if let Err(error) = reply.await {
                         drop(answers.send(Answered::Command(command, error)));

@@ -2,6 +2,7 @@
 //! [`views`](super::views); neither needs a terminal.
 
 mod charts;
+mod editor;
 mod list;
 mod observed;
 mod stream;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use ratatui::layout::Size;
 
 pub(crate) use charts::{Charts, Panel, nanos};
+pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
 pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
@@ -23,12 +25,13 @@ use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LogEntry, LogLevel, Order, Sight, Snapshot,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, Order, Sight,
+    Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
 /// What keys act on, on the Overview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Focus {
     Table,
     Link(LinkId),
@@ -39,7 +42,13 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
-    WhichLink(Order),
+    /// A line is being typed that goes to this source.
+    Send(LinkId),
+    WhichLink {
+        order: Order,
+        /// One of several of this kind.
+        among: Option<LinkKind>,
+    },
     /// A question to which yes gives commands.
     Confirm {
         question: String,
@@ -106,6 +115,10 @@ pub(crate) struct App {
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
     pub(crate) traffic: Stream<Piece, Kinds>,
+    /// Whether the traffic is shown as hexadecimal digits.
+    pub(crate) traffic_as_hex: bool,
+    /// The line that is sent to a source next.
+    pub(crate) line: LineEditor,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
@@ -140,6 +153,8 @@ impl App {
             table: TableView::default(),
             charts: Charts::default(),
             traffic: Stream::new(Kinds::All),
+            traffic_as_hex: false,
+            line: LineEditor::default(),
             log: Stream::new(LogLevel::Trace),
             deliveries: Stream::new(Everything),
             is_changed: true,
@@ -149,7 +164,20 @@ impl App {
 
     /// Where everything lies.
     pub(crate) fn areas(&self) -> Areas {
-        Areas::of(self.size, self.page)
+        self.areas_on(self.size)
+    }
+
+    /// Where everything lies on a terminal of this size.
+    pub(crate) fn areas_on(&self, size: Size) -> Areas {
+        Areas::of(size, self.page, &self.links())
+    }
+
+    /// The links that there are, in the order of the data path; before anything is known, one of each kind.
+    pub(crate) fn links(&self) -> Vec<LinkId> {
+        self.snapshot().map_or_else(
+            || LinkKind::ALL.map(LinkId::only).to_vec(),
+            |snapshot| snapshot.links().map(|(link, _)| link).collect(),
+        )
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {

@@ -82,12 +82,12 @@ pub(crate) struct Flow {
 }
 
 /// What was counted at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Tally {
     at: Timestamp,
     packets: u64,
     messages: u64,
-    acknowledged: [Option<u64>; 2],
+    acknowledged: Vec<(SinkId, u64)>,
 }
 
 #[derive(Debug, Clone)]
@@ -165,15 +165,13 @@ impl Observed {
 
     /// A gateway elsewhere sends no snapshot while nothing changes: then its counts stand still.
     fn tally(&mut self, snapshot: &Snapshot, now: Timestamp) {
-        let acknowledged = SinkId::ALL.map(|sink| {
-            let backlog = snapshot.journal.sink(sink);
-            backlog.map(|backlog| backlog.acknowledged.total)
-        });
+        let backlogs = snapshot.journal.sinks.iter();
+        let acknowledged = backlogs.map(|it| (it.sink.clone(), it.acknowledged.total));
         self.tallies.push_back(Tally {
             at: now,
             packets: snapshot.telemetry.packets_processed,
             messages: snapshot.journal.end.total,
-            acknowledged,
+            acknowledged: acknowledged.collect(),
         });
         while self.tallies.len() > 2 && now.since(self.tallies[1].at) >= RATE_WINDOW {
             self.tallies.pop_front();
@@ -274,12 +272,15 @@ impl Observed {
 
     /// Messages per second through a sink's queue. What came before an outage says nothing about
     /// what goes out now.
-    pub(crate) fn flow(&self, sink: SinkId) -> Flow {
+    pub(crate) fn flow(&self, sink: &SinkId) -> Flow {
         let snapshot = self.snapshot.as_ref();
         let link = snapshot.and_then(|snapshot| Some(&snapshot.sink(sink)?.link));
         let outward = match link {
             Some(link) if link.state == LinkState::Up => {
-                self.mean(link.since, |tally| tally.acknowledged[sink as usize])
+                let of_sink = |(id, total): &(SinkId, u64)| (id == sink).then_some(*total);
+                self.mean(link.since, |tally| {
+                    tally.acknowledged.iter().find_map(of_sink)
+                })
             }
             _ => 0.0,
         };
@@ -307,7 +308,7 @@ impl Observed {
 
     /// How long a sink that is catching up will need; `None`: it is not.
     pub(crate) fn time_left(&self, sink: &SinkSnapshot) -> Option<Duration> {
-        let Flow { inward, outward } = self.flow(sink.sink);
+        let Flow { inward, outward } = self.flow(&sink.sink);
         let waiting = sink.queue_depth as f64;
         let is_backlog = waiting >= SMALLEST_BACKLOG.max(inward * 5.0);
         if !is_backlog || sink.link.state != LinkState::Up || outward <= inward * 1.1 {

@@ -1,46 +1,73 @@
 //! What the operator asks of the gateway: to whom it goes, what is asked before, and what is said.
 
 use crate::monitor::{
-    Command, JournalState, LinkId, LinkState, Order, Recording, SinkId, SinkSnapshot, Snapshot,
+    Command, JournalState, LinkId, LinkKind, LinkState, Order, Recording, SinkSnapshot, Snapshot,
 };
-use crate::tui::action::{Effect, Page};
+use crate::tui::action::{Choice, Effect, Page};
 use crate::tui::state::{App, Focus, Overlay};
-use crate::tui::widgets::count;
+use crate::tui::widgets::{count, escape_text};
 use crate::tui::words::link_title;
 
 impl App {
     /// Flush, reconnect or hold: to the link in focus, or to the one that is named then.
     pub(super) fn operate(&mut self, order: Order) -> Vec<Effect> {
-        if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus) {
-            return self.give(order, Some(link));
+        if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus.clone()) {
+            return self.give(order, &[link]);
         }
-        self.overlay = Some(Overlay::WhichLink(order));
+        self.overlay = Some(Overlay::WhichLink { order, among: None });
         Vec::new()
     }
 
-    /// The link was named; `None`: all of them.
-    pub(super) fn choose_link(&mut self, link: Option<LinkId>) -> Vec<Effect> {
-        let Some(Overlay::WhichLink(order)) = self.overlay.take() else {
+    /// The link was named, or its kind: where there are several of that, they are asked for next.
+    pub(super) fn choose_link(&mut self, choice: Choice) -> Vec<Effect> {
+        let Some(Overlay::WhichLink { order, among }) = self.overlay.take() else {
             return Vec::new();
         };
-        self.give(order, link)
+        let mut links = self.links();
+        links.retain(|link| among.is_none_or(|kind| link.kind() == kind));
+        match choice {
+            Choice::All => {}
+            Choice::Number(number) if (1..=links.len()).contains(&number) => {
+                links = vec![links.swap_remove(number - 1)];
+            }
+            Choice::Number(_) => {
+                self.overlay = Some(Overlay::WhichLink { order, among });
+                return Vec::new();
+            }
+            Choice::Kind(kind) => {
+                links.retain(|link| link.kind() == kind);
+                if links.len() > 1 {
+                    let among = Some(kind);
+                    self.overlay = Some(Overlay::WhichLink { order, among });
+                    return Vec::new();
+                }
+            }
+        }
+        self.give(order, &links)
     }
 
-    fn give(&mut self, order: Order, link: Option<LinkId>) -> Vec<Effect> {
-        let links = link.map_or_else(|| LinkId::ALL.to_vec(), |link| vec![link]);
+    fn give(&mut self, order: Order, links: &[LinkId]) -> Vec<Effect> {
         let mut commands = Vec::new();
         let mut said = Vec::new();
-        for id in links {
-            let state = self.live().and_then(|snapshot| snapshot.link(id));
+        for link in links {
+            let state = self.live().and_then(|snapshot| snapshot.link(link));
+            let lent_to = state.and_then(|status| status.lent_to.clone());
             let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
-            let outcome = judge(order, id, &state, self.live());
+            let outcome = match lent_to {
+                Some(to) => Err(format!(
+                    "{} is lent to {}, and comes back when that ends.",
+                    link_title(link),
+                    escape_text(&to)
+                )),
+                None => judge(order, link, &state, self.live()),
+            };
             match outcome {
                 Ok((command, text)) => {
                     commands.push(command);
                     said.push(text);
                 }
                 // Who asked for all did not ask for those that cannot.
-                Err(text) if link.is_some() => said.push(text),
+                Err(text) if links.len() == 1 => said.push(text),
                 Err(_) => {}
             }
         }
@@ -100,6 +127,34 @@ impl App {
         self.send(vec![command])
     }
 
+    /// The source whose traffic is shown.
+    fn source(&self) -> LinkId {
+        let mut links = self.links().into_iter();
+        let source = links.find(|link| link.kind() == LinkKind::Source);
+        source.unwrap_or_else(LinkId::source)
+    }
+
+    /// Opens the line that is sent to the source.
+    pub(super) fn begin_line(&mut self) {
+        self.overlay = Some(Overlay::Send(self.source()));
+    }
+
+    /// What was typed is complete: the filter is kept, the line is sent. What was sent stands in the
+    /// traffic; nothing else says so, because it may still fail.
+    pub(super) fn submit(&mut self) -> Vec<Effect> {
+        let Some(Overlay::Send(link)) = self.overlay.take() else {
+            return Vec::new();
+        };
+        let text = self.line.take();
+        vec![Effect::Command(Command::Send(link, text))]
+    }
+
+    pub(super) fn reset(&mut self) -> Vec<Effect> {
+        self.say("The board is reset.");
+        let reset = Command::Reset(self.source());
+        self.send(vec![reset])
+    }
+
     /// Stops the gateway; a gateway elsewhere is left alone.
     pub(super) fn quit(&mut self, without_question: bool) -> Vec<Effect> {
         if !self.is_local() {
@@ -140,9 +195,11 @@ impl App {
 }
 
 /// What did not come to pass, for people.
-pub(in crate::tui) fn attempt(command: Command) -> String {
+pub(in crate::tui) fn attempt(command: &Command) -> String {
     match command {
         Command::To(order, link) => format!("{} {}", order.name(), link_title(link)),
+        Command::Send(_, text) => format!("send \"{}\"", escape_text(text)),
+        Command::Reset(_) => "reset the board".to_owned(),
         Command::FlushAll => "flush".to_owned(),
         Command::StartRecording => "begin to record".to_owned(),
         Command::StopRecording => "end the recording".to_owned(),
@@ -153,7 +210,7 @@ pub(in crate::tui) fn attempt(command: Command) -> String {
 /// The command for one link and what is said of it, or why there is none.
 fn judge(
     order: Order,
-    link: LinkId,
+    link: &LinkId,
     state: &LinkState,
     snapshot: Option<&Snapshot>,
 ) -> Result<(Command, String), String> {
@@ -165,7 +222,7 @@ fn judge(
         (Order::Flush, _, None) => Err("The source has nothing to flush.".to_owned()),
         (Order::Flush, _, Some(sink)) => {
             let depth = snapshot
-                .and_then(|snapshot| snapshot.sink(sink))
+                .and_then(|snapshot| snapshot.sink(&sink))
                 .map_or(0, |sink| sink.queue_depth);
             let what = match (depth, state) {
                 (0, _) => format!("Nothing waits for {name}."),
@@ -178,26 +235,26 @@ fn judge(
                     state.word()
                 ),
             };
-            Ok((Command::To(order, link), what))
+            Ok((Command::To(order, link.clone()), what))
         }
         (Order::Reconnect, LinkState::Held, _) => {
             Err(format!("{name} is held; h: release it first."))
         }
         (Order::Reconnect, ..) => Ok((
-            Command::To(order, link),
+            Command::To(order, link.clone()),
             format!("{name} is connected anew."),
         )),
         (Order::Hold | Order::Release, LinkState::Held, _) => Ok((
-            Command::To(Order::Release, link),
+            Command::To(Order::Release, link.clone()),
             format!("{name} is released."),
         )),
         (Order::Hold | Order::Release, ..) => {
-            let what = match sink {
-                None => "nothing is read until it is released",
-                Some(_) => "what arrives waits until it is released",
+            let what = match link.kind() {
+                LinkKind::Source => "nothing is read until it is released",
+                LinkKind::Mqtt | LinkKind::Influxdb => "what arrives waits until it is released",
             };
             Ok((
-                Command::To(Order::Hold, link),
+                Command::To(Order::Hold, link.clone()),
                 format!("{name} is held: {what} (h)."),
             ))
         }
@@ -206,9 +263,9 @@ fn judge(
 
 /// What is to be considered before the gateway stops: data that waits and that nobody can take.
 fn worry(snapshot: &Snapshot) -> Option<String> {
-    let waiting: Vec<String> = SinkId::ALL
-        .into_iter()
-        .filter_map(|sink| snapshot.sink(sink))
+    let waiting: Vec<String> = snapshot
+        .sinks
+        .iter()
         .filter(|sink| sink.queue_depth > 0 && sink.link.state != LinkState::Up)
         .map(describe)
         .collect();

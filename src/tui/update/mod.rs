@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use ratatui::layout::{Position, Size};
 
-use super::action::{Action, Choice, Direction, Effect, MetricKey, Page, Purpose};
+use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, nanos};
 use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
@@ -146,7 +146,7 @@ impl App {
     }
 
     /// A command was not taken.
-    pub(crate) fn refuse(&mut self, command: Command, error: &str) {
+    pub(crate) fn refuse(&mut self, command: &Command, error: &str) {
         self.complain(format!("Cannot {}: {error}", command::attempt(command)));
     }
 
@@ -185,8 +185,10 @@ impl App {
                     _ => Vec::new(),
                 }
             }
-            // Pasted text is no command; in a filter it is text.
-            Event::Paste(text) if self.overlay == Some(Overlay::Filter) => {
+            // Pasted text is no command; where one types it is text.
+            Event::Paste(text)
+                if matches!(self.overlay, Some(Overlay::Filter | Overlay::Send(_))) =>
+            {
                 for character in text.chars().filter(|character| !character.is_control()) {
                     self.apply(Action::Type(character));
                 }
@@ -210,10 +212,11 @@ impl App {
             Action::Suspend => return vec![Effect::Suspend],
             Action::Repaint => return vec![Effect::Repaint],
             Action::Operate(order) => return self.operate(order),
-            Action::Choose(Choice::Link(link)) => return self.choose_link(Some(link)),
-            Action::Choose(Choice::All) => return self.choose_link(None),
+            Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
+            Action::Send => self.begin_line(),
+            Action::Reset => return self.reset(),
             Action::Show(page) => return self.show(page),
             Action::NextPage => return self.show(self.page.turned(1)),
             Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
@@ -225,12 +228,11 @@ impl App {
             Action::Move(direction) => self.go(direction),
             Action::Filter => self.overlay = Some(Overlay::Filter),
             Action::Back => self.back(),
-            Action::Type(character) => self.edit_filter(|filter| filter.push(character)),
-            Action::Erase => self.edit_filter(|filter| {
-                filter.pop();
-            }),
-            Action::EraseAll => self.edit_filter(String::clear),
-            Action::Submit => self.overlay = None,
+            Action::Hex => self.traffic_as_hex = !self.traffic_as_hex,
+            Action::Type(_) | Action::Erase | Action::Delete | Action::EraseAll => {
+                self.edit(action);
+            }
+            Action::Submit => return self.submit(),
             Action::Click(at) => return self.click(at),
             Action::Scroll(at, direction) => self.scroll(at, direction),
         }
@@ -290,8 +292,8 @@ impl App {
 
     /// Opens what is chosen.
     fn open(&mut self) -> Vec<Effect> {
-        let detail = match (self.page, self.focus) {
-            (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link)),
+        let detail = match (self.page, &self.focus) {
+            (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {
                 let Some(key) = self.selected_key() else {
                     self.say("There is no metric yet.");
@@ -315,7 +317,7 @@ impl App {
     fn back(&mut self) {
         match self.overlay.take() {
             Some(Overlay::Filter) => self.edit_filter(String::clear),
-            Some(Overlay::WhichLink(_)) => self.say("Nothing was done."),
+            Some(Overlay::WhichLink { .. }) => self.say("Nothing was done."),
             Some(_) => {}
             None => match self.page {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
@@ -327,6 +329,23 @@ impl App {
                 },
             },
         }
+    }
+
+    /// Changes what is being typed.
+    fn edit(&mut self, action: Action) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return match action {
+                Action::Type(character) => self.line.insert(character),
+                Action::Erase => self.line.erase(),
+                Action::Delete => self.line.delete(),
+                _ => self.line.clear(),
+            };
+        }
+        self.edit_filter(|filter| match action {
+            Action::Type(character) => filter.push(character),
+            Action::Erase => drop(filter.pop()),
+            _ => filter.clear(),
+        });
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {

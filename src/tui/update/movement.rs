@@ -1,6 +1,5 @@
 //! Where the arrows, the wheel and the mouse move to.
 
-use crate::monitor::LinkId;
 use crate::telemetry::Timestamp;
 use crate::tui::action::{Direction, Page};
 use crate::tui::keymap;
@@ -9,6 +8,9 @@ use crate::tui::state::{App, Focus, Overlay, nanos};
 
 impl App {
     pub(super) fn go(&mut self, direction: Direction) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return self.line.go(direction);
+        }
         let rows = help_rows(self.areas().body);
         let last = keymap::help_of(self.page).count().saturating_sub(rows);
         if let Some(Overlay::Help { scroll }) = &mut self.overlay {
@@ -60,15 +62,18 @@ impl App {
     }
 
     fn go_overview(&mut self, direction: Direction) {
-        if let Focus::Link(link) = self.focus {
-            let at = link as usize;
-            self.focus = match direction {
-                Direction::Left => Focus::Link(LinkId::ALL[at.saturating_sub(1)]),
-                Direction::Right => Focus::Link(LinkId::ALL[(at + 1).min(2)]),
-                Direction::Down | Direction::PageDown | Direction::Last => Focus::Table,
-                _ => self.focus,
+        if let Focus::Link(link) = &self.focus {
+            let links = self.links();
+            let at = links.iter().position(|it| it == link).unwrap_or(0);
+            let to = match direction {
+                Direction::Left => at.saturating_sub(1),
+                Direction::Right => at + 1,
+                Direction::Down | Direction::PageDown | Direction::Last => {
+                    return self.focus = Focus::Table;
+                }
+                _ => at,
             };
-            return;
+            return self.focus_link(to);
         }
         let rows = self.rows();
         let at = self.selected_row(&rows);
@@ -76,9 +81,9 @@ impl App {
         let page = height.saturating_sub(1).max(1);
         let last = rows.len().saturating_sub(1);
         let to = match (direction, at) {
-            (Direction::Right, _) => return self.focus = Focus::Link(LinkId::Mqtt),
+            (Direction::Right, _) => return self.focus_link(1),
             (Direction::Left, _) | (Direction::Up, None | Some(0)) => {
-                return self.focus = Focus::Link(LinkId::Source);
+                return self.focus_link(0);
             }
             (_, None) => return,
             (Direction::Up, Some(at)) => at - 1,
@@ -89,6 +94,15 @@ impl App {
             (Direction::Last, _) => last,
         };
         self.select_row(to.min(last));
+    }
+
+    /// To a link by its place among all, or to the last one.
+    fn focus_link(&mut self, at: usize) {
+        let mut links = self.links();
+        links.truncate(at + 1);
+        if let Some(link) = links.pop() {
+            self.focus = Focus::Link(link);
+        }
     }
 
     pub(super) fn select_row(&mut self, to: usize) {

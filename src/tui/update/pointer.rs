@@ -2,7 +2,6 @@
 
 use ratatui::layout::Position;
 
-use crate::monitor::LinkId;
 use crate::tui::action::{Direction, Effect, Page};
 use crate::tui::state::{App, Focus, Overlay};
 
@@ -23,11 +22,9 @@ impl App {
             }
             Some(_) => return Vec::new(),
         }
-        let link = LinkId::ALL
-            .into_iter()
-            .find(|link| areas.links[*link as usize].contains(at));
-        if let Some(link) = link {
-            self.focus = Focus::Link(link);
+        let link = areas.links.iter().find(|(_, area)| area.contains(at));
+        if let Some((link, _)) = link {
+            self.focus = Focus::Link(link.clone());
             return Vec::new();
         }
         if !areas.list.contains(at) {
@@ -53,7 +50,7 @@ impl App {
     pub(super) fn scroll(&mut self, _at: Position, direction: Direction) {
         let is_choosing = matches!(
             self.overlay,
-            Some(Overlay::WhichLink(_) | Overlay::Confirm { .. })
+            Some(Overlay::WhichLink { .. } | Overlay::Confirm { .. } | Overlay::Send(_))
         );
         if is_choosing {
             return;

@@ -45,8 +45,14 @@ fn notice(app: &App) -> &str {
 fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert!(press(&mut app, "h").is_empty());
-    assert_eq!(app.overlay, Some(Overlay::WhichLink(Order::Hold)));
-    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Influxdb));
+    assert_eq!(
+        app.overlay,
+        Some(Overlay::WhichLink {
+            order: Order::Hold,
+            among: None
+        })
+    );
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::influxdb()));
     assert_eq!(press(&mut app, "i"), [hold]);
     assert!(notice(&app).starts_with("InfluxDB is held"));
 
@@ -54,10 +60,10 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     assert_eq!(notice(&app), "Nothing was done.");
 
     press(&mut app, "↑→");
-    assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
-    let reconnect = Effect::Command(Command::To(Order::Reconnect, LinkId::Mqtt));
+    assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
+    let reconnect = Effect::Command(Command::To(Order::Reconnect, LinkId::mqtt()));
     assert_eq!(press(&mut app, "r"), [reconnect]);
-    let flush = Effect::Command(Command::To(Order::Flush, LinkId::Mqtt));
+    let flush = Effect::Command(Command::To(Order::Flush, LinkId::mqtt()));
     assert_eq!(press(&mut app, "f"), [flush]);
     assert_eq!(notice(&app), "Nothing waits for MQTT.");
 }
@@ -79,7 +85,7 @@ fn a_held_link_is_released_by_the_same_key() {
     let mut held = testing::healthy();
     held.sinks[0].link.state = crate::monitor::LinkState::Held;
     let mut app = app(80, 24, [held]);
-    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::mqtt()));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert!(press(&mut app, "rm").is_empty());
     assert!(notice(&app).contains("release it first"));
@@ -119,12 +125,52 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
         panic!("nothing is asked");
     };
     assert!(question.contains("pi:8080"), "{question}");
-    let hold = Effect::Command(Command::To(Order::Hold, LinkId::Mqtt));
+    let hold = Effect::Command(Command::To(Order::Hold, LinkId::mqtt()));
     assert_eq!(press(&mut app, "y"), [hold]);
     assert!(notice(&app).starts_with("MQTT is held"), "{}", notice(&app));
-    app.refuse(Command::To(Order::Hold, LinkId::Mqtt), "no answer for 5s");
+    app.refuse(
+        &Command::To(Order::Hold, LinkId::mqtt()),
+        "no answer for 5s",
+    );
     assert_eq!(notice(&app), "Cannot hold MQTT: no answer for 5s");
     assert_eq!(press(&mut app, "q"), [Effect::Leave]);
+}
+
+#[test]
+fn a_line_is_typed_sent_and_sent_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let send = |text: &str| Effect::Command(Command::Send(LinkId::source(), text.to_owned()));
+    assert!(press(&mut app, "3iled on q").is_empty());
+    assert_eq!(press(&mut app, "←←x⏎"), [send("led onx q")]);
+    assert_eq!(app.overlay, None);
+    assert_eq!(press(&mut app, "i↑⏎"), [send("led onx q")]);
+    assert_eq!(press(&mut app, "i⏎"), [send("")]);
+    app.refuse(
+        &Command::Send(LinkId::source(), "a".into()),
+        "the source is not open",
+    );
+    assert_eq!(notice(&app), "Cannot send \"a\": the source is not open");
+
+    // What is typed is no command, and stays when the line is closed.
+    assert!(press(&mut app, "irh⎋").is_empty());
+    assert_eq!(app.overlay, None);
+    app.apply(Action::Send);
+    app.on_event(&Event::Paste("s\te\nt".to_owned()));
+    assert_eq!(app.line.parts(), ("rhset", ""));
+    assert_eq!(press(&mut app, "⏎"), [send("rhset")]);
+}
+
+#[test]
+fn a_board_is_reset_and_bytes_are_shown_as_hex_on_the_page_traffic_alone() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert!(press(&mut app, "Rix").is_empty());
+    assert_eq!((&app.overlay, app.traffic_as_hex), (&None, false));
+    let reset = Effect::Command(Command::Reset(LinkId::source()));
+    assert_eq!(press(&mut app, "3R"), [reset]);
+    press(&mut app, "x");
+    assert!(app.traffic_as_hex);
+    press(&mut app, "⏎x⎋");
+    assert!(!app.traffic_as_hex);
 }
 
 #[test]
@@ -202,9 +248,9 @@ fn one_outage_does_not_change_what_is_usual() {
 #[test]
 fn rates_and_the_time_left_follow_from_two_looks() {
     let app = app(80, 24, testing::draining());
-    let mqtt = crate::monitor::SinkId::Mqtt;
-    assert!((app.observed.flow(mqtt).outward - 20_000.0).abs() < 1.0);
-    let sink = app.snapshot().unwrap().sink(mqtt).unwrap();
+    let mqtt = crate::monitor::SinkId::mqtt();
+    assert!((app.observed.flow(&mqtt).outward - 20_000.0).abs() < 1.0);
+    let sink = app.snapshot().unwrap().sink(&mqtt).unwrap();
     assert_eq!(app.observed.time_left(sink).unwrap().as_secs(), 60);
 }
 
@@ -273,7 +319,7 @@ fn a_pasted_text_is_no_command() {
 fn the_mouse_picks_scrolls_and_switches_pages() {
     let mut app = app(80, 24, [testing::healthy()]);
     click(&mut app, 40, 3);
-    assert_eq!(app.focus, Focus::Link(LinkId::Mqtt));
+    assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
     click(&mut app, 5, 16);
     assert_eq!(app.focus, Focus::Table);
     let row = app.selected_row(&app.rows());
@@ -338,7 +384,7 @@ fn what_is_asked_while_the_display_is_frozen_is_asked_of_the_gateway_as_it_is() 
     };
     app.observe(testing::observation(held), later);
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
-    let release = Effect::Command(Command::To(Order::Release, LinkId::Mqtt));
+    let release = Effect::Command(Command::To(Order::Release, LinkId::mqtt()));
     assert_eq!(press(&mut app, "hm"), [release]);
     assert_eq!(app.snapshot().unwrap().sinks[0].queue_depth, 0);
 
@@ -387,14 +433,14 @@ fn ages_are_told_by_the_clock_of_a_gateway_elsewhere() {
 fn rates_of_a_gateway_elsewhere_fall_to_nothing_when_it_sends_nothing_new() {
     let mut app = app(80, 24, []);
     let [before, now] = testing::draining();
-    let mqtt = crate::monitor::SinkId::Mqtt;
+    let mqtt = crate::monitor::SinkId::mqtt();
     app.observe(connected(before), ago(1));
     app.observe(connected(now.clone()), NOW);
-    assert!(app.observed.flow(mqtt).outward > 1_000.0);
+    assert!(app.observed.flow(&mqtt).outward > 1_000.0);
     for second in 1..=30 {
         app.observe(connected(now.clone()), NOW.plus_millis(second * 1_000));
     }
-    assert!(app.observed.flow(mqtt).outward < 1.0);
+    assert!(app.observed.flow(&mqtt).outward < 1.0);
 }
 
 #[test]
@@ -402,7 +448,7 @@ fn nothing_goes_out_over_a_link_that_is_down() {
     let [before, mut now] = testing::draining();
     now.sinks[0].link = testing::link(crate::monitor::LinkState::Held, "mqtt://x", 0);
     let app = app(80, 24, [before, now]);
-    let flow = app.observed.flow(crate::monitor::SinkId::Mqtt);
+    let flow = app.observed.flow(&crate::monitor::SinkId::mqtt());
     assert!(flow.outward.abs() < f64::EPSILON, "{flow:?}");
 }
 

@@ -71,7 +71,7 @@ fn delivery_line<'a>(theme: Theme, shown: &Shown<'_, DeliveryEntry>, cells: usiz
             format!(" {} ", time_of_day(entry.at)),
             theme.style(Role::Dim),
         ),
-        Span::raw(fitted(link_title(entry.sink.link()), 10)),
+        Span::raw(fitted(&link_title(entry.sink.link()), 10)),
         Span::styled(format!("{glyph} {word:<10}"), theme.style(role)),
         Span::raw(format!("{:>7} ", count(entry.count))),
         Span::styled(

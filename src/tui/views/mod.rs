@@ -28,11 +28,11 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::action::Page;
-use super::layout::{Areas, SMALLEST, is_too_small};
+use super::layout::{SMALLEST, is_too_small};
 use super::state::{App, Overlay};
 use super::theme::{Role, Theme};
-use super::widgets::{cut, width};
-use crate::monitor::LinkState;
+use super::widgets::{cut, escape_text, width};
+use crate::monitor::{LinkState, LinkStatus};
 
 /// Draws all of it.
 pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
@@ -41,7 +41,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
     if is_too_small(area.as_size()) {
         too_small(buffer, area, app);
     } else {
-        let areas = Areas::of(area.as_size(), app.page);
+        let areas = app.areas_on(area.as_size());
         status::header(buffer, &areas, app);
         match app.page {
             Page::Overview => overview::draw(buffer, &areas, app),
@@ -69,7 +69,9 @@ fn too_small(buffer: &mut Buffer, area: Rect, app: &App) {
             lines.push("y yes, n no".to_owned());
             lines
         }
-        Some(Overlay::WhichLink(order)) => overview::wrap(status::which(*order), cells, rows),
+        Some(Overlay::WhichLink { order, among }) => {
+            overview::wrap(&status::which(app, *order, *among), cells, rows)
+        }
         _ if is_stopping => vec!["stopping".to_owned(), "q: at once".to_owned()],
         _ => vec![
             "fieldgate".to_owned(),
@@ -104,6 +106,14 @@ fn state_look(state: &LinkState) -> (&'static str, Role) {
         LinkState::Held => ("‖", Role::Accent),
         LinkState::Refused { .. } => ("✖", Role::Bad),
         LinkState::Ended => ("■", Role::Dim),
+    }
+}
+
+/// What a link does, in a few words.
+fn state_words(status: &LinkStatus) -> String {
+    match (&status.lent_to, &status.state) {
+        (Some(to), LinkState::Held) => format!("lent to {}", escape_text(to)),
+        (_, state) => state.word().to_owned(),
     }
 }
 

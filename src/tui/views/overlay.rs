@@ -7,8 +7,8 @@ use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
 use super::overview::{percent, wrap};
-use super::traffic::{PLACE, around_place, fault, look};
-use super::{put, state_look};
+use super::traffic::{Form, PLACE, around_place, fault, look};
+use super::{put, state_look, state_words};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
     TelemetrySnapshot, TrafficKind,
@@ -17,7 +17,7 @@ use crate::tui::keymap::help_of;
 use crate::tui::layout::Areas;
 use crate::tui::state::{App, Detail, Overlay, Piece};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{count, duration, escape_text, fitted, width};
+use crate::tui::widgets::{count, dump, duration, escape_text, fitted, width};
 use crate::tui::words::{level_word, link_title};
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
@@ -119,8 +119,8 @@ fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
 
 fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
     let (title, facts, text) = match detail {
-        Detail::Link(link) => link_detail(app, *link),
-        Detail::Traffic(piece) => traffic_detail(piece),
+        Detail::Link(link) => link_detail(app, link),
+        Detail::Traffic(piece) => traffic_detail(app, piece),
         Detail::Log(entry) => log_detail(entry),
         Detail::Delivery(entry) => delivery_detail(entry),
     };
@@ -128,7 +128,12 @@ fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
     let rows = usize::from(body.height)
         .saturating_sub(facts.len() + 4)
         .max(1);
-    let text = wrap(&text, usize::from(cells), rows);
+    let text = match detail {
+        Detail::Traffic(piece) if app.traffic_as_hex => {
+            dump(&piece.entry.bytes, usize::from(cells), rows)
+        }
+        _ => wrap(&text, usize::from(cells), rows),
+    };
     let height = u16::try_from(facts.len() + 1 + text.len()).unwrap_or(u16::MAX);
     let inner = popup(buffer, body, app, &title, (cells, height));
     let mut row = 0;
@@ -148,7 +153,7 @@ fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
 
 type Described = (String, Vec<(&'static str, String)>, String);
 
-fn link_detail(app: &App, link: LinkId) -> Described {
+fn link_detail(app: &App, link: &LinkId) -> Described {
     let title = format!("About {}", link_title(link));
     let Some((snapshot, status)) = app
         .snapshot()
@@ -161,7 +166,7 @@ fn link_detail(app: &App, link: LinkId) -> Described {
     let mut facts = vec![
         (
             "state",
-            format!("{glyph} {} for {since}", status.state.word()),
+            format!("{glyph} {} for {since}", state_words(status)),
         ),
         ("connects to", escape_text(&status.peer)),
         (
@@ -169,7 +174,7 @@ fn link_detail(app: &App, link: LinkId) -> Described {
             format!("{} times", count(status.reconnects)),
         ),
     ];
-    match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
+    match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         Some(sink) => facts.extend(sink_facts(sink)),
         None => facts.extend(source_facts(&snapshot.telemetry)),
     }
@@ -222,18 +227,22 @@ fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn traffic_detail(piece: &Piece) -> Described {
+fn traffic_detail(app: &App, piece: &Piece) -> Described {
     let entry = &piece.entry;
     let (glyph, word, _) = look(piece);
+    let (title, moved) = match entry.kind {
+        TrafficKind::Sent => ("What was sent", "sent"),
+        _ => ("What arrived", "arrived"),
+    };
     let mut facts = vec![
-        ("arrived", entry.at.to_string()),
+        (moved, entry.at.to_string()),
         ("kind", format!("{glyph} {word}")),
         (
             "length",
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
-    let (mut text, after) = around_place(piece);
+    let (mut text, after) = around_place(piece, Form::of(app));
     if let Some(after) = after {
         text = format!("{text}{PLACE}{after}");
     }
@@ -247,7 +256,7 @@ fn traffic_detail(piece: &Piece) -> Described {
     if matches!(kind, TrafficKind::Rejected { broke_at_end, .. } if broke_at_end) {
         text.push_str(" ◀ here");
     }
-    (String::from("What arrived"), facts, text)
+    (title.to_owned(), facts, text)
 }
 
 fn log_detail(entry: &LogEntry) -> Described {
@@ -263,7 +272,7 @@ fn delivery_detail(entry: &DeliveryEntry) -> Described {
     let (glyph, word, _) = outcome_look(&entry.outcome);
     let mut facts = vec![
         ("answered", entry.at.to_string()),
-        ("by", link_title(entry.sink.link()).to_owned()),
+        ("by", link_title(entry.sink.link())),
         ("result", format!("{glyph} {word}")),
         ("count", count(entry.count)),
         ("latency", latency(entry.latency)),

@@ -5,24 +5,24 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Widget};
 
-use super::{put, spread, state_look, table};
+use super::{put, spread, state_look, state_words, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus, SinkSnapshot, Snapshot};
 use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::Areas;
 use crate::tui::state::{App, Flow, Focus};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{bytes, count, cut, duration, escape_text, fitted, gauge, rate, width};
-use crate::tui::words::link_title;
+use crate::tui::words::link_heading;
 
 /// The share of damaged frames from which on a line is a bad one.
 const BAD_LINE: f64 = 0.05;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    for link in LinkId::ALL {
-        draw_link(buffer, areas.links[link as usize], link, app);
+    for (link, area) in &areas.links {
+        draw_link(buffer, *area, link, app);
     }
-    for link in [LinkId::Mqtt, LinkId::Influxdb] {
-        let to = areas.links[link as usize];
+    let sinks = areas.links.iter().filter(|(link, _)| link.sink().is_some());
+    for (link, to) in sinks {
         let is_up = app
             .snapshot()
             .and_then(|snapshot| snapshot.link(link))
@@ -43,18 +43,15 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     table::draw(buffer, areas, app);
 }
 
-fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
+fn draw_link(buffer: &mut Buffer, area: Rect, link: &LinkId, app: &App) {
     let theme = app.theme;
-    let is_focused = app.focus == Focus::Link(link);
+    let is_focused = app.focus == Focus::Link(link.clone());
     let (frame, title) = if is_focused {
         (theme.style(Role::Accent), theme.style(Role::Accent))
     } else {
         (theme.style(Role::Dim), theme.style(Role::Title))
     };
-    let name = match link {
-        LinkId::Source => "Source",
-        LinkId::Mqtt | LinkId::Influxdb => link_title(link),
-    };
+    let name = link_heading(link);
     let mark = if is_focused { "▸ " } else { "" };
     let block = Block::bordered()
         .border_style(frame)
@@ -85,7 +82,7 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
             theme.style(Role::Dim),
         ),
     ];
-    match snapshot.sinks.iter().find(|sink| sink.sink.link() == link) {
+    match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         None => {
             lines.extend(source_lines(app, snapshot, status, pad.width));
             if status.last_error.is_some() && status.state != LinkState::Up {
@@ -105,14 +102,15 @@ fn draw_link(buffer: &mut Buffer, area: Rect, link: LinkId, app: &App) {
 
 fn state_line<'a>(theme: Theme, status: &LinkStatus, now: Timestamp, cells: u16) -> Line<'a> {
     let (glyph, role) = state_look(&status.state);
-    let text = format!("{glyph} {}", status.state.word());
+    let text = format!("{glyph} {}", state_words(status));
     let since = if status.state == LinkState::Disabled {
         String::new()
     } else {
         duration(now.since(status.since))
     };
+    let room = usize::from(cells).saturating_sub(width(&since) + 1);
     spread(
-        vec![Span::styled(text, theme.style(role))],
+        vec![Span::styled(cut(&text, room), theme.style(role))],
         vec![Span::styled(since, theme.style(Role::Dim))],
         cells,
     )
@@ -194,7 +192,7 @@ fn sink_lines<'a>(
 ) -> Vec<Line<'a>> {
     let theme = app.theme;
     let bound = snapshot.journal.max_messages;
-    let Flow { inward, outward } = app.observed.flow(sink.sink);
+    let Flow { inward, outward } = app.observed.flow(&sink.sink);
     let activity = retry(&sink.link, app.now).or_else(|| {
         let left = app.observed.time_left(sink)?;
         Some(format!("drains in {}", duration(left)))

@@ -6,13 +6,18 @@ use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
 use super::{put, spread};
-use crate::monitor::{JournalState, LinkState, Order, Recording, Sight, SinkId, Snapshot};
+use crate::monitor::{
+    JournalState, LinkId, LinkKind, LinkState, Order, Recording, Sight, SinkId, Snapshot,
+};
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
 use crate::tui::layout::{Areas, NAME, tab_text};
 use crate::tui::state::{App, Guide, Overlay};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
+use crate::tui::widgets::{
+    bytes, count, cut, cut_front, duration, escape_text, time_of_day, width,
+};
+use crate::tui::words::link_title;
 
 pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let theme = app.theme;
@@ -80,16 +85,32 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
 
 /// The question that is asked, what an action did, or how the gateway does.
 pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
-    let (text, role) = said(app);
-    let text = cut(&text, usize::from(area.width).saturating_sub(2));
+    let cells = usize::from(area.width).saturating_sub(2);
+    let (text, role) = said(app, cells);
+    let text = cut(&text, cells);
     let line = Line::styled(format!(" {text}"), app.theme.style(role));
     put(buffer, area, 0, &line);
 }
 
-fn said(app: &App) -> (String, Role) {
+/// The line that is typed, so much of it that the cursor can be seen.
+fn line(app: &App, link: &LinkId, cells: usize) -> String {
+    let prompt = format!("to {}: ", link_title(link));
+    let room = cells.saturating_sub(width(&prompt) + 1);
+    let (before, behind) = app.line.parts();
+    let (before, behind) = (escape_text(before), escape_text(behind));
+    let kept_behind = width(&behind).min(room / 4);
+    let before = cut_front(&before, room.saturating_sub(kept_behind));
+    let behind = cut(&behind, room.saturating_sub(width(&before)));
+    format!("{prompt}{before}▏{behind}")
+}
+
+fn said(app: &App, cells: usize) -> (String, Role) {
     match (&app.overlay, &app.notice) {
-        (Some(Overlay::WhichLink(order)), _) => (which(*order).to_owned(), Role::Accent),
+        (Some(Overlay::WhichLink { order, among }), _) => {
+            (which(app, *order, *among), Role::Accent)
+        }
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
+        (Some(Overlay::Send(link)), _) => (line(app, link, cells), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),
@@ -97,14 +118,24 @@ fn said(app: &App) -> (String, Role) {
     }
 }
 
-pub(super) fn which(order: Order) -> &'static str {
-    match order {
-        Order::Flush => "Flush which? m MQTT, i InfluxDB, a all, Esc none",
-        Order::Reconnect => "Reconnect which? s source, m MQTT, i InfluxDB, a all, Esc none",
-        Order::Hold | Order::Release => {
-            "Hold or release which? s source, m MQTT, i InfluxDB, a all, Esc none"
+/// Asks which link is meant; with a kind, which one of that kind.
+pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String {
+    let question = match order {
+        Order::Flush => "Flush which?",
+        Order::Reconnect => "Reconnect which?",
+        Order::Hold | Order::Release => "Hold or release which?",
+    };
+    let choices = match (among, order) {
+        (None, Order::Flush) => "m MQTT, i InfluxDB".to_owned(),
+        (None, _) => "s source, m MQTT, i InfluxDB".to_owned(),
+        (Some(kind), _) => {
+            let links = app.links().into_iter().filter(|link| link.kind() == kind);
+            let numbered = (1..=9).zip(links);
+            let choices = numbered.map(|(number, link)| format!("{number} {}", link.name()));
+            choices.collect::<Vec<_>>().join(", ")
         }
-    }
+    };
+    format!("{question} {choices}, a all, Esc none")
 }
 
 fn condition(app: &App) -> (String, Role) {
@@ -138,7 +169,7 @@ fn condition(app: &App) -> (String, Role) {
 
 /// What to try next in the demonstration, by what was tried already.
 fn next_step(snapshot: &Snapshot) -> &'static str {
-    let mqtt = snapshot.sink(SinkId::Mqtt);
+    let mqtt = snapshot.sink(&SinkId::mqtt());
     let is_held = mqtt.is_some_and(|mqtt| mqtt.link.state == LinkState::Held);
     let is_draining = mqtt.is_some_and(|mqtt| mqtt.queue_depth > 100);
     if is_held {

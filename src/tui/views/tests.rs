@@ -69,6 +69,39 @@ fn every_other_page() {
 }
 
 #[test]
+fn traffic_as_it_is_talked_to() {
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut hex = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        hex.apply(Action::Hex);
+        let text = text(&hex);
+        assert!(text.contains("as hex  silent for 4s"), "{text}");
+        assert!(
+            text.contains("▲ sent     6c 65 64 20 6f 6e 0d 0a"),
+            "{text}"
+        );
+    }
+    assert_frames("traffic_detail_as_hex", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Hex);
+        app.apply(Action::Open);
+        app
+    });
+    assert_frames("traffic_send", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Send);
+        let text = "set wifi name of the network that is long enough for no terminal ";
+        text.chars()
+            .cycle()
+            .take(190)
+            .for_each(|character| app.line.insert(character));
+        for _ in 0..30 {
+            app.line.go(Direction::Left);
+        }
+        app
+    });
+}
+
+#[test]
 fn what_lies_over_a_page() {
     assert_frames("help", |width, height| {
         let mut app = app(width, height, [testing::healthy()]);
@@ -80,7 +113,7 @@ fn what_lies_over_a_page() {
     });
     assert_frames("link_detail", |width, height| {
         let mut app = app(width, height, [testing::broker_away()]);
-        app.focus = crate::tui::state::Focus::Link(LinkId::Mqtt);
+        app.focus = crate::tui::state::Focus::Link(LinkId::mqtt());
         app.apply(Action::Open);
         app
     });
@@ -144,7 +177,10 @@ fn no_terminal_is_too_small_to_be_drawn_on() {
         app(1, 1, [testing::stopping()]),
     ];
     let mut with_overlays = app(1, 1, [testing::broker_away()]);
-    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink(Order::Hold));
+    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink {
+        order: Order::Hold,
+        among: None,
+    });
     apps.push(with_overlays.clone());
     with_overlays.overlay = Some(crate::tui::state::Overlay::Help { scroll: 99 });
     apps.push(with_overlays.clone());
@@ -226,7 +262,7 @@ fn the_quality_of_the_line_stands_on_the_card_of_the_source() {
             );
             assert!(!clean.contains(number), "{clean}");
         }
-        app.focus = crate::tui::state::Focus::Link(LinkId::Source);
+        app.focus = crate::tui::state::Focus::Link(LinkId::source());
         app.apply(Action::Open);
         let detail = text(&app);
         assert!(detail.contains("6.2% of the last 200 frames"), "{detail}");

@@ -31,6 +31,23 @@ pub(crate) fn cut(text: &str, cells: usize) -> String {
     kept
 }
 
+/// The end of a text in at most so many cells, cut with `…` at its front.
+pub(crate) fn cut_front(text: &str, cells: usize) -> String {
+    let total = text.width();
+    if total <= cells {
+        return text.to_owned();
+    }
+    let mut skipped = 0;
+    let mut characters = text.chars();
+    while total - skipped + 1 > cells {
+        let Some(character) = characters.next() else {
+            break;
+        };
+        skipped += character.width().unwrap_or(0);
+    }
+    format!("…{}", characters.as_str())
+}
+
 /// A text in exactly so many cells: cut, or filled up with spaces.
 pub(crate) fn fitted(text: &str, cells: usize) -> String {
     let mut text = cut(text, cells);

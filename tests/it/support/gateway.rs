@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fieldgate::config::{self, Environment, Overrides};
-use fieldgate::monitor::{Activity, Command, LinkId, LinkState, SinkId, SinkSnapshot, Snapshot};
+use fieldgate::monitor::{
+    Activity, Asker, Command, LinkId, LinkState, Observer, SinkId, SinkSnapshot, Snapshot,
+};
 use fieldgate::pipeline::{Handle, Outcome, Pipeline};
 use tempfile::TempDir;
 
@@ -80,11 +82,11 @@ impl Gateway {
 
     /// Gives it a command.
     pub(crate) fn command(&self, command: Command) {
-        self.handle.command(command);
+        drop(self.handle.command(command, Asker::Screen));
     }
 
     /// A sink now.
-    pub(crate) fn sink(&self, sink: SinkId) -> SinkSnapshot {
+    pub(crate) fn sink(&self, sink: &SinkId) -> SinkSnapshot {
         self.handle.snapshot().sink(sink).unwrap().clone()
     }
 
@@ -101,7 +103,7 @@ impl Gateway {
     /// Waits until a link is in a state that the function takes, and returns what it makes of it.
     pub(crate) fn wait_for_link<T>(
         &self,
-        link: LinkId,
+        link: &LinkId,
         what: &str,
         mut holds: impl FnMut(&LinkState) -> Option<T>,
     ) -> T {
@@ -109,14 +111,14 @@ impl Gateway {
     }
 
     /// Waits until a link works.
-    pub(crate) fn wait_until_up(&self, link: LinkId) {
+    pub(crate) fn wait_until_up(&self, link: &LinkId) {
         self.wait_for_link(link, "link that is up", |state| {
             (*state == LinkState::Up).then_some(())
         });
     }
 
     /// Waits until everything that was received has been dealt with.
-    pub(crate) fn wait_until_delivered(&self, sink: SinkId, messages: u64) {
+    pub(crate) fn wait_until_delivered(&self, sink: &SinkId, messages: u64) {
         self.wait_until("complete delivery", |snapshot| {
             let sink = snapshot.sink(sink)?;
             (sink.delivered + sink.rejected >= messages && sink.queue_depth == 0).then_some(())
@@ -125,7 +127,7 @@ impl Gateway {
 
     /// Stops it as `q` does; its folder stays.
     pub(crate) fn quit(self) -> (Outcome, TempDir) {
-        self.handle.command(Command::Quit);
+        self.command(Command::Quit);
         let ended = poll(Duration::from_secs(30), || {
             self.thread.is_finished().then_some(())
         });

@@ -26,7 +26,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `fieldgate` with these arguments in a folder of its own.
+    /// Starts `fieldgate` with these arguments in a folder of its own. With a size of nothing the terminal says
+    /// none, and has room for 80 × 24.
     pub(crate) fn start(size: (u16, u16), arguments: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_fieldgate");
         Self::run(size, Path::new(program), arguments, &[])
@@ -65,6 +66,10 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
+        let (columns, rows) = match (columns, rows) {
+            (0, 0) => (80, 24),
+            size => size,
+        };
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let is_read = Arc::new(AtomicBool::new(true));
         read(

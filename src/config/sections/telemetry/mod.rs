@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use names::Given;
 
-use crate::config::kind::{HOUR, Kind, OrRefuse, duration, number, range, text, whole};
+use crate::config::error::nearest;
+use crate::config::kind::{HOUR, Kind, OrRefuse, Refusal, duration, number, range, text, whole};
 use crate::config::section::Section;
 use crate::telemetry::{
-    Calibration, Correction, Decoder, Format, MetricInfo, MetricTable, Name, Range, is_safe,
+    Calibration, Correction, Decoder, DeviceClass, Format, MetricInfo, MetricTable, Name, Range,
+    is_safe,
 };
 
 /// `[telemetry]`.
@@ -43,6 +45,10 @@ pub struct Metric {
     pub max: Option<f64>,
     /// What its sensor can measure; a value outside is no reading.
     pub range: Option<Range>,
+    /// What it measures, for Home Assistant.
+    pub device_class: Option<DeviceClass>,
+    /// How many places behind the point Home Assistant shows.
+    pub precision: Option<u8>,
 }
 
 /// Reads the section.
@@ -117,6 +123,8 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         min: section.optional("min", &any_number()),
         max: section.optional("max", &any_number()),
         range: section.optional("range", &range()),
+        device_class: section.optional("device_class", &device_class()),
+        precision: section.optional("precision", &whole(0..=10)),
     };
     if let (Some(min), Some(max)) = (metric.min, metric.max)
         && min > max
@@ -128,6 +136,17 @@ fn metric(section: &mut Section<'_, '_>) -> Metric {
         );
     }
     metric
+}
+
+/// A class that Home Assistant knows: it takes no sensor of another one.
+fn device_class() -> Kind<DeviceClass> {
+    let allowed = "a device class of Home Assistant's sensors, as \"battery\"";
+    Kind::of_text(allowed, |text| {
+        DeviceClass::of_name(text).ok_or_else(|| {
+            let meant = nearest(text, DeviceClass::names());
+            Refusal(meant.map(|class| format!("did you mean \"{class}\"?")))
+        })
+    })
 }
 
 /// The name of a node or metric.
@@ -193,6 +212,8 @@ impl Metric {
         }
         info.min = self.min.or(info.min);
         info.max = self.max.or(info.max);
+        info.device_class = self.device_class.or(info.device_class);
+        info.precision = self.precision.or(info.precision);
         if let Some(range) = self.range {
             let counts = info.range.counts && range != Range::ANY;
             info.range = Range { counts, ..range };

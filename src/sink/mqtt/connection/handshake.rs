@@ -74,7 +74,6 @@ pub async fn open(
     if let Some(failure) = terms.unfit(config) {
         return Err(OpenError::NotAccepted(failure));
     }
-    terms.announce(config);
     let (socket, arrived) = (conn_ack.socket, conn_ack.arrived);
     Ok(Connection::new(codec, client_id, terms, socket, arrived))
 }

@@ -30,7 +30,8 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 use super::failure::{ended_by, hung_up};
-use crate::config::Qos;
+use crate::config::{Mqtt, Qos};
+use crate::monitor::SinkId;
 pub use codec::Version;
 use codec::{Codec, TooLarge};
 pub use event::{Cause, Ending, Event, Message, OpenError, Published, Received, Refusal};
@@ -120,6 +121,11 @@ impl Connection {
     /// Whether the broker keeps what is to be retained, as far as it says.
     pub fn keeps_retained(&self) -> bool {
         self.terms.keeps_retained
+    }
+
+    /// Says what the broker does not take as it is configured.
+    pub fn announce_terms(&self, config: &Mqtt, sink: &SinkId) {
+        self.terms.announce(config, sink);
     }
 
     /// When the broker last said anything.

@@ -66,18 +66,19 @@ impl Terms {
     }
 
     /// Says what the broker does not take as it is configured.
-    pub(super) fn announce(&self, config: &Mqtt) {
+    pub(super) fn announce(&self, config: &Mqtt, sink: &SinkId) {
         if self.maximum_qos == Qos::AtLeastOnce && config.qos == Qos::ExactlyOnce {
-            LIMITS.say("", "qos", |sum| {
+            let link = sink.clone();
+            LIMITS.say(sink.as_str(), "qos", move |sum| {
                 tracing::warn!(
-                    link = %SinkId::Mqtt, repeated = sum.words(),
+                    %link, repeated = sum.words(),
                     "The broker takes no QoS 2: readings go out with QoS 1."
                 );
             });
         }
         if self.receive_maximum < config.max_inflight {
             tracing::debug!(
-                link = %SinkId::Mqtt, receive_maximum = self.receive_maximum,
+                link = %sink, receive_maximum = self.receive_maximum,
                 "The broker takes fewer messages at once than mqtt.max_inflight."
             );
         }
@@ -94,6 +95,8 @@ mod tests {
             host: "localhost".to_owned(),
             port: 1883,
             transport: Transport::Tcp,
+            fallbacks: Vec::new(),
+            prefer_first: None,
             protocol: Protocol::Mqtt5 {
                 message_expiry: None,
             },

@@ -16,7 +16,7 @@ use super::message::TopicMap;
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::Qos;
 use crate::journal::Row;
-use crate::monitor::{DeliveryOutcome, SinkId};
+use crate::monitor::DeliveryOutcome;
 use crate::repeated::Topic;
 use crate::sink::{Failure, Lane, Wake};
 
@@ -344,9 +344,10 @@ impl Session<'_> {
                     Some(self.setting.topics.status_topic())
                 }
             };
-            OWN_REFUSALS.say("", &reason.clone(), move |sum| {
+            let link = lane.sink().clone();
+            OWN_REFUSALS.say(lane.sink().as_str(), &reason.clone(), move |sum| {
                 tracing::warn!(
-                    link = %SinkId::Mqtt, topic, error = reason, repeated = sum.words(),
+                    %link, topic, error = reason, repeated = sum.words(),
                     "The broker refused what the gateway says of itself; readings go on."
                 );
             });
@@ -369,9 +370,10 @@ impl Session<'_> {
         };
         let topic = self.setting.topics.topic(reading);
         let (of, error) = (topic.clone(), reason.clone());
-        REJECTIONS.say("", "", move |sum| {
+        let link = lane.sink().clone();
+        REJECTIONS.say(lane.sink().as_str(), "", move |sum| {
             tracing::warn!(
-                link = %SinkId::Mqtt, topic = of, error, repeated = sum.words(),
+                %link, topic = of, error, repeated = sum.words(),
                 "Rejected for good; the reading stands in the journal's table `rejected`."
             );
         });
@@ -379,7 +381,7 @@ impl Session<'_> {
             reason: reason.clone(),
         };
         lane.show(topic, 1, outcome, row.received);
-        self.flight.reject(publish, reason);
+        self.flight.reject(publish, reason, lane.sink());
     }
 
     /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
