@@ -42,7 +42,7 @@ use crate::monitor::{
     Activity, Directive, LinkId, LinkKind, Monitor, Order, SinkId, Stage, StageGuard,
 };
 use crate::source::{self, Chunk, Console, End, SourceError};
-use crate::telemetry::RecordedTimes;
+use crate::telemetry::{MetricTable, RecordedTimes};
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -108,18 +108,7 @@ impl Pipeline {
         let monitor = Arc::new(Monitor::new(metrics.clone(), activity, links(config)));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let names = config.telemetry.node_names();
-
-        let sinks = Sinks {
-            monitor: monitor.clone(),
-            journal: journal.clone(),
-            metrics: metrics.clone(),
-            names: names.clone(),
-            format: config.format.clone(),
-            directives: first_directives(config),
-            threads: Mutex::new(None),
-        };
-        let sinks = sinks.start_all(config)?;
+        let sinks = sinks(config, metrics, &journal, &monitor).start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
@@ -139,20 +128,13 @@ impl Pipeline {
             (directive, console),
         );
         let source = tokio::spawn(source);
-        let decoder = config.decoder();
         let tolerance = config.telemetry.clock_tolerance;
-        let known = journal.known_names();
-        let timeline = config.source.timeline(config.recorded);
-        let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone())
-            .of_format(&config.format, config.source.beginning())
-            .calibrated(config.telemetry.calibration.clone());
+        let ingest = ingest(config, &journal, &monitor);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let clock_set = {
-            let directives = Arc::clone(&directives);
-            move || directives.tell_sinks(|directive| directive.obey(Order::Reconnect))
-        };
+        let to_sinks = Arc::clone(&directives);
+        let clock_set = move || to_sinks.tell_sinks(|directive| directive.obey(Order::Reconnect));
         if let Some(patience) = config.telemetry.wait_for_clock {
             let waiting = waiting::release_when_synchronised(directives, patience);
             tokio::spawn(waiting);
@@ -192,6 +174,35 @@ impl Pipeline {
         self.outlives_input = true;
         self
     }
+}
+
+/// The sinks, none of which runs yet.
+fn sinks(
+    config: &Config,
+    metrics: Arc<MetricTable>,
+    journal: &Journal,
+    monitor: &Arc<Monitor>,
+) -> Sinks {
+    Sinks {
+        monitor: Arc::clone(monitor),
+        journal: journal.clone(),
+        metrics,
+        names: config.telemetry.node_names(),
+        format: config.format.clone(),
+        directives: first_directives(config),
+        threads: Mutex::new(None),
+    }
+}
+
+/// What makes packets of the source's bytes.
+fn ingest(config: &Config, journal: &Journal, monitor: &Arc<Monitor>) -> Ingest {
+    let tolerance = config.telemetry.clock_tolerance;
+    let known = journal.known_names();
+    let timeline = config.source.timeline(config.recorded);
+    let monitor = Arc::clone(monitor);
+    Ingest::new(config.decoder(), &known, timeline, tolerance, monitor)
+        .of_format(&config.format, config.source.beginning())
+        .calibrated(config.telemetry.calibration.clone())
 }
 
 /// What every sink is told at first: to wait for a clock that is right, where that is wanted.
