@@ -20,8 +20,8 @@ use crate::sink::influx::line::LineFormat;
 use crate::sink::mqtt::TopicMap;
 use crate::source::{self, Chunk};
 use crate::telemetry::{
-    Beginning, MetricTable, Packet, Received, RejectReason, SetAside, ShortestValue, Timeline,
-    Timestamp, learn,
+    Beginning, MetricTable, Name, Packet, Received, RejectReason, SetAside, ShortestValue,
+    Timeline, Timestamp, learn,
 };
 
 /// Read at once; what comes of it fits into the ring that tells of it.
@@ -102,6 +102,7 @@ impl Decoding {
             Activity::default(),
             vec![LinkId::source()],
         ));
+        let link = LinkId::source();
         let mut decoder = config.decoder();
         decoder.catalogue().believe_all();
         let tolerance = config.telemetry.clock_tolerance;
@@ -110,9 +111,9 @@ impl Decoding {
             &[],
             Timeline::Line,
             tolerance,
-            Arc::clone(&monitor),
+            monitor.source(&link),
         )
-        .of_format(&config.format, Beginning::Whole)
+        .of_format(&config.format(), Beginning::Whole)
         .calibrated(config.telemetry.calibration.clone());
         let prefix = config.mqtt.as_ref().map(|mqtt| mqtt.topic_prefix.clone());
         Self {
@@ -123,6 +124,12 @@ impl Decoding {
                 metrics,
                 topics: TopicMap::new(prefix.unwrap_or_else(|| "iiot".to_owned()), []),
                 lines: LineFormat::new(config.gateway.as_deref()),
+                source: Name::new(
+                    &config
+                        .sources
+                        .first()
+                        .map_or(String::new(), |it| it.name.clone()),
+                ),
             },
             told: 0,
             line: 1,
@@ -254,6 +261,8 @@ struct Writer {
     metrics: Arc<MetricTable>,
     topics: TopicMap,
     lines: LineFormat,
+    /// The name of the source whose bytes they are.
+    source: Name,
 }
 
 impl Writer {
@@ -270,7 +279,10 @@ impl Writer {
                 }
                 DecodedAs::Topics => {
                     let payload = self.topics.payload(reading, time);
-                    text.push_str(&format!("{} {payload}\n", self.topics.topic(reading)));
+                    text.push_str(&format!(
+                        "{} {payload}\n",
+                        self.topics.topic(&self.source, reading)
+                    ));
                 }
                 DecodedAs::LineProtocol => {
                     let sensor_type = self.metrics.sensor_type(&reading.metric);

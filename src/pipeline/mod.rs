@@ -1,7 +1,7 @@
 //! Wires source → journal → sinks, and owns the way they start and stop.
 //!
 //! ```text
-//! source ─chunks→ ingest ─packets→ journal ─rows→ sinks
+//! sources ─chunks→ ingest ─packets→ journal ─rows→ sinks
 //!    ↑ directive                                      ↑ directives
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
@@ -12,42 +12,40 @@ mod ending;
 mod feed;
 mod handle;
 mod ingest;
+mod lookout;
+mod machine;
+mod node_names;
 mod recorder;
 mod sinks;
+mod sources;
 mod waiting;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task;
 
-use consoles::Consoles;
 use directives::Directives;
 pub use ending::{Outcome, RunFailure};
-use feed::Feed;
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
-use recorder::RecordedChunks;
+use machine::Machine;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, Recorded};
+use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{
-    Activity, Directive, LinkId, LinkKind, Monitor, Order, SinkId, Stage, StageGuard,
-};
-use crate::source::{self, Chunk, Console, End, SourceError};
-use crate::telemetry::{MetricTable, RecordedTimes};
+use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, SinkId, Stage};
+use crate::telemetry::Name;
 use sinks::Sinks;
-
-/// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
-/// this as packets, in the journal's own queue.
-const CHUNKS: usize = 32;
+use sources::{Sources, link_of};
 
 /// Messages a sink may read ahead of its committed acknowledgements, beside those that the server has
 /// not acknowledged: bounds what is kept of them, and is large enough that a commit of some
@@ -94,8 +92,8 @@ pub enum StartError {
 pub struct Pipeline {
     handle: Handle,
     journal: Journal,
-    source: task::JoinHandle<Result<End, SourceError>>,
-    ingest: task::JoinHandle<()>,
+    lookout: task::JoinHandle<()>,
+    names: HashMap<String, Name>,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -103,50 +101,50 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
-    pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.metric_table());
-        let monitor = Arc::new(Monitor::new(metrics.clone(), activity, links(config)));
+        let monitor = Monitor::new(metrics.clone(), activity, links(config));
+        let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
         let enabled = enabled_sinks(config);
-        let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
-        let sinks = sinks(config, metrics, &journal, &monitor).start_all(config)?;
+        let journal = Journal::open(&config.journal, &enabled)?;
+        let names = config.telemetry.node_names();
+        restore_nodes(&monitor, &journal, &names);
+
+        let sinks = Sinks {
+            monitor: monitor.clone(),
+            journal: journal.clone(),
+            metrics: metrics.clone(),
+            names: names.clone(),
+            format: config.format(),
+            directives: first_directives(config),
+            tags_source: AtomicBool::new(config.sources.len() > 1),
+            threads: Mutex::new(None),
+        };
+        let sinks = sinks.start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
-        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-        let (times_sender, times) = oneshot::channel();
-        let (ended_sender, input_ended) = oneshot::channel();
-        let link = LinkId::source();
-        let directive = directives.begin(link.clone(), Directive::default());
-        let console = Arc::new(Console::new(&config.source, Arc::clone(&monitor)));
-        let consoles = Consoles::default();
-        consoles.begin(link.clone(), Arc::clone(&console));
-        let source = read_source(
-            link,
+        let lookout = look_out(config, &monitor, &journal, &names);
+        let tells_sources = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+        if config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells_sources) {
+            monitor.qualify_nodes();
+        }
+        let sources = Sources::new(
+            monitor.clone(),
+            journal.clone(),
+            Arc::clone(&directives),
             config,
-            chunk_sender,
-            (times_sender, ended_sender),
-            &monitor,
-            (directive, console),
+            recording_folder(&config.journal),
         );
-        let source = tokio::spawn(source);
-        let tolerance = config.telemetry.clock_tolerance;
-        let ingest = ingest(config, &journal, &monitor);
-        let record = watch::Sender::new(false);
-        let folder = recording_folder(&config.journal);
-        let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let to_sinks = Arc::clone(&directives);
-        let clock_set = move || to_sinks.tell_sinks(|directive| directive.obey(Order::Reconnect));
+        sources.set(&config.sources).await;
         if let Some(patience) = config.telemetry.wait_for_clock {
             let waiting = waiting::release_when_synchronised(directives, patience);
             tokio::spawn(waiting);
         }
-        let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
-        let ingest = tokio::spawn(feed.run(times, input_ended, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
-            consoles,
-            record,
+            sources,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
             journal_pulse: monitor.pulses.of(Stage::Journal),
@@ -155,8 +153,8 @@ impl Pipeline {
         Ok(Self {
             handle,
             journal,
-            source,
-            ingest,
+            lookout,
+            names,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -176,33 +174,34 @@ impl Pipeline {
     }
 }
 
-/// The sinks, none of which runs yet.
-fn sinks(
-    config: &Config,
-    metrics: Arc<MetricTable>,
-    journal: &Journal,
-    monitor: &Arc<Monitor>,
-) -> Sinks {
-    Sinks {
-        monitor: Arc::clone(monitor),
-        journal: journal.clone(),
-        metrics,
-        names: config.telemetry.node_names(),
-        format: config.format.clone(),
-        directives: first_directives(config),
-        threads: Mutex::new(None),
-    }
+/// Takes up which nodes an earlier run knew.
+fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+    monitor.restore_nodes(nodes);
+    monitor.stand(|standing| standing.gone.extend(gone));
 }
 
-/// What makes packets of the source's bytes.
-fn ingest(config: &Config, journal: &Journal, monitor: &Arc<Monitor>) -> Ingest {
-    let tolerance = config.telemetry.clock_tolerance;
-    let known = journal.known_names();
-    let timeline = config.source.timeline(config.recorded);
+/// Looks after nodes and problems from now on.
+fn look_out(
+    config: &Config,
+    monitor: &Arc<Monitor>,
+    journal: &Journal,
+    names: &HashMap<String, Name>,
+) -> task::JoinHandle<()> {
+    let machine = Machine::new(config);
+    machine.look(monitor);
     let monitor = Arc::clone(monitor);
-    Ingest::new(config.decoder(), &known, timeline, tolerance, monitor)
-        .of_format(&config.format, config.source.beginning())
-        .calibrated(config.telemetry.calibration.clone())
+    let lookout = lookout::keep(monitor, journal.clone(), names.clone(), machine);
+    tokio::spawn(lookout)
+}
+
+/// When a silent node is what.
+fn node_rules(config: &config::Telemetry) -> NodeRules {
+    NodeRules {
+        stale_after: config.stale_after,
+        offline_after: config.offline_after,
+        intervals: config.node_intervals(),
+    }
 }
 
 /// What every sink is told at first: to wait for a clock that is right, where that is wanted.
@@ -218,39 +217,10 @@ fn first_directives(config: &Config) -> Arc<Directives> {
     Arc::new(directives)
 }
 
-/// Reads the source until it ends or is told to; says before what is known of a recording's times, and
-/// behind it whether the input ended by itself.
-fn read_source(
-    link: LinkId,
-    config: &Config,
-    chunks: mpsc::Sender<Chunk>,
-    (times, input_ended): (oneshot::Sender<Option<RecordedTimes>>, oneshot::Sender<()>),
-    monitor: &Arc<Monitor>,
-    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
-) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
-    let (source, recorded) = (config.source.clone(), config.recorded);
-    let monitor = Arc::clone(monitor);
-    async move {
-        let stage = Stage::Link(link.clone());
-        let _guard = StageGuard::new(Arc::clone(&monitor), stage);
-        let known = tokio::select! {
-            biased;
-            times = recorded_times(source.clone(), recorded) => times,
-            _ = directive.wait_for(|directive| directive.retired) => None,
-        };
-        let _nobody_reads = times.send(known);
-        let end = source::run(link, &source, chunks, monitor, directive, console).await;
-        if matches!(end, Ok(End::InputEnded)) {
-            let _nobody_feeds = input_ended.send(());
-        }
-        end
-    }
-}
-
 /// All links, in the order of the data path. Of a kind that is not configured there is one all the same, to
 /// say so.
 fn links(config: &Config) -> Vec<LinkId> {
-    let mut links = vec![LinkId::source()];
+    let mut links: Vec<LinkId> = config.sources.iter().map(link_of).collect();
     for kind in [LinkKind::Mqtt, LinkKind::Influxdb] {
         let before = links.len();
         let sinks = enabled_sinks(config).into_iter();
@@ -269,44 +239,6 @@ fn links(config: &Config) -> Vec<LinkId> {
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {
     let settings = SinkSettings::all(config);
     settings.iter().map(SinkSettings::sink).collect()
-}
-
-/// When the packets of a recording were measured, if the source is one and is not measured anew.
-async fn recorded_times(source: config::Source, recorded: Recorded) -> Option<RecordedTimes> {
-    if source.is_measured_anew(recorded) {
-        return None;
-    }
-    let can_be_one = matches!(source, config::Source::File { .. } | config::Source::Stdin);
-    // A thread of nobody's: a long recording on a slow disk must not hold up a stop.
-    let (sender, looked) = oneshot::channel();
-    let look = move || drop(sender.send(source::recorded_times(&source, recorded)));
-    std::thread::Builder::new()
-        .name("recording".to_owned())
-        .spawn(look)
-        .ok()?;
-    match (looked.await.ok()?, recorded) {
-        (Ok(Some(times)), _) => {
-            tracing::info!(start = %times.start, noted = times.notes.len(), "A recording is read.");
-            Some(times)
-        }
-        (Ok(None), Recorded::StartsAt(start)) if can_be_one => Some(RecordedTimes {
-            start,
-            notes: Vec::new(),
-        }),
-        (Ok(None), Recorded::EndsAt(_)) if can_be_one => {
-            tracing::warn!(
-                "The source is no file, so that nothing says how long it is: source.ends_at does not \
-                 apply, and what is read ends now."
-            );
-            None
-        }
-        (Ok(None), _) => None,
-        (Err(error), _) => {
-            // Opening it says so aloud.
-            tracing::debug!(error = %error, "The recording cannot be looked at.");
-            None
-        }
-    }
 }
 
 /// Where recordings go: beside the journal's file, or into the current folder.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::Mutex;
@@ -23,6 +24,8 @@ pub(super) struct Sinks {
     pub(super) names: HashMap<String, Name>,
     pub(super) format: Format,
     pub(super) directives: Arc<Directives>,
+    /// Whether points say which source they come from.
+    pub(super) tags_source: AtomicBool,
     /// `None`: the gateway is stopping, and no sink is started any more.
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -98,6 +101,11 @@ impl Sinks {
         Ok(())
     }
 
+    /// Has points say which source they come from, or not; returns whether that is a change.
+    pub(super) fn tag_sources(&self, is_wanted: bool) -> bool {
+        self.tags_source.swap(is_wanted, Ordering::Relaxed) != is_wanted
+    }
+
     fn lane(&self, sink: &SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
         let cursor = self.journal.cursor(sink)?;
         let directive = self.directives.subscribe(sink.link());
@@ -120,8 +128,14 @@ impl Sinks {
         let names = if speaks { self.names() } else { Vec::new() };
         let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
-        let config = config.clone();
-        let delivery = sink::mqtt::MqttDelivery::new(config, topics, metrics, identities, names);
+        let delivery = sink::mqtt::MqttDelivery::new(
+            config.clone(),
+            topics,
+            metrics,
+            identities,
+            names,
+            self.monitor.standing(),
+        );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 
@@ -150,7 +164,11 @@ impl Sinks {
         let sink = SinkId::influxdb();
         let lane = self.lane(&sink, 2 * config.max_batch_size as u64)?;
         self.monitor.set_peer(sink.link(), config.url.to_string());
-        let delivery = sink::influx::InfluxDelivery::new(config, self.metrics.clone());
+        let delivery = sink::influx::InfluxDelivery::new(
+            config,
+            self.metrics.clone(),
+            self.tags_source.load(Ordering::Relaxed),
+        );
         let delivery = delivery.map_err(|error| StartError::SinkSetup {
             sink: sink.clone(),
             reason: error.to_string(),

@@ -9,6 +9,7 @@
 mod api;
 mod assets;
 mod attach;
+mod boards;
 mod bounds;
 mod commands;
 mod configuration;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Yield;
 use super::notices::{Fault, Notices};
-use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
+use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
     LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
@@ -54,7 +54,7 @@ impl Interpreter {
         decoder: Decoder,
         timeline: Timeline,
         tolerance: Duration,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         Self {
             traits: Traits::default(),
@@ -88,6 +88,12 @@ impl Interpreter {
     /// Corrects what is delivered from here on.
     pub(super) fn calibrate(&mut self, calibration: Calibration) {
         self.calibration = calibration;
+    }
+
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    pub(super) fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.readings = self.readings.giving_signal(gives_signal);
+        self
     }
 
     /// Takes the next piece of the stream.
@@ -153,7 +159,7 @@ impl Interpreter {
         };
         if let Some(number) = decoded.counter {
             self.losses.observe(&decoded.board, number);
-            self.notices.missed(self.losses.take_missed());
+            self.tell_losses(&decoded.board);
         }
         let at = received.wall;
         let piece = self
@@ -188,6 +194,14 @@ impl Interpreter {
     fn date(&mut self, frame: Box<Frame>, own: Option<Timestamp>) {
         self.clocks.observe_dated(own, frame, &mut self.timed);
         self.judge_readings();
+    }
+
+    /// Packets that are missing by their numbers.
+    fn tell_losses(&mut self, board: &str) {
+        let missed = self.losses.take_missed();
+        if missed > 0 {
+            self.notices.missed(board, missed);
+        }
     }
 
     /// What comes from here on was recorded before.
@@ -252,7 +266,7 @@ impl Interpreter {
         let is_damaged = self.quality.is_damaged();
         self.frames.finish(is_damaged, &mut self.verdicts);
         self.losses.finish();
-        self.notices.missed(self.losses.take_missed());
+        self.tell_losses("");
         self.follow_verdicts();
         self.clocks.release(&mut self.timed);
         self.judge_readings();
@@ -295,7 +309,9 @@ impl Interpreter {
             self.clocks.forget(&board, &mut self.timed);
         }
         self.judge_readings();
-        self.notices.missed(self.frames.take_missed());
+        for (board, missed) in self.frames.take_missed() {
+            self.notices.missed(&board, missed);
+        }
     }
 
     fn judge_readings(&mut self) {
@@ -341,6 +357,7 @@ impl Interpreter {
             }
         }
         self.notices.recorded(&decisions.packets);
+        self.notices.heard(&decisions.hearings);
         for set_aside in &decisions.set_aside {
             self.notices.set_aside(set_aside);
         }

@@ -8,10 +8,9 @@
 mod interpreter;
 mod notices;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::monitor::Monitor;
+use crate::monitor::SourceMonitor;
 use crate::source::Chunk;
 use crate::telemetry::{
     Beginning, Calibration, Decoder, Format, Framer, KnownName, Packet, Received, RecordedTimes,
@@ -45,7 +44,7 @@ impl Ingest {
         known: &[KnownName],
         timeline: Timeline,
         tolerance: Duration,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         decoder.catalogue().know(known);
         Self {
@@ -66,6 +65,13 @@ impl Ingest {
     #[must_use]
     pub fn calibrated(mut self, calibration: Calibration) -> Self {
         self.interpreter.calibrate(calibration);
+        self
+    }
+
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.interpreter = self.interpreter.giving_signal(gives_signal);
         self
     }
 

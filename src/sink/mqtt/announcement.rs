@@ -21,6 +21,12 @@ const MANUFACTURER: &str = "fieldgate";
 /// The sensor that shows whether the gateway is there. Those of readings have a `_` in their names.
 const STATUS: &str = "status";
 
+/// The one that shows whether something is wrong.
+const PROBLEMS: &str = "problems";
+
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+
 /// Bytes of a message: brokers need not take longer ones.
 const MAX_BYTES: usize = 10_000;
 
@@ -106,12 +112,55 @@ struct States {
     payload_off: &'static str,
 }
 
+/// The message of the sensor that shows whether something is wrong.
 #[derive(Serialize)]
-struct Availability {
-    #[serde(rename = "availability_topic")]
+struct ProblemSensor<'a> {
+    name: &'static str,
+    unique_id: String,
+    state_topic: String,
+    value_template: &'static str,
+    json_attributes_topic: String,
+    json_attributes_template: &'static str,
+    device_class: &'static str,
+    entity_category: &'static str,
+    #[serde(flatten)]
+    availability: Availability,
+    device: Device<'a>,
+    origin: Origin,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Availability {
+    /// The gateway's.
+    One {
+        #[serde(rename = "availability_topic")]
+        topic: String,
+        payload_available: &'static str,
+        payload_not_available: &'static str,
+    },
+    /// The gateway's and the node's; both must be online, as what is written out says.
+    All {
+        availability: [AvailabilityTopic; 2],
+        availability_mode: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+struct AvailabilityTopic {
     topic: String,
     payload_available: &'static str,
     payload_not_available: &'static str,
+}
+
+impl AvailabilityTopic {
+    fn new(topic: String) -> Self {
+        Self {
+            topic,
+            payload_available: ONLINE,
+            payload_not_available: OFFLINE,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -161,6 +210,11 @@ impl Announcer {
         }
     }
 
+    /// Whether nodes of each source are announced for themselves: names alone do not say of which.
+    pub(super) fn tells_sources(&self) -> bool {
+        self.topics.tells_sources()
+    }
+
     /// What fits all topics on which this gateway announces anything.
     pub(super) fn filter(&self) -> String {
         format!("{}/+/{}/+/config", self.prefix, self.id)
@@ -196,8 +250,8 @@ impl Announcer {
                 state_class: None,
                 suggested_display_precision: None,
                 states: Some(States {
-                    payload_on: "online",
-                    payload_off: "offline",
+                    payload_on: ONLINE,
+                    payload_off: OFFLINE,
                 }),
                 entity_category: Some("diagnostic"),
                 expire_after: None,
@@ -209,12 +263,34 @@ impl Announcer {
         )
     }
 
+    /// Announces that the gateway says what is wrong.
+    pub(super) fn problems(&self) -> Option<Announcement> {
+        let sensor = ProblemSensor {
+            name: "Problems",
+            unique_id: format!("{}_{PROBLEMS}", self.identifier),
+            state_topic: self.topics.problems_topic(),
+            value_template: "{{ 'ON' if value_json | count > 0 else 'OFF' }}",
+            json_attributes_topic: self.topics.problems_topic(),
+            json_attributes_template: "{{ {'problems': value_json} | tojson }}",
+            device_class: "problem",
+            entity_category: "diagnostic",
+            availability: self.availability(None),
+            device: self.device(None),
+            origin: ORIGIN,
+        };
+        let payload = serde_json::to_string(&sensor).ok()?;
+        Some(Announcement {
+            topic: self.topic(BINARY_SENSOR, PROBLEMS),
+            payload,
+        })
+    }
+
     /// The topics on which earlier versions announced the gateway and these metrics of nodes, as far as nothing is
     /// announced there any more: they went by the names of then.
     pub(super) fn former_topics(&self, names: &[(Name, Name)]) -> Vec<String> {
         let present: BTreeSet<String> = names
             .iter()
-            .map(|(node, metric)| self.object(node, metric))
+            .map(|(node, metric)| self.object(None, node, metric))
             .collect();
         let former = names.iter().map(|(node, metric)| {
             let node = object_id(node.as_str(), false);
@@ -226,14 +302,20 @@ impl Announcer {
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
-    pub(super) fn reading(&self, node: &Name, metric: &Name) -> Option<Announcement> {
+    pub(super) fn reading(
+        &self,
+        source: &Name,
+        node: &Name,
+        metric: &Name,
+    ) -> Option<Announcement> {
         let info = self.metrics.by_name(metric);
         let is_counter = info.is_some_and(|info| info.sensor_type == COUNTER);
         let unit = info.map(|info| &*info.unit);
         // Home Assistant counts without a unit.
         let unit = unit.filter(|unit| !unit.is_empty() && *unit != "1");
         let is_of_board = self.topics.is_of_board(node);
-        let object = self.object(node, metric);
+        let source_of_node = self.topics.tells_sources().then_some(source);
+        let object = self.object(source_of_node, node, metric);
         let device_class = if is_counter {
             None
         } else {
@@ -245,7 +327,7 @@ impl Announcer {
             &Sensor {
                 name: in_words(metric.as_str()),
                 unique_id: format!("{}_{object}", self.identifier),
-                state_topic: self.topics.topic_of(node, metric),
+                state_topic: self.topics.topic_of(source, node, metric),
                 value_template: self.value_template,
                 unit_of_measurement: unit,
                 device_class: device_class.map(DeviceClass::name),
@@ -260,25 +342,48 @@ impl Announcer {
                 states: None,
                 entity_category: is_of_board.then_some("diagnostic"),
                 expire_after: self.expire_after,
-                availability: Some(Availability {
-                    topic: self.topics.status_topic(),
-                    payload_available: "online",
-                    payload_not_available: "offline",
-                }),
-                device: self.device((!is_of_board).then_some(node)),
+                availability: Some(
+                    self.availability((!is_of_board).then(|| self.topics.full_name(source, node))),
+                ),
+                device: self.device((!is_of_board).then_some((source_of_node, node))),
                 origin: ORIGIN,
             },
         )
     }
 
-    /// What tells a reading from all others of the gateway.
-    fn object(&self, node: &Name, metric: &Name) -> String {
-        let metric = self.identities.metric(node, metric);
-        format!("{}_{}", self.node_id(node), object_id(metric, true))
+    /// When a sensor is available: while the gateway is there, and the node that it is of. A node that is
+    /// away stays away, also when Home Assistant is started anew and finds a retained value.
+    fn availability(&self, node: Option<Name>) -> Availability {
+        let gateway = self.topics.status_topic();
+        match node.filter(|_| self.topics.has_node_status()) {
+            Some(node) => {
+                let node = self.topics.status_of_node(node.as_str());
+                Availability::All {
+                    availability: [gateway, node].map(AvailabilityTopic::new),
+                    availability_mode: "all",
+                }
+            }
+            None => Availability::One {
+                topic: gateway,
+                payload_available: ONLINE,
+                payload_not_available: OFFLINE,
+            },
+        }
     }
 
-    fn node_id(&self, node: &Name) -> String {
-        object_id(self.identities.node(node), false)
+    /// What tells a reading from all others of the gateway.
+    fn object(&self, source: Option<&Name>, node: &Name, metric: &Name) -> String {
+        let metric = self.identities.metric(node, metric);
+        format!("{}_{}", self.node_id(source, node), object_id(metric, true))
+    }
+
+    /// A node among those of all sources, in the characters that discovery topics may have.
+    fn node_id(&self, source: Option<&Name>, node: &Name) -> String {
+        let node = object_id(self.identities.node(node), false);
+        source.map_or_else(
+            || node.clone(),
+            |source| format!("{}_{node}", object_id(source.as_str(), false)),
+        )
     }
 
     /// As configured, or by the metric's key and unit, or by its name.
@@ -298,8 +403,8 @@ impl Announcer {
     }
 
     /// The device of a node; `None`: the gateway.
-    fn device(&self, node: Option<&Name>) -> Device<'_> {
-        let Some(node) = node else {
+    fn device(&self, node: Option<(Option<&Name>, &Name)>) -> Device<'_> {
+        let Some((source, node)) = node else {
             return Device {
                 identifiers: [self.identifier.clone()],
                 name: format!("fieldgate {}", self.gateway),
@@ -310,12 +415,16 @@ impl Announcer {
             };
         };
         Device {
-            identifiers: [format!("{}_{}", self.identifier, self.node_id(node))],
-            // Other gateways may have nodes of the same name.
-            name: if self.has_name {
-                format!("{} {node}", self.gateway)
-            } else {
-                node.to_string()
+            identifiers: [format!(
+                "{}_{}",
+                self.identifier,
+                self.node_id(source, node)
+            )],
+            // Other gateways and sources may have nodes of the same name.
+            name: {
+                let gateway = self.has_name.then_some(self.gateway.as_str());
+                let names = [gateway, source.map(Name::as_str), Some(node.as_str())];
+                names.into_iter().flatten().collect::<Vec<_>>().join(" ")
             },
             manufacturer: MANUFACTURER,
             model: "Sensor node",
@@ -407,6 +516,7 @@ mod tests {
             gateway: gateway.map(str::to_owned),
         };
         let topics = TopicMap::new("iiot/hall", ["signal", "stats"].map(Name::new));
+        let topics = topics.with_node_status(true);
         let metrics = Arc::new(MetricTable::default());
         let identities = Identities::default();
         Announcer::new(&config, topics, payload, metrics, identities)
@@ -420,7 +530,8 @@ mod tests {
     #[test]
     fn a_reading_is_a_sensor_of_its_node() {
         let announcer = announcer(Some("green-house"), Payload::Json);
-        let announcement = announcer.reading(&"node1".into(), &"temperature".into());
+        let announcement =
+            announcer.reading(&"source".into(), &"node1".into(), &"temperature".into());
         let version = env!("CARGO_PKG_VERSION");
         let expected = json!({
             "name": "Temperature",
@@ -431,9 +542,19 @@ mod tests {
             "device_class": "temperature",
             "state_class": "measurement",
             "expire_after": 300,
-            "availability_topic": "iiot/hall/gateway/status",
-            "payload_available": "online",
-            "payload_not_available": "offline",
+            "availability": [
+                {
+                    "topic": "iiot/hall/gateway/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+                {
+                    "topic": "iiot/hall/node1/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+            ],
+            "availability_mode": "all",
             "device": {
                 "identifiers": ["fieldgate_green--house_node1"],
                 "name": "green-house node1",
@@ -463,15 +584,18 @@ mod tests {
         assert_eq!(gateway["device_class"], "connectivity");
         assert_eq!(gateway["payload_on"], "online");
         assert!(announcer.owns(&topic));
-        let (_, count) = message(announcer.reading(&"stats".into(), &"crc_errors".into()));
+        let (_, count) =
+            message(announcer.reading(&"source".into(), &"stats".into(), &"crc_errors".into()));
         assert_eq!(count["device"], gateway["device"]);
         assert_eq!(count["name"], "CRC errors");
         assert_eq!(count["entity_category"], "diagnostic");
         assert_eq!(count["state_class"], "total_increasing");
+        assert_eq!(count["availability_topic"], "iiot/hall/gateway/status");
         for absent in ["unit_of_measurement", "device_class", "value_template"] {
             assert_eq!(count[absent], Value::Null, "{absent}");
         }
-        let (_, strange) = message(announcer.reading(&"node7".into(), &"lux".into()));
+        let (_, strange) =
+            message(announcer.reading(&"source".into(), &"node7".into(), &"lux".into()));
         assert_eq!(strange["device"]["name"], "node7");
         assert_eq!(strange["state_class"], "measurement");
     }
@@ -500,7 +624,8 @@ mod tests {
             ("soil", "x", "moisture", "measurement", json!(1)),
             ("air", "humidity", "humidity", "measurement", Value::Null),
         ] {
-            let (topic, sensor) = message(announcer.reading(&"node1".into(), &name.into()));
+            let (topic, sensor) =
+                message(announcer.reading(&"source".into(), &"node1".into(), &name.into()));
             assert!(
                 topic.ends_with(&format!("/node1_{object}/config")),
                 "{topic}"
@@ -544,7 +669,7 @@ mod tests {
     fn what_is_too_long_is_not_announced() {
         let announcer = announcer(None, Payload::Plain);
         let long = Name::new(&"\u{10348}".repeat(Name::MAX_CHARS));
-        assert_eq!(announcer.reading(&long, &long), None);
+        assert_eq!(announcer.reading(&"source".into(), &long, &long), None);
     }
 
     #[test]
@@ -570,7 +695,7 @@ mod tests {
             let mut topics = HashMap::new();
             for (gateway, node, metric) in names {
                 let announcer = announcer(Some(&gateway), Payload::Plain);
-                let reading = announcer.reading(&node.as_str().into(), &metric.as_str().into());
+                let reading = announcer.reading(&"source".into(), &node.as_str().into(), &metric.as_str().into());
                 let (topic, sensor) = message(reading);
                 let levels: Vec<&str> = topic.split('/').collect();
                 prop_assert_eq!(levels.len(), 5);

@@ -190,6 +190,12 @@ pub(super) static OVERVIEW: &[Binding] = &[
         "open the link's details, or the metric's chart",
     ),
     bind(
+        &[char('v')],
+        Action::TurnTable,
+        "by node",
+        "the table: a row for each node, or for each metric",
+    ),
+    bind(
         &[char('/')],
         Action::Filter,
         "filter",
@@ -483,13 +489,15 @@ pub(super) static DETAIL: &[Binding] = &[
     bind(&[char('?')], Action::Help, "help", "this help"),
 ];
 
-pub(super) static HELP: &[Binding] = &[
-    bind(
-        &[ESCAPE, ENTER, char('q'), char('?')],
-        Action::Back,
-        "back",
-        "back to the page",
-    ),
+pub(super) static HELP: &[Binding] = &[bind(
+    &[ESCAPE, ENTER, char('q'), char('?')],
+    Action::Back,
+    "back",
+    "back to the page",
+)];
+
+/// In what lies over a page and need not fit.
+pub(super) static SCROLL: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), char('k')],
         Action::Move(Direction::Up),
@@ -506,12 +514,12 @@ pub(super) static HELP: &[Binding] = &[
         &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
         Action::Move(Direction::First),
         "",
-        "to the first key",
+        "to its beginning",
     ),
     bind(
         &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
         Action::Move(Direction::Last),
         "",
-        "to the last key",
+        "to its end",
     ),
 ];

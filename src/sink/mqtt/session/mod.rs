@@ -13,6 +13,7 @@ use super::connection::{Connection, Ending, Event, Message, Published, Received,
 use super::discovery::Discovery;
 use super::flight::{Flight, Publish};
 use super::message::TopicMap;
+use super::report::Report;
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::Qos;
 use crate::journal::Row;
@@ -33,6 +34,7 @@ const READ_AHEAD: usize = 256;
 pub(super) struct Setting<'a> {
     pub(super) topics: &'a TopicMap,
     pub(super) discovery: &'a mut Discovery,
+    pub(super) report: &'a mut Report,
     pub(super) suspicion: &'a mut Suspicion,
     pub(super) qos: Qos,
     /// Whether messages are retained.
@@ -88,6 +90,7 @@ impl Session<'_> {
         };
         let has_arrived = self.flight.announcements_arrived() > 0;
         self.setting.discovery.broke_off(has_arrived);
+        self.setting.report.broke_off(has_arrived);
         lane.failed(&ending.failure, lost);
         let under_way = self.under_way();
         let suspicion = &mut *self.setting.suspicion;
@@ -126,6 +129,7 @@ impl Session<'_> {
                     return Ok(());
                 },
                 () = self.setting.discovery.settle() => {}
+                () = self.setting.report.changed() => {}
                 () = &mut silence => {
                     if let Some(failure) = self.silence() {
                         return Err(Ending::other(failure));
@@ -197,7 +201,7 @@ impl Session<'_> {
         let (row, reading) = self.flight.reading(publish)?;
         let topics = self.setting.topics;
         Some(Message {
-            topic: topics.topic(reading),
+            topic: topics.topic(&row.source, reading),
             payload: topics.payload(reading, row.event_time),
             qos: self.setting.qos,
             retained: self.setting.retains && topics.is_retained(reading),
@@ -205,8 +209,15 @@ impl Session<'_> {
         })
     }
 
-    /// Publishes what is to be said to Home Assistant next; false: there is nothing.
+    /// Publishes what is to be said of nodes or to Home Assistant next; false: there is nothing.
     fn announce(&mut self, lane: &Lane) -> Result<bool, Ending> {
+        if let Some(Announcement { topic, payload }) = self.setting.report.next().cloned() {
+            self.setting.report.handed_over();
+            let publish = self.flight.begin(Publish::Announcement);
+            let message = of_itself(topic, payload, self.setting.retains);
+            self.publish(publish, message, lane)?;
+            return Ok(true);
+        }
         if let Some(filter) = self.setting.discovery.subscription() {
             self.connection.subscribe(&filter);
             self.setting.discovery.subscription_handed_over();
@@ -253,7 +264,7 @@ impl Session<'_> {
                 break;
             };
             for reading in &row.readings {
-                self.setting.discovery.notice(reading);
+                self.setting.discovery.notice(&row.source, reading);
             }
             let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
             self.flight.begin_row(row, first_message);
@@ -265,7 +276,7 @@ impl Session<'_> {
         let reading = row.readings.first()?;
         Some(format!(
             "{} {}",
-            self.setting.topics.topic(reading),
+            self.setting.topics.topic(&row.source, reading),
             self.setting.topics.payload(reading, row.event_time)
         ))
     }
@@ -336,10 +347,14 @@ impl Session<'_> {
             reason,
             is_of_this_message,
         } = refusal;
-        let Some((_, reading)) = self.flight.reading(publish) else {
+        let Some((row, reading)) = self.flight.reading(publish) else {
             // Readings are worth more than what the gateway says of itself.
             let topic = match publish {
-                Publish::Announcement => self.setting.discovery.topics(),
+                Publish::Announcement => {
+                    let told = self.setting.discovery.topics().into_iter();
+                    let own = self.setting.topics.status_of_node("+");
+                    Some(told.chain([own]).collect::<Vec<_>>().join(" or "))
+                }
                 Publish::Status | Publish::Reading { .. } => {
                     Some(self.setting.topics.status_topic())
                 }
@@ -354,7 +369,7 @@ impl Session<'_> {
             self.flight.arrived(publish);
             return Ok(());
         };
-        let topic = self.setting.topics.topic(reading);
+        let topic = self.setting.topics.topic(&row.source, reading);
         if !is_of_this_message {
             let reason = format!("the broker refused a message to {topic}: {reason}");
             return Err(Ending::other(Failure::Refused(reason)));
@@ -368,7 +383,7 @@ impl Session<'_> {
         let Some((row, reading)) = self.flight.reading(publish) else {
             return;
         };
-        let topic = self.setting.topics.topic(reading);
+        let topic = self.setting.topics.topic(&row.source, reading);
         let (of, error) = (topic.clone(), reason.clone());
         let link = lane.sink().clone();
         REJECTIONS.say(lane.sink().as_str(), "", move |sum| {
