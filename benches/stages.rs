@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
-use fieldgate::monitor::{Activity, SinkId};
+use fieldgate::monitor::{Activity, LinkId, Monitor, SinkId};
 use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;

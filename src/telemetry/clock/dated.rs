@@ -7,7 +7,12 @@ use crate::telemetry::{Frame, Name, Reading, Timestamp};
 const EARLIEST: Timestamp = Timestamp(1_420_070_400_000_000_000);
 
 /// A time of arrival that is further back is by a clock that was set.
-const LARGEST_STEP: i64 = 1_000_000_000;
+const LARGEST_STEP: i64 = 3_600_000_000_000;
+
+/// How far what is moved apart may get ahead of the time of reading.
+const LEEWAY: i64 = 100;
+
+const MILLI: i64 = 1_000_000;
 
 /// Values of one time that are told apart.
 const MAX_VALUES: usize = 256;
@@ -28,10 +33,21 @@ struct OwnTime {
 }
 
 impl Dates {
-    /// Two packets never share a time of arrival.
-    fn arrival(&mut self, at: Timestamp) -> Timestamp {
+    /// Two packets never share a time of arrival: they are a millisecond apart, which is what databases
+    /// tell apart, as long as that does not get ahead of `latest`, and less if it would.
+    fn arrival(&mut self, at: Timestamp, latest: Timestamp, never_after: Timestamp) -> Timestamp {
         let at = match self.arrival {
-            Some(last) if at <= last && last.0 - at.0 <= LARGEST_STEP => Timestamp(last.0 + 1),
+            Some(last) if at < last.plus_millis(1) && last.0 - at.0 <= LARGEST_STEP => {
+                let apart = last.plus_millis(1);
+                if at > last && at.since(last).as_nanos() > 500_000 {
+                    at
+                } else if apart <= latest {
+                    apart
+                } else {
+                    let next = at.max(Timestamp(last.0 + 1));
+                    if next <= never_after { next } else { at }
+                }
+            }
             _ => at,
         };
         self.arrival = Some(at);
@@ -39,7 +55,7 @@ impl Dates {
     }
 
     /// A board may measure several times in what its clock takes for one moment: each such value gets a
-    /// nanosecond of its own, as a database would keep the last of them alone.
+    /// time of its own, as a database would keep the last of them alone.
     fn own(&mut self, told: Timestamp, readings: &[Reading]) -> Timestamp {
         let values = readings
             .iter()
@@ -53,7 +69,9 @@ impl Dates {
                     last.any(|(n, m, v)| n == node && m == metric && v != value)
                 };
                 if values.iter().any(is_other) {
-                    (Timestamp(last.given.0.saturating_add(1)), values)
+                    // A clock of milliseconds, or a finer one.
+                    let step = if told.0 % MILLI == 0 { MILLI } else { 1 };
+                    (Timestamp(last.given.0.saturating_add(step)), values)
                 } else {
                     values.retain(|value| !last.values.contains(value));
                     let mut all = last.values;
@@ -131,11 +149,11 @@ impl<T: Dated> Clocks<T> {
             .recording
             .as_mut()
             .map(|it| it.arrival(checksum(frame)));
-        let at = match recorded {
-            Some(recorded) if recorded <= latest => recorded,
-            _ => received.wall,
+        let (at, soon) = match recorded {
+            Some(recorded) if recorded <= latest => (recorded, received.wall),
+            _ => (received.wall, latest.min(received.wall.plus_millis(LEEWAY))),
         };
-        let event_time = self.dates.arrival(at);
+        let event_time = self.dates.arrival(at, soon, latest);
         if let Some(notes) = &mut self.notes {
             notes.push(TimeNote {
                 board: String::new(),
@@ -213,10 +231,16 @@ mod tests {
     #[test]
     fn the_time_of_arrival_is_never_shared() {
         let frames = [(None, 1.0, NOW), (None, 1.0, NOW), (None, 2.0, NOW + 5)];
-        assert_eq!(times(&mut clocks(), &frames), [NOW, NOW + 1, NOW + 5]);
+        assert_eq!(
+            times(&mut clocks(), &frames),
+            [NOW, NOW + MILLI, NOW + 2 * MILLI]
+        );
         // A clock that was set back unnoticed.
-        let frames = [(None, 1.0, NOW), (None, 1.0, NOW - 2_000_000_000)];
-        assert_eq!(times(&mut clocks(), &frames), [NOW, NOW - 2_000_000_000]);
+        let frames = [(None, 1.0, NOW), (None, 1.0, NOW - 7_200_000_000_000)];
+        assert_eq!(
+            times(&mut clocks(), &frames),
+            [NOW, NOW - 7_200_000_000_000]
+        );
     }
 
     #[test]
@@ -230,7 +254,7 @@ mod tests {
         ];
         let frames: Vec<_> = told.iter().map(|own| (Some(*own), 1.0, NOW)).collect();
         let given = times(&mut clocks(), &frames);
-        assert_eq!(given, [told[0], told[1], NOW, NOW + 1]);
+        assert_eq!(given, [told[0], told[1], NOW, NOW + MILLI]);
     }
 
     #[test]
@@ -255,7 +279,11 @@ mod tests {
     fn a_replay_gives_each_packet_its_time_of_then() {
         let mut live = clocks();
         live.note(true);
-        let frames = [(None, 1.0, NOW), (None, 2.0, NOW + 7), (None, 1.0, NOW + 9)];
+        let frames = [
+            (None, 1.0, NOW),
+            (None, 2.0, NOW + 7 * MILLI),
+            (None, 1.0, NOW + 9 * MILLI),
+        ];
         let given = times(&mut live, &frames);
         let notes = live.take_notes();
         assert_eq!(notes.len(), 3);
@@ -265,13 +293,16 @@ mod tests {
         let start = Timestamp(NOW);
         replay.begin_recording(RecordedTimes { start, notes }, &mut Vec::new());
         let later: Vec<_> = frames
-            .map(|(own, value, wall)| (own, value, wall + 1_000_000))
+            .map(|(own, value, wall)| (own, value, wall + 1_000_000_000))
             .into();
         assert_eq!(times(&mut replay, &later), given);
         // Without notes, from its beginning on.
         let mut replay = clocks();
         let notes = Vec::new();
         replay.begin_recording(RecordedTimes { start, notes }, &mut Vec::new());
-        assert_eq!(times(&mut replay, &later), [NOW, NOW + 1, NOW + 2]);
+        assert_eq!(
+            times(&mut replay, &later),
+            [NOW, NOW + MILLI, NOW + 2 * MILLI]
+        );
     }
 }

@@ -133,14 +133,8 @@ impl Mapper {
         found
     }
 
-    fn packet(
-        &mut self,
-        mut found: Found,
-        catalogue: &mut Catalogue,
-    ) -> Result<Decoded, RejectReason> {
-        if found.repeats {
-            return Err(RejectReason::RepeatedKey);
-        }
+    /// The reading of a frame that has one and names it.
+    fn take_named(&self, found: &mut Found) -> Result<(), RejectReason> {
         if self.rules.reading.is_some() {
             let name = found.name.as_ref().and_then(Value::name);
             let name = name.ok_or(RejectReason::NotTelemetry)?;
@@ -150,6 +144,18 @@ impl Mapper {
                 found.readings.push((name, value));
             }
         }
+        Ok(())
+    }
+
+    fn packet(
+        &mut self,
+        mut found: Found,
+        catalogue: &mut Catalogue,
+    ) -> Result<Decoded, RejectReason> {
+        if found.repeats {
+            return Err(RejectReason::RepeatedKey);
+        }
+        self.take_named(&mut found)?;
         let (node, is_known) = match &self.rules.node {
             NodeRule::Name(name) => (name.as_str().to_owned(), true),
             NodeRule::Keys(_) => {
@@ -385,71 +391,41 @@ mod tests {
         );
     }
 
+    fn time_of(kind: TimeKind, value: &str) -> Result<FrameTime, RejectReason> {
+        let format = json(|rules| {
+            let key = "at".to_owned();
+            rules.time = Some(TimeRule { key, kind });
+        });
+        let decoded = map(&format, &format!(r#"{{"at":{value},"t":1}}"#));
+        decoded.map(|it| it.time).map_err(|it| it.reason)
+    }
+
     #[test]
     fn a_time_is_what_its_rule_says() {
-        let own = |nanos| FrameTime::Own(Timestamp(nanos));
-        for (kind, value, expected) in [
-            (
-                TimeKind::Rfc3339,
-                "\"2023-12-21T16:00:00.5Z\"",
-                Ok(own(1_703_174_400_500_000_000)),
-            ),
-            (
-                TimeKind::Rfc3339,
-                "\"2023-12-21 17:00:00+0100\"",
-                Ok(own(1_703_174_400_000_000_000)),
-            ),
-            (
-                TimeKind::Rfc3339,
-                "\"2023-12-21 16:00:00\"",
-                Err(RejectReason::InvalidTime),
-            ),
-            (
-                TimeKind::Rfc3339,
-                "1703174400",
-                Err(RejectReason::InvalidTime),
-            ),
-            (TimeKind::Rfc3339, "\"é\"", Err(RejectReason::InvalidTime)),
-            (
-                TimeKind::Seconds,
-                "1703174400",
-                Ok(own(1_703_174_400_000_000_000)),
-            ),
-            (
-                TimeKind::Seconds,
-                "1703174400.25",
-                Ok(own(1_703_174_400_250_000_000)),
-            ),
-            (
-                TimeKind::Seconds,
-                "\"1703174400\"",
-                Ok(own(1_703_174_400_000_000_000)),
-            ),
-            (TimeKind::Seconds, "1e300", Err(RejectReason::InvalidTime)),
-            (TimeKind::Seconds, "null", Ok(FrameTime::Arrival)),
-            (
-                TimeKind::Milliseconds,
-                "1703174400250",
-                Ok(own(1_703_174_400_250_000_000)),
-            ),
-            (TimeKind::Uptime, "12000", Ok(FrameTime::Uptime(12000))),
-            (TimeKind::Uptime, "4294967300", Ok(FrameTime::Uptime(4))),
-            (TimeKind::Uptime, "-1", Err(RejectReason::InvalidTime)),
-            (TimeKind::Uptime, "1.5", Err(RejectReason::InvalidTime)),
-        ] {
-            let format = json(|rules| {
-                let key = "at".to_owned();
-                rules.time = Some(TimeRule { key, kind });
-            });
-            let frame = format!(r#"{{"at":{value},"t":1}}"#);
-            let time = map(&format, &frame).map(|it| it.time);
-            assert_eq!(time.map_err(|it| it.reason), expected, "{kind:?} {value}");
+        let own = |millis: i64| Ok(FrameTime::Own(Timestamp(millis * 1_000_000)));
+        let invalid = Err(RejectReason::InvalidTime);
+        let text = |value: &str| time_of(TimeKind::Rfc3339, value);
+        assert_eq!(text("\"2023-12-21T16:00:00.5Z\""), own(1_703_174_400_500));
+        assert_eq!(text("\"2023-12-21 17:00:00+0100\""), own(1_703_174_400_000));
+        for wrong in ["\"2023-12-21 16:00:00\"", "1703174400", "\"é\""] {
+            assert_eq!(text(wrong), invalid, "{wrong}");
         }
+        let seconds = |value: &str| time_of(TimeKind::Seconds, value);
+        assert_eq!(seconds("1703174400"), own(1_703_174_400_000));
+        assert_eq!(seconds("1703174400.25"), own(1_703_174_400_250));
+        assert_eq!(seconds("\"1703174400\""), own(1_703_174_400_000));
+        assert_eq!(seconds("1e300"), invalid);
+        assert_eq!(seconds("null"), Ok(FrameTime::Arrival));
+        let millis = time_of(TimeKind::Milliseconds, "1703174400250");
+        assert_eq!(millis, own(1_703_174_400_250));
+        let uptime = |value: &str| time_of(TimeKind::Uptime, value);
+        assert_eq!(uptime("12000"), Ok(FrameTime::Uptime(12_000)));
+        assert_eq!(uptime("4294967300"), Ok(FrameTime::Uptime(4)));
+        assert_eq!(uptime("-1"), invalid);
+        assert_eq!(uptime("1.5"), invalid);
         let format = json(|rules| {
-            rules.time = Some(TimeRule {
-                key: "at".to_owned(),
-                kind: TimeKind::Seconds,
-            });
+            let (key, kind) = ("other".to_owned(), TimeKind::Seconds);
+            rules.time = Some(TimeRule { key, kind });
         });
         assert_eq!(map(&format, r#"{"t":1}"#).unwrap().time, FrameTime::Arrival);
     }

@@ -102,8 +102,8 @@ fn classify<'a>(at: usize, word: &'a str, next: Option<&str>) -> (Word<'a>, bool
         };
         return (word, false);
     };
-    if !label.chars().any(char::is_alphabetic) {
-        // `12:30` is a time of day, and `:30` the end of something.
+    if !label.chars().any(char::is_alphabetic) || label.contains(['"', '{', '[']) {
+        // `12:30` is a time of day, `:30` the end of something, `"a":1` JSON.
         let word = if label.is_empty() {
             Word::Unreadable(at)
         } else {

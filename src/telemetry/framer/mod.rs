@@ -2,13 +2,12 @@
 
 mod lines;
 mod objects;
-mod track;
 
 use super::{Format, RejectReason};
 use lines::Lines;
 use objects::{Objects, Style};
 
-pub(super) use track::is_not_finite;
+pub(super) use objects::is_not_finite;
 
 /// No frame longer than this is kept, in bytes.
 pub const MAX_FRAME: usize = 4096;

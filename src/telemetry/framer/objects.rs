@@ -10,9 +10,13 @@
 //! second one, in case the string is none; every quote moves both, so one of the two is always inside
 //! a string and the other is not, and there can be no third.
 
+mod track;
+
 use std::collections::VecDeque;
 
-use super::track::{Failure, Step, Track, Window};
+pub(in crate::telemetry) use track::is_not_finite;
+use track::{Failure, Step, Track, Window};
+
 use super::{MAX_FRAME, Segment};
 use crate::telemetry::RejectReason;
 
@@ -49,14 +53,14 @@ enum Fate {
 
 /// The candidates that are not given out yet, in the order of the stream.
 #[derive(Debug, Default)]
-pub(super) struct Candidates {
+struct Candidates {
     waiting: VecDeque<Object>,
     /// The number of the first of them, counted from the beginning of the stream.
     first: u64,
 }
 
 impl Candidates {
-    pub(super) fn add(&mut self, start: u64, is_inner: bool) -> u64 {
+    fn add(&mut self, start: u64, is_inner: bool) -> u64 {
         self.waiting.push_back(Object {
             start,
             is_inner,
@@ -71,7 +75,7 @@ impl Candidates {
         self.waiting.get_mut(index)
     }
 
-    pub(super) fn start(&self, number: u64) -> Option<u64> {
+    fn start(&self, number: u64) -> Option<u64> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         Some(self.waiting.get(index)?.start)
     }
@@ -82,15 +86,15 @@ impl Candidates {
         }
     }
 
-    pub(super) fn close(&mut self, number: u64, end: u64) {
+    fn close(&mut self, number: u64, end: u64) {
         self.set_fate(number, Fate::Closed { end });
     }
 
-    pub(super) fn kill(&mut self, number: u64, failure: Failure) {
+    fn kill(&mut self, number: u64, failure: Failure) {
         self.set_fate(number, Fate::Dead(failure));
     }
 
-    pub(super) fn mark_as_brace(&mut self, number: u64) {
+    fn mark_as_brace(&mut self, number: u64) {
         self.set_fate(number, Fate::Brace);
     }
 

@@ -1,6 +1,6 @@
 //! One reading of the stream as JSON: a pushdown automaton that begins at some `{`.
 
-use super::objects::{Candidates, Style};
+use super::{Candidates, Style};
 use crate::telemetry::RejectReason;
 
 /// A container that is open at the current byte.
@@ -182,20 +182,12 @@ impl Track {
             }
             _ => {}
         }
-        match byte {
-            b' ' | b'\t' | b'\r' => Ok(Step::Quiet),
-            _ => match (
-                self.structure(position, byte, objects),
-                self.line_feed.take(),
-            ) {
-                (Some(step), _) => Ok(step),
-                (None, None) => Err(unexpected),
-                (None, Some(at)) => Err(Failure {
-                    at,
-                    reason: RejectReason::Unfinished,
-                }),
-            },
+        if matches!(byte, b' ' | b'\t' | b'\r') {
+            return Ok(Step::Quiet);
         }
+        let line_feed = self.line_feed.take();
+        let step = self.structure(position, byte, objects);
+        step.ok_or_else(|| line_feed.map_or(unexpected, unfinished))
     }
 
     /// A line feed: damage, unless it stands between two tokens where it may.
@@ -215,10 +207,7 @@ impl Track {
             Expect::Colon | Expect::Text(_) | Expect::Escape(_) | Expect::Unicode(..) => false,
         };
         if !is_allowed || !self.spans_lines {
-            return Err(Failure {
-                at: position,
-                reason: RejectReason::Unfinished,
-            });
+            return Err(unfinished(position));
         }
         self.line_feed.get_or_insert(position);
         Ok(Step::Quiet)
@@ -316,6 +305,13 @@ impl Track {
     }
 }
 
+fn unfinished(at: u64) -> Failure {
+    Failure {
+        at,
+        reason: RejectReason::Unfinished,
+    }
+}
+
 fn in_text(text: Text, position: u64, byte: u8, window: Window<'_>) -> Result<Expect, Failure> {
     match byte {
         b'"' => match std::str::from_utf8(window.slice(text.start, position)) {
@@ -345,7 +341,7 @@ fn is_scalar(token: &[u8]) -> bool {
 }
 
 /// `NaN`, `-inf`, `Infinity` and their like: no JSON, but sent by firmware that prints floats.
-pub(crate) fn is_not_finite(token: &[u8]) -> bool {
+pub(in crate::telemetry) fn is_not_finite(token: &[u8]) -> bool {
     let word = token
         .strip_prefix(b"-")
         .or(token.strip_prefix(b"+"))
