@@ -143,7 +143,9 @@ fn mapping(criterion: &mut Criterion) {
         bencher.iter(|| {
             let messages = row.readings.iter();
             messages
-                .map(|it| topics.topic(&row.source, it).len() + topics.payload(it, row.event_time).len())
+                .map(|it| {
+                    topics.topic(&row.source, it).len() + topics.payload(it, row.event_time).len()
+                })
                 .sum::<usize>()
         });
     });

@@ -21,6 +21,7 @@ mod snapshot;
 mod source;
 mod standing;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -321,7 +322,8 @@ impl Monitor {
                 recording: report.map(|it| it.recording()).unwrap_or_default(),
             });
         }
-        let mut telemetry = TelemetrySnapshot::default();
+        let nothing = Counters::default();
+        let mut telemetry = TelemetrySnapshot::of(&nothing, 0.0, BTreeMap::new(), None);
         for report in &reports {
             telemetry.add(&report.telemetry());
         }

@@ -435,7 +435,7 @@ fn anyone_can_query_readings_and_rejections() {
         "SELECT sink || sequence || event_time || node || metric || value || reason FROM rejected",
     );
     assert_eq!(rejected, "influxdb18node1metric11.0field type conflict");
-    assert_eq!(text("SELECT source FROM packets"), "test");
+    assert_eq!(text("SELECT source FROM packets"), "source");
 }
 
 #[test]
