@@ -203,10 +203,7 @@ impl Mapper {
                 packet.take(id, ("signal", key), value);
             }
         }
-        if packet.repeats {
-            return Err(RejectReason::RepeatedKey);
-        }
-        Ok(packet.decoded)
+        packet.finish()
     }
 }
 
@@ -227,6 +224,13 @@ struct Packet<'a> {
 }
 
 impl Packet<'_> {
+    fn finish(self) -> Result<Decoded, RejectReason> {
+        if self.repeats {
+            return Err(RejectReason::RepeatedKey);
+        }
+        Ok(self.decoded)
+    }
+
     fn take(&mut self, node: Option<NodeId>, (node_key, key): (&str, &str), value: f64) {
         let series = node.and_then(|node| self.catalogue.series_of_key(node, key));
         let names = series.and_then(|series| self.catalogue.names(series));
