@@ -9,6 +9,7 @@ mod journal;
 mod latest;
 mod lease;
 mod link;
+mod live;
 mod metrics;
 mod nodes;
 mod observer;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -39,6 +40,7 @@ pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
 pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
+pub use live::{LiveReading, LiveReadings};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
@@ -53,6 +55,7 @@ pub use standing::Standing;
 
 use crate::telemetry::{Hearing, LeftOut, MetricTable, Packet, Timestamp};
 use latest::LatestValues;
+use live::Live;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub struct Monitor {
     recording: Mutex<Recording>,
     line: Mutex<Line>,
     nodes: Mutex<Nodes>,
+    live: Live,
     problems: Mutex<Problems>,
     machine: Mutex<Machine>,
     /// When telemetry came last, in nanoseconds; 0: never.
@@ -122,6 +126,7 @@ impl Monitor {
             recording: Mutex::default(),
             line: Mutex::default(),
             nodes: Mutex::default(),
+            live: Live::default(),
             problems: Mutex::default(),
             machine: Mutex::default(),
             last_packet: AtomicI64::new(0),
@@ -197,10 +202,16 @@ impl Monitor {
         }
         let readings = packets.iter().map(|packet| packet.readings.len() as u64);
         self.counters.readings_processed.add(readings.sum());
+        self.live.pass_on(packets, &self.metrics);
         let mut latest = self.latest();
         for packet in packets {
             latest.record(packet, &self.metrics);
         }
+    }
+
+    /// Readings as they come, from now on.
+    pub fn watch_readings(&self) -> broadcast::Receiver<LiveReadings> {
+        self.live.watch()
     }
 
     /// Takes in which nodes frames are heard of.

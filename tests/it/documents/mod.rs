@@ -9,7 +9,7 @@ mod shell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::{Fieldgate, Mosquitto, PATIENCE, Subscriber};
+use crate::support::{Fieldgate, Message, Mosquitto, PATIENCE, Subscriber};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
