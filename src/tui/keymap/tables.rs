@@ -100,6 +100,12 @@ pub(super) static PAGES: &[Binding] = &[
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
     bind(
+        &[char('!')],
+        Action::Problems,
+        "problems",
+        "what is wrong, and what to do about it",
+    ),
+    bind(
         &[char(' ')],
         Action::Freeze,
         "freeze",
@@ -481,6 +487,45 @@ pub(super) static DETAIL: &[Binding] = &[
         "bytes as hexadecimal digits, or as text again",
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
+];
+
+pub(super) static PROBLEMS: &[Binding] = &[
+    bind(
+        &[ESCAPE, char('q'), char('!')],
+        Action::Back,
+        "back",
+        "back to the page",
+    ),
+    bind(
+        &[ENTER],
+        Action::Open,
+        "go there",
+        "to the page that it is about",
+    ),
+    bind(
+        &[key(KeyCode::Up), char('k')],
+        Action::Move(Direction::Up),
+        "",
+        "up",
+    ),
+    bind(
+        &[key(KeyCode::Down), char('j')],
+        Action::Move(Direction::Down),
+        "choose",
+        "down",
+    ),
+    bind(
+        &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
+        Action::Move(Direction::First),
+        "",
+        "to the first",
+    ),
+    bind(
+        &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
+        Action::Move(Direction::Last),
+        "",
+        "to the last",
+    ),
 ];
 
 pub(super) static HELP: &[Binding] = &[
