@@ -124,7 +124,7 @@ impl Server {
                 serve(listener, SocketAddr::to_string, router, stop).await;
             }
             Listening::On(Socket { listener, file }) => {
-                tracing::info!(path = %file.0.display(), "The HTTP API listens on a socket.");
+                tracing::info!(path = %file.0.display(), "Whoever asks on this machine is answered on a socket.");
                 let asker = |_: &unix::SocketAddr| "this machine".to_owned();
                 serve(listener, asker, router, stop).await;
             }

@@ -13,7 +13,7 @@ use super::catalogue::{Catalogue, NodeId, SeriesId};
 use super::hearing::Hearing;
 use super::quality::{FrameNumber, LineQuality};
 use super::waiting::Waiting;
-use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
+use super::{Decoded, Frame, KnownName, Mark, Packet, Reading, RejectReason, SetAside, Timestamp};
 use context::Context;
 
 /// Readings of one name that wait to be confirmed.
@@ -122,14 +122,7 @@ impl ReadingJudge {
             let measured = (reading.value, event_time);
             self.passes(measured, *series, is_count, &waiting, &mut context)
         });
-        let gives_signal = self.gives_signal;
-        let hearing = Hearing::of(
-            &frame,
-            event_time,
-            (&mut readings, gives_signal),
-            context.catalogue,
-        );
-        context.out.hearings.push(hearing);
+        context.hear(&frame, event_time, (&mut readings, self.gives_signal));
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }

@@ -161,8 +161,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
     let retain = section.or("retain", "auto", &retain());
-    let node_status = section.or("node_status", true, &boolean());
-    let node_signal = section.or("node_signal", false, &boolean());
+    let (node_status, node_signal) = of_nodes(section);
     let qos = section.or("qos", 1, &qos());
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
@@ -244,6 +243,12 @@ fn check_login(
         let allowed = "at most 65535 bytes, which is what MQTT carries";
         section.refuse("password", "is too long", allowed.into());
     }
+}
+
+/// What is said of nodes beside their readings: their state, and their signal.
+fn of_nodes(section: &mut Section<'_, '_>) -> (Option<bool>, Option<bool>) {
+    let status = section.or("node_status", true, &boolean());
+    (status, section.or("node_signal", false, &boolean()))
 }
 
 /// A text that MQTT carries: its length is a number of 16 bits.
