@@ -130,6 +130,7 @@ fn mapping(criterion: &mut Criterion) {
     let row = Row {
         sequence: 1,
         total: 9,
+        source: Name::new("source"),
         received: Timestamp::now(),
         event_time: Timestamp::now(),
         readings: readings(),
@@ -180,7 +181,7 @@ fn open(folder: &tempfile::TempDir) -> Journal {
         durability: Durability::Full,
         history: Duration::from_hours(24),
     };
-    Journal::open(&config, &[SinkId::mqtt()], "bench").unwrap_or_else(|error| panic!("{error}"))
+    Journal::open(&config, &[SinkId::mqtt()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn journal(criterion: &mut Criterion) {
@@ -190,6 +191,7 @@ fn journal(criterion: &mut Criterion) {
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let journal = open(&folder);
+    let source = Name::new("source");
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements((PACKETS * readings().len()) as u64));
     group.sample_size(10);
@@ -199,7 +201,7 @@ fn journal(criterion: &mut Criterion) {
             |packets| {
                 runtime.block_on(async {
                     for packets in packets.chunks(50) {
-                        let appended = journal.append(packets.to_vec()).await;
+                        let appended = journal.append(&source, packets.to_vec()).await;
                         appended.unwrap_or_else(|error| panic!("{error}"));
                     }
                     journal.settle().await
@@ -241,7 +243,7 @@ fn pages(criterion: &mut Criterion) {
     }
     let environment = [("HOME", "/nonexistent")].into_iter().collect();
     let config = config::load(&overrides, &environment).unwrap_or_else(|error| panic!("{error}"));
-    let pipeline = Pipeline::start(&config, Activity::default());
+    let pipeline = runtime.block_on(Pipeline::start(&config, Activity::default()));
     let pipeline = pipeline.unwrap_or_else(|error| panic!("{error}"));
     let handle = pipeline.handle();
     let running = runtime.spawn(pipeline.run());

@@ -14,8 +14,12 @@ pub struct GatewayArguments {
     /// Configuration of the gateway of this machine, where it is not config.toml
     #[arg(long, value_name = "PATH", conflicts_with = "gateway")]
     pub config: Option<PathBuf>,
-    /// File that holds the API token, instead of FIELDGATE_API_TOKEN
-    #[arg(long, value_name = "PATH")]
+    /// Where the API token is.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "File that holds the API token, instead of FIELDGATE_API_TOKEN"
+    )]
     pub token_file: Option<PathBuf>,
 }
 

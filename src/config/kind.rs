@@ -1,5 +1,6 @@
 //! Kinds of values: what is allowed, in words, beside the code that decides it.
 
+use std::iter;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,7 +80,7 @@ fn text_of(value: &Value) -> Result<&str, Refusal> {
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Unusable => {
             Err("write it in quotes".into())
         }
-        Value::List(_) | Value::Table(_) => Err(Refusal::default()),
+        Value::List(_) | Value::Table(_) | Value::Tables(_) => Err(Refusal::default()),
     }
 }
 
@@ -145,6 +146,16 @@ impl<T> OrRefuse<T> for Option<T> {
 pub(super) fn text() -> Kind<String> {
     Kind::of_text("text that is not empty", |text| {
         let fits = !text.is_empty() && !text.contains(char::is_control);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// The name of a link among those of its kind: a level of a topic, a label of a metric.
+pub(super) fn link_name() -> Kind<String> {
+    let allowed = "letters, digits, -, _ and . without spaces, 1 to 48 bytes";
+    Kind::of_text(allowed, |text| {
+        let may_stand = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fits = (1..=48).contains(&text.len()) && text.chars().all(may_stand);
         fits.then(|| text.to_owned()).ok_or_default()
     })
 }
@@ -244,6 +255,11 @@ fn duration_of(value: &Value) -> Result<Duration, Refusal> {
     Duration::try_from_secs_f64(number_of(value)?).map_err(|_| Refusal::default())
 }
 
+/// When the first of several servers is tried again.
+pub(super) fn prefer_first() -> Kind<Duration> {
+    duration(Duration::from_secs(1)..=Duration::from_hours(24))
+}
+
 /// A path of the file system.
 pub(super) fn path() -> Kind<PathBuf> {
     Kind::of_text("a path", |text| path_of(text).map(PathBuf::from))
@@ -279,6 +295,42 @@ pub(super) fn texts_of(value: &Value) -> Result<Vec<String>, Refusal> {
     };
     let texts = texts.iter().map(|text| text_of(text).map(str::to_owned));
     texts.collect()
+}
+
+/// One of a kind, or a list with at least one, the most wanted first.
+pub(super) fn one_or_several<T: 'static>(one: Kind<T>) -> Kind<Several<T>> {
+    let allowed = format!("{}; or a list of these, the most wanted first", one.allowed);
+    Kind::new(allowed, move |value| {
+        let from_text = match value {
+            Value::Untyped(text) if text.trim_start().starts_with('[') => file::parse_value(text),
+            _ => None,
+        };
+        let Value::List(values) = from_text.as_ref().unwrap_or(value) else {
+            return one.parse(value).map(|first| Several {
+                first,
+                others: Vec::new(),
+            });
+        };
+        let mut values = values.iter().map(|value| one.parse(value));
+        Ok(Several {
+            first: values.next().ok_or_default()??,
+            others: values.collect::<Result<_, _>>()?,
+        })
+    })
+}
+
+/// At least one of something.
+#[derive(Debug, Clone)]
+pub(super) struct Several<T> {
+    pub(super) first: T,
+    pub(super) others: Vec<T>,
+}
+
+impl<T> Several<T> {
+    /// All of them, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// A size in bytes.

@@ -66,6 +66,8 @@ pub(crate) enum Action {
     Filter,
     Open,
     Back,
+    /// Has the table show a row for each node, or for each metric.
+    TurnTable,
     /// Takes a metric into the charts, or out of them.
     Pick,
     Longer,

@@ -10,10 +10,11 @@ use super::action::{Page, Purpose};
 use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
-    DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
-    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, NodeSignal, NodeState,
-    NodeStatus, Numbered, Position, Problem, ProblemKind, Recording, Severity, Sight, SinkBacklog,
-    SinkId, SinkSnapshot, Snapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
+    DeliveryEntry, DeliveryOutcome, HistoryPoint, Incident, IncidentKind, JournalState,
+    JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
+    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread,
+    TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -65,6 +66,7 @@ fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
 
 fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> LatestValue {
     LatestValue {
+        source: "source".into(),
         node: node.into(),
         metric: metric.into(),
         unit: unit.to_owned(),
@@ -152,6 +154,7 @@ pub(super) fn healthy() -> Snapshot {
             clock_drifts: 0,
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
+        sources: Vec::new(),
         sinks: vec![
             sink(SinkId::mqtt(), "mqtt://localhost:1883"),
             sink(SinkId::influxdb(), "http://localhost:8086/"),
@@ -164,6 +167,7 @@ pub(super) fn healthy() -> Snapshot {
             stored: 45_686,
             max_messages: 10_000_000,
             rejected_dropped: 0,
+            write_bytes: Some(0),
             sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
@@ -171,6 +175,7 @@ pub(super) fn healthy() -> Snapshot {
         problems: Vec::new(),
         storage: None,
         clock_unsynchronised: false,
+        incidents: Vec::new(),
         recording: Recording::Off,
         ends_by: None,
     }
@@ -224,6 +229,24 @@ pub(super) fn refused() -> Snapshot {
         75,
     );
     snapshot.sinks[1].queue_depth = 512;
+    snapshot
+}
+
+/// The board rebooted, the broker was away for a while, and the database is.
+pub(super) fn with_incidents() -> Snapshot {
+    let mut snapshot = healthy();
+    let incident = |kind, link, from, until: Option<i64>| Incident {
+        kind,
+        link,
+        at: ago(from),
+        until: until.map(ago),
+    };
+    snapshot.incidents = vec![
+        incident(IncidentKind::Outage, LinkId::mqtt(), 240, Some(200)),
+        incident(IncidentKind::Reboot, LinkId::source(), 120, Some(120)),
+        incident(IncidentKind::Outage, LinkId::influxdb(), 30, None),
+    ];
+    snapshot.latest[2].max = Some(25.0);
     snapshot
 }
 
@@ -307,6 +330,7 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
 
 fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
+        source: "source".into(),
         at: ago(seconds),
         kind,
         bytes: bytes.into(),

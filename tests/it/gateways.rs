@@ -39,7 +39,9 @@ fn twenty_gateways_share_a_broker_and_nothing_else() {
     };
     // All of them at the same time: none takes another one's place.
     let told = count("online", GATEWAYS);
-    let mut told = told.iter().filter(|it| it.topic.ends_with("/gateway/status"));
+    let mut told = told
+        .iter()
+        .filter(|it| it.topic.ends_with("/gateway/status"));
     assert!(told.all(|message| message.payload == "online"));
 
     // Every packet of all gateways has a number of its own.

@@ -363,8 +363,9 @@ fn everything_is_said_again_when_home_assistant_starts() {
     gateway.write_stdin(format!("{FIRST}\n").as_bytes());
     announced(&broker, &topics("hall", &OF_FIRST));
     // The board's figures are there for who comes later.
-    let figures = retained(&broker, "iiot/hall/signal/+", 2);
-    assert_eq!(figures.len(), 2, "{figures:?}");
+    let figures = Subscriber::start(broker.port(), "iiot/hall/signal/+");
+    let figures = figures.wait_for_count(2, PATIENCE);
+    assert!(figures.iter().all(|it| it.retained), "{figures:?}");
     let later = Subscriber::start(broker.port(), "homeassistant/+/hall/+/config");
     later.wait_for_count(OF_FIRST.len() + 1, PATIENCE);
     let port = broker.port().to_string();

@@ -9,6 +9,7 @@
 mod api;
 mod assets;
 mod attach;
+mod boards;
 mod bounds;
 mod commands;
 mod configuration;
@@ -17,6 +18,7 @@ mod delivery;
 mod disk;
 mod documents;
 mod examples;
+mod failover;
 mod fixtures;
 mod gateways;
 mod gone;

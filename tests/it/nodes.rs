@@ -99,7 +99,10 @@ fn a_silent_node_is_told_everywhere_and_missed_after_a_restart() {
     assert_eq!(json["problems"][0]["concerns"], "node1");
     let retained = Subscriber::start(site.broker.port(), status);
     let message = &retained.wait_for_count(1, PATIENCE)[0];
-    assert!(message.retained && message.payload == "offline", "{message:?}");
+    assert!(
+        message.retained && message.payload == "offline",
+        "{message:?}"
+    );
 
     site.send_until(WARM, status, |it| it == "online");
     site.send_until(WARM, "iiot/gateway/problems", |it| it == "[]");
@@ -111,11 +114,12 @@ fn a_silent_node_is_told_everywhere_and_missed_after_a_restart() {
     // Nothing has come in this run, and it is known who is missing.
     let count = site.subscriber.messages().len();
     site.gateway.start_again();
-    site.subscriber.wait_until("who is missing", PATIENCE, |messages| {
-        let new = messages.iter().skip(count);
-        let mut of_node = new.filter(|it| it.topic == status);
-        of_node.any(|it| it.payload == "offline")
-    });
+    site.subscriber
+        .wait_until("who is missing", PATIENCE, |messages| {
+            let new = messages.iter().skip(count);
+            let mut of_node = new.filter(|it| it.topic == status);
+            of_node.any(|it| it.payload == "offline")
+        });
 }
 
 #[test]

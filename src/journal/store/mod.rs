@@ -27,21 +27,22 @@ pub(super) use trim::Limits;
 
 use super::error::Fault;
 use super::marks::Mark;
+use super::place::with_suffix;
 use super::retention::Keep;
-use super::{Correction, Position, Rejection, Row};
+use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Packet, SetAside};
+use crate::telemetry::{KnownName, Name, Packet, SetAside};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
-use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
+use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
 use requests::{read_requests, settle_requests};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
-use schema::{adopt, create_tables, find_extent, last_row};
+use schema::{adopt, create_tables, find_extent, last_row, names_sources};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
-const SPARE_PAGES: i64 = 1024;
+const SPARE_PAGES: i64 = 4096;
 
 /// What is stored, from the place before the first row to the place behind the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +56,10 @@ pub(super) struct Extent {
 pub(super) struct Batch<'a> {
     /// Where the first packet goes.
     pub(super) start: Position,
-    pub(super) source: &'a str,
-    pub(super) packets: &'a [Packet],
+    pub(super) packets: &'a [Sourced<Packet>],
     pub(super) cursors: &'a [NamedPosition],
     pub(super) rejections: &'a [Rejection],
-    pub(super) set_aside: &'a [SetAside],
+    pub(super) set_aside: &'a [Sourced<SetAside>],
     pub(super) names: &'a [KnownName],
     /// The nodes, in place of those that are there.
     pub(super) nodes: Option<&'a [KnownNode]>,
@@ -106,6 +106,7 @@ impl Store {
             "PRAGMA synchronous = NORMAL;
              PRAGMA fullfsync = ON;
              PRAGMA checkpoint_fullfsync = ON;
+             PRAGMA wal_autocheckpoint = 4000;
              PRAGMA journal_size_limit = 8388608;",
         )?;
         let extent = find_extent(&connection)?;
@@ -244,16 +245,17 @@ impl Store {
         Ok(())
     }
 
-    /// Moves the times of the rows behind `after` up to `up_to`, all or none of them; returns how many.
+    /// Moves the times of a source's rows behind `after` up to `up_to`, all or none of them; returns how many.
     pub(super) fn correct(
         &mut self,
         after: u64,
         up_to: u64,
+        source: &Name,
         correction: Correction,
         durable: bool,
     ) -> Result<usize, Fault> {
         let transaction = self.begin(durable)?;
-        let rows = correct_rows(&transaction, after, up_to, correction)?;
+        let rows = correct_rows(&transaction, after, up_to, source, correction)?;
         transaction.commit()?;
         Ok(rows)
     }
@@ -300,7 +302,7 @@ impl Store {
     }
 
     /// Adds rows that were read from another database, as they are.
-    pub(super) fn restore(&mut self, rows: &[Row], source: &str) -> Result<(), Fault> {
+    pub(super) fn restore(&mut self, rows: &[Row]) -> Result<(), Fault> {
         let mut extent = self.extent;
         let transaction = self.begin(false)?;
         let mut json = Vec::new();
@@ -312,7 +314,7 @@ impl Store {
                 };
             }
             extent.end = row.end();
-            insert_row(&transaction, row, source, &mut json)?;
+            insert_row(&transaction, row, &mut json)?;
         }
         transaction.commit()?;
         self.extent = extent;
@@ -323,8 +325,12 @@ impl Store {
     pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
         self.holdings = None;
         let transaction = self.begin(false)?;
+        let select_rejected = match names_sources(other) {
+            Ok(true) => SELECT_REJECTED,
+            _ => SELECT_REJECTED_OF_ANY,
+        };
         let tables = [
-            (SELECT_REJECTED, INSERT_REJECTED),
+            (select_rejected, INSERT_REJECTED),
             (SELECT_NAMES, INSERT_NAME),
             (SELECT_NODES, INSERT_NODE),
         ];
@@ -410,6 +416,14 @@ impl Store {
         if let Err(error) = self.connection.query_row(checkpoint, [], |_| Ok(())) {
             tracing::debug!(error = %error, "The log of the old journal stays as it is.");
         }
+    }
+
+    /// Returns when all that was committed is on the disk: in the log, if not in the file.
+    pub(super) fn sync(&self) -> Result<(), Fault> {
+        if let Some(path) = self.connection.path() {
+            File::open(with_suffix(Path::new(path), "-wal"))?.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Gives some free pages back to the file system.

@@ -26,6 +26,7 @@ impl Bench {
             stored: 0,
             max_messages: 10_000,
             rejected_dropped: 0,
+            write_bytes: Some(0),
             sinks: Vec::new(),
         };
         let mut snapshot = Monitor::default().snapshot(journal);
@@ -178,6 +179,7 @@ fn a_source_of_which_nothing_is_known_is_given_a_minute() {
 fn a_value_has_to_come_back_a_little_further_than_its_limit() {
     let mut bench = Bench::new();
     bench.snapshot.latest = vec![LatestValue {
+        source: "source".into(),
         node: "node1".into(),
         metric: "temperature".into(),
         unit: "°C".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Yield;
 use super::notices::Notices;
-use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
+use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
     Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
@@ -33,7 +33,7 @@ impl Interpreter {
         decoder: Decoder,
         timeline: Timeline,
         tolerance: Duration,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         Self {
             decoder,

@@ -8,10 +8,9 @@
 mod interpreter;
 mod notices;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::monitor::Monitor;
+use crate::monitor::SourceMonitor;
 use crate::source::Chunk;
 use crate::telemetry::{
     Decoder, Framer, KnownName, Packet, Received, RecordedTimes, SetAside, TimeNote, Timeline,
@@ -44,7 +43,7 @@ impl Ingest {
         known: &[KnownName],
         timeline: Timeline,
         tolerance: Duration,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         decoder.catalogue().know(known);
         Self {

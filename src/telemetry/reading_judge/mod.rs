@@ -13,7 +13,7 @@ use super::catalogue::{Catalogue, NodeId, SeriesId};
 use super::hearing::Hearing;
 use super::quality::{FrameNumber, LineQuality};
 use super::waiting::Waiting;
-use super::{Decoded, Frame, KnownName, Mark, Packet, Reading, RejectReason, SetAside, Timestamp};
+use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
 use context::Context;
 
 /// Readings of one name that wait to be confirmed.

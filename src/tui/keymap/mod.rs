@@ -8,8 +8,8 @@ use super::action::{Action, Page};
 use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, PROBLEMS, SEND,
-    TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, PROBLEMS,
+    SCROLL, SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -41,7 +41,7 @@ impl Context {
             }) => Self::WhichSink,
             Some(Overlay::WhichLink { .. }) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
-            Some(Overlay::Detail(_)) => Self::Detail,
+            Some(Overlay::Detail { .. }) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
             Some(Overlay::Problems { .. }) => Self::Problems,
         }
@@ -117,6 +117,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
     };
     match context {
         Context::Page(_) => vec![own, PAGES, EVERYWHERE],
+        Context::Detail | Context::Help | Context::Problems => vec![own, SCROLL, EVERYWHERE],
         _ => vec![own, EVERYWHERE],
     }
 }

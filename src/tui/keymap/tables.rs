@@ -196,6 +196,12 @@ pub(super) static OVERVIEW: &[Binding] = &[
         "open the link's details, or the metric's chart",
     ),
     bind(
+        &[char('v')],
+        Action::TurnTable,
+        "by node",
+        "the table: a row for each node, or for each metric",
+    ),
+    bind(
         &[char('/')],
         Action::Filter,
         "filter",
@@ -502,39 +508,17 @@ pub(super) static PROBLEMS: &[Binding] = &[
         "go there",
         "to the page that it is about",
     ),
-    bind(
-        &[key(KeyCode::Up), char('k')],
-        Action::Move(Direction::Up),
-        "",
-        "up",
-    ),
-    bind(
-        &[key(KeyCode::Down), char('j')],
-        Action::Move(Direction::Down),
-        "choose",
-        "down",
-    ),
-    bind(
-        &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
-        Action::Move(Direction::First),
-        "",
-        "to the first",
-    ),
-    bind(
-        &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
-        Action::Move(Direction::Last),
-        "",
-        "to the last",
-    ),
 ];
 
-pub(super) static HELP: &[Binding] = &[
-    bind(
-        &[ESCAPE, ENTER, char('q'), char('?')],
-        Action::Back,
-        "back",
-        "back to the page",
-    ),
+pub(super) static HELP: &[Binding] = &[bind(
+    &[ESCAPE, ENTER, char('q'), char('?')],
+    Action::Back,
+    "back",
+    "back to the page",
+)];
+
+/// In what lies over a page and need not fit.
+pub(super) static SCROLL: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), char('k')],
         Action::Move(Direction::Up),
@@ -551,12 +535,12 @@ pub(super) static HELP: &[Binding] = &[
         &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
         Action::Move(Direction::First),
         "",
-        "to the first key",
+        "to its beginning",
     ),
     bind(
         &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
         Action::Move(Direction::Last),
         "",
-        "to the last key",
+        "to its end",
     ),
 ];

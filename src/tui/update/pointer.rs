@@ -16,15 +16,14 @@ impl App {
         }
         match self.overlay {
             None => {}
-            Some(Overlay::Detail(_) | Overlay::Help { .. } | Overlay::Problems { .. }) => {
+            Some(Overlay::Detail { .. } | Overlay::Help { .. } | Overlay::Problems { .. }) => {
                 self.overlay = None;
                 return Vec::new();
             }
             Some(_) => return Vec::new(),
         }
-        let link = areas.links.iter().find(|(_, area)| area.contains(at));
-        if let Some((link, _)) = link {
-            self.focus = Focus::Link(link.clone());
+        if let Some(link) = areas.link(at) {
+            self.focus = Focus::Link(link);
             return Vec::new();
         }
         if !areas.list.contains(at) {

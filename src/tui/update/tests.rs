@@ -242,6 +242,59 @@ fn a_metric_is_charted_out_of_the_journal() {
 }
 
 #[test]
+fn with_nothing_picked_the_first_metric_of_each_unit_is_charted() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let charted = |app: &App| -> Vec<String> {
+        let all = app.charted().into_iter();
+        all.map(|(node, metric)| format!("{node} {metric}"))
+            .collect()
+    };
+    let first = charted(&app);
+    assert_eq!(first.len(), 7, "{first:?}");
+    assert_eq!(first[2], "greenhouse-north-bench-7 temperature");
+    press(&mut app, "G↑c");
+    assert_eq!(charted(&app), ["stats crc_errors"]);
+}
+
+#[test]
+fn a_node_is_charted_with_all_its_metrics() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, "v↓");
+    let nodes: Vec<&str> = app.rows().iter().map(|row| row.node.as_str()).collect();
+    assert_eq!(
+        nodes,
+        ["greenhouse-north-bench-7", "node2", "signal", "stats"]
+    );
+    press(&mut app, "c");
+    assert_eq!(
+        notice(&app),
+        "All of node2 is charted (2 in all); 2: charts."
+    );
+    press(&mut app, "v");
+    assert_eq!(app.selected_keys(), [("node2".into(), "pressure".into())]);
+    press(&mut app, "vc");
+    assert!(app.charts.picked.is_empty());
+}
+
+#[test]
+fn the_chart_beside_the_table_is_of_what_is_chosen_there() {
+    let mut app = app(200, 60, []);
+    let effects = app.observe(testing::observation(testing::healthy()), NOW);
+    let asked = |effects: &[Effect]| -> Vec<String> {
+        let charted = effects.iter().filter_map(|effect| match effect {
+            Effect::History(Purpose::Chart, (_, metric), _) => Some(metric.to_string()),
+            _ => None,
+        });
+        charted.collect()
+    };
+    assert_eq!(asked(&effects), ["gas_resistance"]);
+    press(&mut app, "↓");
+    let later = NOW.plus_millis(100);
+    let effects = app.observe(testing::observation(testing::healthy()), later);
+    assert_eq!(asked(&effects), ["humidity"]);
+}
+
+#[test]
 fn lists_are_filtered_chosen_and_opened() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, "4/REFUSED⏎");
@@ -254,7 +307,13 @@ fn lists_are_filtered_chosen_and_opened() {
     assert_eq!(app.log.choice, LogLevel::Warn);
     assert_eq!(app.log.shown().len(), 2);
     press(&mut app, "↑⏎");
-    assert!(matches!(app.overlay, Some(Overlay::Detail(Detail::Log(_)))));
+    assert!(matches!(
+        app.overlay,
+        Some(Overlay::Detail {
+            detail: Detail::Log(_),
+            ..
+        })
+    ));
     press(&mut app, "⎋3→");
     assert_eq!(app.traffic.shown().len(), 2, "accepted frames");
     press(&mut app, "l");
@@ -284,14 +343,14 @@ fn the_mouse_picks_scrolls_and_switches_pages() {
     let mut app = app(80, 24, [testing::healthy()]);
     click(&mut app, 40, 3);
     assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
-    click(&mut app, 5, 16);
+    click(&mut app, 5, 12);
     assert_eq!(app.focus, Focus::Table);
     let row = app.selected_row(&app.rows());
     assert_eq!(row, Some(2));
     let wheel = Event::Mouse(MouseEvent {
         kind: MouseEventKind::ScrollDown,
         column: 5,
-        row: 16,
+        row: 12,
         modifiers: KeyModifiers::NONE,
     });
     app.on_event(&wheel);
@@ -307,7 +366,7 @@ fn a_recording_is_asked_for_and_told_of() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert_eq!(
         press(&mut app, "3w"),
-        [Effect::Command(Command::StartRecording)]
+        [Effect::Command(Command::StartRecording(None))]
     );
     let mut recording = testing::healthy();
     recording.recording = Recording::On {
@@ -318,7 +377,7 @@ fn a_recording_is_asked_for_and_told_of() {
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
     assert_eq!(
         press(&mut app, "w"),
-        [Effect::Command(Command::StopRecording)]
+        [Effect::Command(Command::StopRecording(None))]
     );
 }
 
@@ -361,10 +420,13 @@ fn a_frozen_display_reads_the_history_of_what_it_shows() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, " ");
     let effects = press(&mut app, "2");
-    let [Effect::History(Purpose::Chart, _, query)] = &effects[..] else {
-        panic!("{effects:?}");
-    };
-    assert_eq!(NOW.since(query.from), Duration::from_mins(5));
+    assert_eq!(effects.len(), 7, "one for each unit");
+    for effect in effects {
+        let Effect::History(Purpose::Chart, _, query) = effect else {
+            panic!("{effect:?}");
+        };
+        assert_eq!(NOW.since(query.from), Duration::from_mins(5));
+    }
 }
 
 fn connected(snapshot: crate::monitor::Snapshot) -> Observation {

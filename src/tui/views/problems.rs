@@ -5,12 +5,12 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::overlay::popup;
-use super::overview::wrap;
+
 use super::put;
 use crate::monitor::{Problem, Severity};
 use crate::tui::state::App;
 use crate::tui::theme::Role;
-use crate::tui::widgets::duration;
+use crate::tui::widgets::{duration, wrap};
 
 /// Cells of the list, where there are so many.
 const CELLS: u16 = 100;
@@ -50,7 +50,10 @@ pub(super) fn draw(buffer: &mut Buffer, body: Rect, app: &App, selected: usize) 
     // What is chosen is all there, at the bottom at least.
     let height = usize::from(inner.height);
     let end: usize = blocks.iter().take(selected + 1).map(Vec::len).sum();
-    let lines = blocks.into_iter().flatten().skip(end.saturating_sub(height));
+    let lines = blocks
+        .into_iter()
+        .flatten()
+        .skip(end.saturating_sub(height));
     for (row, line) in (0..inner.height).zip(lines) {
         put(buffer, inner, row, &line);
     }
@@ -74,9 +77,9 @@ fn block<'a>(app: &App, problem: &Problem, is_selected: bool, cells: u16) -> Vec
     let texts = [(&problem.sentence, Role::Title), (&problem.fix, Role::Dim)];
     for (text, role) in texts {
         let wrapped = wrap(text, width, 4);
-        let styled = wrapped.into_iter().map(|line| {
-            Line::styled(format!("    {line}"), theme.style(role))
-        });
+        let styled = wrapped
+            .into_iter()
+            .map(|line| Line::styled(format!("    {line}"), theme.style(role)));
         lines.extend(styled);
     }
     lines

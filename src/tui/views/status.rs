@@ -11,7 +11,7 @@ use crate::monitor::{
 };
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
-use crate::tui::layout::{Areas, NAME, tab_text};
+use crate::tui::layout::{Areas, name, tab_text};
 use crate::tui::state::{App, Guide, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{
@@ -21,14 +21,15 @@ use crate::tui::words::link_title;
 
 pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let theme = app.theme;
-    let mut left = vec![Span::styled(NAME, theme.style(Role::Title))];
+    let cells = areas.header.width;
+    let mut left = vec![Span::styled(name(cells), theme.style(Role::Title))];
     for page in Page::ALL {
         let style = if page == app.page {
             theme.style(Role::Accent).add_modifier(Modifier::REVERSED)
         } else {
             theme.style(Role::Dim)
         };
-        left.push(Span::styled(tab_text(page), style));
+        left.push(Span::styled(tab_text(page, app.page, cells), style));
     }
     let used: usize = left.iter().map(|span| width(&span.content)).sum();
     let room = usize::from(areas.header.width).saturating_sub(used + 1);

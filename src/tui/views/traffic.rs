@@ -5,9 +5,9 @@ use ratatui::text::{Line, Span};
 
 use super::state_words;
 use super::stream::{self, Look, following};
-use crate::monitor::{LinkState, Recording, TrafficEntry, TrafficKind};
+use crate::monitor::{LinkKind, LinkState, Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::{RejectReason, Timestamp};
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
@@ -139,6 +139,10 @@ fn traffic_line(
 ) -> Line<'static> {
     let Piece { entry, .. } = line.entry;
     let mut spans = prefix(theme, line, cells);
+    if entry.source.as_str() != LinkKind::Source.name() {
+        let name = format!("{} ", cut(entry.source.as_str(), cells / 4));
+        spans.push(Span::styled(name, theme.style(Role::Accent)));
+    }
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();
     let room = cells.saturating_sub(used);
     let Some(reason) = fault(line.entry) else {
@@ -159,7 +163,10 @@ fn traffic_line(
         spans.push(Span::styled(line_end, theme.style(Role::Dim)));
         return Line::from(spans);
     };
-    let note = format!("◀ {}", reason.explanation());
+    let mut note = format!("◀ {}", reason.explanation());
+    if is_narrow(cells) {
+        note = cut(&note, room / 2);
+    }
     let room = room.saturating_sub(width(&note) + 1);
     let (before, after) = around_place(line.entry, form);
     match after {
@@ -282,6 +289,7 @@ mod tests {
 
     fn rejected(reason: RejectReason, broke_at_end: bool, bytes: &[u8], cells: usize) -> String {
         let entry = TrafficEntry {
+            source: "source".into(),
             at: Timestamp(0),
             kind: TrafficKind::Rejected {
                 reason,
@@ -344,6 +352,7 @@ mod tests {
     fn a_line_tells_how_long_after_the_one_before_it_came() {
         let entry = |millis: i64, kind, bytes: &[u8]| {
             Piece::from(TrafficEntry {
+                source: "source".into(),
                 at: Timestamp(millis * 1_000_000),
                 kind,
                 bytes: bytes.into(),

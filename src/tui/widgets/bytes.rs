@@ -30,7 +30,7 @@ pub(crate) fn dump(bytes: &[u8], cells: usize, lines: usize) -> Vec<String> {
             format!("{place:04x}  {:<digits$}  {}", hex(bytes), printable(bytes))
         })
         .collect();
-    if bytes.len() > each * lines
+    if bytes.len() > each.saturating_mul(lines)
         && let Some(last) = dumped.last_mut()
     {
         *last = format!("… {} bytes in all", bytes.len());

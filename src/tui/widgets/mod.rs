@@ -9,7 +9,8 @@ mod text;
 pub(super) use bytes::{dump, hex};
 pub(super) use gauge::gauge;
 pub(super) use number::{
-    aligned, bytes, count, duration, gap, rate, span, time_of_day, time_of_minute,
+    aligned, bytes, count, duration, gap, percent, rate, short_count, span, time_of_day,
+    time_of_minute,
 };
 pub(super) use sparkline::sparkline;
-pub(super) use text::{cut, cut_front, escape, escape_text, fitted, width};
+pub(super) use text::{cut, cut_front, escape, escape_text, fitted, width, wrap};

@@ -52,6 +52,27 @@ pub(crate) fn count(count: u64) -> String {
     text
 }
 
+/// A share in hundredths: `0 %`, `<0.1%`, `6.2%`, `62 %`.
+pub(crate) fn percent(share: f64) -> String {
+    match share {
+        share if share <= 0.0 => "0 %".to_owned(),
+        share if share < 0.1 => "<0.1%".to_owned(),
+        share if share < 9.95 => format!("{share:.1}%"),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// A count that stays short: `98,765`, `123k`, `10M`.
+pub(crate) fn short_count(number: u64) -> String {
+    match number {
+        0..100_000 => count(number),
+        100_000..1_000_000 => format!("{}k", count(number / 1_000)),
+        1_000_000..10_000_000 => format!("{:.1}M", number as f64 / 1e6),
+        10_000_000..10_000_000_000 => format!("{}M", count(number / 1_000_000)),
+        _ => format!("{}G", count(number / 1_000_000_000)),
+    }
+}
+
 /// A number of bytes: `812 B`, `1.2 MB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;

@@ -56,6 +56,32 @@ pub(crate) fn fitted(text: &str, cells: usize) -> String {
     text
 }
 
+/// A text in some rows, broken between words where that is possible.
+pub(crate) fn wrap(text: &str, cells: usize, rows: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() && lines.len() + 1 < rows {
+        let whole = cut(rest, cells + 1);
+        if whole == rest && width(rest) <= cells {
+            break;
+        }
+        let fitting = whole.trim_end_matches('…');
+        let end = match fitting.rfind(' ') {
+            Some(space) if space > fitting.len() / 3 => space,
+            _ => fitting.len(),
+        };
+        if end == 0 {
+            break;
+        }
+        lines.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+    }
+    if !rest.is_empty() && lines.len() < rows {
+        lines.push(cut(rest, cells));
+    }
+    lines
+}
+
 /// Bytes as text without loss: what cannot be shown is escaped, and so is the backslash.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());

@@ -2,12 +2,15 @@
 //! one file can hold several and switch between them.
 
 mod input;
+mod named;
 mod port;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
 
 pub use input::LineEnding;
+pub use named::{NamedSource, SOURCE_PLACEHOLDER};
+pub(in crate::config) use named::{read as read_all, tell_apart};
 pub use port::{ControlLine, Port, PortSelector, Reset};
 pub use serialport::{DataBits, FlowControl, Parity, StopBits};
 
@@ -116,7 +119,7 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 /// Reads the section.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
+fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let line_ending = input::line_ending(section);
     let serial = port::read(section, kind == Some(SourceKind::Serial), line_ending);

@@ -95,6 +95,8 @@ mod tests {
             host: "localhost".to_owned(),
             port: 1883,
             transport: Transport::Tcp,
+            fallbacks: Vec::new(),
+            prefer_first: None,
             protocol: Protocol::Mqtt5 {
                 message_expiry: None,
             },
