@@ -68,7 +68,12 @@ fn twenty_gateways_share_a_broker_and_nothing_else() {
         let arrived: Vec<&str> = arrived.map(|message| message.payload.as_str()).collect();
         assert_eq!(&arrived, payloads, "{topic}");
     }
-    assert!(arrived.keys().eq(expected.keys()), "{:?}", arrived.keys());
+    let is_expected = |topic: &&String| expected.contains_key(*topic) || is_of_gateway(topic);
+    assert!(
+        arrived.keys().all(|it| is_expected(&it)),
+        "{:?}",
+        arrived.keys()
+    );
 }
 
 #[test]

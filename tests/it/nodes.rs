@@ -68,7 +68,7 @@ impl Site {
             .env("HOME", self.gateway.folder())
             .env_remove("RUNTIME_DIRECTORY")
             .env_remove("STATE_DIRECTORY")
-            .env_remove("XDG_STATE_HOME")
+            .env("XDG_STATE_HOME", self.gateway.folder())
             .output()
             .unwrap();
         let text = String::from_utf8(stdout).unwrap();
