@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-pub use gateway::{GatewayArguments, LendArguments, SendArguments};
+pub use gateway::{
+    GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
+};
 pub use tools::{
     AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments, DecodedAs,
     DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments,
@@ -60,6 +62,18 @@ pub enum Command {
     Demo(DemoArguments),
     /// Show a gateway that runs elsewhere, or here without a terminal, in the terminal UI
     Attach(AttachArguments),
+    /// Say how the gateway is: links, queues, nodes, problems
+    Status(StatusArguments),
+    /// Print readings as they come
+    Tail(TailArguments),
+    /// Take a link down on purpose, until it is released
+    Hold(LinkArguments),
+    /// End a hold
+    Release(LinkArguments),
+    /// Send what waits for a link now
+    Flush(LinkArguments),
+    /// End a link's pause, or connect it anew
+    Reconnect(LinkArguments),
     /// Send a text to the board or program of a running gateway
     Send(SendArguments),
     /// Run a program that needs the port of a running gateway, and give it back afterwards

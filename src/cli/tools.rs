@@ -14,13 +14,16 @@ use crate::telemetry::RejectReason;
 /// Flags of `attach`.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "The gateway needs [api] listen in its configuration. Its token, if it has one, is \
-taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
+    after_help = "A gateway elsewhere needs [api] listen in its configuration. Its token, if it has \
+one, is taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Address of the gateway's HTTP API
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8787")]
-    pub url: String,
+    /// Address of the HTTP API of a gateway elsewhere, as http://HOST:8787; else the one of this machine
+    #[arg(value_name = "URL")]
+    pub url: Option<String>,
+    /// Configuration of the gateway of this machine, where it is not config.toml
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    pub config: Option<PathBuf>,
     /// File that holds the API token
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod export;
 mod gateway;
 mod init;
 mod lend;
+mod operate;
 mod ports;
 mod probe;
 mod rejected;
@@ -18,6 +19,8 @@ mod send;
 mod service;
 mod shell;
 mod signals;
+mod status;
+mod tail;
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -32,11 +35,14 @@ pub use demo::demo;
 pub use export::export;
 pub use init::init;
 pub use lend::lend;
+pub use operate::operate;
 pub use ports::ports;
 pub use rejected::rejected;
 pub use run::{RunError, run};
 pub use send::send;
 pub use shell::{completions, man};
+pub use status::status;
+pub use tail::tail;
 
 /// How long somebody who reads nothing is waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -262,7 +262,6 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
         let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
         Sample::new(&[("link", name), ("server", peer)], 1)
     });
-    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -293,7 +292,7 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
         gauge(
             "link_server",
             "Which server a sink uses, or tries.",
-            servers,
+            servers.collect(),
         ),
         counter(
             "reconnects_total",

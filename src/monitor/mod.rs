@@ -10,6 +10,7 @@ mod journal;
 mod latest;
 mod lease;
 mod link;
+mod live;
 mod metrics;
 mod nodes;
 mod observer;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -42,6 +43,7 @@ pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
 pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
+pub use live::{LiveReading, LiveReadings};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
@@ -57,6 +59,7 @@ pub use standing::Standing;
 
 use crate::telemetry::{Hearing, MetricTable, Timestamp};
 use incident::Incidents;
+use live::Live;
 use source::SourceReport;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -74,6 +77,7 @@ pub struct Monitor {
     sources: Mutex<Vec<Arc<SourceReport>>>,
     sinks: Mutex<Vec<(SinkId, Arc<SinkCounters>)>>,
     nodes: Mutex<Nodes>,
+    live: Live,
     /// Whether nodes are known by their source as well.
     qualifies_nodes: AtomicBool,
     problems: Mutex<Problems>,
@@ -116,6 +120,7 @@ impl Monitor {
             sources: Mutex::default(),
             sinks: Mutex::default(),
             nodes: Mutex::default(),
+            live: Live::default(),
             qualifies_nodes: AtomicBool::new(false),
             problems: Mutex::default(),
             machine: Mutex::default(),
@@ -238,6 +243,11 @@ impl Monitor {
     /// There is no such link any more. What was counted of it still counts.
     pub fn remove_link(&self, link: &LinkId) {
         self.links().retain(|(id, _)| id != link);
+    }
+
+    /// Readings as they come, from now on.
+    pub fn watch_readings(&self) -> broadcast::Receiver<LiveReadings> {
+        self.live.watch()
     }
 
     /// Takes in which nodes frames are heard of.

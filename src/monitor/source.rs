@@ -142,6 +142,7 @@ impl SourceMonitor {
         }
         let readings = packets.iter().map(|packet| packet.readings.len() as u64);
         self.counters().readings_processed.add(readings.sum());
+        self.monitor.live.pass_on(packets, &self.monitor.metrics);
         let mut latest = lock(&self.report.latest);
         for packet in packets {
             latest.record(&self.name, packet, &self.monitor.metrics);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::sinks::{Sinks, Threads};
 use super::sources::Sources;
@@ -11,8 +11,8 @@ use super::{SinkSettings, StartError, Stop};
 use crate::config::NamedSource;
 use crate::monitor::{
     Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
-    LinkStatus, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage,
-    TrafficEntry,
+    LinkStatus, LiveReadings, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight,
+    Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
 use crate::source::ConsoleError;
@@ -183,6 +183,10 @@ impl Observer for Handle {
 
     fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>> {
         self.0.sinks.monitor.activity.log.since(number)
+    }
+
+    fn readings(&self) -> Option<broadcast::Receiver<LiveReadings>> {
+        Some(self.0.sinks.monitor.watch_readings())
     }
 
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {

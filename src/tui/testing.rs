@@ -273,6 +273,37 @@ pub(super) fn silent() -> Snapshot {
     snapshot
 }
 
+/// A broker is away, a node is late and a value is beyond its limits.
+pub(super) fn troubled() -> Snapshot {
+    let mut snapshot = broker_away();
+    let late = silent();
+    snapshot.nodes = late.nodes;
+    let problem = |kind, concerns: &str, sentence: &str, fix: &str| Problem {
+        kind,
+        severity: Severity::Error,
+        concerns: concerns.to_owned(),
+        since: ago(310),
+        sentence: sentence.to_owned(),
+        fix: fix.to_owned(),
+    };
+    snapshot.problems = vec![
+        problem(
+            ProblemKind::LinkDown,
+            "mqtt",
+            "mqtt://localhost:1883 is down: cannot connect to localhost:1883: connection refused",
+            "see that the server runs and can be reached; readings wait in the journal",
+        ),
+        problem(
+            ProblemKind::ValueBeyondLimits,
+            "node2 temperature",
+            "node2 temperature is 25.3 °C, above 25",
+            "see what is measured there; the limit is max in [telemetry.metrics]",
+        ),
+    ];
+    snapshot.problems.extend(late.problems);
+    snapshot
+}
+
 /// It was told to stop while something waits.
 pub(super) fn stopping() -> Snapshot {
     let mut snapshot = broker_away();

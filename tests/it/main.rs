@@ -30,6 +30,7 @@ mod influx_answers;
 mod influx_client;
 mod logs;
 mod mqtt5;
+mod nodes;
 mod operator;
 mod outage_influx;
 mod outage_mqtt;

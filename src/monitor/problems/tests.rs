@@ -3,6 +3,7 @@ use crate::monitor::{
     JournalState, JournalStatus, LatestValue, LinkState, Monitor, NodeSignal, NodeState,
     NodeStatus, Position, Storage,
 };
+use crate::telemetry::RejectReason;
 
 /// The time of day at which a test begins.
 const START: Timestamp = Timestamp(1_800_000_000_000_000_000);
@@ -258,7 +259,7 @@ fn what_is_lost_or_set_aside_is_a_problem_for_five_minutes() {
     bench.look(10.0);
     bench.snapshot.sinks[0].dropped = 7;
     bench.snapshot.sinks[1].rejected = 2;
-    bench.snapshot.telemetry.readings_rejected[0].1 = 3;
+    bench.snapshot.telemetry.readings_rejected = vec![(RejectReason::Spike, 3)];
     let mut changes = bench.look(1.0);
     changes.sort();
     let expected = [

@@ -239,4 +239,5 @@ fn differ(before: &Snapshot, now: &Snapshot) -> bool {
         || before.ends_by != now.ends_by
         || before.latest != now.latest
         || before.nodes != now.nodes
+        || before.problems != now.problems
 }

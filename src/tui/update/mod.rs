@@ -3,6 +3,7 @@
 mod command;
 mod movement;
 mod pointer;
+mod problems;
 
 #[cfg(test)]
 mod tests;
@@ -237,6 +238,7 @@ impl App {
             Action::Pick => return self.pick(),
             Action::Longer | Action::Shorter => return self.change_span(action),
             Action::Help => self.overlay = Some(Overlay::Help { scroll: 0 }),
+            Action::Problems => self.overlay = Some(Overlay::Problems { selected: 0 }),
             Action::Freeze => self.freeze(),
             Action::TurnTable => self.turn_table(),
             Action::Move(direction) => self.go(direction),
@@ -322,6 +324,9 @@ impl App {
 
     /// Opens what is chosen.
     fn open(&mut self) -> Vec<Effect> {
+        if let Some(Overlay::Problems { selected }) = self.overlay {
+            return self.open_problem(selected);
+        }
         let detail = match (self.page, &self.focus) {
             (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {

@@ -523,3 +523,21 @@ fn what_an_earlier_run_of_a_gateway_sent_goes_and_does_not_come_again() {
     assert!(app.traffic.shown().is_empty());
     assert_eq!(app.traffic.entries.next_number(), next);
 }
+
+#[test]
+fn a_problem_leads_to_the_page_that_it_is_about() {
+    let mut app = app(80, 24, [testing::troubled()]);
+    app.apply(Action::Show(Page::Log));
+    press(&mut app, "!");
+    app.apply(Action::Open);
+    assert_eq!((app.page, &app.overlay), (Page::Overview, &None));
+    assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
+    press(&mut app, "!↓");
+    app.apply(Action::Open);
+    let chosen = app.table.selected.clone();
+    assert_eq!(chosen, Some(("node2".into(), "temperature".into())));
+    press(&mut app, "!G");
+    assert_eq!(app.overlay, Some(Overlay::Problems { selected: 2 }));
+    app.apply(Action::Back);
+    assert_eq!(app.overlay, None);
+}

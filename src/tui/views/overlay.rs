@@ -36,7 +36,13 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 }
 
 /// A frame in the middle of the page, emptied.
-fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u16)) -> Rect {
+pub(super) fn popup(
+    buffer: &mut Buffer,
+    body: Rect,
+    app: &App,
+    title: &str,
+    size: (u16, u16),
+) -> Rect {
     let cells = (size.0 + SIDES).min(body.width);
     let rows = (size.1 + 2).min(body.height);
     let area = Rect::new(
