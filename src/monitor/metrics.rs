@@ -241,6 +241,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             by_sink(|sink| sink.dropped),
         ),
         counter(
+            "readings_skipped_total",
+            "Late readings that a sink did not send because newer ones went out.",
+            by_sink(|sink| sink.skipped),
+        ),
+        counter(
             "rejected_dropped_total",
             "Entries of the table `rejected` that went before their time because it was full.",
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],

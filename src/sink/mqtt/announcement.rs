@@ -52,7 +52,7 @@ pub(super) struct Announcer {
     identifier: String,
     topics: TopicMap,
     metrics: Arc<MetricTable>,
-    value_template: Option<&'static str>,
+    payload: Payload,
     expire_after: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ struct Sensor<'a> {
     unique_id: String,
     state_topic: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value_template: Option<&'a str>,
+    value_template: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit_of_measurement: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,10 +126,7 @@ impl Announcer {
             identifier: format!("fieldgate_{id}"),
             topics,
             metrics,
-            value_template: match payload {
-                Payload::Plain => None,
-                Payload::Json => Some("{{ value_json.value }}"),
-            },
+            payload,
             expire_after: Some(config.expire_after.as_secs()).filter(|seconds| *seconds > 0),
         }
     }
@@ -189,7 +186,7 @@ impl Announcer {
                 name: in_words(metric.as_str()),
                 unique_id: format!("{}_{object}", self.identifier),
                 state_topic: self.topics.topic_of(node, metric),
-                value_template: self.value_template,
+                value_template: self.value_template(metric),
                 unit_of_measurement: unit,
                 device_class: unit
                     .filter(|_| !is_counter)
@@ -211,6 +208,19 @@ impl Announcer {
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// Where a value stands in a message. A node need not say all at once: without the metric nothing
+    /// changes.
+    fn value_template(&self, metric: &Name) -> Option<String> {
+        match self.payload {
+            Payload::Plain => None,
+            Payload::Json => Some("{{ value_json.value }}".to_owned()),
+            Payload::Node => {
+                let metric = serde_json::Value::from(metric.as_str());
+                Some(format!("{{{{ value_json[{metric}] | default('') }}}}"))
+            }
+        }
     }
 
     fn device_class(&self, metric: &Name, unit: &str) -> Option<&'static str> {

@@ -15,7 +15,7 @@ use super::negotiation::Negotiation;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
-use crate::config::{Mqtt, Payload, Qos, Retain};
+use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::SinkId;
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
@@ -56,10 +56,7 @@ impl MqttDelivery {
         metrics: Arc<MetricTable>,
         names: Vec<(Name, Name)>,
     ) -> Self {
-        let topics = match config.payload {
-            Payload::Plain => topics,
-            Payload::Json => topics.with_json(metrics.clone()),
-        };
+        let topics = topics.with_payload(config.payload, metrics.clone());
         Self {
             discovery: Discovery::new(&config, &topics, metrics, names),
             brokers: config.each().map(Broker::new).collect(),
@@ -118,6 +115,8 @@ impl Broker {
             qos: self.config.qos,
             retains: self.retains,
             max_inflight: self.config.max_inflight,
+            late: self.config.late,
+            late_after: self.config.late_after,
         };
         Ok(Some(Session::new(connection, setting)))
     }
