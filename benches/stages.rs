@@ -1,19 +1,21 @@
-//! How fast each stage is by itself: framer and decoder, mapping, journal, the pages of
+//! How fast each stage is by itself: framer and decoder, ingest, mapping, journal, the pages of
 //! the terminal UI.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
 use fieldgate::monitor::{Activity, SinkId};
-use fieldgate::pipeline::{Pipeline, Stop};
+use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
+use fieldgate::source::{Chunk, Generator};
 use fieldgate::telemetry::{
-    Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timestamp,
+    Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timeline, Timestamp,
 };
 use fieldgate::tui::{Depth, Picture, Theme};
 
@@ -72,6 +74,39 @@ fn frames_of(bytes: &[u8]) -> Vec<String> {
     frames
 }
 
+/// From bytes to packets, with all that is judged on the way.
+fn ingest(criterion: &mut Criterion) {
+    const FRAMES: u32 = 10_000;
+    let mut group = criterion.benchmark_group("ingest");
+    group.throughput(Throughput::Elements(FRAMES.into()));
+    for (name, damage) in [("clean", 0.0), ("a frame in 20 damaged", 0.05)] {
+        let mut generator = Generator::new(4, damage, 1);
+        let mut stream = BytesMut::new();
+        for _ in 0..FRAMES {
+            generator.write_next(Duration::from_secs(1), &mut stream);
+        }
+        let mut chunks = Vec::new();
+        while !stream.is_empty() {
+            chunks.push(Chunk {
+                bytes: stream.split_to(stream.len().min(16 << 10)).freeze(),
+                received: Timestamp::now(),
+                monotonic: Duration::ZERO,
+                discontinuity: false,
+            });
+        }
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (line, tolerance) = (Timeline::Line, Duration::from_secs(2));
+                let decoder = Decoder::default();
+                let mut ingest = Ingest::new(decoder, &[], line, tolerance, Arc::default());
+                let packets = chunks.iter().map(|chunk| ingest.take(chunk).packets.len());
+                packets.sum::<usize>()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn readings() -> Vec<Reading> {
     let reading = |node: &str, metric: &str, value| Reading {
         node: Name::new(node),
@@ -95,6 +130,7 @@ fn mapping(criterion: &mut Criterion) {
     let row = Row {
         sequence: 1,
         total: 9,
+        source: Name::new("source"),
         received: Timestamp::now(),
         event_time: Timestamp::now(),
         readings: readings(),
@@ -145,7 +181,7 @@ fn open(folder: &tempfile::TempDir) -> Journal {
         durability: Durability::Full,
         history: Duration::from_hours(24),
     };
-    Journal::open(&config, &[SinkId::mqtt()], "bench").unwrap_or_else(|error| panic!("{error}"))
+    Journal::open(&config, &[SinkId::mqtt()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn journal(criterion: &mut Criterion) {
@@ -155,6 +191,7 @@ fn journal(criterion: &mut Criterion) {
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let journal = open(&folder);
+    let source = Name::new("source");
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements((PACKETS * readings().len()) as u64));
     group.sample_size(10);
@@ -164,7 +201,7 @@ fn journal(criterion: &mut Criterion) {
             |packets| {
                 runtime.block_on(async {
                     for packets in packets.chunks(50) {
-                        let appended = journal.append(packets.to_vec()).await;
+                        let appended = journal.append(&source, packets.to_vec()).await;
                         appended.unwrap_or_else(|error| panic!("{error}"));
                     }
                     journal.settle().await
@@ -206,7 +243,7 @@ fn pages(criterion: &mut Criterion) {
     }
     let environment = [("HOME", "/nonexistent")].into_iter().collect();
     let config = config::load(&overrides, &environment).unwrap_or_else(|error| panic!("{error}"));
-    let pipeline = Pipeline::start(&config, Activity::default());
+    let pipeline = runtime.block_on(Pipeline::start(&config, Activity::default()));
     let pipeline = pipeline.unwrap_or_else(|error| panic!("{error}"));
     let handle = pipeline.handle();
     let running = runtime.spawn(pipeline.run());
@@ -232,5 +269,5 @@ fn pages(criterion: &mut Criterion) {
     ended.unwrap_or_else(|error| panic!("{error}"));
 }
 
-criterion_group!(stages, frames, mapping, journal, pages);
+criterion_group!(stages, frames, ingest, mapping, journal, pages);
 criterion_main!(stages);

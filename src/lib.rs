@@ -21,10 +21,12 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod disk_writes;
 pub mod http;
 pub mod journal;
 pub mod logging;
 pub mod monitor;
+mod ownership;
 pub mod pipeline;
 pub mod repeated;
 pub mod sink;

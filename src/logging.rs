@@ -1,12 +1,13 @@
-//! Where log lines go: the terminal, and rotating files when configured.
+//! Where log lines go: the terminal or the system's journal, and rotating files when configured.
 
+mod journald;
+mod line;
 mod rolling;
 
-use std::fmt::{Debug, Write as _};
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, dynamic_filter_fn};
@@ -18,8 +19,11 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{Log, LogFormat, LogOutput};
 use crate::monitor::{LogEntry, LogLevel, SharedRing};
+use crate::ownership;
 use crate::repeated::{self, Topic};
 use crate::telemetry::Timestamp;
+use journald::JournaldLayer;
+use line::Line;
 use rolling::RollingFile;
 
 const PANICS: Topic = Topic::new("panics");
@@ -32,10 +36,10 @@ const WAITING_LINES: usize = 8_192;
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The folder or the file in it cannot be written.
-    #[error("cannot write log files into {dir}: {error}; check [log] dir and its permissions")]
+    #[error("cannot write log files into {}: {error}; {}", dir.display(), ownership::advice(dir, error))]
     Files {
         /// The folder.
-        dir: String,
+        dir: PathBuf,
         /// What the system said.
         error: io::Error,
     },
@@ -110,7 +114,7 @@ pub fn start(
     layers.push(terminal(config, filter, &mut workers));
     if let Some(dir) = &config.dir {
         let unwritable = |error| LoggingError::Files {
-            dir: dir.display().to_string(),
+            dir: dir.clone(),
             error,
         };
         let files =
@@ -151,14 +155,23 @@ fn terminal(
     filter: impl Filter<Registry> + Send + Sync + 'static,
     workers: &mut Vec<WorkerGuard>,
 ) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let stream = std::env::var_os("JOURNAL_STREAM").filter(|_| config.format == LogFormat::Text);
+    let journal = match config.output {
+        LogOutput::Stdout => journald::behind(&io::stdout(), stream.as_deref()),
+        LogOutput::Stderr => journald::behind(&io::stderr(), stream.as_deref()),
+    };
+    if let Some(journal) = journal {
+        let journal = JournaldLayer(non_blocking(journal, workers));
+        return journal.with_filter(filter).boxed();
+    }
     let (writer, is_terminal) = match config.output {
         LogOutput::Stdout => (
-            non_blocking(std::io::stdout(), workers),
-            std::io::stdout().is_terminal(),
+            non_blocking(io::stdout(), workers),
+            io::stdout().is_terminal(),
         ),
         LogOutput::Stderr => (
-            non_blocking(std::io::stderr(), workers),
-            std::io::stderr().is_terminal(),
+            non_blocking(io::stderr(), workers),
+            io::stderr().is_terminal(),
         ),
     };
     let is_coloured =
@@ -167,7 +180,7 @@ fn terminal(
 }
 
 fn non_blocking(
-    writer: impl std::io::Write + Send + 'static,
+    writer: impl io::Write + Send + 'static,
     workers: &mut Vec<WorkerGuard>,
 ) -> NonBlocking {
     let (writer, worker) = NonBlockingBuilder::default()
@@ -215,8 +228,6 @@ struct RingLayer(Arc<SharedRing<LogEntry>>);
 
 impl<S: Subscriber> Layer<S> for RingLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
-        event.record(&mut line);
         let metadata = event.metadata();
         self.0.push(LogEntry {
             at: Timestamp::now(),
@@ -228,30 +239,8 @@ impl<S: Subscriber> Layer<S> for RingLayer {
                 Level::TRACE => LogLevel::Trace,
             },
             target: metadata.target().to_owned(),
-            message: format!("{}{}", line.message, line.fields),
+            message: Line::of(event).text(),
         });
-    }
-}
-
-/// A message, and the fields that go behind it.
-#[derive(Default)]
-struct Line {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing to a `String` cannot fail.
-        let _infallible = if field.name() == "message" {
-            write!(self.message, "{value:?}")
-        } else {
-            write!(self.fields, " {}={value:?}", field.name())
-        };
     }
 }
 

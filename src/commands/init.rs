@@ -299,10 +299,11 @@ mod tests {
             influxdb_bucket: "my \\bucket".into(),
         };
         let config = load(&answers);
-        let config::Source::Serial { port, .. } = config.source else {
-            panic!("{:?}", config.source);
+        let config::Source::Serial(port) = &config.sources[0].source else {
+            panic!("{:?}", config.sources);
         };
-        assert_eq!(port, config::PortSelector::Path("/dev/tty \"x\"".into()));
+        let path = config::PortSelector::Path("/dev/tty \"x\"".into());
+        assert_eq!(port.selector, path);
         let mqtt = config.mqtt.unwrap();
         assert_eq!((mqtt.host.as_str(), mqtt.port), ("broker", 1884));
         let influxdb = config.influxdb.unwrap();
@@ -323,7 +324,10 @@ mod tests {
             influxdb_bucket: String::new(),
         };
         let config = load(&answers);
-        assert!(matches!(config.source, config::Source::Simulator(_)));
+        assert!(matches!(
+            config.sources[0].source,
+            config::Source::Simulator(_)
+        ));
         assert!(config.mqtt.is_none() && config.influxdb.is_none());
         assert!(fill_in(&answers).contains("# broker_url = \"mqtt://localhost:1883\""));
     }

@@ -13,13 +13,10 @@ use crate::api::{ApiError, Server};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::logging::{self, LevelSwitch, LoggingError};
-use crate::monitor::{Activity, LinkKind, Snapshot, log_line};
+use crate::monitor::{Activity, LinkKind, Snapshot, changes, log_line, metrics};
 use crate::pipeline::{Handle, Outcome, Pipeline, RunFailure, StartError, Stop, describe_journal};
 use crate::repeated;
 use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
-
-/// How often the metrics are logged.
-const METRICS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +97,9 @@ pub(super) fn run_with(
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     repeated::finish();
-    tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    if config.log.metrics.is_some() {
+        tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    }
     let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, config));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.
     let is_stuck = matches!(screen, Ended::Stuck);
@@ -148,12 +147,19 @@ impl Display {
             Self::Headless(Some("standard output is no terminal"))
         } else if is_dumb {
             Self::Headless(Some("TERM names no terminal that can show it"))
-        } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
+        } else if reads_stdin(config) && io::stdin().is_terminal() {
             Self::Headless(Some("the source is what is typed into the terminal"))
+        } else if tui::is_vacant() {
+            Self::Headless(Some("the terminal has no size and does not answer"))
         } else {
             Self::Screen(guide)
         }
     }
+}
+
+fn reads_stdin(config: &Config) -> bool {
+    let mut sources = config.sources.iter();
+    sources.any(|source| source.source == config::Source::Stdin)
 }
 
 async fn run_pipeline(
@@ -169,7 +175,7 @@ async fn run_pipeline(
         None => None,
     };
     let signals = Signals::watch(guide.is_some());
-    let mut pipeline = Pipeline::start(config, activity)?;
+    let mut pipeline = Pipeline::start(config, activity).await?;
     if guide.is_some() {
         pipeline = pipeline.outliving_its_input();
     }
@@ -180,7 +186,7 @@ async fn run_pipeline(
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
     let signals = tokio::spawn(obey(signals, handle.clone(), control.clone()));
-    let metrics = tokio::spawn(log_metrics(handle.clone()));
+    let metrics = tokio::spawn(log_metrics(handle.clone(), config.log.metrics));
     let reload = read.map(|read| {
         tokio::spawn(reload::at_hangup(
             config.clone(),
@@ -250,13 +256,20 @@ async fn obey(mut signals: Signals, handle: Handle, control: Control) {
     }
 }
 
-async fn log_metrics(handle: Handle) {
-    let mut ticks = tokio::time::interval(METRICS_INTERVAL);
+/// Writes what changed, in intervals.
+async fn log_metrics(handle: Handle, interval: Option<Duration>) {
+    let Some(interval) = interval else { return };
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
+    let mut before = Vec::new();
     loop {
         ticks.tick().await;
-        tracing::info!("Metrics: {}.", log_line(&handle.snapshot()));
+        let now = metrics(&handle.snapshot());
+        if let Some(changes) = changes(&before, &now) {
+            tracing::info!("Metrics: {changes}.");
+        }
+        before = now;
     }
 }
 

@@ -6,12 +6,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::leftovers;
+
 /// The prefix of every variable of the gateway's own.
 pub(super) const PREFIX: &str = "FIELDGATE_";
 /// Names the file to read.
 pub(super) const FILE_VARIABLE: &str = "FIELDGATE_CONFIG";
 
-/// Environment variables and the name of the host. An empty variable counts as not set.
+/// Environment variables and the name of the host. An empty variable counts as not set, and what an env file
+/// leaves around a name or value is no part of it.
 #[derive(Clone)]
 pub struct Environment {
     variables: BTreeMap<String, OsString>,
@@ -63,7 +66,7 @@ impl Environment {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => Some((file, Err(error))),
                 Ok(text) => {
-                    let secret = text.trim_end_matches(['\r', '\n']).to_owned();
+                    let secret = leftovers::of_file(&text).to_owned();
                     (!secret.is_empty()).then_some((file, Ok(secret)))
                 }
             }
@@ -119,8 +122,11 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
         let variables = variables.into_iter().filter_map(|(name, value)| {
             let value = value.into();
+            let value = value
+                .to_str()
+                .map_or_else(|| value.clone(), |text| leftovers::of_value(text).into());
             let name = name.into().into_string().ok()?;
-            (!value.is_empty()).then_some((name, value))
+            (!value.is_empty()).then(|| (leftovers::of_name(&name).to_owned(), value))
         });
         Self {
             variables: variables.collect(),
@@ -209,6 +215,20 @@ mod tests {
             let own: Vec<&str> = environment.own_names().collect();
             assert_eq!(own == [name], is_own, "{name}={value}: {own:?}");
         }
+    }
+
+    #[test]
+    fn what_an_env_file_leaves_is_no_configuration() {
+        let environment: Environment = [
+            ("\u{feff}FIELDGATE_MQTT_QOS", "1\r"),
+            ("MQTT_PASSWORD", "\"s3cret\"\r"),
+            ("FIELDGATE_MQTT_USERNAME", "\"\"\r"),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(environment.get("FIELDGATE_MQTT_QOS").unwrap(), "1");
+        assert_eq!(environment.get("MQTT_PASSWORD").unwrap(), "s3cret");
+        assert_eq!(environment.get("FIELDGATE_MQTT_USERNAME"), None);
     }
 
     #[test]

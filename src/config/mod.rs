@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod file;
 mod kind;
+mod leftovers;
 mod overrides;
 mod reader;
 mod secret;
@@ -23,6 +24,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub(crate) use time::{TIME_FORMS, parse_time};
 use environment::FILE_VARIABLE;
 use error::Fault;
 use setting::Table;
+
+use crate::ownership;
 
 /// The file that is read unless another one is named.
 const DEFAULT_FILE: &str = "config.toml";
@@ -56,7 +60,7 @@ fn load_or_default(
     let path: Arc<Path> = named.unwrap_or(default_file).into();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => Some(text),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(ConfigErrors::new(vec![unreadable(path, &error)])),
     };
     if text.is_none() && overrides.is_empty() && environment.own_names().next().is_none() {
@@ -110,6 +114,11 @@ pub fn known_keys() -> Vec<KnownKey> {
 }
 
 fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {
+    let advice = match error.kind() {
+        ErrorKind::InvalidData => "save it in UTF-8".to_owned(),
+        ErrorKind::PermissionDenied => ownership::advice(&path, error),
+        _ => "`fieldgate init` writes one to start from".to_owned(),
+    };
     ConfigError {
         place: Place::File(path),
         key: String::new(),
@@ -117,7 +126,7 @@ fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {
         problem: "the file cannot be read".into(),
         found: error.to_string(),
         allowed: "a TOML file, named by --config or FIELDGATE_CONFIG".into(),
-        advice: Some("`fieldgate init` writes one to start from".into()),
+        advice: Some(advice),
     }
 }
 

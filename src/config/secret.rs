@@ -7,6 +7,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::kind::{path, secret};
+use super::leftovers;
 use super::section::Section;
 
 /// A secret, and the places that it can be kept in.
@@ -47,10 +48,9 @@ pub(super) fn is_some_text(secret: &SecretString) -> bool {
     !secret.expose_secret().is_empty()
 }
 
-/// Editors and `echo` end the last line, which is no part of the secret.
 fn read_secret(path: &Path) -> io::Result<SecretString> {
     let text = fs::read_to_string(path)?;
-    match text.trim_end_matches(['\r', '\n']) {
+    match leftovers::of_file(&text) {
         "" => Err(io::Error::other("it is empty")),
         secret => Ok(secret.into()),
     }

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use rusqlite::ffi::ErrorCode;
 
 use crate::monitor::SinkId;
+use crate::ownership;
 
 /// What the journal tells its callers.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The folder, the file or its lock cannot be made or opened.
     #[error(
-        "cannot {operation} {path}: {error}; check that its folder exists and may be written to"
+        "cannot {operation} {path}: {error}; {}",
+        ownership::advice(path, error)
     )]
     File {
         /// What was tried.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Name, Timestamp};
 
 /// What kind of connection a link is. The order is that of the data path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -189,6 +189,16 @@ impl<'de> Deserialize<'de> for SinkId {
     }
 }
 
+/// The name of a source that has none of its own, for what does not say whose it is.
+pub(super) fn only_source() -> Name {
+    Name::new(LinkKind::Source.name())
+}
+
+/// Whether it is the name of a source that has none of its own.
+pub(super) fn is_only_source(name: &Name) -> bool {
+    name.as_str() == LinkKind::Source.name()
+}
+
 /// What a link is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -244,6 +254,12 @@ pub struct LinkStatus {
     pub since: Timestamp,
     /// What it is connected to, as `serial /dev/ttyACM0` or `mqtt://localhost:1883`.
     pub peer: String,
+    /// When something was read from it last; `None`: nothing yet, or it is a sink's.
+    #[serde(default)]
+    pub heard: Option<Timestamp>,
+    /// The program that it is lent to, and held for.
+    #[serde(default)]
+    pub lent_to: Option<String>,
     /// How often it came up again after the first time.
     pub reconnects: u64,
     /// The last error, in plain words; stays when the link is up again.
@@ -257,6 +273,8 @@ impl LinkStatus {
             state: LinkState::Disabled,
             since: now,
             peer: String::new(),
+            heard: None,
+            lent_to: None,
             reconnects: 0,
             last_error: None,
         }

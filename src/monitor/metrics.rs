@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{LATENCY_BUCKETS, LinkKind, LinkState, SinkSnapshot, Snapshot};
+use super::{
+    LATENCY_BUCKETS, LinkId, LinkKind, LinkState, NodeStatus, ProblemKind, Severity, SinkSnapshot,
+    Snapshot, TelemetrySnapshot,
+};
 use crate::telemetry::RejectReason;
 
 /// How a metric behaves.
@@ -53,6 +56,14 @@ impl Sample {
         }
     }
 
+    /// Of a source: the only one needs no label.
+    fn of_source(source: &LinkId, reason: Option<RejectReason>, value: u64) -> Self {
+        let named = (!source.is_only()).then(|| ("source", source.name()));
+        let reason = reason.map(|reason| ("reason", reason.name()));
+        let labels: Vec<_> = named.into_iter().chain(reason).collect();
+        Self::new(&labels, value)
+    }
+
     /// Of one of the sinks whose kind stands in the metric's name: the only one needs no label.
     fn of_sink(sink: &SinkSnapshot, status: &str, value: u64) -> Self {
         let status = ("status", status);
@@ -64,16 +75,17 @@ impl Sample {
     }
 }
 
-/// `{status="success"} 12`, with nothing in braces where there are no labels. Label values here hold
-/// no characters that need escaping.
+/// `{status="success"} 12`, with nothing in braces where there are no labels. Of the characters that
+/// need escaping, label values can hold `"` alone.
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.suffix)?;
         for (number, (name, value)) in self.labels.iter().enumerate() {
             write!(
                 f,
-                "{}{name}=\"{value}\"",
-                if number == 0 { '{' } else { ',' }
+                "{}{name}=\"{}\"",
+                if number == 0 { '{' } else { ',' },
+                value.replace('"', "\\\"")
             )?;
         }
         if !self.labels.is_empty() {
@@ -85,6 +97,13 @@ impl fmt::Display for Sample {
 
 /// All metrics, in a fixed order.
 pub fn metrics(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let mut families = of_gateway(snapshot);
+    families.extend(nodes(snapshot));
+    families.push(problems(snapshot));
+    families
+}
+
+fn of_gateway(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut families = delivery(snapshot);
     families.extend(telemetry(snapshot));
     families.extend(queues_and_links(snapshot));
@@ -92,10 +111,11 @@ pub fn metrics(snapshot: &Snapshot) -> Vec<MetricFamily> {
     families
 }
 
-/// The metrics as one line for the log; the latency by its count and sum alone.
+/// The metrics as one line for the log; the latency by its count and sum alone, and without those of
+/// each node, of which there may be many.
 pub fn log_line(snapshot: &Snapshot) -> String {
     let mut line = String::new();
-    for family in metrics(snapshot) {
+    for family in of_gateway(snapshot) {
         for sample in family
             .samples
             .iter()
@@ -167,42 +187,56 @@ fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
-    let telemetry = &snapshot.telemetry;
-    let by_reason = |rejected: &[(RejectReason, u64)]| {
-        let samples = rejected.iter();
-        samples
-            .map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count))
-            .collect()
+    let sources = || {
+        let links = snapshot.links().map(|(link, _)| link);
+        links.filter(|link| link.sink().is_none())
     };
-    let damaged = Sample {
-        value: telemetry.line_damaged_ratio,
-        ..Sample::new(&[], 0)
+    let by_source = |value: fn(&TelemetrySnapshot) -> u64| {
+        let sample = |link: LinkId| {
+            let value = value(snapshot.telemetry_of(&link));
+            Sample::of_source(&link, None, value)
+        };
+        sources().map(sample).collect::<Vec<_>>()
+    };
+    let by_reason = |rejected: fn(&TelemetrySnapshot) -> &[(RejectReason, u64)]| {
+        let mut samples = Vec::new();
+        for link in sources() {
+            let counts = rejected(snapshot.telemetry_of(&link)).iter();
+            samples.extend(
+                counts.map(|(reason, count)| Sample::of_source(&link, Some(*reason), *count)),
+            );
+        }
+        samples
+    };
+    let damaged = |link: LinkId| Sample {
+        value: snapshot.telemetry_of(&link).line_damaged_ratio,
+        ..Sample::of_source(&link, None, 0)
     };
     vec![
         counter(
             "telemetry_packets_processed_total",
             "Packets decoded and given to the journal.",
-            vec![Sample::new(&[], telemetry.packets_processed)],
+            by_source(|telemetry| telemetry.packets_processed),
         ),
         counter(
             "telemetry_frames_rejected_total",
             "Frames that were no telemetry, or contradicted those around them.",
-            by_reason(&telemetry.frames_rejected),
+            by_reason(|telemetry| &telemetry.frames_rejected),
         ),
         counter(
             "telemetry_readings_rejected_total",
             "Readings that were set aside.",
-            by_reason(&telemetry.readings_rejected),
+            by_reason(|telemetry| &telemetry.readings_rejected),
         ),
         gauge(
             "line_damaged_ratio",
             "The share of damaged ones among the last 200 frames.",
-            vec![damaged],
+            sources().map(damaged).collect(),
         ),
         counter(
             "telemetry_packets_missed_total",
             "Packets that the radio received and the gateway never saw.",
-            vec![Sample::new(&[], telemetry.packets_missed)],
+            by_source(|telemetry| telemetry.packets_missed),
         ),
     ]
 }
@@ -250,6 +284,16 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "Entries of the table `rejected` that went before their time because it was full.",
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
+        counter(
+            "write_bytes_total",
+            "Bytes that the process has written to disks, as the system counts them: the journal, and log files.",
+            snapshot
+                .journal
+                .write_bytes
+                .map(|bytes| Sample::new(&[], bytes))
+                .into_iter()
+                .collect(),
+        ),
         gauge("link_up", "Whether a link is up.", up),
         gauge(
             "link_server",
@@ -262,6 +306,48 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             reconnects,
         ),
     ]
+}
+
+fn nodes(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let by_node = |value: fn(&NodeStatus) -> f64| {
+        let sample = |node: &NodeStatus| Sample {
+            value: value(node),
+            ..Sample::new(&[("node", node.node.as_str())], 0)
+        };
+        snapshot.nodes.iter().map(sample).collect::<Vec<_>>()
+    };
+    vec![
+        gauge(
+            "node_last_heard_seconds",
+            "When a node was last heard, in seconds since 1970.",
+            by_node(|node| node.last_heard.0 as f64 / 1e9),
+        ),
+        gauge(
+            "node_up",
+            "Whether a node is heard: 0 when it is offline.",
+            by_node(|node| f64::from(u8::from(node.state.is_online()))),
+        ),
+        counter(
+            "node_packets_missed_total",
+            "Packets of a node that its board received and the gateway never saw.",
+            by_node(|node| node.missed as f64),
+        ),
+    ]
+}
+
+fn problems(snapshot: &Snapshot) -> MetricFamily {
+    let counted = |kind: ProblemKind, severity: Severity| {
+        let problems = snapshot.problems.iter();
+        let count = problems.filter(|it| it.kind == kind && it.severity == severity);
+        let labels = [("kind", kind.name()), ("severity", severity.name())];
+        Sample::new(&labels, count.count() as u64)
+    };
+    let of_kind = |kind| Severity::ALL.map(|severity| counted(kind, severity));
+    gauge(
+        "problems",
+        "What is wrong now.",
+        ProblemKind::ALL.into_iter().flat_map(of_kind).collect(),
+    )
 }
 
 fn latency(snapshot: &Snapshot) -> MetricFamily {

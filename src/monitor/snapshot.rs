@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus, SinkId,
+    Counters, Incident, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    NodeStatus, Problem, SinkCounters, SinkId,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// Everything that can be observed, at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,17 +17,36 @@ pub struct Snapshot {
     pub taken: Timestamp,
     /// When the gateway started.
     pub started: Timestamp,
-    /// What came in.
+    /// What came in from all sources.
     pub telemetry: TelemetrySnapshot,
-    /// The link of the source.
+    /// The link of the first source.
     pub source: LinkStatus,
+    /// The sources, in the order of the configuration; empty in what an earlier gateway says.
+    #[serde(default)]
+    pub sources: Vec<SourceSnapshot>,
     /// The sinks, disabled ones included, brokers first.
     pub sinks: Vec<SinkSnapshot>,
     /// The journal.
     pub journal: JournalStatus,
-    /// The last value of every metric, by node and name.
+    /// The last value of every metric, by source, node and name.
     pub latest: Vec<LatestValue>,
-    /// The recording of the raw stream.
+    /// The nodes, by name.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
+    /// What is wrong now, the gravest first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// The journal on its disk; `None`: it is in memory, or nobody has looked yet.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// Whether the system says that its clock is not synchronised, where `telemetry.wait_for_clock` says
+    /// that it is to be.
+    #[serde(default)]
+    pub clock_unsynchronised: bool,
+    /// Reboots and outages, the last of them, the oldest first.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
+    /// The recording of the raw stream, with several sources the first of those that are recorded.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
     pub ends_by: Option<Timestamp>,
@@ -63,7 +83,7 @@ pub enum Recording {
 }
 
 /// What came in since the gateway started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TelemetrySnapshot {
     /// Bytes read from the source.
     pub source_bytes: u64,
@@ -86,6 +106,40 @@ pub struct TelemetrySnapshot {
     /// Values that are no readings, by their key.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
+    /// When telemetry last came.
+    #[serde(default)]
+    pub last_packet: Option<Timestamp>,
+    /// How often a board's clock and the gateway's drifted apart.
+    #[serde(default)]
+    pub clock_drifts: u64,
+}
+
+/// The journal on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// Bytes of its file.
+    pub journal_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of its data beyond which the oldest go; `None`: there is no such bound.
+    pub max_bytes: Option<u64>,
+    /// Bytes that are free on the disk, to a MiB.
+    pub free_bytes: u64,
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
+}
+
+/// A source since the gateway started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceSnapshot {
+    /// Which one.
+    pub source: LinkId,
+    /// Its link.
+    pub link: LinkStatus,
+    /// What came in from it.
+    pub telemetry: TelemetrySnapshot,
+    /// The recording of its raw stream.
+    pub recording: Recording,
 }
 
 /// A sink since the gateway started.
@@ -122,11 +176,27 @@ impl Snapshot {
         self.sinks.iter().find(|snapshot| snapshot.sink == *sink)
     }
 
+    /// What came in from a source.
+    pub fn telemetry_of(&self, source: &LinkId) -> &TelemetrySnapshot {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|snapshot| snapshot.source == *source);
+        found.map_or(&self.telemetry, |source| &source.telemetry)
+    }
+
+    /// A node's status.
+    pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
+        self.nodes.iter().find(|status| status.node == *name)
+    }
+
     /// All links, in the order of the data path.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkStatus)> {
+        let old = self.sources.is_empty();
+        let only = old.then(|| (LinkId::source(), &self.source));
+        let sources = self.sources.iter();
+        let sources = sources.map(|source| (source.source.clone(), &source.link));
         let sinks = self.sinks.iter();
         let sinks = sinks.map(|sink| (sink.sink.link().clone(), &sink.link));
-        std::iter::once((LinkId::source(), &self.source)).chain(sinks)
+        only.into_iter().chain(sources).chain(sinks)
     }
 
     /// A link's status; `None`: there is no such link.
@@ -136,11 +206,43 @@ impl Snapshot {
     }
 }
 
+impl Recording {
+    /// What is said of several in one word: one that is on, or else the first that ever was.
+    pub(super) fn of_all<'a>(recordings: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut on = recordings
+            .clone()
+            .filter(|it| matches!(it, Self::On { .. }));
+        let mut others = recordings.filter(|it| **it != Self::Off);
+        on.next()
+            .or_else(|| others.next())
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
 impl TelemetrySnapshot {
+    /// Adds what came in from another source; the worse line counts.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.source_bytes += other.source_bytes;
+        self.ignored_bytes += other.ignored_bytes;
+        self.packets_processed += other.packets_processed;
+        self.readings_processed += other.readings_processed;
+        self.packets_missed += other.packets_missed;
+        add_counts(&mut self.frames_rejected, &other.frames_rejected);
+        add_counts(&mut self.readings_rejected, &other.readings_rejected);
+        self.last_packet = self.last_packet.max(other.last_packet);
+        self.clock_drifts += other.clock_drifts;
+        self.line_damaged_ratio = self.line_damaged_ratio.max(other.line_damaged_ratio);
+        for (key, count) in &other.left_out {
+            *self.left_out.entry(key.clone()).or_default() += count;
+        }
+    }
+
     pub(super) fn of(
         counters: &Counters,
         line_damaged_ratio: f64,
         left_out: BTreeMap<String, u64>,
+        last_packet: Option<Timestamp>,
     ) -> Self {
         let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
         let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
@@ -154,6 +256,17 @@ impl TelemetrySnapshot {
             readings_rejected: RejectReason::of_readings().map(readings).collect(),
             line_damaged_ratio,
             left_out,
+            last_packet,
+            clock_drifts: counters.clock_drifts.get(),
+        }
+    }
+}
+
+fn add_counts(counts: &mut Vec<(RejectReason, u64)>, others: &[(RejectReason, u64)]) {
+    for (reason, other) in others {
+        match counts.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, count)) => *count += other,
+            None => counts.push((*reason, *other)),
         }
     }
 }
@@ -167,10 +280,9 @@ impl SinkSnapshot {
     pub(super) fn of(
         sink: SinkId,
         link: LinkStatus,
-        counters: &Counters,
+        counters: &SinkCounters,
         journal: &JournalStatus,
     ) -> Self {
-        let counters = counters.sink(&sink);
         let backlog = journal.sink(&sink);
         Self {
             sink,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::Mutex;
@@ -22,6 +23,8 @@ pub(super) struct Sinks {
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
     pub(super) directives: Arc<Directives>,
+    /// Whether points say which source they come from.
+    pub(super) tags_source: AtomicBool,
     /// `None`: the gateway is stopping, and no sink is started any more.
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -97,6 +100,11 @@ impl Sinks {
         Ok(())
     }
 
+    /// Has points say which source they come from, or not; returns whether that is a change.
+    pub(super) fn tag_sources(&self, is_wanted: bool) -> bool {
+        self.tags_source.swap(is_wanted, Ordering::Relaxed) != is_wanted
+    }
+
     fn lane(&self, sink: &SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
         let cursor = self.journal.cursor(sink)?;
         let directive = self.directives.subscribe(sink.link());
@@ -115,10 +123,18 @@ impl Sinks {
             name.cloned().unwrap_or_else(|| Name::new(default))
         });
         let topics = sink::mqtt::TopicMap::new(config.topic_prefix.clone(), own_figures);
-        let removes = config.home_assistant.as_ref().is_some_and(|it| !it.enabled);
-        let names = if removes { self.names() } else { Vec::new() };
+        let speaks = config.home_assistant.is_some();
+        let names = if speaks { self.names() } else { Vec::new() };
+        let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
-        let delivery = sink::mqtt::MqttDelivery::new(config.clone(), topics, metrics, names);
+        let delivery = sink::mqtt::MqttDelivery::new(
+            config.clone(),
+            topics,
+            metrics,
+            identities,
+            names,
+            self.monitor.standing(),
+        );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 
@@ -142,7 +158,11 @@ impl Sinks {
         let sink = SinkId::influxdb();
         let lane = self.lane(&sink, 2 * config.max_batch_size as u64)?;
         self.monitor.set_peer(sink.link(), config.url.to_string());
-        let delivery = sink::influx::InfluxDelivery::new(config, self.metrics.clone());
+        let delivery = sink::influx::InfluxDelivery::new(
+            config,
+            self.metrics.clone(),
+            self.tags_source.load(Ordering::Relaxed),
+        );
         let delivery = delivery.map_err(|error| StartError::SinkSetup {
             sink: sink.clone(),
             reason: error.to_string(),

@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::console::{Console, Request};
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
-use crate::monitor::{Directive, LinkId, LinkState, Monitor};
+use crate::monitor::{Directive, LinkState, SourceMonitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -44,6 +45,8 @@ pub(super) struct Open {
     pub(super) peer: String,
     /// What comes from it.
     pub(super) stream: Stream,
+    /// What may be asked of it; nobody asks any more once it is to be closed.
+    pub(super) requests: mpsc::Sender<Request>,
 }
 
 /// What ends the forwarding of a stream.
@@ -60,10 +63,10 @@ struct Stopped;
 
 /// What every kind of source works with.
 pub(super) struct Driver {
-    link: LinkId,
     out: mpsc::Sender<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
+    console: Arc<Console>,
     /// Reconnects that were asked for and done, or came to nothing.
     reconnects_seen: u64,
     started: Instant,
@@ -72,17 +75,17 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        link: LinkId,
         out: mpsc::Sender<Chunk>,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
         directive: watch::Receiver<Directive>,
+        console: Arc<Console>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
-            link,
             out,
             monitor,
             directive,
+            console,
             reconnects_seen,
             started: Instant::now(),
             interrupted: false,
@@ -95,11 +98,12 @@ impl Driver {
         peer: &str,
         open: impl FnOnce(Instant) -> Result<Stream, SourceError>,
     ) -> Result<End, SourceError> {
-        self.monitor.set_peer(&self.link, peer);
+        self.monitor.set_peer(self.monitor.source(), peer);
         self.set(LinkState::Connecting);
         let end = match open(self.started) {
             Ok(stream) => {
-                info!(peer, "Source opened.");
+                let source = self.monitor.own_name();
+                info!(source, peer, "Source opened.");
                 self.play_to_end(stream).await
             }
             Err(error) => Err(error),
@@ -136,7 +140,7 @@ impl Driver {
 
     /// Keeps a source open until shutdown.
     pub(super) async fn keep_open(mut self, kind: &impl Reopen) -> End {
-        self.monitor.set_peer(&self.link, kind.peer());
+        self.monitor.set_peer(self.monitor.source(), kind.peer());
         let Stopped = self.reopen_forever(kind).await;
         self.set(LinkState::Ended);
         End::Cancelled
@@ -158,7 +162,7 @@ impl Driver {
             let error = match opened {
                 Ok(open) => {
                     if was_up {
-                        self.monitor.count_reconnect(&self.link);
+                        self.monitor.count_reconnect(self.monitor.source());
                     }
                     was_up = true;
                     let opened_at = Instant::now();
@@ -181,21 +185,27 @@ impl Driver {
 
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
-        let peer = open.peer.clone();
-        FAILED.over(self.link.as_str());
-        OPENED.say(self.link.as_str(), &open.peer, move |sum| {
-            info!(peer, repeated = sum.words(), "Source opened.");
+        let (source, peer) = (self.monitor.own_name(), open.peer.clone());
+        FAILED.over(self.monitor.name().as_str());
+        OPENED.say(self.monitor.name().as_str(), &open.peer, move |sum| {
+            info!(source, peer, repeated = sum.words(), "Source opened.");
         });
-        self.monitor.set_peer(&self.link, open.peer.as_str());
+        self.monitor
+            .set_peer(self.monitor.source(), open.peer.as_str());
         self.set(LinkState::Up);
+        let console = Arc::clone(&self.console);
+        let connection = console.connect(open.requests);
         let interruption = self.forward(&mut open.stream).await;
+        drop(connection);
         // What was read before the end still counts, and the port must be free before it can be
         // opened again.
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            STUCK.say(self.link.as_str(), "", move |sum| {
+            let source = self.monitor.own_name();
+            STUCK.say(self.monitor.name().as_str(), "", move |sum| {
                 warn!(
+                    source,
                     peer = %open.peer,
                     repeated = sum.words(),
                     "The source takes too long to close; it is left behind."
@@ -218,8 +228,10 @@ impl Driver {
             until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
-        FAILED.say(self.link.as_str(), &reason.clone(), move |sum| {
+        let source = self.monitor.own_name();
+        FAILED.say(self.monitor.name().as_str(), &reason.clone(), move |sum| {
             warn!(
+                source,
                 error = %reason,
                 retry_in = %Seconds(delay),
                 repeated = sum.words(),
@@ -258,7 +270,8 @@ impl Driver {
         };
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-        self.monitor.counters.source_bytes.add(count);
+        self.monitor.counters().source_bytes.add(count);
+        self.monitor.hear(self.monitor.source(), chunk.received);
         permit.send(chunk);
         Ok(())
     }
@@ -266,7 +279,7 @@ impl Driver {
     /// Waits for the operator to ask for something.
     async fn interruption(&mut self) -> Interruption {
         let seen = self.reconnects_seen;
-        let is_asked = |now: &Directive| now.retired || now.held || now.reconnects != seen;
+        let is_asked = |now: &Directive| now.retired || now.is_held() || now.reconnects != seen;
         let now = tokio::select! {
             biased;
             () = self.out.closed() => return Interruption::Shutdown,
@@ -275,7 +288,7 @@ impl Driver {
         if now.retired {
             return Interruption::Shutdown;
         }
-        if now.held {
+        if now.is_held() {
             return Interruption::Hold;
         }
         self.reconnects_seen = now.reconnects;
@@ -284,17 +297,19 @@ impl Driver {
 
     /// Waits while the operator holds the source.
     async fn stay_held(&mut self) -> Result<(), Stopped> {
-        if !self.directive.borrow().held {
+        if !self.directive.borrow().is_held() {
             return Ok(());
         }
-        HELD.say(self.link.as_str(), "held", |sum| {
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "held", move |sum| {
             info!(
+                source,
                 repeated = sum.words(),
                 "The source is held until it is released."
             );
         });
         self.set(LinkState::Held);
-        let is_over = |now: &Directive| now.retired || !now.held;
+        let is_over = |now: &Directive| now.retired || !now.is_held();
         tokio::select! {
             biased;
             () = self.out.closed() => return Err(Stopped),
@@ -308,14 +323,15 @@ impl Driver {
         // A hold is stronger than a reconnect; the wish is not kept for afterwards.
         self.reconnects_seen = now.reconnects;
         drop(now);
-        HELD.say(self.link.as_str(), "released", |sum| {
-            info!(repeated = sum.words(), "The source is released.");
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "released", move |sum| {
+            info!(source, repeated = sum.words(), "The source is released.");
         });
         Ok(())
     }
 
     fn set(&self, state: LinkState) {
-        self.monitor.set_link(&self.link, state);
+        self.monitor.set_link(self.monitor.source(), state);
     }
 }
 
@@ -351,7 +367,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::monitor::Order;
+    use crate::config::Source;
+    use crate::monitor::{LinkId, Monitor, Order};
     use crate::source::stream::read_in_thread;
 
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -370,8 +387,9 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let link = LinkId::source();
-        let driver = Driver::new(link, out, Arc::clone(&monitor), directive.subscribe());
+        let reports = monitor.source(&LinkId::source());
+        let console = Arc::new(Console::new(&Source::Stdin, reports.clone()));
+        let driver = Driver::new(out, reports, directive.subscribe(), console);
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{Name, ShortestValue};
+use super::{DeviceClass, Name, ShortestValue};
 
 /// What is known of a metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,12 +14,16 @@ pub struct MetricInfo {
     pub unit: String,
     /// The `sensor_type` tag of its points.
     pub sensor_type: String,
-    /// Below it the terminal raises an alarm.
+    /// A value below it is a problem.
     pub min: Option<f64>,
-    /// Above it the terminal raises an alarm.
+    /// A value above it is a problem.
     pub max: Option<f64>,
     /// What can be measured at all.
     pub range: Range,
+    /// What it measures, where the configuration says so.
+    pub device_class: Option<DeviceClass>,
+    /// How many places behind the point its values are shown with.
+    pub precision: Option<u8>,
 }
 
 /// The values that a sensor can measure. One outside of it is no reading.
@@ -85,6 +89,8 @@ impl MetricInfo {
             min: None,
             max: None,
             range,
+            device_class: None,
+            precision: None,
         }
     }
 }
@@ -170,6 +176,12 @@ impl MetricTable {
     /// The metric of a key on the wire.
     pub fn by_key(&self, key: &str) -> Option<&MetricInfo> {
         self.by_key.get(key)
+    }
+
+    /// The keys on the wire, and the names on the way out that they stand for.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &Name)> {
+        let metrics = self.by_key.iter();
+        metrics.map(|(key, info)| (key.as_str(), &info.name))
     }
 
     /// The metric of a name on the way out.

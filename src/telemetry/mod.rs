@@ -3,10 +3,12 @@
 mod catalogue;
 mod clock;
 mod decoder;
+mod device_class;
 mod frame;
 mod frame_judge;
 mod framer;
 mod group;
+mod hearing;
 mod metrics;
 mod packet;
 mod place;
@@ -24,10 +26,12 @@ pub use clock::{
     Timeline,
 };
 pub use decoder::{Decoded, Decoder, LeftOut};
+pub use device_class::DeviceClass;
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
 pub use framer::{Framer, MAX_FRAME, Segment};
-pub use group::OWN_FIGURES;
+pub use group::{OWN_FIGURES, default_node_name, looks_like_telemetry};
+pub use hearing::{Hearing, Remote, Signal};
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};

@@ -9,7 +9,8 @@
 //!
 //! Everything between the terminal and the gateway is pure: the state changes in `update` and is
 //! drawn by `views`, and neither does any I/O. A module uses only those before it in this order:
-//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `console`, `terminal` < `runner`.
+//! `action` < `layout`, `words` < `state` < `keymap` < `views` < `update` < `console`, `terminal` < `vacancy`,
+//! `runner`.
 
 mod action;
 mod console;
@@ -22,6 +23,7 @@ mod terminal;
 mod testing;
 mod theme;
 mod update;
+mod vacancy;
 mod views;
 mod widgets;
 mod words;
@@ -30,3 +32,4 @@ pub use runner::{Control, Ended, Picture, Screen};
 pub use state::Guide;
 pub use terminal::outlive_the_background;
 pub use theme::{Depth, Theme};
+pub use vacancy::is_vacant;

@@ -60,8 +60,18 @@ fn retained(broker: &Mosquitto, filter: &str, count: usize) -> Vec<Message> {
 }
 
 fn topics(gateway: &str, objects: &[&str]) -> BTreeSet<String> {
-    let topic = |object| format!("homeassistant/sensor/{gateway}/{object}/config");
-    objects.iter().map(topic).collect()
+    let topic = |object: &&str| {
+        let component = match *object {
+            "status" => "binary_sensor",
+            _ => "sensor",
+        };
+        format!("homeassistant/{component}/{gateway}/{object}/config")
+    };
+    let sensors = objects.iter().map(topic);
+    // What is wrong is a sensor of another kind, beside that of the gateway itself.
+    let is_of_gateway = objects.contains(&"status");
+    let problems = format!("homeassistant/binary_sensor/{gateway}/problems/config");
+    sensors.chain(is_of_gateway.then_some(problems)).collect()
 }
 
 /// Everything that is retained for Home Assistant, by topic, once it is there.
@@ -85,6 +95,12 @@ fn list<'a>(value: &'a Value, at: &str) -> Vec<&'a str> {
 
 /// Fails unless Home Assistant takes the message, by what it publishes of its fields.
 fn assert_allowed(topic: &str, sensor: &Value, devices: &BTreeSet<&str>) {
+    if topic.starts_with("homeassistant/binary_sensor/") {
+        assert_eq!(sensor["device_class"], "connectivity", "{topic}");
+        assert_eq!(sensor["payload_on"], "online", "{topic}");
+        assert_eq!(sensor["payload_off"], "offline", "{topic}");
+        return;
+    }
     let text = std::fs::read_to_string("tests/data/home-assistant.json").unwrap();
     let table: Value = serde_json::from_str(&text).unwrap();
     let mut needed = list(&table, "/fields/required");
@@ -179,16 +195,24 @@ fn every_sensor_is_announced_where_its_readings_are() {
         ("node1_gas_resistance", None, Some("Ω")),
         ("node2_pressure", Some("atmospheric_pressure"), Some("hPa")),
         ("signal_rssi", Some("signal_strength"), Some("dBm")),
-        ("signal_snr", None, Some("dB")),
+        ("signal_snr", Some("signal_strength"), Some("dB")),
         ("stats_crc_errors", None, None),
     ] {
         let sensor = sensor(object);
         assert_eq!(sensor["device_class"].as_str(), class, "{object}");
         assert_eq!(sensor["unit_of_measurement"].as_str(), unit, "{object}");
         assert_eq!(sensor["expire_after"], 600, "{object}");
-        assert_eq!(sensor["availability_topic"], "iiot/hall/gateway/status");
         assert_eq!(sensor["value_template"], "{{ value_json.value }}");
         let is_of_board = !object.starts_with("node");
+        if is_of_board {
+            assert_eq!(sensor["availability_topic"], "iiot/hall/gateway/status");
+        } else {
+            let node = object.split('_').next().unwrap();
+            let topics = [0, 1].map(|it| sensor["availability"][it]["topic"].clone());
+            let of_node = format!("iiot/hall/{node}/status");
+            assert_eq!(topics, ["iiot/hall/gateway/status", &of_node], "{object}");
+            assert_eq!(sensor["availability_mode"], "all");
+        }
         assert_eq!(sensor["entity_category"] == "diagnostic", is_of_board);
         let device = if is_of_board {
             "fieldgate_hall"
@@ -200,18 +224,38 @@ fn every_sensor_is_announced_where_its_readings_are() {
     }
 
     // Every state topic carries a value, and every reading has a sensor.
-    let messages = subscriber.wait_for_count(OF_FIRST.len(), PATIENCE);
-    let published: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
     let states = sensors
         .values()
         .map(|it| it["state_topic"].as_str().unwrap());
-    assert_eq!(states.collect::<BTreeSet<_>>(), published);
+    let states: BTreeSet<&str> = states.collect();
+    let messages = subscriber.wait_until("all states", PATIENCE, |messages| {
+        let has = |state: &&str| messages.iter().any(|it| it.topic == **state);
+        states.iter().all(has)
+            && ["node1", "node2"]
+                .iter()
+                .all(|node| has(&&*format!("iiot/hall/{node}/status")))
+    });
+    let published: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+    let of_nodes = ["iiot/hall/node1/status", "iiot/hall/node2/status"];
+    assert_eq!(
+        states
+            .iter()
+            .copied()
+            .chain(of_nodes)
+            .collect::<BTreeSet<_>>(),
+        published
+    );
 
     // A node that comes later.
     gateway.write_stdin(format!("{NEW_NODE}\n").as_bytes());
-    let later = topics("hall", &["n-5F1_temperature", "n-5F1_co2"]);
+    let later = topics("hall", &["node3_temperature", "node3_co2"]);
     let sensors = announced(&broker, &first.union(&later).cloned().collect());
     assert_all_allowed(&sensors);
+    // It is known by its key on the wire, and shown under its name.
+    let sensor = &sensors["homeassistant/sensor/hall/node3_co2/config"];
+    assert_eq!(sensor["unique_id"], "fieldgate_hall_node3_co2");
+    assert_eq!(sensor["state_topic"], "iiot/hall/n_1/co2");
+    assert_eq!(sensor["device"]["name"], "hall n_1");
     gateway.close_stdin();
     assert!(gateway.wait_exit(PATIENCE).success());
 }
@@ -308,6 +352,36 @@ fn a_broker_that_forgot_everything_is_told_again() {
 }
 
 #[test]
+fn everything_is_said_again_when_home_assistant_starts() {
+    let broker = Mosquitto::start();
+    let mut gateway =
+        Fieldgate::new(&config(&broker.url(), "hall", "[mqtt.home_assistant]")).start();
+    gateway.write_stdin(format!("{FIRST}\n").as_bytes());
+    announced(&broker, &topics("hall", &OF_FIRST));
+    // The board's figures are there for who comes later.
+    let figures = Subscriber::start(broker.port(), "iiot/hall/signal/+");
+    let figures = figures.wait_for_count(2, PATIENCE);
+    assert!(figures.iter().all(|it| it.retained), "{figures:?}");
+    let later = Subscriber::start(broker.port(), "homeassistant/+/hall/+/config");
+    later.wait_for_count(OF_FIRST.len(), PATIENCE);
+    let port = broker.port().to_string();
+    let born = ["-h", "127.0.0.1", "-p", &port, "-q", "1"];
+    let published = Command::new("mosquitto_pub")
+        .args(born)
+        .args(["-t", "homeassistant/status", "-m", "online"])
+        .status();
+    assert!(published.unwrap().success());
+    let messages = later.wait_for_count(2 * OF_FIRST.len() + 1, PATIENCE);
+    let again: Vec<_> = messages.iter().filter(|it| !it.retained).collect();
+    assert!(
+        again[0].topic.ends_with("binary_sensor/hall/status/config"),
+        "{again:?}"
+    );
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
 fn announcements_cost_no_reading_and_no_place_in_the_journal() {
     for (qos, max_inflight) in [(0, 1), (1, 1), (2, 3), (1, 100)] {
         let broker = Mosquitto::start();
@@ -357,7 +431,7 @@ fn a_broker_that_does_not_allow_announcements_gets_the_readings() {
         assert!(metrics["queue_depth{sink=\"mqtt\"}"] < 0.5, "{metrics:?}");
         // Mosquitto 2.0.11 closes the connection, others throw the announcements away.
         if gateway.count_log("the broker closed the connection") > 0 {
-            gateway.logged("topics=\"homeassistant/sensor/hall/+/config\"");
+            gateway.logged("topics=\"homeassistant/+/hall/+/config\"");
         }
     }
 }

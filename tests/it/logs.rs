@@ -293,3 +293,24 @@ fn every_metric_is_in_the_log() {
         assert!(line.contains(name), "no {name} in {line}");
     }
 }
+
+#[test]
+fn the_log_says_what_changed_and_nothing_else() {
+    for (interval, expected) in [("1s", true), ("off", false)] {
+        let mut gateway = Fieldgate::new(&format!(
+            "[source]\nkind = \"simulator\"\nrate = 20\n[log]\nmetrics = \"{interval}\"\n"
+        ))
+        .start();
+        if expected {
+            let line = gateway.wait_for_log("Metrics: packets processed +", PATIENCE);
+            assert!(line.len() < 300 && !line.contains("influxdb"), "{line}");
+        } else {
+            gateway.wait_for_log("Starting.", PATIENCE);
+        }
+        gateway.signal(Signal::SIGTERM);
+        assert!(gateway.wait_exit(PATIENCE).success());
+        let all = gateway.stdout();
+        let count = all.iter().filter(|line| line.contains("Metrics: ")).count();
+        assert_eq!(count > 0, expected, "{all:?}");
+    }
+}

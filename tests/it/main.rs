@@ -9,6 +9,7 @@
 mod api;
 mod assets;
 mod attach;
+mod boards;
 mod bounds;
 mod commands;
 mod configuration;
@@ -39,6 +40,7 @@ mod soak;
 mod sources;
 mod stopping;
 mod support;
+mod talking;
 mod terminal;
 mod times;
 mod tls;

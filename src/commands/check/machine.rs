@@ -11,6 +11,7 @@ use super::report::Report;
 use crate::api::{ApiError, Server};
 use crate::config::{Api, Journal, JournalPath};
 use crate::journal::Archive;
+use crate::ownership;
 use crate::system_clock::is_synchronised;
 use crate::telemetry::Timestamp;
 
@@ -79,14 +80,18 @@ fn try_journal(path: &Path) -> Result<PathBuf, String> {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     };
-    let in_folder = |error: io::Error| format!("cannot write into {}: {error}", folder.display());
+    let refused = |path: &Path, error: &io::Error| {
+        let advice = ownership::advice(path, error);
+        format!("cannot write {}: {error}; {advice}", path.display())
+    };
+    let in_folder = |error: io::Error| refused(&folder, &error);
     fs::create_dir_all(&folder).map_err(in_folder)?;
     let mut probe = tempfile::tempfile_in(&folder).map_err(in_folder)?;
     probe.write_all(b"fieldgate check").map_err(in_folder)?;
     probe.sync_all().map_err(in_folder)?;
     match OpenOptions::new().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(format!("cannot write {}: {error}", path.display())),
+        Err(error) => return Err(refused(path, &error)),
         Ok(file) => {
             let is_empty = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
             if !is_empty {

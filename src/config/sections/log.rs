@@ -1,12 +1,14 @@
 //! `[log]`: which lines are written, and where.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::kind::{Kind, Refusal, one_of, path, whole};
+use crate::config::kind::{Kind, Refusal, duration, one_of, path, whole};
 use crate::config::section::Section;
+use crate::config::setting::Value;
 
 /// `[log]`.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Log {
     pub format: LogFormat,
     /// Where lines go when no terminal UI runs.
     pub output: LogOutput,
+    /// How often the metrics that changed are written; `None`: never.
+    pub metrics: Option<Duration>,
 }
 
 /// How log lines are written.
@@ -72,6 +76,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Log> {
     let level = section.or("level", "info", &level());
     let format = section.or("format", "text", &one_of(&LOG_FORMATS));
     let output = section.or("output", "stdout", &one_of(outputs));
+    let metrics = section.or("metrics", "1m", &interval());
     Some(Log {
         dir,
         rotation: rotation?,
@@ -79,6 +84,18 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Log> {
         level: level?,
         format: format?,
         output: output?,
+        metrics: metrics?,
+    })
+}
+
+/// How often something is written.
+fn interval() -> Kind<Option<Duration>> {
+    const DAY: Duration = Duration::from_hours(24);
+    let interval = duration(Duration::from_secs(1)..=DAY);
+    let allowed = format!("\"off\", or {}", interval.allowed);
+    Kind::new(allowed, move |value| match value {
+        Value::Text(text) | Value::Untyped(text) if text == "off" => Ok(None),
+        value => interval.parse(value).map(Some),
     })
 }
 

@@ -25,8 +25,12 @@ pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
 pub use mqtt::{
     Broker, HomeAssistant, Identity, Late, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
 };
-pub use source::{PortSelector, Recorded, SOURCE_KINDS, Simulator, Source, SourceKind, Speed};
-pub use telemetry::{Metric, Telemetry};
+pub use source::{
+    ControlLine, DataBits, FlowControl, LineEnding, NamedSource, Parity, Port, PortSelector,
+    Recorded, Reset, SOURCE_KINDS, SOURCE_PLACEHOLDER, Simulator, Source, SourceKind, Speed,
+    StopBits,
+};
+pub use telemetry::{Metric, Node, Telemetry};
 pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};
@@ -39,10 +43,8 @@ pub struct Config {
     /// The gateway's name among others: top-level key `gateway`. It stands in
     /// [`Mqtt::topic_prefix`] and [`Influxdb::gateway`] already.
     pub gateway: Option<String>,
-    /// `[source]`: where bytes come from.
-    pub source: Source,
-    /// When a recording was made: `source.starts_at`, `source.ends_at`.
-    pub recorded: Recorded,
+    /// `[source]`, or each `[[source]]`: where bytes come from; never empty.
+    pub sources: Vec<NamedSource>,
     /// `[mqtt]`; `None`: the sink is disabled.
     pub mqtt: Option<Mqtt>,
     /// `[influxdb]`; `None`: the sink is disabled.
@@ -71,19 +73,21 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         None if root.has_error("gateway") => Some("gateway"),
         name => name.as_deref(),
     };
-    let source = root.section("source", source::read);
-    let mqtt = root.section("mqtt", |section| mqtt::read(section, name));
+    let sources = source::read_all(root);
+    let mqtt = root.section("mqtt", |section| {
+        let mqtt = mqtt::read(section, name)?;
+        source::tell_apart(section, &mqtt.topic_prefix, sources.as_deref());
+        Some(mqtt)
+    });
     let influxdb = root.section("influxdb", |section| influxdb::read(section, name));
     let journal = root.section("journal", journal::read);
     let telemetry = root.section("telemetry", telemetry::read);
     let api = root.section("api", api::read);
     let log = root.section("log", log::read);
     let tui = root.section("tui", tui::read);
-    let (source, recorded) = source?;
     Some(Config {
         gateway,
-        source,
-        recorded,
+        sources: sources?,
         mqtt,
         influxdb,
         journal: journal?,
@@ -113,8 +117,8 @@ impl Config {
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
         let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
+        let sources = self.sources.iter().map(NamedSource::summary);
         let sections = [
-            format!("source: {}", self.source.summary()),
             format!(
                 "mqtt: {}",
                 self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)
@@ -137,14 +141,14 @@ impl Config {
                 humantime::format_duration(self.shutdown_timeout)
             ),
         ];
-        gateway.chain(sections).collect()
+        gateway.chain(sources).chain(sections).collect()
     }
+
     /// The sections that differ, by their names; top-level keys by their own. Another name of the
     /// gateway is a difference of the sections that it reaches.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
-        let source = differs(&self.source, &other.source) || self.recorded != other.recorded;
         let sections = [
-            ("source", source),
+            ("source", self.sources != other.sources),
             (
                 "mqtt",
                 part_differs(self.mqtt.as_ref(), other.mqtt.as_ref(), Mqtt::secret),

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Extent;
 use super::cursors::read_cursors;
+use super::nodes;
 use super::rows::decode_row;
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
@@ -57,7 +58,8 @@ CREATE TABLE rejected (
     reason_name TEXT NOT NULL,
     reason TEXT NOT NULL,
     frame BLOB,
-    delivered_at INTEGER
+    delivered_at INTEGER,
+    source TEXT
 ) STRICT;
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
@@ -101,10 +103,26 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 /// older journal is brought up to date.
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
-        None => create_schema(connection),
-        Some(SCHEMA_VERSION) => Ok(()),
-        Some(_) => migrate(connection),
+        None => create_schema(connection)?,
+        Some(SCHEMA_VERSION) => name_sources(connection)?,
+        Some(_) => migrate(connection)?,
     }
+    Ok(connection.execute_batch(nodes::TABLE)?)
+}
+
+/// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
+/// column can do without it, so that it makes no new version.
+fn name_sources(connection: &Connection) -> Result<(), Fault> {
+    if !names_sources(connection)? {
+        connection.execute_batch("ALTER TABLE rejected ADD COLUMN source TEXT")?;
+    }
+    Ok(())
+}
+
+/// Whether entries of `rejected` say which source they came from.
+pub(super) fn names_sources(connection: &Connection) -> Result<bool, Fault> {
+    let sql = "SELECT count(*) FROM pragma_table_info('rejected') WHERE name = 'source'";
+    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.
@@ -145,8 +163,9 @@ fn version_of(stamp: i64) -> Option<i64> {
 }
 
 fn create_schema(connection: &Connection) -> Result<(), Fault> {
-    // Has to come before the first table, outside of a transaction.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    // Both have to come before the first table, outside of a transaction. A commit writes whole pages, and a
+    // packet fills a small part of one.
+    connection.execute_batch("PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL")?;
     let transaction = connection.unchecked_transaction()?;
     create_tables(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -156,7 +175,8 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 
 pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch(SCHEMA)?;
-    Ok(connection.execute_batch(SCHEMA_OF_REJECTED)?)
+    connection.execute_batch(SCHEMA_OF_REJECTED)?;
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 fn migrate(connection: &Connection) -> Result<(), Fault> {
@@ -196,7 +216,7 @@ pub(super) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
 fn check_end_rows(connection: &Connection, order: &str) -> Result<Option<Row>, Fault> {
     let mut names = Names::default();
     let sql = format!(
-        "SELECT sequence, total, count, received, event_time, checksum, readings
+        "SELECT sequence, total, count, received, event_time, checksum, readings, source
          FROM packets ORDER BY sequence {order} LIMIT 100"
     );
     let mut statement = connection.prepare(&sql)?;

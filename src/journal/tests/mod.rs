@@ -102,7 +102,7 @@ impl Bench {
         sinks: &[SinkId],
     ) -> Result<Self, JournalError> {
         Ok(Self {
-            writer: Writer::open(config, sinks, "test")?,
+            writer: Writer::open(config, sinks)?,
             work: Work::default(),
         })
     }
@@ -114,14 +114,15 @@ impl Bench {
 
     /// Gives packets to a writer that perhaps takes none any more.
     pub(super) fn try_give(&self, packets: Vec<Packet>) -> Result<(), JournalError> {
-        let append = self.writer.shared().inbox.append(packets);
+        let source = "source".into();
+        let append = self.writer.shared().inbox.append(&source, packets);
         append.now_or_never().unwrap()
     }
 
     /// Lets the writer deal with what waits.
     pub(super) fn step(&mut self) {
         let inbox = &self.writer.shared.inbox;
-        inbox.take(Duration::ZERO, &mut self.work);
+        inbox.take(Duration::ZERO, Duration::ZERO, &mut self.work);
         self.writer.write(&self.work);
     }
 
@@ -140,6 +141,7 @@ impl Bench {
         loop {
             let now = Instant::now();
             self.writer.housekeeping_due = now;
+            self.writer.prune_due = now;
             self.writer.keep_house(0);
             if self.writer.housekeeping_due >= now + TICK {
                 return;

@@ -69,7 +69,11 @@ fn entry(id: i64, reading: Option<&str>) -> SetAside {
 
 fn set_aside(bench: &mut Bench, entries: Vec<SetAside>) {
     let inbox = &bench.writer.shared().inbox;
-    inbox.set_aside(entries).now_or_never().unwrap().unwrap();
+    inbox
+        .set_aside(&"source".into(), entries)
+        .now_or_never()
+        .unwrap()
+        .unwrap();
     bench.step();
 }
 

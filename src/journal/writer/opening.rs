@@ -26,7 +26,6 @@ impl Writer {
     pub(in crate::journal) fn open(
         config: &config::Journal,
         sinks: &[SinkId],
-        source: &str,
     ) -> Result<Self, JournalError> {
         let mut opened = Opened::default();
         let (name, claim) = match &config.path {
@@ -37,7 +36,7 @@ impl Writer {
         let mut memory = None;
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
-            opened.open_file(claim, sinks, source).map_err(failed)?;
+            opened.open_file(claim, sinks).map_err(failed)?;
             opened.marks = claim.marks(sinks);
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
@@ -62,8 +61,11 @@ impl Writer {
         );
         let terms = Terms {
             shared: Arc::new(shared),
-            source: source.to_owned(),
             durable: config.durability == Durability::Full,
+            sync_interval: match config.durability {
+                Durability::Interval(interval) => Some(interval),
+                Durability::Full | Durability::Normal => None,
+            },
             max_bytes: config.max_bytes,
             is_in_memory: claim.is_none(),
         };
@@ -98,6 +100,8 @@ impl Writer {
             retention: Retention::new(history),
             ticket: 0,
             housekeeping_due: Instant::now(),
+            prune_due: Instant::now(),
+            sync_due: None,
             appended: 0,
             drops: Drops::new(dropped),
         }
@@ -130,7 +134,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open_file(&mut self, claim: &Claim, sinks: &[SinkId], source: &str) -> Result<(), Fault> {
+    fn open_file(&mut self, claim: &Claim, sinks: &[SinkId]) -> Result<(), Fault> {
         let opened = if recovery::is_cut_off(&claim.path) {
             Err(Fault::Damaged("it is empty but its log is not".to_owned()))
         } else {
@@ -145,18 +149,12 @@ impl Opened {
                 self.store = Some(store);
                 Ok(())
             }
-            Err(Fault::Damaged(reason)) => self.replace(claim, &reason, sinks, source),
+            Err(Fault::Damaged(reason)) => self.replace(claim, &reason, sinks),
             Err(fault) => Err(fault),
         }
     }
 
-    fn replace(
-        &mut self,
-        claim: &Claim,
-        reason: &str,
-        sinks: &[SinkId],
-        source: &str,
-    ) -> Result<(), Fault> {
+    fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[SinkId]) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
         let moved =
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
@@ -177,7 +175,7 @@ impl Opened {
         // A sink whose cursor cannot be read gets all again that there is.
         let after = delivered.filter(|_| complete).unwrap_or_default();
         let start = furthest.unwrap_or_default();
-        let salvage = recovery::salvage_file(&moved, after, start, &mut store, source);
+        let salvage = recovery::salvage_file(&moved, after, start, &mut store);
         self.notice = Some(recovery::report(&claim.path, &moved, reason, &salvage));
         self.missing = salvage.missing;
         self.cursors = cursors;
@@ -199,6 +197,7 @@ impl Opened {
             since: Timestamp::now(),
             notice: self.notice.take(),
             forgotten: 0,
+            write_bytes: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every commit is made with, ordinary or not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::journal::Position;
 use crate::journal::inbox::Work;
@@ -15,10 +16,10 @@ const MAX_MESSAGES: u64 = 50_000;
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) shared: Arc<Shared>,
-    /// Where packets come from, as the file names it.
-    pub(super) source: String,
     /// Whether packets are on the disk when they are committed.
     pub(super) durable: bool,
+    /// How long after that at the latest, where they are not.
+    pub(super) sync_interval: Option<Duration>,
     pub(super) max_bytes: Option<u64>,
     /// Whether there is no file, as configured.
     pub(super) is_in_memory: bool,
@@ -34,12 +35,12 @@ impl Terms {
     ) -> Batch<'a> {
         Batch {
             start,
-            source: &self.source,
             packets: &work.packets,
             cursors,
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            nodes: work.nodes.as_deref(),
             sent_on: &[],
         }
     }

@@ -8,10 +8,9 @@
 mod interpreter;
 mod notices;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::monitor::Monitor;
+use crate::monitor::SourceMonitor;
 use crate::source::Chunk;
 use crate::telemetry::{
     Decoder, Framer, KnownName, Packet, Received, RecordedTimes, SetAside, TimeNote, Timeline,
@@ -44,13 +43,20 @@ impl Ingest {
         known: &[KnownName],
         timeline: Timeline,
         tolerance: Duration,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         decoder.catalogue().know(known);
         Self {
             framer: Framer::default(),
             interpreter: Interpreter::new(decoder, timeline, tolerance, monitor),
         }
+    }
+
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.interpreter = self.interpreter.giving_signal(gives_signal);
+        self
     }
 
     /// What the next bytes complete.

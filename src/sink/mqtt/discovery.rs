@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::announcement::{Announcement, Announcer};
+use super::identities::Identities;
 use super::message::TopicMap;
 use crate::config::Mqtt;
 use crate::repeated::Topic;
@@ -17,6 +18,7 @@ use crate::telemetry::{MetricTable, Name, Reading};
 
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
+const UNHEARD: Topic = Topic::of_attempts("home-assistant-unheard");
 const UNSENT: Topic = Topic::of_attempts("announcements-unsent");
 const REMOVALS: Topic = Topic::of_attempts("announcements-removed");
 const LONG_NAMES: Topic = Topic::new("names-too-long");
@@ -35,6 +37,11 @@ const MAX_SUBSCRIPTIONS: u32 = 100;
 /// A broker sends what it retains when somebody subscribes. So long after the last of it, that was all.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// What Home Assistant says when it has started, unless it is configured otherwise.
+const BORN: &[u8] = b"online";
+
+/// The least time from one announcement of everything to the next.
+const BIRTH_INTERVAL: Duration = Duration::from_secs(10);
 /// A broker that did not answer the subscription within this time does not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,7 +65,10 @@ enum Task {
         announcer: Announcer,
         /// A broker that was restarted may have forgotten what it retained.
         known: KnownSensors,
+        /// Topics that it announced something on before, and does no more.
+        former: Vec<String>,
         waiting: VecDeque<Subject>,
+        birth: Birth,
     },
     /// Everything that was ever announced is removed.
     Remove {
@@ -72,13 +82,25 @@ enum Task {
 /// The metrics of nodes that Home Assistant knows of.
 #[derive(Default)]
 struct KnownSensors {
-    metrics: HashMap<Name, HashSet<Name>>,
+    /// By source and node.
+    metrics: HashMap<Name, HashMap<Name, HashSet<Name>>>,
     count: usize,
 }
 
 enum Subject {
     Gateway,
-    Reading(Name, Name),
+    Former(String),
+    Problems,
+    /// Of a source, its node and metric.
+    Reading([Name; 3]),
+}
+
+/// Home Assistant's message that it has started: it may have missed what was announced.
+#[derive(Default)]
+struct Birth {
+    is_subscribed: bool,
+    /// When it was last obeyed: everything is not to be said without end because somebody asks without end.
+    obeyed_at: Option<Instant>,
 }
 
 /// First what the broker sends is given up, then what it did not send though the journal knows of it: a
@@ -106,8 +128,9 @@ struct Removal {
 
 impl KnownSensors {
     /// Whether the reading is of a sensor that is to be announced now.
-    fn insert(&mut self, reading: &Reading) -> bool {
-        let of_node = self.metrics.get(&reading.node);
+    fn insert(&mut self, source: &Name, reading: &Reading) -> bool {
+        let of_source = self.metrics.get(source);
+        let of_node = of_source.and_then(|nodes| nodes.get(&reading.node));
         let is_known = of_node.is_some_and(|metrics| metrics.contains(&reading.metric));
         if is_known || self.count > MAX_SENSORS {
             return false;
@@ -120,15 +143,43 @@ impl KnownSensors {
             );
             return false;
         }
-        let of_node = self.metrics.entry(reading.node.clone()).or_default();
+        let of_source = self.metrics.entry(source.clone()).or_default();
+        let of_node = of_source.entry(reading.node.clone()).or_default();
         of_node.insert(reading.metric.clone())
     }
 
-    fn subjects(&self) -> impl Iterator<Item = Subject> {
-        self.metrics.iter().flat_map(|(node, metrics)| {
-            let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
+    /// The gateway first: the devices of nodes hang on it.
+    fn everything(&self, former: &[String]) -> VecDeque<Subject> {
+        let nodes = self.metrics.iter().flat_map(|(source, nodes)| {
+            nodes
+                .iter()
+                .map(move |(node, metrics)| (source, node, metrics))
+        });
+        let readings = nodes.flat_map(|(source, node, metrics)| {
+            let subject = move |metric: &Name| {
+                Subject::Reading([source.clone(), node.clone(), metric.clone()])
+            };
             metrics.iter().map(subject)
-        })
+        });
+        let former = former.iter().cloned().map(Subject::Former);
+        [Subject::Gateway]
+            .into_iter()
+            .chain(former)
+            .chain([Subject::Problems])
+            .chain(readings)
+            .collect()
+    }
+}
+
+impl Birth {
+    /// Whether all is to be announced again because of it.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.obeyed_at.is_none_or(|at| now - at >= BIRTH_INTERVAL);
+        if is_due {
+            self.obeyed_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -175,29 +226,36 @@ impl Discovery {
         config: &Mqtt,
         topics: &TopicMap,
         metrics: Arc<MetricTable>,
-        names: Vec<(Name, Name)>,
+        identities: Identities,
+        names: &[(Name, Name)],
     ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
         };
-        let announcer = Announcer::new(home_assistant, topics.clone(), config.payload, metrics);
-        Self::of(Self::task(home_assistant.enabled, announcer, &names))
+        let payload = config.payload;
+        let announcer =
+            Announcer::new(home_assistant, topics.clone(), payload, metrics, identities);
+        Self::of(Self::task(home_assistant.enabled, announcer, names))
     }
 
     fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
         if is_enabled {
             Task::Announce {
+                former: announcer.former_topics(names),
                 announcer,
                 known: KnownSensors::default(),
                 waiting: VecDeque::new(),
+                birth: Birth::default(),
             }
         } else {
             let sensors = names
                 .iter()
-                .map(|(node, metric)| announcer.reading(node, metric));
-            let announced = sensors.chain([announcer.gateway()]).flatten();
+                .filter(|_| !announcer.tells_sources())
+                .map(|(node, metric)| announcer.reading(&Name::new(""), node, metric));
+            let announced = sensors.chain([announcer.gateway(), announcer.problems()]);
+            let announced = announced.flatten().map(|it| it.topic);
             Task::Remove {
-                known: announced.map(|it| it.topic).collect(),
+                known: announced.collect(),
                 removal: Removal::default(),
                 announcer,
             }
@@ -232,11 +290,15 @@ impl Discovery {
         }
         match &mut self.task {
             Task::Rest => {}
-            Task::Announce { known, waiting, .. } => {
-                *waiting = [Subject::Gateway]
-                    .into_iter()
-                    .chain(known.subjects())
-                    .collect();
+            Task::Announce {
+                known,
+                former,
+                waiting,
+                birth,
+                ..
+            } => {
+                *waiting = known.everything(former);
+                birth.is_subscribed = false;
             }
             Task::Remove { known, removal, .. } => *removal = Removal::new(known),
         }
@@ -248,12 +310,12 @@ impl Discovery {
     }
 
     /// A reading is about to be published.
-    pub(super) fn notice(&mut self, reading: &Reading) {
+    pub(super) fn notice(&mut self, source: &Name, reading: &Reading) {
         if let Task::Announce { known, waiting, .. } = &mut self.task
-            && known.insert(reading)
+            && known.insert(source, reading)
         {
             let (node, metric) = (reading.node.clone(), reading.metric.clone());
-            waiting.push_back(Subject::Reading(node, metric));
+            waiting.push_back(Subject::Reading([source.clone(), node, metric]));
         }
     }
 
@@ -263,18 +325,25 @@ impl Discovery {
             Task::Remove {
                 announcer, removal, ..
             } if !removal.is_subscribed && !self.is_suspended => Some(announcer.filter()),
+            Task::Announce {
+                announcer, birth, ..
+            } if !birth.is_subscribed && !self.is_suspended => Some(announcer.birth_topic()),
             _ => None,
         }
     }
 
     /// The client took the subscription.
     pub(super) fn subscription_handed_over(&mut self) {
-        if let Task::Remove { removal, .. } = &mut self.task {
-            removal.is_subscribed = true;
-            removal.subscriptions += 1;
-            removal.quiet_at = Some(Instant::now() + PATIENCE);
-            self.has_begun = true;
+        match &mut self.task {
+            Task::Rest => return,
+            Task::Announce { birth, .. } => birth.is_subscribed = true,
+            Task::Remove { removal, .. } => {
+                removal.is_subscribed = true;
+                removal.subscriptions += 1;
+                removal.quiet_at = Some(Instant::now() + PATIENCE);
+            }
         }
+        self.has_begun = true;
     }
 
     /// The topics that Home Assistant reads, as a filter.
@@ -289,35 +358,56 @@ impl Discovery {
 
     /// The broker answered the subscription.
     pub(super) fn subscribed(&mut self, is_granted: bool) {
-        let Task::Remove {
-            announcer, removal, ..
-        } = &mut self.task
-        else {
-            return;
-        };
-        removal.quiet_at = Some(Instant::now() + QUIET);
-        if !is_granted {
-            let filter = announcer.filter();
-            UNREADABLE.say("", "", move |sum| {
-                tracing::warn!(
-                    filter, repeated = sum.words(),
-                    "The broker does not say what Home Assistant was told: allow the gateway to read it."
-                );
-            });
+        match &mut self.task {
+            Task::Remove {
+                announcer, removal, ..
+            } => {
+                removal.quiet_at = Some(Instant::now() + QUIET);
+                if !is_granted {
+                    let filter = announcer.filter();
+                    UNREADABLE.say("", "", move |sum| {
+                        tracing::warn!(
+                            filter, repeated = sum.words(),
+                            "The broker does not say what Home Assistant was told: allow the gateway to read it."
+                        );
+                    });
+                }
+            }
+            Task::Announce { announcer, .. } if !is_granted => {
+                let topic = announcer.birth_topic();
+                UNHEARD.say("", "", move |sum| {
+                    tracing::warn!(
+                        topic, repeated = sum.words(),
+                        "The broker does not say when Home Assistant starts: allow the gateway to read it."
+                    );
+                });
+            }
+            Task::Announce { .. } | Task::Rest => {}
         }
     }
 
     /// A message came.
     pub(super) fn received(&mut self, topic: &str, is_retained: bool, payload: &[u8]) {
-        // What is given up comes back as a message without the flag.
-        if let Task::Remove {
-            announcer, removal, ..
-        } = &mut self.task
-            && is_retained
-            && !payload.is_empty()
-            && announcer.owns(topic)
-        {
-            removal.push(topic);
+        match &mut self.task {
+            // What is given up comes back as a message without the flag.
+            Task::Remove {
+                announcer, removal, ..
+            } if is_retained && !payload.is_empty() && announcer.owns(topic) => {
+                removal.push(topic);
+            }
+            // One that is retained is from before: everything was announced at the beginning.
+            Task::Announce {
+                announcer,
+                known,
+                waiting,
+                birth,
+                ..
+            } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
+                if birth.is_due() {
+                    *waiting = known.everything(&[]);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -337,12 +427,19 @@ impl Discovery {
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
-                    Subject::Reading(node, metric) => announcer.reading(node, metric),
+                    Subject::Problems => announcer.problems(),
+                    Subject::Former(topic) => Some(Announcement {
+                        topic: topic.clone(),
+                        payload: String::new(),
+                    }),
+                    Subject::Reading([source, node, metric]) => {
+                        announcer.reading(source, node, metric)
+                    }
                 };
                 if announcement.is_some() {
                     return announcement;
                 }
-                if let Some(Subject::Reading(node, metric)) = waiting.pop_front() {
+                if let Some(Subject::Reading([_, node, metric])) = waiting.pop_front() {
                     LONG_NAMES.say("", "", move |sum| {
                         let repeated = sum.words();
                         tracing::warn!(%node, %metric, repeated, "Names are too long for Home Assistant.");
@@ -434,6 +531,7 @@ mod tests {
             TopicMap::new("iiot", []),
             Payload::Plain,
             Arc::new(MetricTable::default()),
+            Identities::default(),
         );
         let names = [("node1".into(), "lux".into())];
         Discovery::of(Discovery::task(enabled, announcer, &names))
@@ -463,12 +561,13 @@ mod tests {
         for metrics in [["lux", "lux"], ["lux", "noise"]] {
             discovery.begin();
             for metric in metrics {
-                discovery.notice(&reading(metric));
+                discovery.notice(&"source".into(), &reading(metric));
             }
             // Without room it is the same again.
             assert_eq!(discovery.next(), discovery.next());
             let mut objects = objects(&mut discovery);
-            assert_eq!(objects.remove(0), "status");
+            assert_eq!(objects.drain(..2).collect::<Vec<_>>(), ["status"; 2]);
+            assert_eq!(objects.remove(0), "problems");
             let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
             expected.dedup();
             assert_eq!(objects, expected);
@@ -497,15 +596,50 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_announced_again_when_home_assistant_starts() {
+        let mut discovery = discovery(true);
+        discovery.begin();
+        assert_eq!(
+            discovery.subscription().as_deref(),
+            Some("homeassistant/status")
+        );
+        discovery.subscription_handed_over();
+        assert_eq!(discovery.subscription(), None);
+        discovery.notice(&"source".into(), &reading("lux"));
+        let first = objects(&mut discovery);
+        assert_eq!(first, ["status", "status", "node1_lux"]);
+        let all = ["status", "node1_lux"];
+        for (topic, is_retained, payload) in [
+            ("homeassistant/status", true, &b"online"[..]),
+            ("homeassistant/status", false, b"offline"),
+            ("homeassistant/other", false, b"online"),
+        ] {
+            discovery.received(topic, is_retained, payload);
+            assert_eq!(discovery.next(), None, "{topic}");
+        }
+        let born = |discovery: &mut Discovery| {
+            discovery.received("homeassistant/status", false, b"online");
+            objects(discovery)
+        };
+        assert_eq!(born(&mut discovery), all);
+        // Who asks again and again keeps no reading from its way.
+        assert_eq!(born(&mut discovery), [""; 0]);
+        tokio::time::advance(BIRTH_INTERVAL).await;
+        assert_eq!(born(&mut discovery), all);
+        discovery.begin();
+        assert!(discovery.subscription().is_some());
+    }
+
     #[test]
     fn made_up_names_do_not_grow_without_end() {
         let mut discovery = discovery(true);
         discovery.begin();
         for number in 0..2 * MAX_SENSORS {
-            discovery.notice(&reading(&format!("m{number}")));
+            discovery.notice(&"source".into(), &reading(&format!("m{number}")));
         }
-        assert_eq!(objects(&mut discovery).len(), 1 + MAX_SENSORS);
-        discovery.notice(&reading("m0"));
+        assert_eq!(objects(&mut discovery).len(), 3 + MAX_SENSORS);
+        discovery.notice(&"source".into(), &reading("m0"));
         assert_eq!(discovery.next(), None);
     }
 
@@ -558,7 +692,7 @@ mod tests {
             }
             assert_eq!(objects(&mut discovery), sent);
             discovery.settle().await;
-            let known = ["node1_lux", "status"].into_iter();
+            let known = ["status", "node1_lux"].into_iter();
             let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
             assert_eq!(objects(&mut discovery), unsent);
             discovery.settle().await;
@@ -571,10 +705,7 @@ mod tests {
         let mut discovery = discovery(false);
         discovery.begin();
         let filter = discovery.subscription();
-        assert_eq!(
-            filter.as_deref(),
-            Some("homeassistant/sensor/hall/+/config")
-        );
+        assert_eq!(filter.as_deref(), Some("homeassistant/+/hall/+/config"));
         discovery.subscription_handed_over();
         assert_eq!(discovery.subscription(), None);
         discovery.subscribed(true);

@@ -235,6 +235,7 @@ impl Flight {
         let rejections = self.readings(publish).map(|(row, readings)| {
             let rejection = |reading: &Reading| Rejection {
                 sink: sink.clone(),
+                source: row.source.clone(),
                 sequence: row.sequence,
                 event_time: row.event_time,
                 reading: reading.clone(),
@@ -308,6 +309,7 @@ mod tests {
         let row = Row {
             sequence,
             total: sequence * 10,
+            source: Name::new("source"),
             received: Timestamp(0),
             event_time: Timestamp(0),
             readings: (0..messages).map(reading).collect(),

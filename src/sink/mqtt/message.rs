@@ -5,17 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::config::Payload;
+use crate::config::{Payload, SOURCE_PLACEHOLDER};
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
-
-/// The topics of a gateway, `<prefix>/<node>/<metric>` or `<prefix>/<node>`, and what is said there.
-#[derive(Debug, Clone)]
-pub struct TopicMap {
-    prefix: String,
-    /// Nodes whose last value is of no use to a later subscriber.
-    not_retained: Vec<Name>,
-    form: Form,
-}
 
 /// What a message says.
 #[derive(Debug, Clone)]
@@ -59,12 +50,41 @@ impl Grouping {
     }
 }
 
+/// The last level of the topic of a node's state, and of that of the gateway's own.
+const STATUS: &str = "status";
+
+/// A metric of that name is one level below it.
+const VALUE: &str = "/value";
+
+/// The topics of a gateway, `<prefix>/<node>/<metric>` or `<prefix>/<node>`, and what is said there.
+#[derive(Debug, Clone)]
+pub struct TopicMap {
+    /// What stands around each place of the source's name: one part, where it has none.
+    prefix: Vec<String>,
+    /// The prefix of what the gateway says of itself.
+    own_prefix: String,
+    /// The nodes that stand for the board's own figures.
+    of_board: Vec<Name>,
+    /// Whether their last values are of use to a later subscriber.
+    retains_all: bool,
+    /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
+    has_node_status: bool,
+    form: Form,
+}
+
 impl TopicMap {
-    /// `not_retained` are the names under which the board's own figures go.
-    pub fn new(prefix: impl Into<String>, not_retained: impl IntoIterator<Item = Name>) -> Self {
+    /// `of_board` are the names under which the board's own figures go, which are not retained.
+    pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
+        let prefix: String = prefix.into();
         Self {
-            prefix: prefix.into(),
-            not_retained: not_retained.into_iter().collect(),
+            own_prefix: own_prefix(&prefix),
+            prefix: prefix
+                .split(SOURCE_PLACEHOLDER)
+                .map(str::to_owned)
+                .collect(),
+            of_board: of_board.into_iter().collect(),
+            retains_all: false,
+            has_node_status: false,
             form: Form::Value,
         }
     }
@@ -88,34 +108,91 @@ impl TopicMap {
         }
     }
 
-    /// The first level or levels of all topics.
+    /// The same topics, all of them retained: whoever subscribes has the board's own figures at once.
+    #[must_use]
+    pub fn retaining_all(self) -> Self {
+        Self {
+            retains_all: true,
+            ..self
+        }
+    }
+
+    /// The same topics with one for each node's state, or without.
+    #[must_use]
+    pub fn with_node_status(self, has_node_status: bool) -> Self {
+        Self {
+            has_node_status,
+            ..self
+        }
+    }
+
+    /// Whether each node's state has a topic of its own.
+    pub fn has_node_status(&self) -> bool {
+        self.has_node_status
+    }
+
+    /// Where the gateway says whether a node is `online` or `offline`, by its
+    /// [full name](Self::full_name); of `+`, a filter for all of them.
+    pub fn status_of_node(&self, node: &str) -> String {
+        let (source, node) = match node.split_once(' ') {
+            Some(names) if self.tells_sources() => names,
+            _ => ("+", node),
+        };
+        format!("{}/{node}/{STATUS}", self.prefix.join(source))
+    }
+
+    /// What a node is known by among those of all sources: with the name of its source in front, where
+    /// each source has topics of its own.
+    pub fn full_name(&self, source: &Name, node: &Name) -> Name {
+        if self.tells_sources() {
+            Name::new(&format!("{source} {node}"))
+        } else {
+            node.clone()
+        }
+    }
+
+    /// The first level or levels of all topics, those apart that name a source.
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        &self.own_prefix
+    }
+
+    /// Whether each source has topics of its own.
+    pub fn tells_sources(&self) -> bool {
+        self.prefix.len() > 1
     }
 
     /// The topic of a reading.
-    pub fn topic(&self, reading: &Reading) -> String {
-        self.topic_of(&reading.node, &reading.metric)
+    pub fn topic(&self, source: &Name, reading: &Reading) -> String {
+        self.topic_of(source, &reading.node, &reading.metric)
     }
 
     /// The topic of a node's metric.
-    pub fn topic_of(&self, node: &Name, metric: &Name) -> String {
+    pub fn topic_of(&self, source: &Name, node: &Name, metric: &Name) -> String {
         let (node, metric) = (node.as_str(), metric.as_str());
-        let room = node.len() + metric.len() + LATE.len() + 2;
-        let mut topic = String::with_capacity(self.prefix.len() + room);
-        for part in [&self.prefix, "/", node] {
+        let mut topic = String::with_capacity(64 + node.len() + metric.len());
+        for (number, part) in self.prefix.iter().enumerate() {
+            if number > 0 {
+                topic.push_str(source.as_str());
+            }
             topic.push_str(part);
         }
-        if self.grouping() == Grouping::Reading {
-            topic.push('/');
-            topic.push_str(metric);
+        topic.push('/');
+        topic.push_str(node);
+        if self.grouping() == Grouping::Node {
+            return topic;
+        }
+        topic.push('/');
+        topic.push_str(metric);
+        if self.has_node_status && metric == STATUS {
+            // The other topic says whether the node is there, and must say nothing else.
+            topic.push_str(VALUE);
         }
         topic
     }
 
     /// The topic of a reading that is too old to be told as the present state.
-    pub fn late_topic(&self, reading: &Reading) -> String {
-        self.topic(reading) + LATE
+    pub fn late_topic(&self, source: &Name, reading: &Reading) -> String {
+        self.topic(source, reading) + LATE
     }
 
     /// The payload of the readings of one message, which were measured at `time`: a plain number in its
@@ -154,17 +231,38 @@ impl TopicMap {
 
     /// Whether the broker shall keep a reading for later subscribers.
     pub fn is_retained(&self, reading: &Reading) -> bool {
-        !self.is_of_board(&reading.node)
+        self.retains_all || !self.is_of_board(&reading.node)
     }
 
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
-        self.not_retained.contains(node)
+        self.of_board.contains(node)
+    }
+
+    /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.
+    pub fn problems_topic(&self) -> String {
+        join(&self.own_prefix, "gateway/problems")
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
     pub fn status_topic(&self) -> String {
-        format!("{}/gateway/status", self.prefix)
+        join(&self.own_prefix, "gateway/status")
+    }
+}
+
+/// A topic prefix without the levels that name a source: what the gateway says of itself is of none.
+pub fn own_prefix(prefix: &str) -> String {
+    let levels = prefix.split('/');
+    let levels = levels.filter(|level| !level.contains(SOURCE_PLACEHOLDER));
+    levels.collect::<Vec<_>>().join("/")
+}
+
+/// A topic below a prefix, which may be empty.
+fn join(prefix: &str, topic: &str) -> String {
+    if prefix.is_empty() {
+        topic.to_owned()
+    } else {
+        format!("{prefix}/{topic}")
     }
 }
 
@@ -189,6 +287,32 @@ fn node_payload<'a>(readings: impl Iterator<Item = &'a Reading>, time: Timestamp
 mod tests {
     use super::*;
     use crate::telemetry::MetricInfo;
+
+    #[test]
+    fn a_source_has_topics_of_its_own_and_the_gateway_those_of_none() {
+        let reading = Reading {
+            node: "node1".into(),
+            metric: "t".into(),
+            value: 1.0,
+        };
+        for (prefix, topic, status) in [
+            ("iiot", "iiot/node1/t", "iiot/gateway/status"),
+            ("iiot/{source}", "iiot/north/node1/t", "iiot/gateway/status"),
+            (
+                "a/x-{source}/b",
+                "a/x-north/b/node1/t",
+                "a/b/gateway/status",
+            ),
+            ("{source}", "north/node1/t", "gateway/status"),
+        ] {
+            let topics = TopicMap::new(prefix, []);
+            assert_eq!(topics.topic(&"north".into(), &reading), topic);
+            assert_eq!(topics.status_topic(), status);
+            let node = topics.full_name(&"north".into(), &"node1".into());
+            let of_node = topic.replace("/t", "/status");
+            assert_eq!(topics.status_of_node(node.as_str()), of_node);
+        }
+    }
 
     #[test]
     fn topics_payloads_and_retain_flags() {
@@ -218,10 +342,16 @@ mod tests {
                 value,
             };
             let payload = topics.payload([&reading], Timestamp(0));
-            let message = format!("{} {payload}", topics.topic(&reading));
+            let message = format!("{} {payload}", topics.topic(&"source".into(), &reading));
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
+        let of_status =
+            |topics: &TopicMap| topics.topic_of(&"source".into(), &"node1".into(), &STATUS.into());
+        assert_eq!(of_status(&topics), "iiot/node1/status");
+        let topics = topics.with_node_status(true);
+        assert_eq!(of_status(&topics), "iiot/node1/status/value");
+        assert_eq!(topics.status_of_node("node1"), "iiot/node1/status");
         assert_eq!(topics.status_topic(), "iiot/gateway/status");
     }
 
@@ -272,8 +402,11 @@ mod tests {
             [2, 1, 0]
         );
         assert_eq!(Grouping::Reading.count(&readings), 1);
-        assert_eq!(topics.topic(&readings[0]), "iiot/node1");
-        assert_eq!(topics.late_topic(&readings[0]), "iiot/node1/late");
+        assert_eq!(topics.topic(&"source".into(), &readings[0]), "iiot/node1");
+        assert_eq!(
+            topics.late_topic(&"source".into(), &readings[0]),
+            "iiot/node1/late"
+        );
         let time = Timestamp(1_703_174_400_000_000_000);
         let payload = topics.payload(&readings[..2], time);
         let expected = r#"{"temperature":27.6,"a\"b":1e300,"time":"2023-12-21T16:00:00.000Z"}"#;

@@ -14,8 +14,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::session::{REFRESH, Session};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry, TrafficKind,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Sight, Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
 use crate::tui::action::Page;
@@ -75,6 +75,7 @@ impl Observer for Gateway {
         let entry = |number| Numbered {
             number,
             entry: TrafficEntry {
+                source: "source".into(),
                 at: NOW,
                 kind: TrafficKind::Accepted,
                 bytes: format!("{{\"ts\":{number}}}").into_bytes().into(),
@@ -95,7 +96,7 @@ impl Observer for Gateway {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn command(&self, _: Command) -> Reply<()> {
+    fn command(&self, _: Command, _: Asker) -> Reply<()> {
         Box::pin(async { Ok(()) })
     }
 }

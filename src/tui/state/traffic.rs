@@ -91,7 +91,8 @@ impl Stream<Piece, Kinds> {
 
 impl Entry for Piece {
     fn holds(&self, text: &str) -> bool {
-        escape(&self.entry.bytes).to_lowercase().contains(text)
+        let source = self.entry.source.as_str().to_lowercase();
+        escape(&self.entry.bytes).to_lowercase().contains(text) || source == text
     }
 
     fn detail(self) -> Detail {
@@ -120,10 +121,17 @@ pub(crate) enum Kinds {
     Accepted,
     Text,
     Rejected,
+    Sent,
 }
 
 impl Kinds {
-    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
+    const ALL: [Self; 5] = [
+        Self::All,
+        Self::Accepted,
+        Self::Text,
+        Self::Rejected,
+        Self::Sent,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -131,6 +139,7 @@ impl Kinds {
             Self::Accepted => "accepted frames",
             Self::Text => "ignored text",
             Self::Rejected => "rejected frames",
+            Self::Sent => "what was sent",
         }
     }
 }
@@ -142,6 +151,7 @@ impl Choice<Piece> for Kinds {
             Self::All => true,
             Self::Accepted => kind == TrafficKind::Accepted && !piece.is_doubted,
             Self::Text => kind == TrafficKind::Text,
+            Self::Sent => kind == TrafficKind::Sent,
             Self::Rejected => {
                 matches!(kind, TrafficKind::Rejected { .. }) || !piece.marks.is_empty()
             }
@@ -165,6 +175,7 @@ mod tests {
 
     fn numbered(number: u64, kind: TrafficKind, bytes: &[u8]) -> Numbered<TrafficEntry> {
         let entry = TrafficEntry {
+            source: "source".into(),
             at: Timestamp(0),
             kind,
             bytes: bytes.into(),

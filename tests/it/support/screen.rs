@@ -26,7 +26,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `fieldgate` with these arguments in a folder of its own.
+    /// Starts `fieldgate` with these arguments in a folder of its own. With a size of nothing the terminal says
+    /// none, and has room for 80 × 24.
     pub(crate) fn start(size: (u16, u16), arguments: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_fieldgate");
         Self::run(size, Path::new(program), arguments, &[])
@@ -65,6 +66,10 @@ impl Terminal {
         }
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
+        let (columns, rows) = match (columns, rows) {
+            (0, 0) => (80, 24),
+            size => size,
+        };
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let is_read = Arc::new(AtomicBool::new(true));
         read(
@@ -128,7 +133,7 @@ impl Terminal {
             .lock()
             .unwrap()
             .screen_mut()
-            .set_size(rows, columns);
+            .set_size(rows.max(1), columns.max(1));
         let size = PtySize {
             rows,
             cols: columns,
@@ -136,6 +141,19 @@ impl Terminal {
             pixel_height: 0,
         };
         self.master.resize(size).unwrap();
+    }
+
+    /// The processor's time that it took so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let pid = self.child.process_id().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u64 = [11, 12]
+            .map(|at| fields[at].parse::<u64>().unwrap())
+            .iter()
+            .sum();
+        // The kernel counts in hundredths of a second, whatever the machine.
+        Duration::from_millis(ticks * 10)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

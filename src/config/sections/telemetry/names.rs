@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::error::{ConfigError, Fault, Place};
 use crate::config::section::Section;
-use crate::telemetry::{MetricTable, Name};
+use crate::telemetry::{MetricTable, Name, default_node_name};
 
 /// What stands beside the nodes under a topic prefix, or is a node without being one.
 const TAKEN: [&str; 3] = ["gateway", "signal", "stats"];
@@ -54,11 +54,11 @@ impl Given {
 
 /// Refuses names of nodes that something else has.
 pub(super) fn check_nodes(given: &[Given]) -> Vec<ConfigError> {
-    let named: BTreeSet<String> = given.iter().map(|it| node(&it.of)).collect();
+    let named: BTreeSet<String> = given.iter().map(|it| default_node_name(&it.of)).collect();
     let mut first: BTreeMap<Name, &Given> = BTreeMap::new();
     let mut refused = Vec::new();
     for it in given {
-        let own = node(&it.of);
+        let own = default_node_name(&it.of);
         let name = Name::new(&it.name);
         let is_own_default = name.as_str() == own;
         if TAKEN.contains(&name.as_str()) && !is_own_default {
@@ -71,25 +71,13 @@ pub(super) fn check_nodes(given: &[Given]) -> Vec<ConfigError> {
             refused.push(it.refused(advice));
         } else {
             let other = *first.entry(name).or_insert(it);
-            if node(&other.of) != own {
+            if default_node_name(&other.of) != own {
                 let advice = format!("{} has it: give one of the two another name", other.of);
                 refused.push(it.refused(advice));
             }
         }
     }
     refused
-}
-
-/// The name that a node has without a configuration: `node1` for `n1`.
-fn node(key: &str) -> String {
-    match key {
-        "sig" => "signal".to_owned(),
-        "sts" => "stats".to_owned(),
-        _ => match key.strip_prefix('n') {
-            Some(digits) if is_number(digits) => format!("node{digits}"),
-            _ => key.to_owned(),
-        },
-    }
 }
 
 fn is_default(name: &str) -> bool {

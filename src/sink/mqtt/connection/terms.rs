@@ -107,6 +107,8 @@ mod tests {
             late_after: Duration::from_mins(1),
             home_assistant: None,
             retain: Retain::Auto,
+            node_status: true,
+            node_signal: false,
             qos,
             keep_alive: Duration::from_secs(30),
             username: None,

@@ -116,9 +116,9 @@ impl Session<'_> {
     pub(super) fn topic(&self, row: &Row, reading: &Reading) -> String {
         let topics = self.setting.topics;
         if self.goes_aside(row) {
-            topics.late_topic(reading)
+            topics.late_topic(&row.source, reading)
         } else {
-            topics.topic(reading)
+            topics.topic(&row.source, reading)
         }
     }
 
@@ -139,6 +139,7 @@ mod tests {
             value: 1.0,
         };
         Row {
+            source: "source".into(),
             sequence,
             total: sequence,
             received: Timestamp(0),

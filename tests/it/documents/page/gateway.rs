@@ -31,7 +31,8 @@ impl Page {
                     overrides.file = Some(default);
                 }
                 let config = config::load(&overrides, &self.environment());
-                match config.map_err(|errors| errors.to_string())?.source {
+                let config = config.map_err(|errors| errors.to_string())?;
+                match config.sources[0].source {
                     Source::Simulator(_) => {
                         add_flag(&mut words, "--no-tui");
                         if !words.iter().any(|word| word == "--count") {
@@ -59,7 +60,7 @@ impl Page {
             Some(Wanted::Ports(_) | Wanted::Completions(_) | Wanted::Man) | None => {
                 self.succeed(&words)
             }
-            // They need a terminal; both are tested in one elsewhere.
+            // They need a terminal or a gateway that runs; they are tested with one elsewhere.
             Some(_) => Ok(()),
         }
     }
