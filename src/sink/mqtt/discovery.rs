@@ -608,8 +608,8 @@ mod tests {
         assert_eq!(discovery.subscription(), None);
         discovery.notice(&"source".into(), &reading("lux"));
         let first = objects(&mut discovery);
-        assert_eq!(first, ["status", "status", "node1_lux"]);
-        let all = ["status", "node1_lux"];
+        assert_eq!(first, ["status", "status", "problems", "node1_lux"]);
+        let all = ["status", "problems", "node1_lux"];
         for (topic, is_retained, payload) in [
             ("homeassistant/status", true, &b"online"[..]),
             ("homeassistant/status", false, b"offline"),
@@ -692,7 +692,7 @@ mod tests {
             }
             assert_eq!(objects(&mut discovery), sent);
             discovery.settle().await;
-            let known = ["status", "node1_lux"].into_iter();
+            let known = ["problems", "status", "node1_lux"].into_iter();
             let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
             assert_eq!(objects(&mut discovery), unsent);
             discovery.settle().await;

@@ -20,32 +20,33 @@ const MAX_METRICS: usize = 4_096;
 /// Where each metric stands in the journal for the last time.
 #[derive(Debug, Default)]
 pub(super) struct Newest {
-    /// Sequences, by node and metric.
-    last: HashMap<Name, HashMap<Name, u64>>,
-    metrics: usize,
+    /// Sequences, by source, node and metric.
+    last: HashMap<(Name, Name, Name), u64>,
 }
 
 impl Newest {
     /// A row that is in the journal.
     pub(super) fn note(&mut self, row: &Row) {
         for reading in &row.readings {
-            let known = self.last.get_mut(&reading.node);
-            if let Some(sequence) = known.and_then(|metrics| metrics.get_mut(&reading.metric)) {
+            let key = key(&row.source, reading);
+            if let Some(sequence) = self.last.get_mut(&key) {
                 *sequence = row.sequence.max(*sequence);
-            } else if self.metrics < MAX_METRICS {
-                self.metrics += 1;
-                let metrics = self.last.entry(reading.node.clone()).or_default();
-                metrics.insert(reading.metric.clone(), row.sequence);
+            } else if self.last.len() < MAX_METRICS {
+                self.last.insert(key, row.sequence);
             }
         }
     }
 
     /// Whether a later row has this metric, too.
-    fn is_superseded(&self, reading: &Reading, sequence: u64) -> bool {
-        let metrics = self.last.get(&reading.node);
-        let newest = metrics.and_then(|metrics| metrics.get(&reading.metric));
-        newest.is_some_and(|newest| *newest > sequence)
+    fn is_superseded(&self, row: &Row, reading: &Reading) -> bool {
+        let newest = self.last.get(&key(&row.source, reading));
+        newest.is_some_and(|newest| *newest > row.sequence)
     }
+}
+
+fn key(source: &Name, reading: &Reading) -> (Name, Name, Name) {
+    let (node, metric) = (reading.node.clone(), reading.metric.clone());
+    (source.clone(), node, metric)
 }
 
 /// Whether something was measured so long ago.
@@ -90,7 +91,7 @@ impl Session<'_> {
         let Some((row, readings)) = self.flight.next_readings() else {
             return false;
         };
-        let is_superseded = |reading| self.newest.is_superseded(reading, row.sequence);
+        let is_superseded = |reading| self.newest.is_superseded(row, reading);
         if !self.is_late(row.event_time) || !readings.iter().all(is_superseded) {
             return false;
         }
@@ -107,8 +108,7 @@ impl Session<'_> {
         readings: &'a [Reading],
     ) -> impl Iterator<Item = &'a Reading> {
         let skips = self.setting.late == Late::Skip && self.is_late(row.event_time);
-        let is_said =
-            move |reading: &&Reading| !skips || !self.newest.is_superseded(reading, row.sequence);
+        let is_said = move |reading: &&Reading| !skips || !self.newest.is_superseded(row, reading);
         readings.iter().filter(is_said)
     }
 
@@ -156,7 +156,7 @@ mod tests {
         let superseded = rows.iter().flat_map(|row| {
             let newest = &newest;
             let readings = row.readings.iter();
-            readings.map(|reading| newest.is_superseded(reading, row.sequence))
+            readings.map(|reading| newest.is_superseded(row, reading))
         });
         assert_eq!(superseded.collect::<Vec<_>>(), [true, false, false, false]);
     }
@@ -167,8 +167,8 @@ mod tests {
         for number in 0..2 * MAX_METRICS as u64 {
             newest.note(&row(number, &[&format!("m{number}")]));
         }
-        assert_eq!(newest.metrics, MAX_METRICS);
+        assert_eq!(newest.last.len(), MAX_METRICS);
         let beyond = row(5, &[&format!("m{}", MAX_METRICS + 1)]);
-        assert!(!newest.is_superseded(&beyond.readings[0], 5));
+        assert!(!newest.is_superseded(&beyond, &beyond.readings[0]));
     }
 }
