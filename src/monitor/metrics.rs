@@ -241,6 +241,19 @@ fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
     ]
 }
 
+fn servers(snapshot: &Snapshot) -> MetricFamily {
+    let servers = snapshot.sinks.iter().map(|sink| {
+        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
+        Sample::new(&[("link", name), ("server", peer)], 1)
+    });
+    let servers = servers.collect();
+    gauge(
+        "link_server",
+        "Which server a sink uses, or tries.",
+        servers,
+    )
+}
+
 fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let by_sink = |value: fn(&SinkSnapshot) -> u64| {
         let sample =
@@ -258,11 +271,6 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
-    let servers = snapshot.sinks.iter().map(|sink| {
-        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
-        Sample::new(&[("link", name), ("server", peer)], 1)
-    });
-    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -295,11 +303,7 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
                 .collect(),
         ),
         gauge("link_up", "Whether a link is up.", up),
-        gauge(
-            "link_server",
-            "Which server a sink uses, or tries.",
-            servers,
-        ),
+        servers(snapshot),
         counter(
             "reconnects_total",
             "How often a link came up again.",

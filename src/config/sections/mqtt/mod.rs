@@ -225,9 +225,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let all_in_the_clear =
-        |brokers: &Several<Address>| brokers.iter().all(Address::is_in_the_clear);
-    let tls = tls::read(section, brokers.as_ref().is_some_and(all_in_the_clear));
+    let tls = tls::read(section, brokers.as_ref().is_some_and(are_in_the_clear));
     let max_inflight = read_max_inflight(section, qos);
     let home_assistant = section.section("home_assistant", |section| {
         home_assistant::read(section, gateway)
@@ -279,6 +277,11 @@ fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
         ProtocolLevel::Four => Protocol::Mqtt311,
         ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
     })
+}
+
+/// Whether nothing encrypts what is said to any of them.
+fn are_in_the_clear(brokers: &Several<Address>) -> bool {
+    brokers.iter().all(Address::is_in_the_clear)
 }
 
 /// Messages under way at once.
