@@ -115,6 +115,16 @@ impl Cursor {
         found.map_err(|fault| fault.into_error("read", self.shared.name.clone()))
     }
 
+    /// Whole rows behind a place, as [`read`](Self::read) would give them; no position moves.
+    pub fn look_ahead(
+        &mut self,
+        after: Position,
+        max_messages: usize,
+    ) -> Result<Vec<Row>, JournalError> {
+        let found = self.fetch(after, after, max_messages);
+        found.map_err(|fault| fault.into_error("read", self.shared.name.clone()))
+    }
+
     /// Resolves as soon as there are committed rows behind the read position. Cancel safe.
     pub async fn available(&mut self) {
         if let Some(failure) = &self.failure {

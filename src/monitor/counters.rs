@@ -81,6 +81,8 @@ pub struct SinkCounters {
     pub writes_failed: Counter,
     /// Messages or points that the server refused for good.
     pub rejected: Counter,
+    /// Late readings that were not sent because newer ones were.
+    pub skipped: Counter,
     /// From reception to acknowledgement.
     pub latency: LatencyHistogram,
 }

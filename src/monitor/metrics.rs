@@ -241,6 +241,19 @@ fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
     ]
 }
 
+fn servers(snapshot: &Snapshot) -> MetricFamily {
+    let servers = snapshot.sinks.iter().map(|sink| {
+        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
+        Sample::new(&[("link", name), ("server", peer)], 1)
+    });
+    let servers = servers.collect();
+    gauge(
+        "link_server",
+        "Which server a sink uses, or tries.",
+        servers,
+    )
+}
+
 fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let by_sink = |value: fn(&SinkSnapshot) -> u64| {
         let sample =
@@ -258,10 +271,6 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
-    let servers = snapshot.sinks.iter().map(|sink| {
-        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
-        Sample::new(&[("link", name), ("server", peer)], 1)
-    });
     vec![
         gauge(
             "queue_depth",
@@ -272,6 +281,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "queue_dropped_total",
             "Messages that had to leave the full journal before a sink could deliver them.",
             by_sink(|sink| sink.dropped),
+        ),
+        counter(
+            "readings_skipped_total",
+            "Late readings that a sink did not send because newer ones went out.",
+            by_sink(|sink| sink.skipped),
         ),
         counter(
             "rejected_dropped_total",
@@ -289,11 +303,7 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
                 .collect(),
         ),
         gauge("link_up", "Whether a link is up.", up),
-        gauge(
-            "link_server",
-            "Which server a sink uses, or tries.",
-            servers.collect(),
-        ),
+        servers(snapshot),
         counter(
             "reconnects_total",
             "How often a link came up again.",

@@ -163,6 +163,9 @@ pub struct SinkSnapshot {
     pub writes_failed: u64,
     /// Messages or points refused for good.
     pub rejected: u64,
+    /// Late readings that were not sent because newer ones were.
+    #[serde(default)]
+    pub skipped: u64,
     /// From reception to acknowledgement.
     pub latency: LatencySnapshot,
 }
@@ -291,6 +294,7 @@ impl SinkSnapshot {
             writes_succeeded: counters.writes_succeeded.get(),
             writes_failed: counters.writes_failed.get(),
             rejected: counters.rejected.get(),
+            skipped: counters.skipped.get(),
             latency: counters.latency.snapshot(),
         }
     }

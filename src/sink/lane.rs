@@ -136,6 +136,20 @@ impl Lane {
         self.cursor.read(max_messages.min(room))
     }
 
+    /// As much as [`read`](Self::read) would give behind a place, without reading it.
+    pub fn look_ahead(
+        &mut self,
+        after: Position,
+        max_messages: usize,
+    ) -> Result<Vec<Row>, JournalError> {
+        self.cursor.look_ahead(after, max_messages)
+    }
+
+    /// Up to where everything is acknowledged.
+    pub fn acknowledged(&self) -> Position {
+        self.cursor.acknowledged()
+    }
+
     /// Everything up to `end` has reached the server: `messages` of them, of a row received then.
     pub fn acknowledge(&mut self, end: Position, received: Timestamp, messages: u64) {
         self.cursor.acknowledge(end);

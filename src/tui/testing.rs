@@ -57,6 +57,7 @@ fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
         sink,
         writes_failed: 0,
         rejected: 0,
+        skipped: 0,
         latency: LatencySnapshot {
             buckets,
             sum_seconds: 420.0,

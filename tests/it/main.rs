@@ -28,6 +28,7 @@ mod home_assistant;
 mod house;
 mod influx_answers;
 mod influx_client;
+mod late;
 mod logs;
 mod mqtt5;
 mod nodes;

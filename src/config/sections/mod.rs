@@ -23,7 +23,7 @@ pub use influxdb::Influxdb;
 pub use journal::{Durability, Journal, JournalPath};
 pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
 pub use mqtt::{
-    Broker, HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
+    Broker, HomeAssistant, Identity, Late, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
 };
 pub use source::{
     ControlLine, DataBits, FlowControl, LineEnding, NamedSource, Parity, Port, PortSelector,

@@ -73,7 +73,7 @@ pub(super) struct Announcer {
     topics: TopicMap,
     metrics: Arc<MetricTable>,
     identities: Identities,
-    value_template: Option<&'static str>,
+    payload: Payload,
     expire_after: Option<u64>,
 }
 
@@ -84,7 +84,7 @@ struct Sensor<'a> {
     unique_id: String,
     state_topic: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    value_template: Option<&'a str>,
+    value_template: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit_of_measurement: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,10 +202,7 @@ impl Announcer {
             topics,
             metrics,
             identities,
-            value_template: match payload {
-                Payload::Plain => None,
-                Payload::Json => Some("{{ value_json.value }}"),
-            },
+            payload,
             expire_after: Some(config.expire_after.as_secs()).filter(|seconds| *seconds > 0),
         }
     }
@@ -328,7 +325,7 @@ impl Announcer {
                 name: in_words(metric.as_str()),
                 unique_id: format!("{}_{object}", self.identifier),
                 state_topic: self.topics.topic_of(source, node, metric),
-                value_template: self.value_template,
+                value_template: self.value_template(metric),
                 unit_of_measurement: unit,
                 device_class: device_class.map(DeviceClass::name),
                 state_class: Some(if is_counter {
@@ -349,6 +346,19 @@ impl Announcer {
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// Where a value stands in a message. A node need not say all at once: without the metric nothing
+    /// changes.
+    fn value_template(&self, metric: &Name) -> Option<String> {
+        match self.payload {
+            Payload::Plain => None,
+            Payload::Json => Some("{{ value_json.value }}".to_owned()),
+            Payload::Node => {
+                let metric = serde_json::Value::from(metric.as_str());
+                Some(format!("{{{{ value_json[{metric}] | default('') }}}}"))
+            }
+        }
     }
 
     /// When a sensor is available: while the gateway is there, and the node that it is of. A node that is

@@ -18,7 +18,7 @@ use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
-use crate::config::{Mqtt, Payload, Qos, Retain};
+use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
@@ -74,10 +74,7 @@ impl MqttDelivery {
         } else {
             topics
         };
-        let topics = match config.payload {
-            Payload::Plain => topics,
-            Payload::Json => topics.with_json(metrics.clone()),
-        };
+        let topics = topics.with_payload(config.payload, metrics.clone());
         let messages = Messages {
             discovery: Discovery::new(&config, &topics, metrics, identities, &names),
             report: Report::new(standing, topics.clone()),
@@ -145,6 +142,8 @@ impl Broker {
             qos: self.config.qos,
             retains: self.retains,
             max_inflight: self.config.max_inflight,
+            late: self.config.late,
+            late_after: self.config.late_after,
         };
         Ok(Some(Session::new(connection, setting)))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::message::Grouping;
 use super::suspicion::MessageId;
 use crate::journal::{Position, Rejection, Row};
 use crate::monitor::SinkId;
@@ -15,6 +16,8 @@ struct FlyingRow {
     begun: usize,
     /// Readings of it that have not arrived.
     missing: usize,
+    /// Readings of it that are not sent because newer ones are.
+    skipped: usize,
     /// Readings of it that the broker refused for good.
     rejections: Vec<Rejection>,
     first_message: Option<String>,
@@ -25,8 +28,10 @@ struct FlyingRow {
 pub(super) struct ArrivedRow {
     pub(super) end: Position,
     pub(super) received: Timestamp,
-    /// Messages of it that were not rejected.
+    /// Readings of it that the broker has.
     pub(super) messages: u64,
+    /// Readings of it that were not sent because newer ones are.
+    pub(super) skipped: u64,
     /// Readings of it that the broker refused for good.
     pub(super) rejections: Vec<Rejection>,
     /// Its first message in words, if somebody wants to know.
@@ -36,11 +41,11 @@ pub(super) struct ArrivedRow {
 /// A message that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Publish {
-    /// A reading.
+    /// A reading, or several of a node.
     Reading {
         /// The number of its row, counted from the beginning of the connection.
         row: u64,
-        /// Its place in the row.
+        /// The place of the first one in the row.
         index: usize,
     },
     /// `online` or `offline`.
@@ -62,16 +67,26 @@ pub(super) struct Flight {
     /// Passed over.
     withheld: VecDeque<Publish>,
     outstanding: usize,
+    grouping: Grouping,
     /// Announcements that have arrived.
     announcements: usize,
 }
 
 impl Flight {
+    /// Nothing is under way. Rows are sent in messages of such groups.
+    pub(super) fn new(grouping: Grouping) -> Self {
+        Self {
+            grouping,
+            ..Self::default()
+        }
+    }
+
     /// A row begins whose readings will be sent.
     pub(super) fn begin_row(&mut self, row: Row, first_message: Option<String>) {
         self.rows.push_back(FlyingRow {
             begun: 0,
             missing: row.readings.len(),
+            skipped: 0,
             rejections: Vec::new(),
             row,
             first_message,
@@ -87,12 +102,21 @@ impl Flight {
     /// The [next reading](Self::has_reading) begins its way.
     pub(super) fn begin_reading(&mut self) -> Option<Publish> {
         let row = (self.first_row + self.rows.len() as u64).checked_sub(1)?;
+        let (_, readings) = self.next_readings()?;
+        let count = readings.len();
         let last = self.rows.back_mut()?;
         let index = last.begun;
-        last.row.readings.get(index)?;
-        last.begun += 1;
+        last.begun += count;
         self.outstanding += 1;
         Some(Publish::Reading { row, index })
+    }
+
+    /// What is to be sent next, and its row.
+    pub(super) fn next_readings(&self) -> Option<(&Row, &[Reading])> {
+        let FlyingRow { row, begun, .. } = self.rows.back()?;
+        let rest = row.readings.get(*begun..)?;
+        let readings = rest.get(..self.grouping.count(rest))?;
+        (!readings.is_empty()).then_some((row, readings))
     }
 
     /// The [next reading](Self::has_reading) is passed over for now.
@@ -177,38 +201,62 @@ impl Flight {
     pub(super) fn arrived(&mut self, publish: Publish) {
         self.outstanding -= 1;
         self.announcements += usize::from(publish == Publish::Announcement);
-        if let Publish::Reading { row, .. } = publish
-            && let Some(row) = self.index(row).and_then(|index| self.rows.get_mut(index))
-        {
-            row.missing -= 1;
+        let count = self.count(publish);
+        if let Some(row) = self.row_mut(publish) {
+            row.missing -= count;
         }
     }
 
-    /// The broker refused a reading for good.
-    pub(super) fn reject(&mut self, publish: Publish, reason: String, sink: &SinkId) {
-        let rejection = self.reading(publish).map(|(row, reading)| Rejection {
-            sink: sink.clone(),
-            source: row.source.clone(),
-            sequence: row.sequence,
-            event_time: row.event_time,
-            reading: reading.clone(),
-            reason,
-        });
-        if let Publish::Reading { row, .. } = publish
-            && let Some(row) = self.index(row).and_then(|index| self.rows.get_mut(index))
-        {
-            row.rejections.extend(rejection);
+    /// A publish is not sent: there are newer readings.
+    pub(super) fn skip(&mut self, publish: Publish) {
+        let count = self.count(publish);
+        if let Some(row) = self.row_mut(publish) {
+            row.skipped += count;
         }
         self.arrived(publish);
     }
 
-    /// What a publish was about: a reading and its row; `None`: what the gateway says of itself.
-    pub(super) fn reading(&self, publish: Publish) -> Option<(&Row, &Reading)> {
+    /// How many readings it is about.
+    fn count(&self, publish: Publish) -> usize {
+        let readings = self.readings(publish);
+        readings.map_or(0, |(_, readings)| readings.len())
+    }
+
+    fn row_mut(&mut self, publish: Publish) -> Option<&mut FlyingRow> {
+        let Publish::Reading { row, .. } = publish else {
+            return None;
+        };
+        let index = self.index(row)?;
+        self.rows.get_mut(index)
+    }
+
+    /// The broker refused a reading for good.
+    pub(super) fn reject(&mut self, publish: Publish, reason: &str, sink: &SinkId) {
+        let rejections = self.readings(publish).map(|(row, readings)| {
+            let rejection = |reading: &Reading| Rejection {
+                sink: sink.clone(),
+                source: row.source.clone(),
+                sequence: row.sequence,
+                event_time: row.event_time,
+                reading: reading.clone(),
+                reason: reason.to_owned(),
+            };
+            readings.iter().map(rejection).collect::<Vec<_>>()
+        });
+        if let (Some(row), Some(rejections)) = (self.row_mut(publish), rejections) {
+            row.rejections.extend(rejections);
+        }
+        self.arrived(publish);
+    }
+
+    /// What a publish was about: readings and their row; `None`: what the gateway says of itself.
+    pub(super) fn readings(&self, publish: Publish) -> Option<(&Row, &[Reading])> {
         let Publish::Reading { row, index } = publish else {
             return None;
         };
         let row = &self.rows.get(self.index(row)?)?.row;
-        Some((row, row.readings.get(index)?))
+        let rest = row.readings.get(index..)?;
+        Some((row, rest.get(..self.grouping.count(rest))?))
     }
 
     /// Where a row is found.
@@ -221,6 +269,7 @@ impl Flight {
         let FlyingRow {
             row,
             rejections,
+            skipped,
             first_message,
             ..
         } = self.rows.pop_front_if(|row| row.missing == 0)?;
@@ -228,7 +277,8 @@ impl Flight {
         Some(ArrivedRow {
             end: row.end(),
             received: row.received,
-            messages: (row.readings.len() - rejections.len()) as u64,
+            messages: (row.readings.len() - rejections.len() - skipped) as u64,
+            skipped: skipped as u64,
             rejections,
             first_message,
         })
@@ -347,7 +397,7 @@ mod tests {
         assert_eq!(flight.next_arrived(), None);
         let publish = flight.release().unwrap();
         assert_eq!(flight.outstanding(), 1);
-        flight.reject(publish, "not taken".to_owned(), &SinkId::mqtt());
+        flight.reject(publish, "not taken", &SinkId::mqtt());
         let row = flight.next_arrived().unwrap();
         assert_eq!((row.messages, row.rejections.len()), (1, 1));
         assert_eq!(flight.outstanding(), 0);
@@ -359,17 +409,20 @@ mod tests {
         row(&mut flight, 1, 3);
         send(&mut flight, 1);
         let too_large = flight.begin_reading().unwrap();
-        flight.reject(too_large, "too large".to_owned(), &SinkId::mqtt());
+        flight.reject(too_large, "too large", &SinkId::mqtt());
         send(&mut flight, 2);
         let status = flight.begin(Publish::Status);
         flight.sent(status, 3);
         assert_eq!(flight.refused(9), None);
         let refused = flight.refused(2).unwrap();
-        let (row, reading) = flight.reading(refused).unwrap();
-        assert_eq!((row.sequence, reading.value.to_string()), (1, "2".into()));
-        flight.reject(refused, "not valid".to_owned(), &SinkId::mqtt());
+        let (row, readings) = flight.readings(refused).unwrap();
+        assert_eq!(
+            (row.sequence, readings[0].value.to_string()),
+            (1, "2".into())
+        );
+        flight.reject(refused, "not valid", &SinkId::mqtt());
         let status = flight.refused(3).unwrap();
-        assert_eq!(flight.reading(status), None);
+        assert_eq!(flight.readings(status), None);
         flight.arrived(status);
         assert_eq!(flight.next_arrived(), None);
         flight.acknowledged(1);

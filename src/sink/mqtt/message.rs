@@ -1,12 +1,54 @@
-//! Which topic a reading goes to, and what the message says. Pure.
+//! Which readings are a message, which topic it goes to, and what it says. Pure.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::config::SOURCE_PLACEHOLDER;
+use crate::config::{Payload, SOURCE_PLACEHOLDER};
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
+
+/// What a message says.
+#[derive(Debug, Clone)]
+enum Form {
+    /// A value.
+    Value,
+    /// A value with its time and its unit, which is found here.
+    Object(Arc<MetricTable>),
+    /// All that a node said at a time.
+    Node,
+}
+
+/// The last level of the topic of a reading that is too old to be told as the present state.
+const LATE: &str = "/late";
+
+/// Which readings of a packet are one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Grouping {
+    /// Each.
+    #[default]
+    Reading,
+    /// Those of a node.
+    Node,
+}
+
+impl Grouping {
+    /// How many of these readings are a message with the first one.
+    pub(super) fn count(self, readings: &[Reading]) -> usize {
+        let Some(first) = readings.first() else {
+            return 0;
+        };
+        match self {
+            Self::Reading => 1,
+            Self::Node => {
+                let others = readings
+                    .iter()
+                    .position(|reading| reading.node != first.node);
+                others.unwrap_or(readings.len())
+            }
+        }
+    }
+}
 
 /// The last level of the topic of a node's state, and of that of the gateway's own.
 const STATUS: &str = "status";
@@ -14,7 +56,7 @@ const STATUS: &str = "status";
 /// A metric of that name is one level below it.
 const VALUE: &str = "/value";
 
-/// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
+/// The topics of a gateway, `<prefix>/<node>/<metric>` or `<prefix>/<node>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
     /// What stands around each place of the source's name: one part, where it has none.
@@ -27,8 +69,7 @@ pub struct TopicMap {
     retains_all: bool,
     /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
     has_node_status: bool,
-    /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
-    units: Option<Arc<MetricTable>>,
+    form: Form,
 }
 
 impl TopicMap {
@@ -44,16 +85,26 @@ impl TopicMap {
             of_board: of_board.into_iter().collect(),
             retains_all: false,
             has_node_status: false,
-            units: None,
+            form: Form::Value,
         }
     }
 
-    /// The same topics with payloads of JSON.
+    /// The same nodes and metrics, told in this form. `units` knows the units.
     #[must_use]
-    pub fn with_json(self, units: Arc<MetricTable>) -> Self {
-        Self {
-            units: Some(units),
-            ..self
+    pub fn with_payload(self, payload: Payload, units: Arc<MetricTable>) -> Self {
+        let form = match payload {
+            Payload::Plain => Form::Value,
+            Payload::Json => Form::Object(units),
+            Payload::Node => Form::Node,
+        };
+        Self { form, ..self }
+    }
+
+    /// Which readings are a message.
+    pub(super) fn grouping(&self) -> Grouping {
+        match self.form {
+            Form::Value | Form::Object(_) => Grouping::Reading,
+            Form::Node => Grouping::Node,
         }
     }
 
@@ -125,9 +176,13 @@ impl TopicMap {
             }
             topic.push_str(part);
         }
-        for part in ["/", node, "/", metric] {
-            topic.push_str(part);
+        topic.push('/');
+        topic.push_str(node);
+        if self.grouping() == Grouping::Node {
+            return topic;
         }
+        topic.push('/');
+        topic.push_str(metric);
         if self.has_node_status && metric == STATUS {
             // The other topic says whether the node is there, and must say nothing else.
             topic.push_str(VALUE);
@@ -135,12 +190,30 @@ impl TopicMap {
         topic
     }
 
-    /// The payload of a reading that was measured at `time`: a plain number in its shortest exact form,
-    /// or `{"value":27.6,"unit":"°C","time":"2023-12-21T16:00:00.000Z"}`. There is no unit where nobody
-    /// knows it.
-    pub fn payload(&self, reading: &Reading, time: Timestamp) -> String {
+    /// The topic of a reading that is too old to be told as the present state.
+    pub fn late_topic(&self, source: &Name, reading: &Reading) -> String {
+        self.topic(source, reading) + LATE
+    }
+
+    /// The payload of the readings of one message, which were measured at `time`: a plain number in its
+    /// shortest exact form; or `{"value":27.6,"unit":"°C","time":"2023-12-21T16:00:00.000Z"}`, without
+    /// a unit where nobody knows it; or `{"temperature":27.6,"humidity":54.1,"time":"…"}`.
+    pub fn payload<'a>(
+        &self,
+        readings: impl IntoIterator<Item = &'a Reading>,
+        time: Timestamp,
+    ) -> String {
+        let mut readings = readings.into_iter();
+        let metrics = match &self.form {
+            Form::Node => return node_payload(readings, time),
+            Form::Value => None,
+            Form::Object(metrics) => Some(metrics),
+        };
+        let Some(reading) = readings.next() else {
+            return String::new();
+        };
         let value = ShortestValue(reading.value);
-        let Some(metrics) = &self.units else {
+        let Some(metrics) = metrics else {
             let mut payload = String::with_capacity(16);
             // Writing to a `String` cannot fail.
             let _infallible = write!(payload, "{value}");
@@ -191,6 +264,23 @@ fn join(prefix: &str, topic: &str) -> String {
     } else {
         format!("{prefix}/{topic}")
     }
+}
+
+/// All that a node said, with its time, unless a metric is called that.
+fn node_payload<'a>(readings: impl Iterator<Item = &'a Reading>, time: Timestamp) -> String {
+    let mut payload = String::with_capacity(120);
+    let (mut separator, mut has_time) = ('{', false);
+    for reading in readings {
+        let (metric, value) = (reading.metric.as_str(), ShortestValue(reading.value));
+        has_time |= metric == "time";
+        let _infallible = write!(payload, "{separator}{}:{value}", Value::from(metric));
+        separator = ',';
+    }
+    if !has_time {
+        let _infallible = write!(payload, "{separator}\"time\":\"{time}\"");
+    }
+    payload.push('}');
+    payload
 }
 
 #[cfg(test)]
@@ -251,7 +341,7 @@ mod tests {
                 metric: Name::new(metric),
                 value,
             };
-            let payload = topics.payload(&reading, Timestamp(0));
+            let payload = topics.payload([&reading], Timestamp(0));
             let message = format!("{} {payload}", topics.topic(&"source".into(), &reading));
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
@@ -271,7 +361,7 @@ mod tests {
         let mut strange = MetricInfo::unknown("x");
         strange.unit = "\"\\".to_owned();
         metrics.set("x", strange);
-        let topics = TopicMap::new("iiot", []).with_json(Arc::new(metrics));
+        let topics = TopicMap::new("iiot", []).with_payload(Payload::Json, Arc::new(metrics));
         let time = Timestamp(1_703_174_400_000_999_999);
         for (metric, value, expected) in [
             ("temperature", 27.6, r#"{"value":27.6,"unit":"°C","#),
@@ -285,11 +375,42 @@ mod tests {
                 metric: Name::new(metric),
                 value,
             };
-            let payload = topics.payload(&reading, time);
+            let payload = topics.payload([&reading], time);
             let expected = format!("{expected}\"time\":\"2023-12-21T16:00:00.000Z\"}}");
             assert_eq!(payload, expected);
             let parsed: Value = serde_json::from_str(&payload).unwrap();
             assert_eq!(parsed["value"].as_f64(), Some(value));
         }
+    }
+
+    #[test]
+    fn a_node_says_all_in_one_message() {
+        let topics = TopicMap::new("iiot", []).with_payload(Payload::Node, Arc::default());
+        let reading = |node: &str, metric: &str, value| Reading {
+            node: node.into(),
+            metric: metric.into(),
+            value,
+        };
+        let readings = [
+            reading("node1", "temperature", 27.6),
+            reading("node1", "a\"b", 1e300),
+            reading("node2", "time", 5.0),
+        ];
+        let grouping = topics.grouping();
+        assert_eq!(
+            [0, 2, 3].map(|start| grouping.count(&readings[start..])),
+            [2, 1, 0]
+        );
+        assert_eq!(Grouping::Reading.count(&readings), 1);
+        assert_eq!(topics.topic(&"source".into(), &readings[0]), "iiot/node1");
+        assert_eq!(
+            topics.late_topic(&"source".into(), &readings[0]),
+            "iiot/node1/late"
+        );
+        let time = Timestamp(1_703_174_400_000_000_000);
+        let payload = topics.payload(&readings[..2], time);
+        let expected = r#"{"temperature":27.6,"a\"b":1e300,"time":"2023-12-21T16:00:00.000Z"}"#;
+        assert_eq!(payload, expected);
+        assert_eq!(topics.payload(&readings[2..], time), r#"{"time":5}"#);
     }
 }

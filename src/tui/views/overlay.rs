@@ -288,6 +288,9 @@ fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
         ("dropped", count(sink.dropped)),
         ("rejected", count(sink.rejected)),
     ];
+    if sink.skipped > 0 {
+        facts.push(("skipped", format!("{} (late)", count(sink.skipped))));
+    }
     if sink.writes_succeeded + sink.writes_failed > 0 {
         let (good, bad) = (count(sink.writes_succeeded), count(sink.writes_failed));
         facts.push(("writes", format!("{good} succeeded, {bad} failed")));

@@ -117,6 +117,7 @@ fn a_scraper_reads_what_the_snapshot_says() {
         ("telemetry_packets_missed_total", "counter"),
         ("queue_depth", "gauge"),
         ("queue_dropped_total", "counter"),
+        ("readings_skipped_total", "counter"),
         ("rejected_dropped_total", "counter"),
         ("write_bytes_total", "counter"),
         ("link_up", "gauge"),

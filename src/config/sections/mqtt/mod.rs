@@ -45,6 +45,10 @@ pub struct Mqtt {
     pub topic_prefix: String,
     /// How readings are written into messages.
     pub payload: Payload,
+    /// What becomes of readings that are not present any more.
+    pub late: Late,
+    /// From this age on they are late.
+    pub late_after: Duration,
     /// `[mqtt.home_assistant]`; `None`: Home Assistant is told nothing.
     pub home_assistant: Option<HomeAssistant>,
     /// Whether the broker shall keep last values.
@@ -119,7 +123,35 @@ pub enum Payload {
     Plain,
     /// Value, unit and event time as a JSON object.
     Json,
+    /// All readings of a node that came together, and their event time, as one JSON object.
+    Node,
 }
+
+/// What becomes of readings that are late, after an outage for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// They go where present ones go.
+    Same,
+    /// They go to `<topic>/late`, not retained.
+    Topic,
+    /// Only the newest of each metric goes out.
+    Skip,
+}
+
+const PAYLOADS: &[(&str, Payload)] = &[
+    ("plain", Payload::Plain),
+    ("json", Payload::Json),
+    ("node", Payload::Node),
+];
+
+const LATE: &[(&str, Late)] = &[
+    ("same", Late::Same),
+    ("topic", Late::Topic),
+    ("skip", Late::Skip),
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Which MQTT is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,17 +209,16 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let client_id = read_client_id(section, name);
     let topic_prefix = section.or("topic_prefix", "iiot", &topics::prefix());
     let topic_prefix = topic_prefix.and_then(|prefix| topics::fill_in(section, prefix, gateway));
-    let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
-    let payload = section.or("payload", "plain", &one_of(payloads));
+    let payload = section.or("payload", "plain", &one_of(PAYLOADS));
+    let late = section.or("late", "same", &one_of(LATE));
+    let late_after = section.or("late_after", "1m", &duration(SECOND..=DAY));
     let retain = section.or("retain", "auto", &retain());
     let (node_status, node_signal) = of_nodes(section);
     let qos = section.or("qos", 1, &qos());
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let all_in_the_clear =
-        |brokers: &Several<Address>| brokers.iter().all(Address::is_in_the_clear);
-    let tls = tls::read(section, brokers.as_ref().is_some_and(all_in_the_clear));
+    let tls = tls::read(section, brokers.as_ref().is_some_and(are_in_the_clear));
     let max_inflight = read_max_inflight(section, qos);
     let home_assistant = section.section("home_assistant", |section| {
         home_assistant::read(section, gateway)
@@ -197,22 +228,20 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     }
     check_login(section, username.as_deref(), password.as_ref());
     let (brokers, tls) = (brokers?, tls?);
-    let Broker {
-        host,
-        port,
-        transport,
-    } = brokers.first.with(&tls);
+    let first = brokers.first.with(&tls);
     let others = brokers.others.iter();
     Some(Mqtt {
-        host,
-        port,
-        transport,
+        host: first.host,
+        port: first.port,
+        transport: first.transport,
         fallbacks: others.map(|other| other.with(&tls)).collect(),
         prefer_first,
         protocol: protocol?,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         payload: payload?,
+        late: late?,
+        late_after: late_after?,
         home_assistant,
         retain: retain?,
         node_status: node_status?,
@@ -248,6 +277,11 @@ fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
         ProtocolLevel::Four => Protocol::Mqtt311,
         ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
     })
+}
+
+/// Whether nothing encrypts what is said to any of them.
+fn are_in_the_clear(brokers: &Several<Address>) -> bool {
+    brokers.iter().all(Address::is_in_the_clear)
 }
 
 /// Messages under way at once.

@@ -88,7 +88,7 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Payload, Protocol, Transport};
+    use crate::config::{Late, Payload, Protocol, Transport};
 
     fn config(qos: Qos, max_inflight: u16) -> Mqtt {
         Mqtt {
@@ -103,6 +103,8 @@ mod tests {
             client_id: "gateway".to_owned(),
             topic_prefix: "iiot".to_owned(),
             payload: Payload::Plain,
+            late: Late::Same,
+            late_after: Duration::from_mins(1),
             home_assistant: None,
             retain: Retain::Auto,
             node_status: true,

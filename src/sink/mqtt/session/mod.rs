@@ -1,6 +1,7 @@
 //! What is delivered over one connection.
 
 mod care;
+mod late;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -15,11 +16,12 @@ use super::flight::{Flight, Publish};
 use super::message::TopicMap;
 use super::report::Report;
 use super::suspicion::{Suspicion, Verdict};
-use crate::config::Qos;
+use crate::config::{Late, Qos};
 use crate::journal::Row;
 use crate::monitor::DeliveryOutcome;
 use crate::repeated::Topic;
 use crate::sink::{Failure, Lane, Wake};
+use late::Newest;
 
 const REJECTIONS: Topic = Topic::new("rejected-messages");
 const OWN_REFUSALS: Topic = Topic::new("own-messages-refused");
@@ -40,6 +42,10 @@ pub(super) struct Setting<'a> {
     /// Whether messages are retained.
     pub(super) retains: bool,
     pub(super) max_inflight: u16,
+    /// What becomes of readings that are late.
+    pub(super) late: Late,
+    /// From this age on they are.
+    pub(super) late_after: Duration,
 }
 
 /// A connection that the broker has accepted, and what is delivered over it.
@@ -47,6 +53,7 @@ pub(super) struct Session<'a> {
     connection: Connection,
     setting: Setting<'a>,
     flight: Flight,
+    newest: Newest,
     /// Read from the journal, not begun yet.
     rows: VecDeque<Row>,
     /// Whether each message is under way alone.
@@ -67,8 +74,9 @@ impl<'a> Session<'a> {
             patience: connection.keep_alive().mul_f64(1.5),
             connection,
             is_careful: setting.suspicion.is_careful(),
+            flight: Flight::new(setting.topics.grouping()),
+            newest: Newest::default(),
             setting,
-            flight: Flight::default(),
             rows: VecDeque::new(),
             acknowledged_readings: 0,
             has_acknowledged_row: false,
@@ -107,6 +115,7 @@ impl Session<'_> {
             self.prove(lane).await?;
         }
         self.publish_status("online", lane)?;
+        self.look_through(lane).await?;
         self.serve(lane).await
     }
 
@@ -181,7 +190,7 @@ impl Session<'_> {
             if self.announce(lane)? {
                 continue;
             }
-            if self.take_care(lane)? {
+            if self.skip() || self.take_care(lane)? {
                 continue;
             }
             let publish = self.flight.begin_reading();
@@ -198,13 +207,14 @@ impl Session<'_> {
 
     /// A reading as a message.
     fn message(&self, publish: Publish) -> Option<Message> {
-        let (row, reading) = self.flight.reading(publish)?;
-        let topics = self.setting.topics;
+        let (row, readings) = self.flight.readings(publish)?;
+        let (topics, first) = (self.setting.topics, readings.first()?);
+        let is_retained = topics.is_retained(first) && !self.goes_aside(row);
         Some(Message {
-            topic: topics.topic(&row.source, reading),
-            payload: topics.payload(reading, row.event_time),
+            topic: self.topic(row, first),
+            payload: topics.payload(self.said(row, readings), row.event_time),
             qos: self.setting.qos,
-            retained: self.setting.retains && topics.is_retained(reading),
+            retained: self.setting.retains && is_retained,
             event_time: Some(row.event_time),
         })
     }
@@ -266,6 +276,9 @@ impl Session<'_> {
             for reading in &row.readings {
                 self.setting.discovery.notice(&row.source, reading);
             }
+            if self.setting.late == Late::Skip {
+                self.newest.note(&row);
+            }
             let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
             self.flight.begin_row(row, first_message);
         }
@@ -273,11 +286,12 @@ impl Session<'_> {
     }
 
     fn describe(&self, row: &Row) -> Option<String> {
-        let reading = row.readings.first()?;
+        let topics = self.setting.topics;
+        let readings = &row.readings[..topics.grouping().count(&row.readings)];
+        let topic = self.topic(row, readings.first()?);
         Some(format!(
-            "{} {}",
-            self.setting.topics.topic(&row.source, reading),
-            self.setting.topics.payload(reading, row.event_time)
+            "{topic} {}",
+            topics.payload(readings, row.event_time)
         ))
     }
 
@@ -332,6 +346,7 @@ impl Session<'_> {
             }
             self.setting.suspicion.pass(row.end.sequence);
             lane.acknowledge(row.end, row.received, row.messages);
+            lane.counters().skipped.add(row.skipped);
             self.has_acknowledged_row = true;
             self.end_care();
             if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
@@ -347,7 +362,7 @@ impl Session<'_> {
             reason,
             is_of_this_message,
         } = refusal;
-        let Some((row, reading)) = self.flight.reading(publish) else {
+        let Some((row, [first, ..])) = self.flight.readings(publish) else {
             // Readings are worth more than what the gateway says of itself.
             let topic = match publish {
                 Publish::Announcement => {
@@ -369,7 +384,7 @@ impl Session<'_> {
             self.flight.arrived(publish);
             return Ok(());
         };
-        let topic = self.setting.topics.topic(&row.source, reading);
+        let topic = self.topic(row, first);
         if !is_of_this_message {
             let reason = format!("the broker refused a message to {topic}: {reason}");
             return Err(Ending::other(Failure::Refused(reason)));
@@ -380,10 +395,10 @@ impl Session<'_> {
 
     /// Sets a reading aside.
     fn reject(&mut self, publish: Publish, reason: String, lane: &Lane) {
-        let Some((row, reading)) = self.flight.reading(publish) else {
+        let Some((row, readings @ [first, ..])) = self.flight.readings(publish) else {
             return;
         };
-        let topic = self.setting.topics.topic(&row.source, reading);
+        let (topic, count) = (self.topic(row, first), readings.len() as u64);
         let (of, error) = (topic.clone(), reason.clone());
         let link = lane.sink().clone();
         REJECTIONS.say(lane.sink().as_str(), "", move |sum| {
@@ -395,8 +410,8 @@ impl Session<'_> {
         let outcome = DeliveryOutcome::Rejected {
             reason: reason.clone(),
         };
-        lane.show(topic, 1, outcome, row.received);
-        self.flight.reject(publish, reason, lane.sink());
+        lane.show(topic, count, outcome, row.received);
+        self.flight.reject(publish, &reason, lane.sink());
     }
 
     /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
