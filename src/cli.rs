@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub use gateway::{GatewayArguments, LendArguments, SendArguments};
 pub use tools::{
-    AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
-    ExportFormat, InitArguments, PortsArguments, RejectedArguments,
+    AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DemoArguments,
+    ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -60,6 +60,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Show a gateway that runs elsewhere, or here without a terminal, in the terminal UI
     Attach(AttachArguments),
+    /// Show a journal that was copied from a gateway in the terminal UI
+    View(ViewArguments),
     /// Send a text to the board or program of a running gateway
     Send(SendArguments),
     /// Run a program that needs the port of a running gateway, and give it back afterwards

@@ -24,12 +24,35 @@ pub struct AttachArguments {
     /// File that holds the API token
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,
+    /// How it looks.
+    #[command(flatten)]
+    pub appearance: AppearanceArguments,
+}
+
+/// How the terminal UI looks where there is no configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AppearanceArguments {
     /// Colours for this background: auto, dark or light
     #[arg(long, value_name = "THEME", value_parser = super::tui_themes())]
     pub theme: Option<String>,
     /// Draw with ASCII alone
     #[arg(long)]
     pub ascii: bool,
+}
+
+/// Flags of `view`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "For a journal that was copied from a gateway, with the file JOURNAL-wal if there is one: \
+nothing is\nlocked or written. A gateway that runs is looked at with fieldgate attach."
+)]
+pub struct ViewArguments {
+    /// Journal file
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
+    /// How it looks.
+    #[command(flatten)]
+    pub appearance: AppearanceArguments,
 }
 
 /// Flags of `check`.

@@ -12,10 +12,12 @@ mod ports;
 mod rejected;
 mod reload;
 mod run;
+mod screen;
 mod send;
 mod service;
 mod shell;
 mod signals;
+mod view;
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -34,6 +36,7 @@ pub use rejected::rejected;
 pub use run::{RunError, run};
 pub use send::send;
 pub use shell::{completions, man};
+pub use view::view;
 
 /// How long somebody who reads nothing is waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);

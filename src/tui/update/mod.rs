@@ -16,7 +16,7 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, RowsBy, nanos};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording, Sight};
 use crate::telemetry::Timestamp;
 
 /// How long the screen says what an action did.
@@ -104,6 +104,10 @@ impl App {
     }
 
     fn gateway_time(&self) -> Timestamp {
+        // In the past no time passes.
+        if let (Sight::Past { .. }, Some(snapshot)) = (&self.observed.sight, &self.live) {
+            return snapshot.taken;
+        }
         Timestamp(self.clock.0 + self.ahead.unwrap_or(0))
     }
 

@@ -61,6 +61,9 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     }
     match &app.observed.sight {
         Sight::Local => {}
+        Sight::Past { path } => {
+            notes.push((cut(&format!("■ {path}"), cells), Role::Warn));
+        }
         Sight::Connected { peer } => {
             notes.push((cut(&format!("● {peer}"), cells), Role::Good));
         }
@@ -160,6 +163,9 @@ fn condition(app: &App) -> (String, Role) {
         );
     }
     match app.snapshot() {
+        None if matches!(app.observed.sight, Sight::Past { .. }) => {
+            ("Reading the journal …".to_owned(), Role::Dim)
+        }
         None => ("Waiting for the gateway.".to_owned(), Role::Dim),
         Some(snapshot) if app.guide == Guide::Demonstration => {
             (next_step(snapshot).to_owned(), Role::Accent)
