@@ -21,6 +21,7 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+mod disk_writes;
 pub mod http;
 pub mod journal;
 pub mod logging;

@@ -27,7 +27,7 @@ use super::parameters::HistoryParameters;
 use super::prometheus;
 use super::refusal::Refusal;
 use crate::monitor::{
-    Asker, Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Snapshot,
+    Asker, Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Problem, Snapshot,
 };
 use crate::telemetry::Timestamp;
 
@@ -71,6 +71,7 @@ pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: Cancellati
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/problems", get(problems))
         .route("/api/v1/events", get(event_stream))
         .route("/api/v1/history", get(history))
         .route("/api/v1/commands", post(command))
@@ -93,7 +94,7 @@ async fn not_found() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "nothing is here; there are /healthz, /readyz, /metrics, /api/v1/snapshot, \
-         /api/v1/events, /api/v1/history, /api/v1/commands and /api/v1/leases",
+         /api/v1/problems, /api/v1/events, /api/v1/history, /api/v1/commands and /api/v1/leases",
     )
 }
 
@@ -160,6 +161,10 @@ async fn metrics(State(api): State<Api>) -> Result<Response, Refusal> {
 
 async fn snapshot(State(api): State<Api>) -> Result<Json<Arc<Snapshot>>, Refusal> {
     api.snapshot().map(Json)
+}
+
+async fn problems(State(api): State<Api>) -> Result<Json<Vec<Problem>>, Refusal> {
+    api.snapshot().map(|it| Json(it.problems.clone()))
 }
 
 #[derive(Deserialize)]

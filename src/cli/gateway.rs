@@ -11,8 +11,12 @@ pub struct GatewayArguments {
     /// Address of the gateway's HTTP API
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
     pub gateway: String,
-    /// File that holds the API token, instead of FIELDGATE_API_TOKEN
-    #[arg(long, value_name = "PATH")]
+    /// Where the API token is.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "File that holds the API token, instead of FIELDGATE_API_TOKEN"
+    )]
     pub token_file: Option<PathBuf>,
 }
 

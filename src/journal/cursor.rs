@@ -153,18 +153,24 @@ impl Cursor {
         ledger.accounts[self.sink].depth(ledger.end, &ledger.missing)
     }
 
-    /// Says that everything up to here is delivered. Never waits; the writer commits it next.
+    /// Says that everything up to here is delivered. Never waits; the writer commits it with the
+    /// next packets, or when there is enough of it.
     /// A place that is not between the acknowledged and the read position changes nothing.
     pub fn acknowledge(&mut self, up_to: Position) {
-        let moved = {
+        let (moved, before) = {
             let mut ledger = self.shared.ledger();
             let account = &mut ledger.accounts[self.sink];
             account.settle(*self.committed.borrow());
-            account.acknowledge(up_to)
+            let before = account.acknowledged().total;
+            (account.acknowledge(up_to), before)
         };
         if moved {
+            // What was refused would be set aside once more unless what passes it is committed.
+            let is_urgent = self.refused.is_some();
             self.mark(up_to);
-            self.shared.inbox.acknowledge(self.sink, up_to);
+            let messages = up_to.total.saturating_sub(before);
+            let inbox = &self.shared.inbox;
+            inbox.acknowledge(self.sink, up_to, messages, is_urgent);
         }
     }
 

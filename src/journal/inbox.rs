@@ -1,5 +1,8 @@
 //! What waits for the writer thread. Packets wait in a bounded queue that makes their source wait;
 //! acknowledgements are one slot a sink, so they never wait and never pile up.
+//!
+//! Acknowledgements ride on the commit that the next packets need anyway. Only when none come, or when a sink
+//! has acknowledged much, there is a commit for them alone.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::{Correction, JournalError, Position, Rejection};
+use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Packet, SetAside};
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
@@ -15,9 +19,18 @@ const CAPACITY: usize = 4096;
 /// Bytes of what is set aside that take as much room as a packet.
 const BYTES_OF_A_PLACE: usize = 1024;
 
-/// Acknowledgements alone are taken at most so often: a busy sink has one for every row, and a commit
-/// for each would cost more than the delivery.
-const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(2);
+/// Under load the writer takes something at most so often, unless much of it waits: a commit costs far more
+/// than what is in it.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// So many packets are much.
+const MANY_PACKETS: usize = 256;
+
+/// So many acknowledged messages are worth a commit of their own: a part of what a power cut may have sent again.
+const MANY_MESSAGES: u64 = 250;
+
+/// After so many, the last few are committed once no packets have come for a moment.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// What the writer takes at once.
 #[derive(Debug, Default)]
@@ -28,6 +41,7 @@ pub(super) struct Work {
     pub(super) rejections: Vec<Rejection>,
     pub(super) set_aside: Vec<SetAside>,
     pub(super) names: Vec<KnownName>,
+    pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets of this run before those here.
     pub(super) correction: Correction,
     /// A file that a cursor could not read, by its generation, and why.
@@ -36,18 +50,87 @@ pub(super) struct Work {
     pub(super) ticket: u64,
     /// Nothing comes after this.
     pub(super) closing: bool,
+    owed: Owed,
     permits: usize,
     /// When the writer took this.
     taken: Option<Instant>,
 }
 
+/// What the acknowledgements that wait come to.
+#[derive(Debug)]
+struct Owed {
+    messages: u64,
+    /// When the first of them came.
+    since: Option<Instant>,
+    /// One of them must not wait.
+    is_urgent: bool,
+    /// Acknowledged since a few were last committed for themselves.
+    credit: u64,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Self {
+            messages: 0,
+            since: None,
+            is_urgent: false,
+            credit: MANY_MESSAGES,
+        }
+    }
+}
+
+impl Owed {
+    fn add(&mut self, messages: u64, is_urgent: bool) {
+        self.messages += messages;
+        self.credit = self.credit.saturating_add(messages);
+        self.since.get_or_insert_with(Instant::now);
+        self.is_urgent |= is_urgent;
+    }
+
+    /// In how long they are worth a commit of their own: at the latest when they have waited for so long as
+    /// `patience`. `None`: there are none.
+    fn due_in(&self, patience: Duration) -> Option<Duration> {
+        let waited = self.since?.elapsed();
+        let patience = if self.is_urgent || self.messages >= MANY_MESSAGES {
+            Duration::ZERO
+        } else if self.credit >= MANY_MESSAGES {
+            patience.min(MOMENT)
+        } else {
+            patience
+        };
+        Some(patience.saturating_sub(waited))
+    }
+
+    fn is_due(&self, patience: Duration) -> bool {
+        self.due_in(patience).is_some_and(|left| left.is_zero())
+    }
+
+    /// They are taken, with what comes anyway or by themselves.
+    fn settle(&mut self, is_alone: bool) {
+        let is_few = self.messages < MANY_MESSAGES && !self.is_urgent;
+        let credit = if is_alone && is_few { 0 } else { self.credit };
+        *self = Self {
+            credit,
+            ..Self::default()
+        };
+    }
+}
+
 impl Work {
-    fn is_waiting(&self) -> bool {
-        self.is_urgent() || self.has_acknowledgements()
+    fn is_waiting(&self, patience: Duration) -> bool {
+        self.has_more() || self.owed.is_due(patience)
+    }
+
+    /// Whether there is more than can wait a moment for what comes behind it.
+    fn is_pressing(&self) -> bool {
+        self.packets.len() >= MANY_PACKETS
+            || !self.correction.is_nothing()
+            || self.damage.is_some()
+            || self.closing
     }
 
     /// Whether there is more than acknowledgements.
-    fn is_urgent(&self) -> bool {
+    fn has_more(&self) -> bool {
         self.has_entries() || !self.correction.is_nothing() || self.damage.is_some() || self.closing
     }
 
@@ -61,6 +144,7 @@ impl Work {
             || !self.rejections.is_empty()
             || !self.set_aside.is_empty()
             || !self.names.is_empty()
+            || self.nodes.is_some()
             || !self.correction.is_nothing()
     }
 
@@ -92,10 +176,15 @@ impl Inbox {
     /// Adds packets as soon as there is room, all of them or, when cancelled, none.
     pub(super) async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
         let mut waiting = self.make_room(packets.len()).await?;
+        // Who waits for more than has come so far is not woken by less.
+        let had_more = waiting.has_more();
         waiting.ticket += packets.len() as u64;
         waiting.packets.append(&mut packets);
+        let wakes = !had_more || waiting.is_pressing();
         drop(waiting);
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -135,10 +224,21 @@ impl Inbox {
         self.wake.notify_one();
     }
 
+    /// Takes the nodes that are known, in place of those before.
+    pub(super) fn remember(&self, nodes: Vec<KnownNode>) {
+        self.lock().nodes = Some(nodes);
+        self.wake.notify_one();
+    }
+
     /// Of the sink at this place among those of the journal.
-    pub(super) fn acknowledge(&self, sink: usize, up_to: Position) {
-        let before = self.lock().acknowledged[sink].replace(up_to);
-        if before.is_none() {
+    pub(super) fn acknowledge(&self, sink: usize, up_to: Position, messages: u64, is_urgent: bool) {
+        let mut waiting = self.lock();
+        let before = waiting.acknowledged[sink].replace(up_to);
+        let was_due = waiting.owed.is_due(Duration::MAX);
+        waiting.owed.add(messages, is_urgent);
+        let is_due = waiting.owed.is_due(Duration::MAX);
+        drop(waiting);
+        if before.is_none() || is_due && !was_due {
             self.wake.notify_one();
         }
     }
@@ -183,37 +283,39 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Waits until there is something or the time is over, and takes all that is there.
+    /// Waits until there is something or the time is over, and takes all that is there. Acknowledgements
+    /// alone are something when they have waited for so long as `patience`.
     ///
     /// `work` is used again, with the memory of its lists.
-    pub(super) fn take(&self, timeout: Duration, work: &mut Work) {
+    pub(super) fn take(&self, timeout: Duration, patience: Duration, work: &mut Work) {
         work.packets.clear();
         work.rejections.clear();
         work.set_aside.clear();
         work.names.clear();
-        let mut waiting = self
-            .wake
-            .wait_timeout_while(self.lock(), timeout, |waiting| !waiting.is_waiting())
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        let mut waiting = self.wait(timeout, patience);
         let pause = work
             .taken
-            .map(|taken| ACKNOWLEDGEMENT_INTERVAL.saturating_sub(taken.elapsed()));
-        if let Some(pause) = pause.filter(|_| waiting.is_waiting()) {
+            .map(|taken| INTERVAL.saturating_sub(taken.elapsed()));
+        if let Some(pause) = pause.filter(|_| waiting.is_waiting(patience)) {
             waiting = self
                 .wake
-                .wait_timeout_while(waiting, pause, |waiting| !waiting.is_urgent())
+                .wait_timeout_while(waiting, pause, |waiting| !waiting.is_pressing())
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
         work.taken = Some(Instant::now());
+        let is_waiting = waiting.is_waiting(patience);
         std::mem::swap(&mut work.packets, &mut waiting.packets);
         std::mem::swap(&mut work.rejections, &mut waiting.rejections);
         std::mem::swap(&mut work.set_aside, &mut waiting.set_aside);
         std::mem::swap(&mut work.names, &mut waiting.names);
+        work.nodes = waiting.nodes.take();
         work.acknowledged.clear();
-        work.acknowledged
-            .extend(waiting.acknowledged.iter_mut().map(Option::take));
+        if is_waiting {
+            work.acknowledged
+                .extend(waiting.acknowledged.iter_mut().map(Option::take));
+            waiting.owed.settle(work.packets.is_empty());
+        }
         work.correction = std::mem::take(&mut waiting.correction);
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
@@ -223,8 +325,55 @@ impl Inbox {
         self.room.add_permits(permits);
     }
 
+    /// Waits until there is something or the time is over.
+    fn wait(&self, timeout: Duration, patience: Duration) -> MutexGuard<'_, Work> {
+        let until = Instant::now() + timeout;
+        let mut waiting = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || waiting.is_waiting(patience) {
+                return waiting;
+            }
+            let due_in = waiting.owed.due_in(patience).unwrap_or(left);
+            let woken = self.wake.wait_timeout(waiting, left.min(due_in));
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Work> {
         // Nothing in here panics between two changes that belong together.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn acknowledgements_wait_for_company_unless_they_are_many() {
+        let mut owed = Owed::default();
+        assert_eq!(owed.due_in(PATIENCE), None);
+        // The first few are committed soon.
+        owed.add(9, false);
+        assert!(owed.due_in(PATIENCE) <= Some(MOMENT) && !owed.is_due(PATIENCE));
+        owed.settle(true);
+        // Those that follow wait for packets.
+        owed.add(9, false);
+        assert!(owed.due_in(PATIENCE) > Some(PATIENCE / 2));
+        owed.settle(false);
+        owed.add(MANY_MESSAGES - 1, false);
+        assert!(!owed.is_due(PATIENCE) && owed.is_due(Duration::ZERO));
+        owed.add(1, false);
+        assert!(owed.is_due(PATIENCE));
+        owed.settle(true);
+        // The last few of many do not wait.
+        owed.add(1, false);
+        assert!(owed.due_in(PATIENCE) <= Some(MOMENT));
+        owed.settle(true);
+        owed.add(1, true);
+        assert!(owed.is_due(PATIENCE));
     }
 }

@@ -37,6 +37,11 @@ impl Retention {
         }
     }
 
+    /// How long what was delivered is kept.
+    pub(super) fn history(&self) -> Duration {
+        self.history
+    }
+
     /// What is worth keeping now. To be asked every few seconds, or a set clock is noticed late.
     pub(super) fn look(&mut self, wall: Timestamp, now: Instant) -> Keep {
         let passed = nanos(now.saturating_duration_since(self.seen));

@@ -74,6 +74,8 @@ pub(super) struct Ledger {
     pub(super) notice: Option<String>,
     /// Entries that left `rejected` before their time, since the journal was opened.
     pub(super) forgotten: u64,
+    /// What the process has written to disks so far.
+    pub(super) write_bytes: Option<u64>,
 }
 
 impl Tiers {
@@ -136,6 +138,13 @@ impl Shared {
         self.tiers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Up to which row the acknowledgements of every enabled sink are committed.
+    pub(super) fn settled(&self) -> u64 {
+        let delivered = self.ledger().delivered().sequence;
+        let committed = self.committed.iter().map(|it| it.borrow().sequence);
+        committed.min().unwrap_or(delivered).min(delivered)
+    }
+
     pub(super) fn status(&self) -> JournalStatus {
         let ledger = self.ledger();
         let backlog = |(sink, account): (&SinkId, &Account)| SinkBacklog {
@@ -153,6 +162,7 @@ impl Shared {
             stored: ledger.stored(),
             max_messages: self.max_messages,
             rejected_dropped: ledger.forgotten,
+            write_bytes: ledger.write_bytes,
             sinks: sinks.map(backlog).collect(),
         }
     }

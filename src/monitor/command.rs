@@ -1,6 +1,7 @@
 //! What an operator may ask of the running gateway, and what becomes of it at the link that it names.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -39,8 +40,8 @@ impl Order {
 pub struct Directive {
     /// Whether an operator has taken the link down on purpose.
     pub held: bool,
-    /// Whether a source is lent to a program, which has its port meanwhile.
-    pub lent: bool,
+    /// The program that a source is lent to, which has its port meanwhile.
+    pub lent_to: Option<Arc<str>>,
     /// How often a reconnect was asked for.
     pub reconnects: u64,
     /// How often a flush was asked for.
@@ -57,7 +58,7 @@ pub struct Directive {
 impl Directive {
     /// Whether the link is to stay down.
     pub fn is_held(&self) -> bool {
-        self.held || self.lent
+        self.held || self.lent_to.is_some()
     }
 
     /// Takes in what the operator asks for.

@@ -32,6 +32,9 @@ pub struct JournalStatus {
     /// Entries that left the full table `rejected` before their time, since the journal was opened.
     #[serde(default)]
     pub rejected_dropped: u64,
+    /// Bytes that the process has written to disks, most of them here; `None`: the system does not say.
+    #[serde(default)]
+    pub write_bytes: Option<u64>,
     /// The enabled sinks.
     pub sinks: Vec<SinkBacklog>,
 }

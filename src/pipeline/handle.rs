@@ -217,17 +217,15 @@ impl Handle {
         if !console.ok_or_else(|| unknown(&link))?.takes_input() {
             return Err("only a serial port and a program can be lent".to_owned());
         }
-        let mut is_free = false;
+        let mut lent_to = None;
         self.direct(&link, |directive| {
-            is_free = !directive.lent;
-            directive.lent = true;
+            lent_to.clone_from(&directive.lent_to);
+            directive.lent_to.get_or_insert_with(|| to.as_str().into());
         });
-        let monitor = Arc::clone(self.monitor());
-        if !is_free {
-            let to = monitor.link(&link).and_then(|status| status.lent_to);
-            let to = to.unwrap_or_default();
+        if let Some(to) = lent_to {
             return Err(format!("{link} is lent to {to} already"));
         }
+        let monitor = Arc::clone(self.monitor());
         monitor.set_lent(&link, Some(to.clone()));
         LENT.say(&link.to_string(), "lent", {
             let (link, to) = (link.clone(), to.clone());
@@ -253,7 +251,7 @@ impl Handle {
 
     fn take_back(&self, link: LinkId, from: String) {
         self.monitor().set_lent(&link, None);
-        self.direct(&link, |directive| directive.lent = false);
+        self.direct(&link, |directive| directive.lent_to = None);
         LENT.say(&link.to_string(), "given back", move |sum| {
             tracing::info!(%link, from, repeated = sum.words(), "The source is given back.");
         });

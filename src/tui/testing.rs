@@ -12,8 +12,9 @@ use super::theme::{Depth, Theme};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, HistoryPoint, Incident, IncidentKind, JournalState,
     JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
-    LogEntry, LogLevel, Numbered, Position, Recording, Sight, SinkBacklog, SinkId, SinkSnapshot,
-    Snapshot, TelemetrySnapshot, TrafficEntry, TrafficKind,
+    LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
+    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread,
+    TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -79,6 +80,32 @@ fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> Lat
     }
 }
 
+fn node(name: &str, heard: i64) -> NodeStatus {
+    let spread = |last: f64| {
+        Some(Spread {
+            last,
+            lowest: last - 7.0,
+            mean: last - 2.0,
+            highest: last + 1.0,
+        })
+    };
+    NodeStatus {
+        node: name.into(),
+        state: NodeState::Heard,
+        since: ago(7_380),
+        first_heard: ago(86_400),
+        last_heard: ago(heard),
+        interval: Some(10.0),
+        packets: 738,
+        missed: 3,
+        signal: NodeSignal {
+            rssi: spread(-39.0),
+            snr: spread(13.0),
+            at: Some(ago(heard)),
+        },
+    }
+}
+
 /// A gateway that has run for two hours and does well.
 pub(super) fn healthy() -> Snapshot {
     let mut latest = vec![
@@ -122,6 +149,8 @@ pub(super) fn healthy() -> Snapshot {
             readings_rejected: RejectReason::of_readings().map(|it| (it, 0)).collect(),
             line_damaged_ratio: 0.0,
             left_out: BTreeMap::new(),
+            last_packet: Some(ago(2)),
+            clock_drifts: 0,
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
         sinks: vec![
@@ -136,9 +165,14 @@ pub(super) fn healthy() -> Snapshot {
             stored: 45_686,
             max_messages: 10_000_000,
             rejected_dropped: 0,
+            write_bytes: Some(0),
             sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
+        nodes: vec![node("greenhouse-north-bench-7", 2), node("node2", 4)],
+        problems: Vec::new(),
+        storage: None,
+        clock_unsynchronised: false,
         incidents: Vec::new(),
         recording: Recording::Off,
         ends_by: None,
@@ -224,6 +258,16 @@ pub(super) fn silent() -> Snapshot {
             _ => {}
         }
     }
+    let node = &mut snapshot.nodes[1];
+    (node.state, node.last_heard) = (NodeState::Stale, ago(50));
+    snapshot.problems = vec![Problem {
+        kind: ProblemKind::NodeSilent,
+        severity: Severity::Warning,
+        concerns: "node2".to_owned(),
+        since: ago(20),
+        sentence: "node2 is late: last heard at 11:59:10, and usually comes every 10s".to_owned(),
+        fix: "check its power, its place and its antenna".to_owned(),
+    }];
     snapshot
 }
 

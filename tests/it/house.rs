@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 9] = [
         "telemetry",
         "backoff",
         "causes",
+        "disk_writes",
         "http",
         "ownership",
         "repeated",

@@ -36,6 +36,8 @@ pub enum JournalPath {
 pub enum Durability {
     /// A power cut: every group commit is synced to the disk.
     Full,
+    /// A power cut, but for what came in within this time before it: so often commits are synced.
+    Interval(Duration),
     /// A crash of the process.
     Normal,
 }
@@ -69,15 +71,21 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Journal> {
     let durability = section.or(
         "durability",
         "full",
-        &one_of(&[("full", Durability::Full), ("normal", Durability::Normal)]),
+        &one_of(&[
+            ("full", Some(Durability::Full)),
+            ("interval", None),
+            ("normal", Some(Durability::Normal)),
+        ]),
     );
+    let interval = duration(Duration::from_secs(1)..=Duration::from_hours(1));
+    let sync_interval = section.or("sync_interval", "10s", &interval);
     let history = section.or("history", "24h", &duration(Duration::ZERO..=TEN_YEARS));
     let advice = "HOME is not set, so that there is no default: set journal.path";
     Some(Journal {
         path: section.require("path", path, Some(advice))?,
         max_messages: max_messages?,
         max_bytes,
-        durability: durability?,
+        durability: durability?.unwrap_or(Durability::Interval(sync_interval?)),
         history: history?,
     })
 }

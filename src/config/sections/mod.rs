@@ -29,7 +29,7 @@ pub use source::{
     ControlLine, DataBits, FlowControl, LineEnding, Parity, Port, PortSelector, Recorded, Reset,
     SOURCE_KINDS, Simulator, Source, SourceKind, Speed, StopBits,
 };
-pub use telemetry::{Metric, Telemetry};
+pub use telemetry::{Metric, Node, Telemetry};
 pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::Extent;
 use super::cursors::read_cursors;
+use super::nodes;
 use super::rows::decode_row;
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
@@ -127,10 +128,11 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 /// older journal is brought up to date.
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
-        None => create_schema(connection),
-        Some(SCHEMA_VERSION) => Ok(()),
-        Some(_) => migrate(connection),
+        None => create_schema(connection)?,
+        Some(SCHEMA_VERSION) => {}
+        Some(_) => migrate(connection)?,
     }
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.
@@ -171,8 +173,9 @@ fn version_of(stamp: i64) -> Option<i64> {
 }
 
 fn create_schema(connection: &Connection) -> Result<(), Fault> {
-    // Has to come before the first table, outside of a transaction.
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    // Both have to come before the first table, outside of a transaction. A commit writes whole pages, and a
+    // packet fills a small part of one.
+    connection.execute_batch("PRAGMA page_size = 1024; PRAGMA auto_vacuum = INCREMENTAL")?;
     let transaction = connection.unchecked_transaction()?;
     create_tables(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -182,7 +185,8 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 
 pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch(SCHEMA)?;
-    Ok(connection.execute_batch(SCHEMA_OF_REJECTED)?)
+    connection.execute_batch(SCHEMA_OF_REJECTED)?;
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 fn migrate(connection: &Connection) -> Result<(), Fault> {

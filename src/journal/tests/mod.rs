@@ -121,7 +121,7 @@ impl Bench {
     /// Lets the writer deal with what waits.
     pub(super) fn step(&mut self) {
         let inbox = &self.writer.shared.inbox;
-        inbox.take(Duration::ZERO, &mut self.work);
+        inbox.take(Duration::ZERO, Duration::ZERO, &mut self.work);
         self.writer.write(&self.work);
     }
 
@@ -140,6 +140,7 @@ impl Bench {
         loop {
             let now = Instant::now();
             self.writer.housekeeping_due = now;
+            self.writer.prune_due = now;
             self.writer.keep_house(0);
             if self.writer.housekeeping_due >= now + TICK {
                 return;

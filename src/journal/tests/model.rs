@@ -197,7 +197,7 @@ impl Model {
                 let delivered = self
                     .sinks
                     .values()
-                    .map(|sink| sink.acknowledged.sequence)
+                    .map(|sink| sink.committed.sequence)
                     .min();
                 let end = self.end;
                 self.stored

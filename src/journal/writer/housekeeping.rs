@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::{TICK, Writer};
+use crate::disk_writes;
 use crate::journal::error::Fault;
+use crate::journal::retention::Keep;
 use crate::journal::shared::{Shared, lock_store};
 use crate::journal::store::Store;
 use crate::repeated::Topic;
@@ -20,11 +22,14 @@ const PRUNE_CHUNK: usize = 100;
 /// them, seldom meet one.
 const PRUNE_PAUSE: Duration = Duration::from_millis(100);
 
+/// The history may be too long by so much.
+const LONGEST_SLACK: Duration = Duration::from_mins(1);
+
 /// After the clock was set, the times of rows follow within this.
 const CORRECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Free pages given back to the file system at a time (1 MiB).
-const SHRINK_PAGES: u32 = 256;
+const SHRINK_PAGES: u32 = 1024;
 
 impl Writer {
     /// Removes what is too old, gives room back, and watches for drops. `appended` rows just came; at
@@ -38,8 +43,9 @@ impl Writer {
         }
         self.watch_files();
         self.take_requests();
-        let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
-        let more = self.prune(budget).unwrap_or_else(|fault| {
+        self.sync_if_due(now);
+        self.shared.ledger().write_bytes = disk_writes::of_process();
+        let more = self.prune(now).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
             false
         });
@@ -53,16 +59,47 @@ impl Writer {
         self.publish(&[]);
     }
 
-    fn prune(&mut self, budget: usize) -> Result<bool, Fault> {
-        if self.distrusts_times() {
+    /// Has the disk take what was committed some time ago.
+    fn sync_if_due(&mut self, now: Instant) {
+        if self.sync_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.sync_due = None;
+        if let Some(file) = &self.file
+            && let Err(fault) = file.sync()
+        {
+            tracing::warn!(
+                journal = %self.shared.name.display(),
+                error = %fault,
+                "Cannot sync the journal; a power cut now may cost what came in since.",
+            );
+        }
+    }
+
+    /// Removes some of what is too old; returns whether there may be more.
+    fn prune(&mut self, now: Instant) -> Result<bool, Fault> {
+        let distrusts = self.distrusts_times();
+        let keep = self.retention.look(Timestamp::now(), Instant::now());
+        if distrusts || now < self.prune_due {
             return Ok(false);
         }
-        let delivered = self.shared.ledger().delivered().sequence;
-        let keep = self.retention.look(Timestamp::now(), Instant::now());
+        let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));
+        let more = self.prune_rows(&keep, budget)?;
+        if !more {
+            // A commit for each row that is too old by now would cost more than it frees.
+            let slack = self.retention.history() / 1_000;
+            self.prune_due = now + slack.min(LONGEST_SLACK);
+        }
+        Ok(more)
+    }
+
+    fn prune_rows(&mut self, keep: &Keep, budget: usize) -> Result<bool, Fault> {
+        // What the file does not know to be delivered stays: after a crash it would count as lost.
+        let delivered = self.shared.settled();
         let prune = |store: &mut Store| {
-            store.prune_rejected(&keep)?;
+            store.prune_rejected(keep)?;
             say_forgotten(&self.shared, store.take_forgotten());
-            store.prune(delivered, &keep, budget)
+            store.prune(delivered, keep, budget)
         };
         if let Some(file) = &mut self.file {
             return prune(file);

@@ -33,6 +33,9 @@ use trouble::Trouble;
 /// Time between two looks at what is too old.
 pub(super) const TICK: Duration = Duration::from_secs(1);
 
+/// Acknowledgements that no packets follow are committed after so long.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(12);
+
 /// The clock was set if it moved by more than this.
 pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
 
@@ -63,6 +66,9 @@ pub(super) struct Writer {
     /// The last packet of the inbox that was dealt with.
     ticket: u64,
     pub(super) housekeeping_due: Instant,
+    pub(super) prune_due: Instant,
+    /// When what was committed has to be on the disk, where it need not be at once.
+    sync_due: Option<Instant>,
     /// Rows that came since the history was last pruned.
     appended: usize,
     drops: Drops,
@@ -84,7 +90,8 @@ impl Writer {
             let timeout = self
                 .housekeeping_due
                 .saturating_duration_since(Instant::now());
-            self.shared.inbox.take(timeout, &mut work);
+            let inbox = &self.shared.inbox;
+            inbox.take(timeout, ACKNOWLEDGED_WITHIN, &mut work);
             self.write(&work);
             self.keep_house(work.packets.len());
             if work.closing {
@@ -116,9 +123,15 @@ impl Writer {
 
     /// The journal ends behind these packets now.
     pub(super) fn advance(&mut self, work: &Work) {
+        self.end = self.end_behind(work);
+    }
+
+    fn end_behind(&self, work: &Work) -> Position {
         let messages = work.packets.iter().map(|packet| packet.readings.len());
-        self.end.sequence += work.packets.len() as u64;
-        self.end.total += messages.sum::<usize>() as u64;
+        Position {
+            sequence: self.end.sequence + work.packets.len() as u64,
+            total: self.end.total + messages.sum::<usize>() as u64,
+        }
     }
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
@@ -131,12 +144,24 @@ impl Writer {
 
     /// Writes to the file in the ordinary way; `None`: there is none.
     fn commit(&mut self, work: &Work) -> Option<Result<(), Fault>> {
-        let cursors = self.unsaved_cursors();
+        let mut cursors = self.unsaved_cursors();
+        let end = self.end_behind(work);
+        // In the same page: it costs nothing.
+        if end != self.saved_end {
+            cursors.push((END.into(), end));
+        }
         let file = self.file.as_mut()?;
         let limits = self.terms.file_limits(file);
         let batch = self.terms.batch(self.end, work, &cursors);
         let result = file.commit(batch, limits, self.terms.durable);
         if result.is_ok() {
+            self.saved_end = end;
+            if let Some(interval) = self.terms.sync_interval
+                && !work.packets.is_empty()
+            {
+                self.sync_due
+                    .get_or_insert_with(|| Instant::now() + interval);
+            }
             self.unsaved.fill(None);
         }
         Some(result)

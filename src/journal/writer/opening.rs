@@ -64,6 +64,10 @@ impl Writer {
             shared: Arc::new(shared),
             source: source.to_owned(),
             durable: config.durability == Durability::Full,
+            sync_interval: match config.durability {
+                Durability::Interval(interval) => Some(interval),
+                Durability::Full | Durability::Normal => None,
+            },
             max_bytes: config.max_bytes,
             is_in_memory: claim.is_none(),
         };
@@ -98,6 +102,8 @@ impl Writer {
             retention: Retention::new(history),
             ticket: 0,
             housekeeping_due: Instant::now(),
+            prune_due: Instant::now(),
+            sync_due: None,
             appended: 0,
             drops: Drops::new(dropped),
         }
@@ -199,6 +205,7 @@ impl Opened {
             since: Timestamp::now(),
             notice: self.notice.take(),
             forgotten: 0,
+            write_bytes: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every commit is made with, ordinary or not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::journal::Position;
 use crate::journal::inbox::Work;
@@ -19,6 +20,8 @@ pub(super) struct Terms {
     pub(super) source: String,
     /// Whether packets are on the disk when they are committed.
     pub(super) durable: bool,
+    /// How long after that at the latest, where they are not.
+    pub(super) sync_interval: Option<Duration>,
     pub(super) max_bytes: Option<u64>,
     /// Whether there is no file, as configured.
     pub(super) is_in_memory: bool,
@@ -40,6 +43,7 @@ impl Terms {
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            nodes: work.nodes.as_deref(),
             sent_on: &[],
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Yield;
-use super::notices::Notices;
+use super::notices::{self, Notices};
 use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
@@ -47,6 +47,12 @@ impl Interpreter {
             decisions: Decisions::default(),
             now: Duration::ZERO,
         }
+    }
+
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    pub(super) fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.readings = self.readings.giving_signal(gives_signal);
+        self
     }
 
     /// Takes the next piece of the stream.
@@ -221,7 +227,9 @@ impl Interpreter {
             self.clocks.forget(&board, &mut self.timed);
         }
         self.judge_readings();
-        self.notices.missed(self.frames.take_missed());
+        for (board, missed) in self.frames.take_missed() {
+            self.notices.missed(&board, missed);
+        }
     }
 
     fn judge_readings(&mut self) {
@@ -262,6 +270,7 @@ impl Interpreter {
     pub(super) fn report(&mut self) -> Yield {
         let decisions = std::mem::take(&mut self.decisions);
         self.notices.recorded(&decisions.packets);
+        self.notices.heard(&decisions.hearings);
         for set_aside in &decisions.set_aside {
             self.notices.set_aside(set_aside);
         }
@@ -269,7 +278,7 @@ impl Interpreter {
             self.notices.mark(*mark);
         }
         for name in &decisions.confirmed {
-            self.notices.confirmed(name);
+            notices::confirmed(name);
         }
         self.notices.left_out(self.decoder.take_left_out());
         self.notices.quality(&mut self.quality);

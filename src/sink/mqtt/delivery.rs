@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Cause, Ending, OpenError};
@@ -13,11 +14,12 @@ use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::identities::Identities;
 use super::message::TopicMap;
 use super::negotiation::Negotiation;
+use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
-use crate::monitor::SinkId;
+use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
 
@@ -31,8 +33,14 @@ const TAKEN_OVER_AFTER: u32 = 3;
 pub struct MqttDelivery {
     brokers: Vec<Broker>,
     prefer_first: Option<Duration>,
+    messages: Messages,
+}
+
+/// What is said, to whichever broker is used.
+struct Messages {
     topics: TopicMap,
     discovery: Discovery,
+    report: Report,
 }
 
 /// A broker, and what is known of it.
@@ -57,7 +65,9 @@ impl MqttDelivery {
         metrics: Arc<MetricTable>,
         identities: Identities,
         names: Vec<(Name, Name)>,
+        standing: watch::Receiver<Standing>,
     ) -> Self {
+        let topics = topics.with_node_status(config.node_status);
         let home_assistant = config.home_assistant.as_ref();
         let topics = if home_assistant.is_some_and(|it| it.enabled) {
             topics.retaining_all()
@@ -68,11 +78,15 @@ impl MqttDelivery {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
-        Self {
+        let messages = Messages {
             discovery: Discovery::new(&config, &topics, metrics, identities, &names),
+            report: Report::new(standing, topics.clone()),
+            topics,
+        };
+        Self {
             brokers: config.each().map(Broker::new).collect(),
             prefer_first: config.prefer_first,
-            topics,
+            messages,
         }
     }
 }
@@ -92,11 +106,14 @@ impl Broker {
     /// Connects; `None`: told to leave meanwhile.
     async fn connect<'a>(
         &'a mut self,
-        topics: &'a TopicMap,
-        discovery: &'a mut Discovery,
+        messages: &'a mut Messages,
         lane: &mut Lane,
     ) -> Result<Option<Session<'a>>, Failure> {
-        let will = of_itself(topics.status_topic(), "offline".to_owned(), self.retains);
+        let will = of_itself(
+            messages.topics.status_topic(),
+            "offline".to_owned(),
+            self.retains,
+        );
         let sink = lane.sink().clone();
         let opening = self
             .negotiation
@@ -118,10 +135,12 @@ impl Broker {
         if !retains || !connection.keeps_retained() {
             self.tell_nothing_retained(lane.sink());
         }
-        discovery.begin();
+        messages.discovery.begin();
+        messages.report.begin();
         let setting = Setting {
-            topics,
-            discovery,
+            topics: &messages.topics,
+            discovery: &mut messages.discovery,
+            report: &mut messages.report,
             suspicion: &mut self.suspicion,
             qos: self.config.qos,
             retains: self.retains,
@@ -221,9 +240,8 @@ impl Delivery for MqttDelivery {
         let Some(broker) = self.brokers.get_mut(server) else {
             return Ok(());
         };
-        let (topics, discovery) = (&self.topics, &mut self.discovery);
         let since = Instant::now();
-        let result = match broker.connect(topics, discovery, lane).await {
+        let result = match broker.connect(&mut self.messages, lane).await {
             Ok(None) => return Ok(()),
             Ok(Some(mut session)) => {
                 lane.set_up();
@@ -239,6 +257,8 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        result.map_err(|(ending, verdict)| broker.judge(topics, ending, held, verdict, sink))
+        result.map_err(|(ending, verdict)| {
+            broker.judge(&self.messages.topics, ending, held, verdict, sink)
+        })
     }
 }

@@ -104,7 +104,7 @@ mod tests {
 
     /// The two transistors of such a board, by the states of DTR and RTS.
     fn esp(dtr: bool, rts: bool) -> (bool, bool) {
-        let (is_enabled, wants_boot_loader) = (!(rts && !dtr), dtr && !rts);
+        let (is_enabled, wants_boot_loader) = (!rts || dtr, dtr && !rts);
         (is_enabled, wants_boot_loader)
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, NodeId, SeriesId};
+use super::hearing::Hearing;
 use super::quality::{FrameNumber, LineQuality};
 use super::waiting::Waiting;
 use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
@@ -49,6 +50,8 @@ pub struct Decisions {
     pub confirmed: Vec<KnownName>,
     /// Names that the journal is to remember.
     pub learnt: Vec<KnownName>,
+    /// Which nodes were heard of.
+    pub hearings: Vec<Hearing>,
 }
 
 /// See the module.
@@ -62,9 +65,18 @@ pub struct ReadingJudge {
     released: Vec<Waiting>,
     /// When something was judged last.
     now: Duration,
+    /// Whether readings of the signal are readings of the node that it is of as well.
+    gives_signal: bool,
 }
 
 impl ReadingJudge {
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.gives_signal = gives_signal;
+        self
+    }
+
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
@@ -110,6 +122,14 @@ impl ReadingJudge {
             let measured = (reading.value, event_time);
             self.passes(measured, *series, is_count, &waiting, &mut context)
         });
+        let gives_signal = self.gives_signal;
+        let hearing = Hearing::of(
+            &frame,
+            event_time,
+            (&mut readings, gives_signal),
+            context.catalogue,
+        );
+        context.out.hearings.push(hearing);
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }

@@ -16,7 +16,7 @@ use ratatui::layout::Size;
 pub(crate) use charts::{Charted, Charts, Limits, Panel, nanos};
 pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
-pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
+pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
 pub(crate) use traffic::{Kinds, Piece};
 
@@ -24,8 +24,8 @@ use super::action::{MetricKey, Page};
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, Order, Sight,
-    Snapshot,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, NodeState, Order,
+    Sight, Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -193,6 +193,16 @@ impl App {
     /// The gateway as it is, whatever is shown.
     pub(crate) fn live(&self) -> Option<&Snapshot> {
         self.live.as_deref()
+    }
+
+    /// Whether a node is heard. What a board says of itself is as fresh as its freshest node.
+    pub(crate) fn node_state(&self, name: &Name) -> NodeState {
+        let Some(snapshot) = self.snapshot() else {
+            return NodeState::Heard;
+        };
+        let all = || snapshot.nodes.iter().map(|node| node.state).min();
+        let own = snapshot.node(name).map(|node| node.state);
+        own.or_else(all).unwrap_or(NodeState::Heard)
     }
 
     pub(crate) fn is_local(&self) -> bool {

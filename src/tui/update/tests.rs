@@ -6,7 +6,6 @@ use crossterm::event::{
 
 use super::*;
 use crate::monitor::{Command, LinkId, LogLevel, Order, Sight};
-use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
@@ -208,41 +207,6 @@ fn only_what_is_new_is_drawn() {
     same.snapshot = Some(Arc::new(testing::broker_away()));
     app.observe(same, NOW.plus_millis(1_100));
     assert!(app.is_changed);
-}
-
-#[test]
-fn nodes_turn_stale_and_then_offline() {
-    let app = app(80, 24, [testing::healthy()]);
-    let node = "node2".into();
-    // 738 packets in two hours: one every ten seconds.
-    for (seconds, expected) in [
-        (20, Freshness::Live),
-        (40, Freshness::Stale),
-        (200, Freshness::Offline),
-    ] {
-        let now = NOW.plus_millis(1_000 * seconds);
-        assert_eq!(app.observed.freshness(&node, now), expected, "{seconds}");
-    }
-}
-
-#[test]
-fn one_outage_does_not_change_what_is_usual() {
-    let mut app = app(80, 24, []);
-    let mut at = -2_000;
-    for (number, gap) in [10, 10, 10, 900, 10, 10].into_iter().enumerate() {
-        at += gap;
-        let mut snapshot = testing::healthy();
-        snapshot
-            .latest
-            .retain(|latest| latest.metric.as_str() == "rssi");
-        snapshot.latest[0].received = ago(-at);
-        snapshot.latest[0].count = number as u64 + 1;
-        app.observe(testing::observation(snapshot), ago(-at));
-    }
-    let node = "signal".into();
-    let after = |seconds| app.observed.freshness(&node, ago(-at - seconds));
-    assert_eq!(after(25), Freshness::Live);
-    assert_eq!(after(35), Freshness::Stale);
 }
 
 #[test]
@@ -486,8 +450,6 @@ fn ages_are_told_by_the_clock_of_a_gateway_elsewhere() {
         app.tick(here.plus_millis(2_000));
         let late = NOW.plus_millis(2_000).since(app.now);
         assert_eq!(late, Duration::from_millis(20), "{behind}");
-        let node = "node2".into();
-        assert_eq!(app.observed.freshness(&node, app.now), Freshness::Live);
     }
 }
 

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{mark_row, put};
-use crate::monitor::LatestValue;
+use crate::monitor::{Alarm, LatestValue, NodeState};
 use crate::tui::layout::{Areas, is_narrow};
-use crate::tui::state::{Alarm, App, Focus, Freshness, RowsBy};
+use crate::tui::state::{App, Focus, RowsBy};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{aligned, duration, fitted, sparkline, width};
 use crate::tui::words::unit;
@@ -213,7 +213,7 @@ fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) ->
     let metrics = app.metrics_of(&latest.node);
     let last = metrics.iter().map(|metric| metric.received).max();
     let age = duration(app.now.since(last.unwrap_or(latest.received)));
-    let freshness = app.observed.freshness(&latest.node, app.now);
+    let freshness = app.node_state(&latest.node);
     let (heard, role) = heard(freshness, Alarm::None, &age);
     let heard = match heard_cells(cells) {
         1 => heard_sign(&heard),
@@ -227,7 +227,7 @@ fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) ->
     ];
     let mut room = cells.saturating_sub(2 + names + 1 + heard_cells(cells));
     for (index, latest) in metrics.iter().enumerate() {
-        let alarm = match Alarm::of(latest) {
+        let alarm = match latest.alarm() {
             Alarm::None => "",
             Alarm::High => "▲ ",
             Alarm::Low => "▼ ",
@@ -322,13 +322,13 @@ fn heard_sign(heard: &str) -> String {
 }
 
 /// Glyph, state and age, and the role that goes with them.
-fn heard(freshness: Freshness, alarm: Alarm, age: &str) -> (String, Role) {
+fn heard(freshness: NodeState, alarm: Alarm, age: &str) -> (String, Role) {
     match (freshness, alarm) {
-        (Freshness::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
-        (Freshness::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
-        (Freshness::Live, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
-        (Freshness::Live, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
-        (Freshness::Live, Alarm::None) => (format!("● {age}"), Role::Good),
+        (NodeState::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
+        (NodeState::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
+        (NodeState::Heard, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::None) => (format!("● {age}"), Role::Good),
     }
 }
 
@@ -342,14 +342,14 @@ struct Look {
 
 impl Look {
     fn of(app: &App, latest: &LatestValue) -> Self {
-        let freshness = app.observed.freshness(&latest.node, app.now);
-        let alarm = Alarm::of(latest);
+        let freshness = app.node_state(&latest.node);
+        let alarm = latest.alarm();
         let age = duration(app.now.since(latest.received));
         let (heard, heard_role) = heard(freshness, alarm, &age);
         let value_role = match (freshness, alarm) {
             (_, Alarm::High | Alarm::Low) => Role::Bad,
-            (Freshness::Live, Alarm::None) => Role::Title,
-            (Freshness::Stale | Freshness::Offline, Alarm::None) => Role::Dim,
+            (NodeState::Heard, Alarm::None) => Role::Title,
+            (NodeState::Stale | NodeState::Offline, Alarm::None) => Role::Dim,
         };
         Self {
             heard,

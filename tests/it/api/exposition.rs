@@ -118,6 +118,7 @@ fn a_scraper_reads_what_the_snapshot_says() {
         ("queue_depth", "gauge"),
         ("queue_dropped_total", "counter"),
         ("rejected_dropped_total", "counter"),
+        ("write_bytes_total", "counter"),
         ("link_up", "gauge"),
         ("link_server", "gauge"),
         ("reconnects_total", "counter"),

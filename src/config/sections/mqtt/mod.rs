@@ -49,6 +49,10 @@ pub struct Mqtt {
     pub home_assistant: Option<HomeAssistant>,
     /// Whether the broker shall keep last values.
     pub retain: Retain,
+    /// Whether each node's state is published beside its readings.
+    pub node_status: bool,
+    /// Whether readings of the signal go out under the node that it is of as well.
+    pub node_signal: bool,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.
@@ -182,6 +186,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
     let retain = section.or("retain", "auto", &retain());
+    let node_status = section.or("node_status", true, &boolean());
+    let node_signal = section.or("node_signal", false, &boolean());
     let qos = section.or("qos", 1, &qos());
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
@@ -216,6 +222,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         payload: payload?,
         home_assistant,
         retain: retain?,
+        node_status: node_status?,
+        node_signal: node_signal?,
         qos: qos?,
         keep_alive: keep_alive?,
         username,

@@ -105,6 +105,8 @@ mod tests {
             payload: Payload::Plain,
             home_assistant: None,
             retain: Retain::Auto,
+            node_status: true,
+            node_signal: false,
             qos,
             keep_alive: Duration::from_secs(30),
             username: None,
