@@ -102,6 +102,7 @@ fn read(mut archive: Archive, path: String) -> Snapshot {
         stored: ends.end.total - ends.before,
         max_messages: (ends.end.total - ends.before).max(1),
         rejected_dropped: 0,
+        write_bytes: None,
         sinks: Vec::new(),
     };
     journal
