@@ -18,9 +18,9 @@ use crate::telemetry::RejectReason;
 taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Address of the gateway's HTTP API
+    /// Address of the gateway's HTTP API; several are listed first
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8787")]
-    pub url: String,
+    pub urls: Vec<String>,
     /// File that holds the API token
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,

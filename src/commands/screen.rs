@@ -11,10 +11,10 @@ use crate::config::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 use crate::monitor::Observer;
 use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
 
-/// Shows what is observed until the user has seen enough. `observe` is called within a tokio runtime.
+/// Shows what is observed, one gateway or several, until the user has seen enough. `observe` is called within a tokio runtime.
 pub(super) fn show(
     appearance: &AppearanceArguments,
-    observe: impl FnOnce() -> anyhow::Result<Arc<dyn Observer>>,
+    observe: impl FnOnce() -> anyhow::Result<Vec<Arc<dyn Observer>>>,
 ) -> anyhow::Result<()> {
     tui::outlive_the_background();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -38,13 +38,13 @@ pub(super) fn has_terminal() -> bool {
 
 async fn watch(
     appearance: &AppearanceArguments,
-    observe: impl FnOnce() -> anyhow::Result<Arc<dyn Observer>>,
+    observe: impl FnOnce() -> anyhow::Result<Vec<Arc<dyn Observer>>>,
 ) -> anyhow::Result<Ended> {
-    let observer = observe()?;
+    let observers = observe()?;
     let control = Control::default();
     let mut signals = Signals::watch(true);
     let theme = Theme::detect(look(appearance), |name| std::env::var(name).ok());
-    let mut screen = Screen::open(observer, theme, control.clone(), Guide::Off)?;
+    let mut screen = Screen::open_fleet(observers, theme, control.clone(), Guide::Off)?;
     loop {
         tokio::select! {
             () = screen.ended() => break,

@@ -31,7 +31,7 @@ pub fn view(arguments: &ViewArguments) -> anyhow::Result<()> {
             let snapshot = read(archive, path.display().to_string());
             place.get_or_init(|| Arc::new(snapshot));
         });
-        Ok(Arc::new(past))
+        Ok(vec![Arc::new(past)])
     })
 }
 

@@ -43,3 +43,4 @@ mod terminal;
 mod times;
 mod tls;
 mod truth;
+mod view;

@@ -3,6 +3,7 @@
 
 mod charts;
 mod editor;
+mod fleet;
 mod list;
 mod observed;
 mod stream;
@@ -15,6 +16,7 @@ use ratatui::layout::Size;
 
 pub(crate) use charts::{Charted, Charts, Limits, Panel, nanos};
 pub(crate) use editor::LineEditor;
+pub(crate) use fleet::{Fleet, Standing};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
@@ -99,6 +101,8 @@ pub enum Guide {
 pub(crate) struct App {
     /// Who looks at it.
     pub(crate) guide: Guide,
+    /// The gateways, where there are several.
+    pub(crate) fleet: Option<Fleet>,
     pub(crate) theme: Theme,
     pub(crate) size: Size,
     /// The time that everything shown refers to.
@@ -154,6 +158,7 @@ impl App {
     pub(crate) fn new(theme: Theme, size: Size, now: Timestamp) -> Self {
         Self {
             guide: Guide::Off,
+            fleet: None,
             theme,
             size,
             now,
@@ -203,6 +208,19 @@ impl App {
         let all = || snapshot.nodes.iter().map(|node| node.state).min();
         let own = snapshot.node(name).map(|node| node.state);
         own.or_else(all).unwrap_or(NodeState::Heard)
+    }
+
+    /// The gateways while they are listed, and none of them is looked into.
+    pub(crate) fn listed(&self) -> Option<&Fleet> {
+        self.fleet.as_ref().filter(|fleet| fleet.entered.is_none())
+    }
+
+    /// The number of the gateway that is looked at.
+    pub(crate) fn member(&self) -> usize {
+        self.fleet
+            .as_ref()
+            .and_then(|fleet| fleet.entered)
+            .unwrap_or(0)
     }
 
     pub(crate) fn is_local(&self) -> bool {

@@ -1,6 +1,7 @@
 //! How the state changes: by what was seen, by the time, and by what the operator does.
 
 mod command;
+mod fleet;
 mod movement;
 mod pointer;
 
@@ -208,6 +209,9 @@ impl App {
     /// Does what was asked for.
     pub(crate) fn apply(&mut self, action: Action) -> Vec<Effect> {
         self.is_changed = true;
+        if self.listed().is_some() {
+            return self.apply_to_fleet(action);
+        }
         match action {
             Action::Quit => return self.quit(false),
             Action::Interrupt => return self.quit(true),
@@ -341,6 +345,7 @@ impl App {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
                 Page::Charts if self.charts.cursor.is_some() => self.charts.cursor = None,
                 Page::Charts => self.page = Page::Overview,
+                _ if self.is_following() && self.filter().is_empty() => self.come_back(),
                 _ => match self.list_mut().map(List::view_mut) {
                     Some(view) if view.selected.is_some() => view.follow(),
                     _ => self.edit_filter(String::clear),
@@ -364,6 +369,12 @@ impl App {
             Action::Erase => drop(filter.pop()),
             _ => filter.clear(),
         });
+    }
+
+    /// Whether nothing is chosen in the list of the page, if it has one.
+    fn is_following(&self) -> bool {
+        let list = self.list();
+        list.is_none_or(|list| list.view().selected.is_none())
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {

@@ -143,6 +143,11 @@ pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String 
 }
 
 fn condition(app: &App) -> (String, Role) {
+    if let Some(fleet) = app.listed() {
+        let (all, reached) = (fleet.members.len(), fleet.in_reach());
+        let role = if reached < all { Role::Warn } else { Role::Dim };
+        return (format!("{reached} of {all} gateways in reach"), role);
+    }
     if let Sight::Lost {
         peer,
         reason,
