@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub use gateway::{GatewayArguments, LendArguments, SendArguments};
 pub use tools::{
-    AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DemoArguments,
-    ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments, ViewArguments,
+    AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
+    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments,
+    RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -68,6 +69,8 @@ pub enum Command {
     Lend(LendArguments),
     /// Try every part of the configuration for real and say what to do about what fails
     Check(CheckArguments),
+    /// Show what each frame of a recording becomes, and what is rejected where
+    Decode(DecodeArguments),
     /// List serial ports, each with the configuration that uses it
     Ports(PortsArguments),
     /// Write a commented config.toml

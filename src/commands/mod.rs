@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod decode;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
@@ -9,6 +10,7 @@ mod gateway;
 mod init;
 mod lend;
 mod ports;
+mod probe;
 mod rejected;
 mod reload;
 mod run;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub use attach::attach;
 pub use check::check;
+pub use decode::decode;
 #[cfg(feature = "demo")]
 pub use demo::demo;
 pub use export::export;

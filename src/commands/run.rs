@@ -147,7 +147,7 @@ impl Display {
             Self::Headless(Some("standard output is no terminal"))
         } else if is_dumb {
             Self::Headless(Some("TERM names no terminal that can show it"))
-        } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
+        } else if reads_stdin(config) && io::stdin().is_terminal() {
             Self::Headless(Some("the source is what is typed into the terminal"))
         } else if tui::is_vacant() {
             Self::Headless(Some("the terminal has no size and does not answer"))
@@ -155,6 +155,11 @@ impl Display {
             Self::Screen(guide)
         }
     }
+}
+
+fn reads_stdin(config: &Config) -> bool {
+    let mut sources = config.sources.iter();
+    sources.any(|source| source.source == config::Source::Stdin)
 }
 
 async fn run_pipeline(
@@ -170,7 +175,7 @@ async fn run_pipeline(
         None => None,
     };
     let signals = Signals::watch(guide.is_some());
-    let mut pipeline = Pipeline::start(config, activity)?;
+    let mut pipeline = Pipeline::start(config, activity).await?;
     if guide.is_some() {
         pipeline = pipeline.outliving_its_input();
     }

@@ -43,6 +43,9 @@ pub enum Sight {
 /// Which stretch of a metric's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {
+    /// The name of the source; `None`: whichever has such a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Name>,
     /// The node.
     pub node: Name,
     /// The metric.

@@ -9,6 +9,7 @@
 mod api;
 mod assets;
 mod attach;
+mod boards;
 mod bounds;
 mod commands;
 mod configuration;
@@ -19,6 +20,7 @@ mod documents;
 mod examples;
 mod failover;
 mod fixtures;
+mod formats;
 mod gateways;
 mod gone;
 mod hang_ups;

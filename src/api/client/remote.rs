@@ -100,6 +100,10 @@ impl Remote {
             ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
+        let request = match &query.source {
+            Some(source) => request.query(&[("source", source.as_str())]),
+            None => request,
+        };
         self.ask(request, most).await
     }
 

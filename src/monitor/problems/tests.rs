@@ -179,6 +179,7 @@ fn a_source_of_which_nothing_is_known_is_given_a_minute() {
 fn a_value_has_to_come_back_a_little_further_than_its_limit() {
     let mut bench = Bench::new();
     bench.snapshot.latest = vec![LatestValue {
+        source: "source".into(),
         node: "node1".into(),
         metric: "temperature".into(),
         unit: "°C".to_owned(),

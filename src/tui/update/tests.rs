@@ -366,7 +366,7 @@ fn a_recording_is_asked_for_and_told_of() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert_eq!(
         press(&mut app, "3w"),
-        [Effect::Command(Command::StartRecording)]
+        [Effect::Command(Command::StartRecording(None))]
     );
     let mut recording = testing::healthy();
     recording.recording = Recording::On {
@@ -377,7 +377,7 @@ fn a_recording_is_asked_for_and_told_of() {
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
     assert_eq!(
         press(&mut app, "w"),
-        [Effect::Command(Command::StopRecording)]
+        [Effect::Command(Command::StopRecording(None))]
     );
 }
 

@@ -238,7 +238,7 @@ fn link_detail(app: &App, link: &LinkId) -> Described {
     ];
     match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         Some(sink) => facts.extend(sink_facts(sink)),
-        None => facts.extend(source_facts(&snapshot.telemetry)),
+        None => facts.extend(source_facts(snapshot.telemetry_of(link))),
     }
     let error = match &status.last_error {
         Some(error) => format!("Last error: {}", escape_text(error)),
