@@ -12,8 +12,9 @@ pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
 pub use tools::{
-    AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments, DecodedAs,
-    DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments,
+    AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
+    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments,
+    RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -74,6 +75,8 @@ pub enum Command {
     Flush(LinkArguments),
     /// End a link's pause, or connect it anew
     Reconnect(LinkArguments),
+    /// Show a journal that was copied from a gateway in the terminal UI
+    View(ViewArguments),
     /// Send a text to the board or program of a running gateway
     Send(SendArguments),
     /// Run a program that needs the port of a running gateway, and give it back afterwards

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo(&arguments),
         Command::Attach(arguments) => commands::attach(&arguments),
+        Command::View(arguments) => commands::view(&arguments),
         Command::Send(arguments) => commands::send(&arguments),
         Command::Lend(arguments) => match commands::lend(&arguments) {
             Ok(code) => return ExitCode::from(code),

@@ -18,21 +18,44 @@ use crate::telemetry::RejectReason;
 one, is taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Address of the HTTP API of a gateway elsewhere, as http://HOST:8787; else the one of this machine
+    /// Addresses of gateways' HTTP APIs, as http://HOST:8787; several are listed first; none: the gateway of this machine
     #[arg(value_name = "URL")]
-    pub url: Option<String>,
+    pub urls: Vec<String>,
     /// Configuration of the gateway of this machine, where it is not config.toml
-    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    #[arg(long, value_name = "PATH", conflicts_with = "urls")]
     pub config: Option<PathBuf>,
     /// File that holds the API token
     #[arg(long, value_name = "PATH")]
     pub token_file: Option<PathBuf>,
+    /// How it looks.
+    #[command(flatten)]
+    pub appearance: AppearanceArguments,
+}
+
+/// How the terminal UI looks where there is no configuration.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AppearanceArguments {
     /// Colours for this background: auto, dark or light
     #[arg(long, value_name = "THEME", value_parser = super::tui_themes())]
     pub theme: Option<String>,
     /// Draw with ASCII alone
     #[arg(long)]
     pub ascii: bool,
+}
+
+/// Flags of `view`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "For a journal that was copied from a gateway, with the file JOURNAL-wal if there is one: \
+nothing is\nlocked or written. A gateway that runs is looked at with fieldgate attach."
+)]
+pub struct ViewArguments {
+    /// Journal file
+    #[arg(value_name = "JOURNAL")]
+    pub journal: PathBuf,
+    /// How it looks.
+    #[command(flatten)]
+    pub appearance: AppearanceArguments,
 }
 
 /// Flags of `check`.

@@ -1,70 +1,30 @@
 //! `fieldgate attach`: the terminal UI of a gateway that runs without one, here or elsewhere.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
-use super::gateway;
-use super::signals::{Heard, Signals};
+use super::{gateway, screen};
 use crate::api::Client;
 use crate::cli::AttachArguments;
-use crate::config::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
-use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
+use crate::monitor::Observer;
 
-/// Shows a gateway until the user has seen enough. It is left alone by the end of this.
+/// Shows a gateway, or several, until the user has seen enough. They are left alone by the end of this.
 pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
-    if !std::io::stdout().is_terminal() {
+    if !screen::has_terminal() {
         bail!("attach needs a terminal; without one, ask the API itself: GET /api/v1/snapshot");
     }
-    tui::outlive_the_background();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    let ended = runtime.block_on(watch(arguments));
-    runtime.shutdown_background();
-    match ended? {
-        Ended::Closed => Ok(()),
-        Ended::Failed(error) => Err(error).context("the terminal failed"),
-        Ended::Panicked => bail!("the terminal UI failed; please report the message above"),
-        Ended::Stuck => bail!("the terminal takes no output"),
-    }
-}
-
-async fn watch(arguments: &AttachArguments) -> anyhow::Result<Ended> {
-    let (url, config) = (arguments.url.as_deref(), arguments.config.as_deref());
-    let remote = gateway::find(url, arguments.token_file.as_deref(), config).await?;
-    let client = Client::watch(remote);
-    let control = Control::default();
-    let mut signals = Signals::watch(true);
-    let theme = Theme::detect(appearance(arguments), |name| std::env::var(name).ok());
-    let mut screen = Screen::open(Arc::new(client), theme, control.clone(), Guide::Off)?;
-    loop {
-        tokio::select! {
-            () = screen.ended() => break,
-            heard = signals.next() => match heard {
-                // Closing gives up on a terminal that is gone; waiting for the screen would not.
-                Heard::End => break,
-                Heard::Continued => control.process_continued(),
-            },
+    let (token_file, config) = (arguments.token_file.as_deref(), arguments.config.as_deref());
+    screen::show(&arguments.appearance, async || {
+        let mut observers: Vec<Arc<dyn Observer>> = Vec::new();
+        if arguments.urls.is_empty() {
+            let here = gateway::find(None, token_file, config).await?;
+            observers.push(Arc::new(Client::watch(here)));
         }
-    }
-    Ok(screen.close())
-}
-
-fn appearance(arguments: &AttachArguments) -> Tui {
-    let glyphs = if arguments.ascii {
-        TuiGlyphs::Ascii
-    } else {
-        TuiGlyphs::Auto
-    };
-    let named = arguments.theme.as_deref();
-    let found = TUI_THEMES
-        .into_iter()
-        .find(|(name, _)| named == Some(*name));
-    Tui {
-        theme: found.map_or(TuiTheme::Auto, |(_, theme)| theme),
-        glyphs,
-    }
+        for url in &arguments.urls {
+            let remote = gateway::find(Some(url), token_file, config).await?;
+            observers.push(Arc::new(Client::watch(remote)));
+        }
+        Ok(observers)
+    })
 }

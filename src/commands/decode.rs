@@ -275,7 +275,7 @@ impl Writer {
                     text.push_str(&format!("{time} {}\n", line.trim_end()));
                 }
                 DecodedAs::Topics => {
-                    let payload = self.topics.payload(reading, time);
+                    let payload = self.topics.payload([reading], time);
                     text.push_str(&format!(
                         "{} {payload}\n",
                         self.topics.topic(&self.source, reading)

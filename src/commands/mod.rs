@@ -15,12 +15,14 @@ mod probe;
 mod rejected;
 mod reload;
 mod run;
+mod screen;
 mod send;
 mod service;
 mod shell;
 mod signals;
 mod status;
 mod tail;
+mod view;
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -43,6 +45,7 @@ pub use send::send;
 pub use shell::{completions, man};
 pub use status::status;
 pub use tail::tail;
+pub use view::view;
 
 /// How long somebody who reads nothing is waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -7,8 +7,13 @@ use rusqlite::Connection;
 
 use super::encoding::Names;
 use super::error::Fault;
-use super::store::{SELECT_BOUNDS, identify, natural, open_reader, read_rows};
+use super::history;
+use super::store::{
+    END, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader, read_readable_cursors,
+    read_rows,
+};
 use super::{JournalError, Position, Row};
+use crate::monitor::{HistoryPoint, HistoryQuery};
 
 /// Messages read at once: each time as one short transaction, so that the gateway's log does not grow
 /// meanwhile.
@@ -26,6 +31,19 @@ pub struct Archive {
 impl Archive {
     /// Opens a journal without changing anything in it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Self::open_by(path, open_reader)
+    }
+
+    /// Opens a journal that no gateway has, as one that was copied: nothing is locked and nothing is
+    /// written, so that it may lie on a read-only file system.
+    pub fn open_still(path: &Path) -> Result<Self, JournalError> {
+        Self::open_by(path, open_still_reader)
+    }
+
+    fn open_by(
+        path: &Path,
+        open: fn(&Path) -> Result<Connection, Fault>,
+    ) -> Result<Self, JournalError> {
         // SQLite has no words for what is wrong with a file that cannot be opened.
         File::open(path).map_err(|error| JournalError::File {
             operation: "open journal",
@@ -33,7 +51,7 @@ impl Archive {
             error,
         })?;
         let failed = |fault: Fault| fault.into_error("read", path.to_owned());
-        let connection = open_reader(path).map_err(failed)?;
+        let connection = open(path).map_err(failed)?;
         let version = identify(&connection).map_err(failed)?;
         version.ok_or_else(|| failed(Fault::Foreign))?;
         Ok(Self {
@@ -72,6 +90,22 @@ impl Archive {
             self.after = last.end();
         }
         Ok(rows)
+    }
+
+    /// The history of one metric, in the order of time.
+    pub fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, JournalError> {
+        let history = history::of_connection(&self.connection, query);
+        history.map_err(|fault| self.failed(fault))
+    }
+
+    /// How far the sinks were acknowledged whose entries can be read, in the order of their names.
+    pub fn acknowledged(&self) -> Vec<(String, Position)> {
+        let (cursors, _) = read_readable_cursors(&self.connection);
+        let sinks = cursors.into_iter().filter(|cursor| cursor.sink != END);
+        let enabled = sinks.filter(|cursor| cursor.enabled);
+        enabled
+            .map(|cursor| (cursor.sink, cursor.position))
+            .collect()
     }
 
     fn failed(&self, fault: Fault) -> JournalError {

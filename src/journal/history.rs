@@ -35,6 +35,16 @@ pub(super) fn query(
     Ok(buckets.into_points())
 }
 
+/// The same of one database.
+pub(super) fn of_connection(
+    connection: &Connection,
+    query: &HistoryQuery,
+) -> Result<Vec<HistoryPoint>, Fault> {
+    let mut buckets = Buckets::new(query);
+    visit(connection, query, &mut buckets)?;
+    Ok(buckets.into_points())
+}
+
 fn visit(
     connection: &Connection,
     query: &HistoryQuery,

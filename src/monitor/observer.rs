@@ -21,6 +21,11 @@ pub type Reply<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
 pub enum Sight {
     /// The gateway runs in this process.
     Local,
+    /// There is no gateway: what is seen is what a journal holds, at the time of its last packet.
+    Past {
+        /// The journal.
+        path: String,
+    },
     /// The gateway runs elsewhere and is in reach.
     Connected {
         /// Its address.

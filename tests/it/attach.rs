@@ -85,3 +85,45 @@ fn it_ends_with_its_terminal() {
     let status = ended.expect("it goes on without a terminal");
     assert_eq!(status.code(), Some(1), "{status}");
 }
+
+/// Nineteen of the twenty answer; one of these is killed and comes back.
+#[test]
+fn twenty_gateways_are_listed_and_each_can_be_looked_into() {
+    let ports: Vec<Port> = (0..20).map(|_| Port::reserve()).collect();
+    let urls: Vec<String> = ports
+        .iter()
+        .map(|port| format!("http://127.0.0.1:{}", port.number()))
+        .collect();
+    let start = |url: &String| {
+        let listen = url.trim_start_matches("http://");
+        let config = format!(
+            "[source]\nkind = \"simulator\"\n[journal]\npath = \":memory:\"\n[api]\nlisten = \"{listen}\"\n"
+        );
+        Fieldgate::new(&config).start()
+    };
+    let mut gateways: Vec<_> = urls[..19].iter().map(start).collect();
+    let mut arguments = vec!["attach"];
+    arguments.extend(urls.iter().map(String::as_str));
+    let mut terminal = Terminal::start(SIZE, &arguments);
+    terminal.wait_for("20 gateways");
+    terminal.wait_for("19 of 20 gateways in reach");
+    terminal.wait_for("connection refused");
+    gateways[1].kill();
+    terminal.wait_for("18 of 20 gateways in reach");
+    gateways[1].start_again();
+    terminal.wait_for("19 of 20 gateways in reach");
+
+    terminal.type_keys("\x1b[B\x1b[B\r");
+    let inside = terminal.wait_for("temperature");
+    assert!(inside.contains(&urls[2]), "{inside}");
+    terminal.type_keys("\x1b");
+    terminal.wait_for("20 gateways");
+    // The one that does not answer is looked into all the same.
+    terminal.type_keys("G\r");
+    terminal.wait_for("is out of reach");
+    terminal.type_keys("\x1b");
+    terminal.wait_for("20 gateways");
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+}

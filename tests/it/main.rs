@@ -47,3 +47,4 @@ mod terminal;
 mod times;
 mod tls;
 mod truth;
+mod view;

@@ -22,7 +22,7 @@ pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
-pub(super) use schema::{connect, identify, open_reader};
+pub(super) use schema::{connect, identify, open_reader, open_still_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use url::Url;
 
 use super::Extent;
 use super::cursors::read_cursors;
@@ -90,6 +92,30 @@ pub(in crate::journal) fn open_reader(path: &Path) -> Result<Connection, Fault> 
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.pragma_update(None, "cache_size", -512)?;
     Ok(connection)
+}
+
+/// Opens a file that nobody writes to, without a lock and without writing a byte anywhere: not even
+/// what SQLite keeps beside a database to share it, so that a file system may be read-only.
+pub(in crate::journal) fn open_still_reader(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let has_log = std::fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    if has_log {
+        // Alone with it, SQLite keeps the index of the write-ahead log in memory.
+        let connection = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        return Ok(connection);
+    }
+    // A name of a file may hold what means something in an address.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let Ok(mut address) = Url::from_file_path(absolute) else {
+        return Err(Fault::Foreign);
+    };
+    address.set_query(Some("immutable=1"));
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+    Ok(Connection::open_with_flags(address.as_str(), flags)?)
 }
 
 pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Fault> {

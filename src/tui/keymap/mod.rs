@@ -8,13 +8,15 @@ use super::action::{Action, Page};
 use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, PROBLEMS,
-    SCROLL, SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, FLEET, HELP, LOG, OVERVIEW, PAGES,
+    PROBLEMS, SCROLL, SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Context {
+    /// Several gateways are listed.
+    Fleet,
     Page(Page),
     Filter,
     Send,
@@ -31,6 +33,7 @@ impl Context {
     /// Which keys hold now.
     pub(crate) fn of(app: &App) -> Self {
         match &app.overlay {
+            _ if app.listed().is_some() => Self::Fleet,
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
             Some(Overlay::Send(_)) => Self::Send,
@@ -105,6 +108,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Page(Page::Traffic) => TRAFFIC,
         Context::Page(Page::Log) => LOG,
         Context::Page(Page::Delivery) => DELIVERY,
+        Context::Fleet => FLEET,
         Context::Filter => FILTER,
         Context::Send => SEND,
         Context::WhichLink => WHICH_LINK,
@@ -117,7 +121,9 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
     };
     match context {
         Context::Page(_) => vec![own, PAGES, EVERYWHERE],
-        Context::Detail | Context::Help | Context::Problems => vec![own, SCROLL, EVERYWHERE],
+        Context::Fleet | Context::Detail | Context::Help | Context::Problems => {
+            vec![own, SCROLL, EVERYWHERE]
+        }
         _ => vec![own, EVERYWHERE],
     }
 }
@@ -150,7 +156,8 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 14] = [
+    const CONTEXTS: [Context; 15] = [
+        Context::Fleet,
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),

@@ -517,6 +517,22 @@ pub(super) static HELP: &[Binding] = &[bind(
     "back to the page",
 )];
 
+/// Where several gateways are listed.
+pub(super) static FLEET: &[Binding] = &[
+    bind(
+        &[char('q'), ESCAPE],
+        Action::Quit,
+        "quit",
+        "leave; the gateways go on",
+    ),
+    bind(
+        &[ENTER],
+        Action::Open,
+        "open",
+        "look into the gateway; Esc comes back",
+    ),
+];
+
 /// In what lies over a page and need not fit.
 pub(super) static SCROLL: &[Binding] = &[
     bind(

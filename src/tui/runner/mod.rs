@@ -90,6 +90,17 @@ impl Screen {
         control: Control,
         guide: Guide,
     ) -> io::Result<Self> {
+        Self::open_fleet(vec![observer], theme, control, guide)
+    }
+
+    /// Opens the screen of several gateways, which are listed first; of a single one as
+    /// [`open`](Self::open). Must be called within a tokio runtime.
+    pub fn open_fleet(
+        observers: Vec<Arc<dyn Observer>>,
+        theme: Theme,
+        control: Control,
+        guide: Guide,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let (done_sender, done) = tokio::sync::oneshot::channel();
         let flags = control.clone();
@@ -98,7 +109,7 @@ impl Screen {
             .spawn(move || {
                 // Dropped at the end, also by a panic.
                 let _done_sender = done_sender;
-                run(observer, theme, &flags, runtime, guide)
+                run(observers, theme, &flags, runtime, guide)
             })?;
         Ok(Self {
             control,
@@ -132,7 +143,7 @@ impl Screen {
 }
 
 fn run(
-    observer: Arc<dyn Observer>,
+    observers: Vec<Arc<dyn Observer>>,
     theme: Theme,
     control: &Control,
     runtime: tokio::runtime::Handle,
@@ -141,7 +152,10 @@ fn run(
     let console = terminal::OwnTerminal::open()?;
     let mut app = App::new(theme, console.size(), console.now());
     app.guide = guide;
-    let ended = Session::new(console, app, observer, runtime).run(control);
+    if observers.len() > 1 {
+        app.list_gateways(observers.len());
+    }
+    let ended = Session::new(console, app, observers, runtime).run(control);
     control.0.has_terminal.store(false, Ordering::SeqCst);
     ended
 }

@@ -38,7 +38,7 @@ impl Picture {
             keys: VecDeque::new(),
         };
         let runtime = tokio::runtime::Handle::current();
-        let mut session = Session::new(console, app, observer, runtime);
+        let mut session = Session::new(console, app, vec![observer], runtime);
         session.is_shown = true;
         Self(session)
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Control;
 use crate::monitor::{Asker, Command, HistoryPoint, Observer};
 use crate::repeated::Topic;
+use crate::telemetry::Timestamp;
 use crate::tui::action::{Effect, MetricKey, Purpose};
 use crate::tui::console::Console;
 use crate::tui::state::{App, Observation};
@@ -31,9 +32,14 @@ enum Answered {
 pub(super) struct Session<C> {
     pub(super) console: C,
     app: App,
-    observer: Arc<dyn Observer>,
+    /// One, or those of a fleet.
+    observers: Vec<Arc<dyn Observer>>,
     runtime: tokio::runtime::Handle,
-    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
+    /// Each with the number of the gateway that answers.
+    answers: (
+        mpsc::Sender<(usize, Answered)>,
+        mpsc::Receiver<(usize, Answered)>,
+    ),
     next_look: Instant,
     /// When what was only seen may be drawn.
     next_frame: Instant,
@@ -46,14 +52,14 @@ impl<C: Console> Session<C> {
     pub(super) fn new(
         console: C,
         app: App,
-        observer: Arc<dyn Observer>,
+        observers: Vec<Arc<dyn Observer>>,
         runtime: tokio::runtime::Handle,
     ) -> Self {
         let start = console.instant();
         Self {
             console,
             app,
-            observer,
+            observers,
             runtime,
             answers: mpsc::channel(),
             next_look: start,
@@ -148,24 +154,39 @@ impl<C: Console> Session<C> {
     }
 
     fn look(&mut self) {
-        while let Ok(answer) = self.answers.1.try_recv() {
+        while let Ok((member, answer)) = self.answers.1.try_recv() {
             match answer {
+                // Somebody else is looked at by now.
+                _ if member != self.app.member() => {}
                 Answered::History(purpose, key, answer) => self.app.answer(purpose, &key, answer),
                 Answered::Command(command, error) => self.app.refuse(&command, &error),
             }
         }
-        let observation = self.observation();
         let now = self.console.now();
         self.app.tick(now);
+        if self.app.listed().is_some() {
+            return self.look_at_all(now);
+        }
+        let Some(observation) = self.observation() else {
+            return;
+        };
         for effect in self.app.observe(observation, now) {
             self.ask(effect);
         }
     }
 
+    fn look_at_all(&mut self, now: Timestamp) {
+        for (member, observer) in self.observers.iter().enumerate() {
+            let seen = (observer.sight(), observer.snapshot());
+            self.app.observe_member(member, seen, now);
+        }
+    }
+
     /// A frozen display reads what it missed once it goes on. All pages are read, so that each has
     /// what there was when it was frozen.
-    fn observation(&self) -> Observation {
-        let (observer, app) = (&self.observer, &self.app);
+    fn observation(&self) -> Option<Observation> {
+        let app = &self.app;
+        let observer = self.observers.get(app.member())?;
         let mut observation = Observation {
             sight: observer.sight(),
             snapshot: observer.snapshot(),
@@ -173,13 +194,13 @@ impl<C: Console> Session<C> {
             deliveries: Vec::new(),
             log: Vec::new(),
         };
-        if self.app.frozen.is_none() {
+        if app.frozen.is_none() {
             observation.traffic = observer.traffic_since(app.traffic.entries.next_number());
             observation.deliveries =
                 observer.deliveries_since(app.deliveries.entries.next_number());
             observation.log = observer.log_since(app.log.entries.next_number());
         }
-        observation
+        Some(observation)
     }
 
     fn perform(&mut self, effects: Vec<Effect>) -> io::Result<()> {
@@ -206,19 +227,24 @@ impl<C: Console> Session<C> {
     /// Asks the gateway; the answer comes back through the channel.
     fn ask(&self, effect: Effect) {
         let answers = self.answers.0.clone();
+        let member = self.app.member();
+        let Some(observer) = self.observers.get(member) else {
+            return;
+        };
         match effect {
             Effect::History(purpose, key, query) => {
-                let reply = self.observer.history(query);
+                let reply = observer.history(query);
                 self.runtime.spawn(async move {
                     // Nobody waits for the answer once the screen is closed.
-                    drop(answers.send(Answered::History(purpose, key, reply.await)));
+                    let answer = Answered::History(purpose, key, reply.await);
+                    drop(answers.send((member, answer)));
                 });
             }
             Effect::Command(command) => {
-                let reply = self.observer.command(command.clone(), Asker::Screen);
+                let reply = observer.command(command.clone(), Asker::Screen);
                 self.runtime.spawn(async move {
                     if let Err(error) = reply.await {
-                        drop(answers.send(Answered::Command(command, error)));
+                        drop(answers.send((member, Answered::Command(command, error))));
                     }
                 });
             }

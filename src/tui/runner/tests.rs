@@ -198,7 +198,7 @@ fn frames(time: Duration, rate: u64, keys: Vec<(Duration, KeyCode)>) -> Vec<Fram
         clock: clock.clone(),
         rate,
     });
-    let mut session = Session::new(desk, app, gateway, runtime.handle().clone());
+    let mut session = Session::new(desk, app, vec![gateway], runtime.handle().clone());
     session.is_shown = true;
     while clock.elapsed() < time {
         session.turn().unwrap();

@@ -3,6 +3,7 @@
 
 mod charts;
 mod editor;
+mod fleet;
 mod list;
 mod observed;
 mod stream;
@@ -15,6 +16,7 @@ use ratatui::layout::Size;
 
 pub(crate) use charts::{Charted, Charts, Limits, Panel, nanos};
 pub(crate) use editor::LineEditor;
+pub(crate) use fleet::{Fleet, Standing};
 pub(crate) use list::ListView;
 pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
@@ -103,6 +105,8 @@ pub enum Guide {
 pub(crate) struct App {
     /// Who looks at it.
     pub(crate) guide: Guide,
+    /// The gateways, where there are several.
+    pub(crate) fleet: Option<Fleet>,
     pub(crate) theme: Theme,
     pub(crate) size: Size,
     /// The time that everything shown refers to.
@@ -158,6 +162,7 @@ impl App {
     pub(crate) fn new(theme: Theme, size: Size, now: Timestamp) -> Self {
         Self {
             guide: Guide::Off,
+            fleet: None,
             theme,
             size,
             now,
@@ -212,6 +217,19 @@ impl App {
     /// What is wrong, as far as that is shown.
     pub(crate) fn problems(&self) -> &[Problem] {
         self.snapshot().map_or(&[], |snapshot| &snapshot.problems)
+    }
+
+    /// The gateways while they are listed, and none of them is looked into.
+    pub(crate) fn listed(&self) -> Option<&Fleet> {
+        self.fleet.as_ref().filter(|fleet| fleet.entered.is_none())
+    }
+
+    /// The number of the gateway that is looked at.
+    pub(crate) fn member(&self) -> usize {
+        self.fleet
+            .as_ref()
+            .and_then(|fleet| fleet.entered)
+            .unwrap_or(0)
     }
 
     pub(crate) fn is_local(&self) -> bool {

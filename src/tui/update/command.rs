@@ -1,7 +1,8 @@
 //! What the operator asks of the gateway: to whom it goes, what is asked before, and what is said.
 
 use crate::monitor::{
-    Command, JournalState, LinkId, LinkKind, LinkState, Order, Recording, SinkSnapshot, Snapshot,
+    Command, JournalState, LinkId, LinkKind, LinkState, Order, Recording, Sight, SinkSnapshot,
+    Snapshot,
 };
 use crate::tui::action::{Choice, Effect, Page};
 use crate::tui::state::{App, Focus, Overlay};
@@ -80,7 +81,9 @@ impl App {
 
     /// Gives commands, after a question when the gateway is elsewhere.
     fn send(&mut self, commands: Vec<Command>) -> Vec<Effect> {
-        if self.is_local() || commands.is_empty() {
+        // Over a journal alone there is nobody to do it, which is said instead.
+        let is_past = matches!(self.observed.sight, Sight::Past { .. });
+        if self.is_local() || is_past || commands.is_empty() {
             return commands.into_iter().map(Effect::Command).collect();
         }
         let done = self
@@ -187,9 +190,9 @@ impl App {
 
     fn peer(&self) -> String {
         match &self.observed.sight {
-            crate::monitor::Sight::Local => "this gateway".to_owned(),
-            crate::monitor::Sight::Connected { peer }
-            | crate::monitor::Sight::Lost { peer, .. } => peer.clone(),
+            Sight::Local => "this gateway".to_owned(),
+            Sight::Past { path } => path.clone(),
+            Sight::Connected { peer } | Sight::Lost { peer, .. } => peer.clone(),
         }
     }
 }

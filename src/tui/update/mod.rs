@@ -1,6 +1,7 @@
 //! How the state changes: by what was seen, by the time, and by what the operator does.
 
 mod command;
+mod fleet;
 mod movement;
 mod pointer;
 mod problems;
@@ -17,7 +18,9 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, RowsBy, nanos};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, LatestValue, Recording, Snapshot};
+use crate::monitor::{
+    Command, HistoryPoint, HistoryQuery, LatestValue, Recording, Sight, Snapshot,
+};
 use crate::telemetry::{Name, Timestamp};
 
 /// How long the screen says what an action did.
@@ -120,6 +123,10 @@ impl App {
     }
 
     fn gateway_time(&self) -> Timestamp {
+        // In the past no time passes.
+        if let (Sight::Past { .. }, Some(snapshot)) = (&self.observed.sight, &self.live) {
+            return snapshot.taken;
+        }
         Timestamp(self.clock.0 + self.ahead.unwrap_or(0))
     }
 
@@ -220,6 +227,9 @@ impl App {
     /// Does what was asked for.
     pub(crate) fn apply(&mut self, action: Action) -> Vec<Effect> {
         self.is_changed = true;
+        if self.listed().is_some() {
+            return self.apply_to_fleet(action);
+        }
         match action {
             Action::Quit => return self.quit(false),
             Action::Interrupt => return self.quit(true),
@@ -357,6 +367,7 @@ impl App {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
                 Page::Charts if self.charts.cursor.is_some() => self.charts.cursor = None,
                 Page::Charts => self.page = Page::Overview,
+                _ if self.is_following() && self.filter().is_empty() => self.come_back(),
                 _ => match self.list_mut().map(List::view_mut) {
                     Some(view) if view.selected.is_some() => view.follow(),
                     _ => self.edit_filter(String::clear),
@@ -380,6 +391,12 @@ impl App {
             Action::Erase => drop(filter.pop()),
             _ => filter.clear(),
         });
+    }
+
+    /// Whether nothing is chosen in the list of the page, if it has one.
+    fn is_following(&self) -> bool {
+        let list = self.list();
+        list.is_none_or(|list| list.view().selected.is_none())
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {

@@ -12,6 +12,7 @@
 mod card;
 mod charts;
 mod delivery;
+mod fleet;
 mod log;
 mod overlay;
 mod overview;
@@ -53,24 +54,33 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
         too_small(buffer, area, app);
     } else {
         let areas = overview::areas(app, area.as_size());
-        status::header(buffer, &areas, app);
-        match app.page {
-            Page::Overview => overview::draw(buffer, &areas, app),
-            Page::Charts => charts::draw(buffer, &areas, app),
-            Page::Traffic => traffic::draw(buffer, &areas, app),
-            Page::Log => log::draw(buffer, &areas, app),
-            Page::Delivery => delivery::draw(buffer, &areas, app),
+        if let Some(fleet) = app.listed() {
+            fleet::draw(buffer, &areas, app, fleet);
+        } else {
+            draw_page(buffer, &areas, app);
         }
-        if let Some(Overlay::Problems { selected }) = app.overlay {
-            problems::draw(buffer, areas.body, app, selected);
-        }
-        overlay::draw(buffer, &areas, app);
         status::message(buffer, areas.message, app);
         status::footer(buffer, areas.footer, app);
     }
     if app.theme.ascii {
         to_ascii(buffer, area);
     }
+}
+
+/// Header and page of the gateway that is looked at, and what lies over the page.
+fn draw_page(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    status::header(buffer, areas, app);
+    match app.page {
+        Page::Overview => overview::draw(buffer, areas, app),
+        Page::Charts => charts::draw(buffer, areas, app),
+        Page::Traffic => traffic::draw(buffer, areas, app),
+        Page::Log => log::draw(buffer, areas, app),
+        Page::Delivery => delivery::draw(buffer, areas, app),
+    }
+    if let Some(Overlay::Problems { selected }) = app.overlay {
+        problems::draw(buffer, areas.body, app, selected);
+    }
+    overlay::draw(buffer, areas, app);
 }
 
 /// Keys work here too, so what they ask is asked.

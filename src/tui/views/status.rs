@@ -62,6 +62,9 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let is_seen = !matches!(app.observed.sight, Sight::Lost { .. });
     match &app.observed.sight {
         Sight::Local => {}
+        Sight::Past { path } => {
+            notes.push((cut(&format!("■ {path}"), cells), Role::Warn));
+        }
         Sight::Connected { peer } => {
             notes.push((cut(&format!("● {peer}"), cells), Role::Good));
         }
@@ -144,6 +147,11 @@ pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String 
 }
 
 fn condition(app: &App) -> (String, Role) {
+    if let Some(fleet) = app.listed() {
+        let (all, reached) = (fleet.members.len(), fleet.in_reach());
+        let role = if reached < all { Role::Warn } else { Role::Dim };
+        return (format!("{reached} of {all} gateways in reach"), role);
+    }
     if let Sight::Lost {
         peer,
         reason,
@@ -164,6 +172,9 @@ fn condition(app: &App) -> (String, Role) {
         );
     }
     match app.snapshot() {
+        None if matches!(app.observed.sight, Sight::Past { .. }) => {
+            ("Reading the journal …".to_owned(), Role::Dim)
+        }
         None => ("Waiting for the gateway.".to_owned(), Role::Dim),
         Some(snapshot) if app.guide == Guide::Demonstration => {
             (next_step(snapshot).to_owned(), Role::Accent)
