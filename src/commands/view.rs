@@ -10,7 +10,7 @@ use crate::cli::ViewArguments;
 use crate::journal::{Archive, JournalError, JournalState, JournalStatus, Position, SinkBacklog};
 use crate::monitor::{
     Activity, Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LinkState,
-    LogEntry, Monitor, Numbered, Observer, Reply, Sight, Snapshot, TrafficEntry,
+    LogEntry, Monitor, Numbered, Observer, Reply, Sight, Snapshot, SourceMonitor, TrafficEntry,
 };
 use crate::telemetry::{Packet, Timestamp};
 
@@ -88,12 +88,16 @@ fn read(mut archive: Archive, path: String) -> Snapshot {
         .collect();
     let sinks = acknowledged.iter().map(|(sink, _)| sink.clone());
     let links: Vec<LinkId> = std::iter::once(LinkId::source()).chain(sinks).collect();
-    let monitor = Monitor::new(Arc::default(), Activity::default(), links.clone());
+    let monitor = Arc::new(Monitor::new(
+        Arc::default(),
+        Activity::default(),
+        links.clone(),
+    ));
     monitor.set_peer(&LinkId::source(), path);
     for link in &links {
         monitor.set_link(link, LinkState::Ended);
     }
-    let (ends, notice) = record(&mut archive, &monitor);
+    let (ends, notice) = record(&mut archive, &monitor.source(&LinkId::source()));
     let mut journal = JournalStatus {
         state: JournalState::File,
         since: ends.last,
@@ -118,6 +122,9 @@ fn read(mut archive: Archive, path: String) -> Snapshot {
     let mut snapshot = monitor.snapshot(journal);
     (snapshot.started, snapshot.taken) = (ends.first, ends.last);
     snapshot.source.since = ends.last;
+    for source in &mut snapshot.sources {
+        source.link.since = ends.last;
+    }
     for sink in &mut snapshot.sinks {
         sink.link.since = ends.last;
     }
@@ -135,7 +142,7 @@ struct Ends {
 }
 
 /// Reports all packets, as far as they can be read.
-fn record(archive: &mut Archive, monitor: &Monitor) -> (Ends, Option<String>) {
+fn record(archive: &mut Archive, source: &SourceMonitor) -> (Ends, Option<String>) {
     let mut ends: Option<Ends> = None;
     loop {
         let rows = match archive.read() {
@@ -151,8 +158,11 @@ fn record(archive: &mut Archive, monitor: &Monitor) -> (Ends, Option<String>) {
                 readings: row.readings.clone(),
             })
             .collect();
-        monitor.counters.packets_processed.add(packets.len() as u64);
-        monitor.record(&packets);
+        source
+            .counters()
+            .packets_processed
+            .add(packets.len() as u64);
+        source.record(&packets);
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
             return (ends.unwrap_or_default(), None);
         };

@@ -98,12 +98,14 @@ impl Standing {
         let snapshot = member.snapshot.as_deref()?;
         let heard = snapshot.nodes.iter();
         let heard = heard.filter(|node| node.state == NodeState::Heard);
+        let links = snapshot.links().map(|(link, _)| link);
+        let sources = links.filter(|link| link.sink().is_none());
         Some(Self {
             problems: snapshot.problems.len(),
             nodes_heard: heard.count(),
             nodes: snapshot.nodes.len(),
             waiting: snapshot.sinks.iter().map(|sink| sink.queue_depth).sum(),
-            rate: member.packet_rate(),
+            rate: sources.map(|source| member.packet_rate(&source)).sum(),
         })
     }
 }
