@@ -1,19 +1,21 @@
-//! How fast each stage is by itself: framer and decoder, mapping, journal, the pages of
+//! How fast each stage is by itself: framer and decoder, ingest, mapping, journal, the pages of
 //! the terminal UI.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
 use fieldgate::monitor::{Activity, SinkId};
-use fieldgate::pipeline::{Pipeline, Stop};
+use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
+use fieldgate::source::{Chunk, Generator};
 use fieldgate::telemetry::{
-    Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timestamp,
+    Decoder, Framer, MetricTable, Name, Packet, Reading, Segment, Timeline, Timestamp,
 };
 use fieldgate::tui::{Depth, Picture, Theme};
 
@@ -70,6 +72,39 @@ fn frames_of(bytes: &[u8]) -> Vec<String> {
         }
     });
     frames
+}
+
+/// From bytes to packets, with all that is judged on the way.
+fn ingest(criterion: &mut Criterion) {
+    const FRAMES: u32 = 10_000;
+    let mut group = criterion.benchmark_group("ingest");
+    group.throughput(Throughput::Elements(FRAMES.into()));
+    for (name, damage) in [("clean", 0.0), ("a frame in 20 damaged", 0.05)] {
+        let mut generator = Generator::new(4, damage, 1);
+        let mut stream = BytesMut::new();
+        for _ in 0..FRAMES {
+            generator.write_next(Duration::from_secs(1), &mut stream);
+        }
+        let mut chunks = Vec::new();
+        while !stream.is_empty() {
+            chunks.push(Chunk {
+                bytes: stream.split_to(stream.len().min(16 << 10)).freeze(),
+                received: Timestamp::now(),
+                monotonic: Duration::ZERO,
+                discontinuity: false,
+            });
+        }
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (line, tolerance) = (Timeline::Line, Duration::from_secs(2));
+                let decoder = Decoder::default();
+                let mut ingest = Ingest::new(decoder, &[], line, tolerance, Arc::default());
+                let packets = chunks.iter().map(|chunk| ingest.take(chunk).packets.len());
+                packets.sum::<usize>()
+            });
+        });
+    }
+    group.finish();
 }
 
 fn readings() -> Vec<Reading> {
@@ -232,5 +267,5 @@ fn pages(criterion: &mut Criterion) {
     ended.unwrap_or_else(|error| panic!("{error}"));
 }
 
-criterion_group!(stages, frames, mapping, journal, pages);
+criterion_group!(stages, frames, ingest, mapping, journal, pages);
 criterion_main!(stages);

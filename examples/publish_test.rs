@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use fieldgate::cli::ConfigArguments;
 use fieldgate::config::{self, Config, Environment, Mqtt, Qos};
+use fieldgate::monitor::SinkId;
 use fieldgate::sink::Failure;
 use fieldgate::sink::mqtt::connection::{
-    self, Connection, Event, Message, OpenError, Published, Refusal,
+    Connection, Event, Message, OpenError, Published, Refusal,
 };
-use fieldgate::sink::mqtt::not_accepted;
+use fieldgate::sink::mqtt::{Negotiation, not_accepted};
 
 /// The whole of it: connecting, publishing, waiting for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -65,21 +66,26 @@ async fn publish(config: &Mqtt) -> Result<(), String> {
     println!("Connecting to {} …", config.url());
     // The running gateway must not be taken off the broker by its own test.
     let client_id = format!("{}-publish-test", config.client_id);
-    let opened = connection::open(config, &client_id, None).await;
-    let mut connection = opened.map_err(|error| match error {
-        OpenError::NotReached(ending) => reason(not_accepted(ending, config)),
-        OpenError::NotAccepted(failure) => reason(failure),
-    })?;
-    println!("Connected.");
-
-    let topic = format!("{}/gateway/publish_test", config.topic_prefix);
-    let message = Message {
-        topic: topic.clone(),
-        payload: "1".to_owned(),
+    let message = |payload: &str| Message {
+        topic: format!("{}/gateway/publish_test", config.topic_prefix),
+        payload: payload.to_owned(),
         qos: config.qos,
         retained: false,
         event_time: None,
     };
+    let (mut negotiation, sink) = (Negotiation::default(), SinkId::mqtt());
+    let opened = negotiation.open(config, &client_id, message("0"), &sink);
+    let opened = opened.await.map_err(|error| match error {
+        OpenError::NotReached(ending) | OpenError::NotAnswered(ending) => {
+            reason(not_accepted(ending, config))
+        }
+        OpenError::NotSpoken(failure) | OpenError::NotAccepted(failure) => reason(failure),
+    })?;
+    let mut connection = opened.connection;
+    println!("Connected.");
+
+    let message = message("1");
+    let topic = message.topic.clone();
     match connection.publish(message) {
         Published::Sent(_) => {}
         Published::NotSent(refusal) => return Err(refused(&refusal)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(1);
 
 /// A connection that held so long was a good one, whatever came over it.
-const HELD: Duration = Duration::from_secs(10);
+pub(crate) const HELD: Duration = Duration::from_secs(10);
 
 /// The largest share of a delay that is added to it by chance, so that many gateways that lost the
 /// same server do not come back in the same instant.

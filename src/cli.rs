@@ -1,5 +1,6 @@
 //! The command line: its flags, its help, and what they set in the configuration.
 
+mod gateway;
 mod tools;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+pub use gateway::{GatewayArguments, LendArguments, SendArguments};
 pub use tools::{
     AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
     ExportFormat, InitArguments, PortsArguments, RejectedArguments,
@@ -58,6 +60,10 @@ pub enum Command {
     Demo(DemoArguments),
     /// Show a gateway that runs elsewhere, or here without a terminal, in the terminal UI
     Attach(AttachArguments),
+    /// Send a text to the board or program of a running gateway
+    Send(SendArguments),
+    /// Run a program that needs the port of a running gateway, and give it back afterwards
+    Lend(LendArguments),
     /// Try every part of the configuration for real and say what to do about what fails
     Check(CheckArguments),
     /// List serial ports, each with the configuration that uses it

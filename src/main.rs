@@ -21,6 +21,11 @@ fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo(&arguments),
         Command::Attach(arguments) => commands::attach(&arguments),
+        Command::Send(arguments) => commands::send(&arguments),
+        Command::Lend(arguments) => match commands::lend(&arguments) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Command::Check(arguments) => match commands::check(&arguments) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(FAILURE),

@@ -21,14 +21,21 @@ pub(super) struct Guard {
     /// Only this machine can reach the server, so a request that names another host was led here by
     /// a name server that lies (DNS rebinding).
     is_loopback: bool,
+    allow_send: bool,
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr, token: Option<SecretString>) -> Self {
+    pub(super) fn new(address: SocketAddr, token: Option<SecretString>, allow_send: bool) -> Self {
         Self {
             token,
             is_loopback: address.ip().is_loopback(),
+            allow_send,
         }
+    }
+
+    /// Whether who may ask may also send texts to sources: without a token only where that is allowed.
+    pub(super) fn may_send(&self) -> bool {
+        self.token.is_some() || self.allow_send
     }
 
     fn check(
@@ -136,8 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_sent_for_whoever_has_no_token_unless_that_is_allowed() {
+        let guard = |token: Option<&str>, allow_send| {
+            let token = token.map(Into::into);
+            Guard::new("127.0.0.1:8787".parse().unwrap(), token, allow_send)
+        };
+        for (token, allow_send, may_send) in [
+            (None, false, false),
+            (None, true, true),
+            (Some("s"), false, true),
+        ] {
+            assert_eq!(guard(token, allow_send).may_send(), may_send);
+        }
+    }
+
+    #[test]
     fn a_loopback_server_answers_to_its_own_names_alone() {
-        let guard = Guard::new("127.0.0.1:8787".parse().unwrap(), None);
+        let guard = Guard::new("127.0.0.1:8787".parse().unwrap(), None, false);
         for (host, expected) in [
             ("localhost:8787", 200),
             ("LOCALHOST", 200),
@@ -158,14 +180,14 @@ mod tests {
             );
         }
         assert_eq!(status(&guard, "/metrics", &[]), 200);
-        let open = Guard::new("0.0.0.0:1".parse().unwrap(), Some("s".into()));
+        let open = Guard::new("0.0.0.0:1".parse().unwrap(), Some("s".into()), false);
         let headers = [("host", "gateway.lan"), ("authorization", "Bearer s")];
         assert_eq!(status(&open, "/metrics", &headers), 200);
     }
 
     #[test]
     fn pages_of_other_sites_are_turned_away() {
-        let guard = Guard::new("127.0.0.1:8787".parse().unwrap(), None);
+        let guard = Guard::new("127.0.0.1:8787".parse().unwrap(), None, false);
         for (name, value, expected) in [
             ("origin", "http://localhost:8787", 200),
             ("origin", "http://localhost:8788", 403),
@@ -184,7 +206,7 @@ mod tests {
 
     #[test]
     fn all_but_health_wants_the_token() {
-        let guard = Guard::new("127.0.0.1:1".parse().unwrap(), Some("s3cret".into()));
+        let guard = Guard::new("127.0.0.1:1".parse().unwrap(), Some("s3cret".into()), false);
         for (value, expected) in [
             ("Bearer s3cret", 200),
             ("bearer  s3cret", 200),

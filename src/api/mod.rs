@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod events;
 mod guard;
+mod lease;
 mod parameters;
 mod prometheus;
 mod refusal;
@@ -15,7 +16,7 @@ mod routes;
 mod seats;
 mod server;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Lending, Remote};
 pub(crate) use parameters::{TIME_FORMS, parse_time};
 pub use prometheus::render as render_metrics;
 pub use server::{ApiError, Server};

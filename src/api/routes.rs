@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::Json;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,16 +15,20 @@ use axum::response::sse::Sse;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Kind};
 use super::guard::{self, Guard};
+use super::lease::{self, LeaseRequest, MAX_NAME};
 use super::parameters::HistoryParameters;
 use super::prometheus;
 use super::refusal::Refusal;
-use crate::monitor::{Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Snapshot};
+use crate::monitor::{
+    Asker, Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Problem, Snapshot,
+};
 use crate::telemetry::Timestamp;
 
 /// A command is one short line.
@@ -45,6 +50,8 @@ pub(super) struct Endless;
 #[derive(Clone)]
 struct Api {
     observer: Arc<dyn Observer>,
+    /// Whether texts may be sent to sources.
+    may_send: bool,
     stop: CancellationToken,
     streams: Arc<Semaphore>,
     histories: Arc<Semaphore>,
@@ -54,6 +61,7 @@ struct Api {
 pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: CancellationToken) -> Router {
     let api = Api {
         observer,
+        may_send: guard.may_send(),
         stop,
         streams: Arc::new(Semaphore::new(STREAMS)),
         histories: Arc::new(Semaphore::new(HISTORIES)),
@@ -63,9 +71,11 @@ pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: Cancellati
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/problems", get(problems))
         .route("/api/v1/events", get(event_stream))
         .route("/api/v1/history", get(history))
         .route("/api/v1/commands", post(command))
+        .route("/api/v1/leases", post(lease))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -84,7 +94,7 @@ async fn not_found() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "nothing is here; there are /healthz, /readyz, /metrics, /api/v1/snapshot, \
-         /api/v1/events, /api/v1/history and /api/v1/commands",
+         /api/v1/problems, /api/v1/events, /api/v1/history, /api/v1/commands and /api/v1/leases",
     )
 }
 
@@ -153,6 +163,10 @@ async fn snapshot(State(api): State<Api>) -> Result<Json<Arc<Snapshot>>, Refusal
     api.snapshot().map(Json)
 }
 
+async fn problems(State(api): State<Api>) -> Result<Json<Vec<Problem>>, Refusal> {
+    api.snapshot().map(|it| Json(it.problems.clone()))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventParameters {
@@ -213,45 +227,94 @@ struct Accepted {
     accepted: Command,
 }
 
-async fn command(
-    State(api): State<Api>,
-    headers: HeaderMap,
+/// The body of a request that asks for something to be done.
+async fn read_json<T: DeserializeOwned>(
+    headers: &HeaderMap,
     request: Request,
-) -> Result<Response, Refusal> {
+    (what, example): (&str, &str),
+) -> Result<T, Refusal> {
     // A form of a page elsewhere can send other types without asking; this one it cannot.
     let content_type = headers.get(header::CONTENT_TYPE);
     let media_type = content_type.and_then(|value| value.to_str().ok()?.split(';').next());
     if !media_type.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send the command as JSON with the header Content-Type: application/json",
+            format!("send the {what} as JSON with the header Content-Type: application/json"),
         ));
     }
     let body = tokio::time::timeout(BODY, Bytes::from_request(request, &())).await;
     let body = body.map_err(|_| {
-        let reason = "the command did not come within 10 s; send it in one piece";
+        let reason = format!("the {what} did not come within 10 s; send it in one piece");
         Refusal::new(StatusCode::REQUEST_TIMEOUT, reason)
     })?;
     let body = body.map_err(|error| Refusal::new(error.status(), error.body_text()))?;
-    let command: Command = serde_json::from_slice(&body).map_err(|error| {
-        Refusal::bad_request(format!(
-            "this is no command ({error}); one is {{\"command\":\"hold\",\"link\":\"mqtt\"}}"
-        ))
-    })?;
-    refuse_disabled(&*api.snapshot()?, &command)?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Refusal::bad_request(format!("this is no {what} ({error}); one is {example}"))
+    })
+}
+
+async fn command(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asker = asker(&request);
+    let words = ("command", r#"{"command":"hold","link":"mqtt"}"#);
+    let command: Command = read_json(&headers, request, words).await?;
+    if matches!(command, Command::Send(..)) && !api.may_send {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "this gateway has no api.token, so that nothing is sent to its source for whoever asks; \
+             set one, or api.allow_send = true",
+        ));
+    }
+    if let Some(link) = command.link() {
+        refuse_disabled(&*api.snapshot()?, link)?;
+    }
     api.observer
-        .command(command.clone())
+        .command(command.clone(), asker)
         .await
         .map_err(|reason| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason))?;
     let accepted = Json(Accepted { accepted: command });
     Ok((StatusCode::ACCEPTED, accepted).into_response())
 }
 
+async fn lease(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let asker = asker(&request);
+    let words = ("lease", r#"{"link":"source","to":"esptool"}"#);
+    let LeaseRequest { link, to } = read_json(&headers, request, words).await?;
+    let is_name = (1..=MAX_NAME).contains(&to.len()) && !to.contains(char::is_control);
+    if link.sink().is_some() || !is_name {
+        return Err(Refusal::bad_request(
+            "a lease is of a source, and names the program that it is lent to",
+        ));
+    }
+    refuse_disabled(&*api.snapshot()?, &link)?;
+    let refused = |reason: String| Refusal::new(StatusCode::CONFLICT, reason);
+    let lease = api
+        .observer
+        .lend(link.clone(), to, asker)
+        .await
+        .map_err(refused)?;
+    let lines = lease::lines(link, lease, api.stop);
+    let lines = lines.map_err(|error| refused(error.to_string()))?;
+    let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let answer = (content_type, Body::from_stream(lines));
+    Ok((Extension(Endless), answer).into_response())
+}
+
+/// Who asks, as far as the connection tells.
+fn asker(request: &Request) -> Asker {
+    let known = request.extensions().get::<Asker>().cloned();
+    known.unwrap_or_else(|| Asker::Peer("an unknown address".to_owned()))
+}
+
 /// What is not configured cannot be commanded, and whoever tries is to know.
-fn refuse_disabled(snapshot: &Snapshot, command: &Command) -> Result<(), Refusal> {
-    let Some(link) = command.link() else {
-        return Ok(());
-    };
+fn refuse_disabled(snapshot: &Snapshot, link: &LinkId) -> Result<(), Refusal> {
     let status = snapshot.link(link);
     if status.is_some_and(|status| status.state != LinkState::Disabled) {
         return Ok(());

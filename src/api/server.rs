@@ -29,7 +29,7 @@ use super::guard::Guard;
 use super::routes::{self, Endless};
 use super::seats::{Answering, Seat, Seats};
 use crate::config;
-use crate::monitor::Observer;
+use crate::monitor::{Asker, Observer};
 
 /// How long requests under way may take at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl Server {
         };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let guard = Guard::new(address, config.token.clone());
+        let guard = Guard::new(address, config.token.clone(), config.allow_send);
         Ok(Self {
             listener,
             address,
@@ -104,9 +104,10 @@ impl Server {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
-                    (stream, _) = Listener::accept(&mut self.listener) => {
+                    (stream, peer) = Listener::accept(&mut self.listener) => {
                         let (router, seat) = (router.clone(), seats.take());
-                        connections.spawn(converse(stream, router, seat, stop.clone()));
+                        let asker = Asker::Peer(peer.to_string());
+                        connections.spawn(converse(stream, router, (seat, asker), stop.clone()));
                     }
                     Some(_) = connections.join_next() => {}
                     () = stop.cancelled() => break,
@@ -120,7 +121,12 @@ impl Server {
 }
 
 /// Answers what comes over one connection, until either side has had enough.
-async fn converse(stream: TcpStream, router: Router, seat: Seat, stop: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    (seat, asker): (Seat, Asker),
+    stop: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "A connection keeps its send delay.");
     }
@@ -128,6 +134,7 @@ async fn converse(stream: TcpStream, router: Router, seat: Seat, stop: Cancellat
     let service = Seated {
         router: TowerToHyperService::new(router),
         seat: Arc::clone(&seat),
+        asker,
     };
     let mut connection = pin!(
         http1::Builder::new()
@@ -147,10 +154,11 @@ async fn converse(stream: TcpStream, router: Router, seat: Seat, stop: Cancellat
     }
 }
 
-/// The routes, as one connection asks for them: its seat knows what it is doing.
+/// The routes, as one connection asks for them: its seat knows what it is doing, and they know who asks.
 struct Seated {
     router: TowerToHyperService<Router>,
     seat: Arc<Seat>,
+    asker: Asker,
 }
 
 impl Service<Request<Incoming>> for Seated {
@@ -158,7 +166,8 @@ impl Service<Request<Incoming>> for Seated {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.asker.clone());
         let answering = self.seat.answering();
         let response = self.router.call(request);
         Box::pin(async move {

@@ -1,20 +1,17 @@
 //! `fieldgate attach`: the terminal UI of a gateway that runs without one, here or elsewhere.
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 
+use super::gateway;
 use super::signals::{Heard, Signals};
 use crate::api::Client;
 use crate::cli::AttachArguments;
 use crate::config::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 use crate::tui::{self, Control, Ended, Guide, Screen, Theme};
-
-/// Where the token is looked for when no file is named.
-const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
 
 /// Shows a gateway until the user has seen enough. It is left alone by the end of this.
 pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
@@ -22,7 +19,7 @@ pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
         bail!("attach needs a terminal; without one, ask the API itself: GET /api/v1/snapshot");
     }
     tui::outlive_the_background();
-    let token = token(arguments.token_file.as_deref())?;
+    let token = gateway::token(arguments.token_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -70,15 +67,4 @@ fn appearance(arguments: &AttachArguments) -> Tui {
         theme: found.map_or(TuiTheme::Auto, |(_, theme)| theme),
         glyphs,
     }
-}
-
-/// Never from the command line itself: everybody on the machine could read it there.
-fn token(file: Option<&Path>) -> anyhow::Result<Option<SecretString>> {
-    let text = match file {
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the token file {}", path.display()))?,
-        None => std::env::var(TOKEN_VARIABLE).unwrap_or_default(),
-    };
-    let token = text.trim();
-    Ok((!token.is_empty()).then(|| token.to_owned().into()))
 }

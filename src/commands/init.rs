@@ -299,10 +299,11 @@ mod tests {
             influxdb_bucket: "my \\bucket".into(),
         };
         let config = load(&answers);
-        let config::Source::Serial { port, .. } = config.source else {
+        let config::Source::Serial(port) = config.source else {
             panic!("{:?}", config.source);
         };
-        assert_eq!(port, config::PortSelector::Path("/dev/tty \"x\"".into()));
+        let path = config::PortSelector::Path("/dev/tty \"x\"".into());
+        assert_eq!(port.selector, path);
         let mqtt = config.mqtt.unwrap();
         assert_eq!((mqtt.host.as_str(), mqtt.port), ("broker", 1884));
         let influxdb = config.influxdb.unwrap();

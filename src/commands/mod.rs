@@ -5,11 +5,14 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
+mod gateway;
 mod init;
+mod lend;
 mod ports;
 mod rejected;
 mod reload;
 mod run;
+mod send;
 mod service;
 mod shell;
 mod signals;
@@ -25,9 +28,11 @@ pub use check::check;
 pub use demo::demo;
 pub use export::export;
 pub use init::init;
+pub use lend::lend;
 pub use ports::ports;
 pub use rejected::rejected;
 pub use run::{RunError, run};
+pub use send::send;
 pub use shell::{completions, man};
 
 /// How long somebody who reads nothing is waited for at the end.

@@ -29,7 +29,7 @@ pub fn rejected(arguments: &RejectedArguments) -> anyhow::Result<bool> {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
     };
     if arguments.deliver.is_empty() {
-        list(path, arguments)?;
+        list(path, arguments, &config.telemetry.decoder())?;
         return Ok(true);
     }
     deliver(path, &arguments.deliver, &config)
@@ -65,14 +65,19 @@ impl Filter {
         })
     }
 
-    fn wants(&self, entry: &RejectedEntry) -> bool {
-        let is_of_node = |name: &Name| {
-            let reading = entry.reading.as_ref();
-            reading.is_some_and(|reading| reading.node == *name)
+    /// `decoder` knows how nodes are named.
+    fn wants(&self, entry: &RejectedEntry, decoder: &Decoder) -> bool {
+        let is_of_nodes = || match (&entry.reading, &entry.frame) {
+            (Some(reading), _) => self.nodes.contains(&reading.node),
+            (None, Some(frame)) => {
+                let nodes = decoder.nodes_in(frame);
+                nodes.iter().any(|node| self.nodes.contains(node))
+            }
+            (None, None) => false,
         };
         (self.since..self.until).contains(&entry.rejected_at)
             && (self.reasons.is_empty() || self.reasons.contains(&entry.reason_name))
-            && (self.nodes.is_empty() || self.nodes.iter().any(is_of_node))
+            && (self.nodes.is_empty() || is_of_nodes())
     }
 }
 
@@ -86,13 +91,13 @@ fn time_or_age(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Writes what is asked for, entry by entry: what is held in memory is one of them.
-fn list(path: &Path, arguments: &RejectedArguments) -> anyhow::Result<()> {
+fn list(path: &Path, arguments: &RejectedArguments, decoder: &Decoder) -> anyhow::Result<()> {
     let filter = Filter::new(arguments)?;
     let table = RejectedTable::open(path)?;
     let mut output = BufWriter::new(io::stdout().lock());
     let (mut count, mut failure) = (0_u64, None);
     table.visit(|entry| {
-        if !filter.wants(&entry) {
+        if !filter.wants(&entry, decoder) {
             return true;
         }
         let text = if arguments.json {
@@ -176,7 +181,7 @@ fn text_line(entry: &RejectedEntry) -> String {
             reading.metric,
             ShortestValue(reading.value)
         ),
-        (None, Some(frame)) => write!(line, "{}", excerpt(&frame.escape_ascii().to_string())),
+        (None, Some(frame)) => write!(line, "{}", excerpt(&readable(frame))),
         (None, None) => Ok(()),
     };
     let words: String = entry
@@ -192,6 +197,22 @@ fn text_line(entry: &RejectedEntry) -> String {
     }
     line.push('\n');
     line
+}
+
+/// Bytes as they are, but for those that are no text or act on a terminal.
+fn readable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() {
+                text.extend(character.escape_default());
+            } else {
+                text.push(character);
+            }
+        }
+        text.extend(chunk.invalid().escape_ascii().map(char::from));
+    }
+    text
 }
 
 fn excerpt(text: &str) -> String {

@@ -66,7 +66,7 @@ pub(super) async fn keep_alive(handle: Handle) {
     }
 }
 
-/// `source up; mqtt backing off, 12 waiting`.
+/// `source up; mqtt backing off, 12 waiting; 1 problem: mqtt://localhost:1883 is down: …`.
 fn status(snapshot: &Snapshot) -> String {
     let links = snapshot.links().filter_map(|(link, status)| {
         let state = &status.state;
@@ -80,5 +80,13 @@ fn status(snapshot: &Snapshot) -> String {
         };
         Some(format!("{link} {}{waiting}", state.word()))
     });
-    links.collect::<Vec<_>>().join("; ")
+    let problems = match &snapshot.problems[..] {
+        [] => None,
+        [first] => Some(format!("1 problem: {}", first.sentence)),
+        [first, ..] => {
+            let count = snapshot.problems.len();
+            Some(format!("{count} problems, the first: {}", first.sentence))
+        }
+    };
+    links.chain(problems).collect::<Vec<_>>().join("; ")
 }

@@ -1,5 +1,6 @@
 //! Kinds of values: what is allowed, in words, beside the code that decides it.
 
+use std::iter;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -244,6 +245,11 @@ fn duration_of(value: &Value) -> Result<Duration, Refusal> {
     Duration::try_from_secs_f64(number_of(value)?).map_err(|_| Refusal::default())
 }
 
+/// When the first of several servers is tried again.
+pub(super) fn prefer_first() -> Kind<Duration> {
+    duration(Duration::from_secs(1)..=Duration::from_hours(24))
+}
+
 /// A path of the file system.
 pub(super) fn path() -> Kind<PathBuf> {
     Kind::of_text("a path", |text| path_of(text).map(PathBuf::from))
@@ -279,6 +285,42 @@ pub(super) fn texts_of(value: &Value) -> Result<Vec<String>, Refusal> {
     };
     let texts = texts.iter().map(|text| text_of(text).map(str::to_owned));
     texts.collect()
+}
+
+/// One of a kind, or a list with at least one, the most wanted first.
+pub(super) fn one_or_several<T: 'static>(one: Kind<T>) -> Kind<Several<T>> {
+    let allowed = format!("{}; or a list of these, the most wanted first", one.allowed);
+    Kind::new(allowed, move |value| {
+        let from_text = match value {
+            Value::Untyped(text) if text.trim_start().starts_with('[') => file::parse_value(text),
+            _ => None,
+        };
+        let Value::List(values) = from_text.as_ref().unwrap_or(value) else {
+            return one.parse(value).map(|first| Several {
+                first,
+                others: Vec::new(),
+            });
+        };
+        let mut values = values.iter().map(|value| one.parse(value));
+        Ok(Several {
+            first: values.next().ok_or_default()??,
+            others: values.collect::<Result<_, _>>()?,
+        })
+    })
+}
+
+/// At least one of something.
+#[derive(Debug, Clone)]
+pub(super) struct Several<T> {
+    pub(super) first: T,
+    pub(super) others: Vec<T>,
+}
+
+impl<T> Several<T> {
+    /// All of them, in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// A size in bytes.

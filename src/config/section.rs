@@ -231,6 +231,12 @@ impl<'e> Section<'_, 'e> {
         })
     }
 
+    /// Whether a key is a section of its own.
+    pub(super) fn is_section(&self, name: &str) -> bool {
+        let setting = self.settings.get(name);
+        setting.is_some_and(|setting| matches!(setting.value, Value::Table(_)))
+    }
+
     /// A value under a name that the user chose.
     pub(super) fn named_value<T>(&mut self, name: &str, kind: &Kind<T>) -> Option<T> {
         let setting = self.settings.remove(name)?;

@@ -70,10 +70,7 @@ fn nothing_at_all_is_answered_with_how_to_begin() {
 
 #[test]
 fn a_source_that_nobody_names_is_a_board_on_its_usual_port() {
-    let board = |port: PortSelector| Source::Serial {
-        port,
-        baud: 115_200,
-    };
+    let board = |selector: PortSelector| Source::Serial(Port::new(selector));
     let path = |path: &str| board(PortSelector::Path(path.into()));
     for (set, expected) in [
         (&["mqtt.qos=1"][..], path("/dev/ttyACM0")),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::{Correction, JournalError, Position, Rejection};
+use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Packet, SetAside};
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
@@ -40,6 +41,7 @@ pub(super) struct Work {
     pub(super) rejections: Vec<Rejection>,
     pub(super) set_aside: Vec<SetAside>,
     pub(super) names: Vec<KnownName>,
+    pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets of this run before those here.
     pub(super) correction: Correction,
     /// A file that a cursor could not read, by its generation, and why.
@@ -142,6 +144,7 @@ impl Work {
             || !self.rejections.is_empty()
             || !self.set_aside.is_empty()
             || !self.names.is_empty()
+            || self.nodes.is_some()
             || !self.correction.is_nothing()
     }
 
@@ -218,6 +221,12 @@ impl Inbox {
         let room = CAPACITY.saturating_sub(waiting.names.len());
         waiting.names.extend(names.into_iter().take(room));
         drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Takes the nodes that are known, in place of those before.
+    pub(super) fn remember(&self, nodes: Vec<KnownNode>) {
+        self.lock().nodes = Some(nodes);
         self.wake.notify_one();
     }
 
@@ -300,6 +309,7 @@ impl Inbox {
         std::mem::swap(&mut work.rejections, &mut waiting.rejections);
         std::mem::swap(&mut work.set_aside, &mut waiting.set_aside);
         std::mem::swap(&mut work.names, &mut waiting.names);
+        work.nodes = waiting.nodes.take();
         work.acknowledged.clear();
         if is_waiting {
             work.acknowledged

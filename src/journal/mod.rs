@@ -70,7 +70,7 @@ pub use error::JournalError;
 pub use rejected::{RejectedEntry, RejectedTable};
 
 use crate::config;
-use crate::monitor::{HistoryPoint, HistoryQuery, SinkId};
+use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, SinkId};
 use crate::telemetry::{KnownName, Packet, Reading, SetAside, Timestamp};
 
 use shared::Shared;
@@ -192,6 +192,16 @@ impl Journal {
     /// disk. Names that cannot be read have to be confirmed once more.
     pub fn known_names(&self) -> Vec<KnownName> {
         names::known(&self.0.shared)
+    }
+
+    /// Remembers the nodes as they are now, in place of what was remembered of them. Never waits.
+    pub fn remember_nodes(&self, nodes: Vec<KnownNode>) {
+        self.0.shared.inbox.remember(nodes);
+    }
+
+    /// The nodes that were remembered: to be asked for at a start. Reads the disk.
+    pub fn known_nodes(&self) -> Vec<KnownNode> {
+        names::nodes(&self.0.shared)
     }
 
     /// Moves the times of everything that was appended in this run, because they come from a clock that

@@ -12,10 +12,11 @@ use crate::telemetry::{RejectReason, Timestamp};
 /// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
 
-/// A piece of what arrived, or what became of one. The bytes of all one after the other are the stream.
+/// A piece of what arrived, what became of one, or what was sent. The bytes of all that arrived, one after
+/// the other, are the stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
-    /// When it arrived.
+    /// When it arrived, or was sent.
     pub at: Timestamp,
     /// What it is.
     pub kind: TrafficKind,
@@ -54,6 +55,8 @@ pub enum TrafficKind {
     Accepted,
     /// What stands between frames.
     Text,
+    /// What was sent to the source.
+    Sent,
     /// What began as a frame and was none.
     Rejected {
         /// Why.

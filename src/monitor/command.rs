@@ -1,5 +1,8 @@
 //! What an operator may ask of the running gateway, and what becomes of it at the link that it names.
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -35,8 +38,10 @@ impl Order {
 /// What a link is told: the state as a whole, so that no order is ever lost or queued.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directive {
-    /// Whether the link is down on purpose.
+    /// Whether an operator has taken the link down on purpose.
     pub held: bool,
+    /// The program that a source is lent to, which has its port meanwhile.
+    pub lent_to: Option<Arc<str>>,
     /// How often a reconnect was asked for.
     pub reconnects: u64,
     /// How often a flush was asked for.
@@ -51,6 +56,11 @@ pub struct Directive {
 }
 
 impl Directive {
+    /// Whether the link is to stay down.
+    pub fn is_held(&self) -> bool {
+        self.held || self.lent_to.is_some()
+    }
+
     /// Takes in what the operator asks for.
     pub fn obey(&mut self, order: Order) {
         match order {
@@ -62,11 +72,36 @@ impl Directive {
     }
 }
 
+/// The longest text that is sent to a source, in bytes, without its line ending.
+pub const MAX_TEXT: usize = 1024;
+
+/// Who gives a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever sits at the terminal UI of the gateway itself.
+    Screen,
+    /// Whoever uses the API, by the address that the request came from.
+    Peer(String),
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Screen => f.write_str("the terminal UI"),
+            Self::Peer(address) => f.write_str(address),
+        }
+    }
+}
+
 /// What an operator may ask of the running gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Gives an order to a link.
     To(Order, LinkId),
+    /// Sends a text to a source, its line ending behind it.
+    Send(LinkId, String),
+    /// Resets the board of a source.
+    Reset(LinkId),
     /// Has every sink send what is waiting.
     FlushAll,
     /// Begins to record the raw stream into a file of the gateway's choice.
@@ -84,7 +119,7 @@ impl Command {
     /// The link that it is about.
     pub fn link(&self) -> Option<&LinkId> {
         match self {
-            Self::To(_, link) => Some(link),
+            Self::To(_, link) | Self::Send(link, _) | Self::Reset(link) => Some(link),
             _ => None,
         }
     }
@@ -92,6 +127,8 @@ impl Command {
     fn name(&self) -> &'static str {
         match self {
             Self::To(order, _) => order.name(),
+            Self::Send(..) => SEND,
+            Self::Reset(_) => RESET,
             Self::FlushAll => Order::Flush.name(),
             Self::StartRecording => "start_recording",
             Self::StopRecording => "stop_recording",
@@ -100,7 +137,12 @@ impl Command {
     }
 
     /// A command as it is written; the error is for people.
-    fn read(name: &str, link: Option<LinkId>) -> Result<Self, String> {
+    fn read(name: &str, link: Option<LinkId>, text: Option<String>) -> Result<Self, String> {
+        match (name, text) {
+            (SEND | RESET, text) => return Self::to_source(name, link, text),
+            (_, Some(_)) => return Err(format!("{name} takes no text")),
+            (_, None) => {}
+        }
         let order = Order::ALL.into_iter().find(|order| order.name() == name);
         let mut others = Self::OF_THE_GATEWAY.into_iter();
         let other = others.find(|command| command.name() == name);
@@ -120,13 +162,34 @@ impl Command {
         }
     }
 
+    /// What is asked of whatever is at the other end of a source.
+    fn to_source(name: &str, link: Option<LinkId>, text: Option<String>) -> Result<Self, String> {
+        let link = link.ok_or("missing field `link`")?;
+        if link.sink().is_some() {
+            return Err(format!("{name} is about a source, and {link} is none"));
+        }
+        match (name, text) {
+            (SEND, Some(text)) if text.len() > MAX_TEXT => Err(format!(
+                "the text is longer than {MAX_TEXT} bytes; send it in parts"
+            )),
+            (SEND, Some(text)) => Ok(Self::Send(link, text)),
+            (SEND, None) => Err("missing field `text`".to_owned()),
+            (_, Some(_)) => Err(format!("{name} takes no text")),
+            (_, None) => Ok(Self::Reset(link)),
+        }
+    }
+
     fn names() -> Vec<&'static str> {
         let orders = Order::ALL.into_iter().map(Order::name);
         orders
+            .chain([SEND, RESET])
             .chain(Self::OF_THE_GATEWAY.iter().map(Self::name))
             .collect()
     }
 }
+
+const SEND: &str = "send";
+const RESET: &str = "reset";
 
 /// A command as JSON: `{"command":"hold","link":"mqtt"}`.
 #[derive(Deserialize)]
@@ -135,12 +198,18 @@ struct Written {
     command: String,
     #[serde(default)]
     link: Option<LinkId>,
+    #[serde(default)]
+    text: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let Written { command, link } = Written::deserialize(from)?;
-        Self::read(&command, link).map_err(de::Error::custom)
+        let Written {
+            command,
+            link,
+            text,
+        } = Written::deserialize(from)?;
+        Self::read(&command, link, text).map_err(de::Error::custom)
     }
 }
 
@@ -148,8 +217,11 @@ impl Serialize for Command {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("command", self.name())?;
-        if matches!(self, Self::To(..) | Self::FlushAll) {
+        if self.link().is_some() || *self == Self::FlushAll {
             map.serialize_entry("link", &self.link())?;
+        }
+        if let Self::Send(_, text) = self {
+            map.serialize_entry("text", text)?;
         }
         map.end()
     }
@@ -180,6 +252,14 @@ mod tests {
                 r#"{"link":"mqtt","command":"release"}"#,
                 Command::To(Order::Release, LinkId::mqtt()),
             ),
+            (
+                r#"{"command":"send","link":"source","text":"led on"}"#,
+                Command::Send(LinkId::source(), "led on".to_owned()),
+            ),
+            (
+                r#"{"command":"reset","link":"source"}"#,
+                Command::Reset(LinkId::source()),
+            ),
             (r#"{"command":"quit"}"#, Command::Quit),
         ] {
             let read: Command = serde_json::from_str(text).unwrap();
@@ -197,12 +277,24 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
+        let long = "x".repeat(MAX_TEXT + 1);
+        let long = format!(r#"{{"command":"send","link":"source","text":"{long}"}}"#);
         for wrong in [
+            &*long,
             r#"{"command":"hold"}"#,
             r#"{"command":"flush","sink":"mqtt"}"#,
             r#"{"command":"flush","link":"source"}"#,
             r#"{"command":"stop"}"#,
             r#"{"command":"quit","link":"mqtt"}"#,
+            r#"{"command":"send","link":"source"}"#,
+            r#"{"command":"send","text":"led on"}"#,
+            r#"{"command":"send","link":"mqtt","text":"led on"}"#,
+            r#"{"command":"reset","link":"source","text":"led on"}"#,
+            r#"{"command":"hold","link":"source","text":"led on"}"#,
             r#""quit""#,
         ] {
             assert!(serde_json::from_str::<Command>(wrong).is_err(), "{wrong}");

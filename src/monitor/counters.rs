@@ -100,6 +100,8 @@ pub struct Counters {
     pub readings_processed: Counter,
     /// Packets that the radio received and the gateway never saw.
     pub packets_missed: Counter,
+    /// Times that a board's clock and the gateway's drifted apart.
+    pub clock_drifts: Counter,
     /// Frames that were no telemetry, by [`RejectReason`].
     pub frames_rejected: [Counter; RejectReason::ALL.len()],
     /// Readings that were set aside, by [`RejectReason`].

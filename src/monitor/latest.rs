@@ -36,6 +36,30 @@ pub struct LatestValue {
     pub count: u64,
 }
 
+/// Whether a value is within its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alarm {
+    /// It is, or has none.
+    None,
+    /// It is below the lower one.
+    Low,
+    /// It is above the upper one.
+    High,
+}
+
+impl LatestValue {
+    /// Whether its last value is within its limits.
+    pub fn alarm(&self) -> Alarm {
+        if self.min.is_some_and(|min| self.value < min) {
+            Alarm::Low
+        } else if self.max.is_some_and(|max| self.value > max) {
+            Alarm::High
+        } else {
+            Alarm::None
+        }
+    }
+}
+
 /// The last value of every metric.
 #[derive(Debug, Default)]
 pub(super) struct LatestValues {

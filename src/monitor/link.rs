@@ -244,6 +244,12 @@ pub struct LinkStatus {
     pub since: Timestamp,
     /// What it is connected to, as `serial /dev/ttyACM0` or `mqtt://localhost:1883`.
     pub peer: String,
+    /// When something was read from it last; `None`: nothing yet, or it is a sink's.
+    #[serde(default)]
+    pub heard: Option<Timestamp>,
+    /// The program that it is lent to, and held for.
+    #[serde(default)]
+    pub lent_to: Option<String>,
     /// How often it came up again after the first time.
     pub reconnects: u64,
     /// The last error, in plain words; stays when the link is up again.
@@ -257,6 +263,8 @@ impl LinkStatus {
             state: LinkState::Disabled,
             since: now,
             peer: String::new(),
+            heard: None,
+            lent_to: None,
             reconnects: 0,
             last_error: None,
         }

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{LATENCY_BUCKETS, LinkKind, LinkState, SinkSnapshot, Snapshot};
+use super::{
+    LATENCY_BUCKETS, LinkKind, LinkState, NodeStatus, ProblemKind, Severity, SinkSnapshot, Snapshot,
+};
 use crate::telemetry::RejectReason;
 
 /// How a metric behaves.
@@ -64,16 +66,17 @@ impl Sample {
     }
 }
 
-/// `{status="success"} 12`, with nothing in braces where there are no labels. Label values here hold
-/// no characters that need escaping.
+/// `{status="success"} 12`, with nothing in braces where there are no labels. Of the characters that
+/// need escaping, label values can hold `"` alone.
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.suffix)?;
         for (number, (name, value)) in self.labels.iter().enumerate() {
             write!(
                 f,
-                "{}{name}=\"{value}\"",
-                if number == 0 { '{' } else { ',' }
+                "{}{name}=\"{}\"",
+                if number == 0 { '{' } else { ',' },
+                value.replace('"', "\\\"")
             )?;
         }
         if !self.labels.is_empty() {
@@ -85,6 +88,13 @@ impl fmt::Display for Sample {
 
 /// All metrics, in a fixed order.
 pub fn metrics(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let mut families = of_gateway(snapshot);
+    families.extend(nodes(snapshot));
+    families.push(problems(snapshot));
+    families
+}
+
+fn of_gateway(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut families = delivery(snapshot);
     families.extend(telemetry(snapshot));
     families.extend(queues_and_links(snapshot));
@@ -92,10 +102,11 @@ pub fn metrics(snapshot: &Snapshot) -> Vec<MetricFamily> {
     families
 }
 
-/// The metrics as one line for the log; the latency by its count and sum alone.
+/// The metrics as one line for the log; the latency by its count and sum alone, and without those of
+/// each node, of which there may be many.
 pub fn log_line(snapshot: &Snapshot) -> String {
     let mut line = String::new();
-    for family in metrics(snapshot) {
+    for family in of_gateway(snapshot) {
         for sample in family
             .samples
             .iter()
@@ -224,6 +235,11 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             )
         })
         .unzip();
+    let servers = snapshot.sinks.iter().map(|sink| {
+        let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
+        Sample::new(&[("link", name), ("server", peer)], 1)
+    });
+    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -251,12 +267,59 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
                 .collect(),
         ),
         gauge("link_up", "Whether a link is up.", up),
+        gauge(
+            "link_server",
+            "Which server a sink uses, or tries.",
+            servers,
+        ),
         counter(
             "reconnects_total",
             "How often a link came up again.",
             reconnects,
         ),
     ]
+}
+
+fn nodes(snapshot: &Snapshot) -> Vec<MetricFamily> {
+    let by_node = |value: fn(&NodeStatus) -> f64| {
+        let sample = |node: &NodeStatus| Sample {
+            value: value(node),
+            ..Sample::new(&[("node", node.node.as_str())], 0)
+        };
+        snapshot.nodes.iter().map(sample).collect::<Vec<_>>()
+    };
+    vec![
+        gauge(
+            "node_last_heard_seconds",
+            "When a node was last heard, in seconds since 1970.",
+            by_node(|node| node.last_heard.0 as f64 / 1e9),
+        ),
+        gauge(
+            "node_up",
+            "Whether a node is heard: 0 when it is offline.",
+            by_node(|node| f64::from(u8::from(node.state.is_online()))),
+        ),
+        counter(
+            "node_packets_missed_total",
+            "Packets of a node that its board received and the gateway never saw.",
+            by_node(|node| node.missed as f64),
+        ),
+    ]
+}
+
+fn problems(snapshot: &Snapshot) -> MetricFamily {
+    let counted = |kind: ProblemKind, severity: Severity| {
+        let problems = snapshot.problems.iter();
+        let count = problems.filter(|it| it.kind == kind && it.severity == severity);
+        let labels = [("kind", kind.name()), ("severity", severity.name())];
+        Sample::new(&labels, count.count() as u64)
+    };
+    let of_kind = |kind| Severity::ALL.map(|severity| counted(kind, severity));
+    gauge(
+        "problems",
+        "What is wrong now.",
+        ProblemKind::ALL.into_iter().flat_map(of_kind).collect(),
+    )
 }
 
 fn latency(snapshot: &Snapshot) -> MetricFamily {

@@ -5,37 +5,56 @@ mod activity;
 mod changes;
 mod command;
 mod counters;
+mod incident;
 mod journal;
 mod latest;
+mod lease;
 mod link;
 mod metrics;
+mod nodes;
 mod observer;
+mod problem;
+mod problems;
 mod pulse;
 mod ring;
 mod snapshot;
+mod standing;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
     TrafficVerdict,
 };
 pub use changes::changes;
-pub use command::{Command, Directive, Order};
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
+pub use incident::{Incident, IncidentKind};
 pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
-pub use latest::LatestValue;
+pub use latest::{Alarm, LatestValue};
+pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
+pub use nodes::{
+    KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
+};
 pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use problem::{Problem, ProblemKind, Severity};
+pub use problems::{ProblemChange, Problems};
 pub use pulse::{Pulse, Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
-pub use snapshot::{Recording, SinkSnapshot, Snapshot, TelemetrySnapshot};
+pub use snapshot::{Recording, SinkSnapshot, Snapshot, Storage, TelemetrySnapshot};
+pub use standing::Standing;
 
-use crate::telemetry::{LeftOut, MetricTable, Packet, Timestamp};
+use crate::telemetry::{Hearing, LeftOut, MetricTable, Packet, Timestamp};
+use incident::Incidents;
 use latest::LatestValues;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
@@ -54,6 +73,15 @@ pub struct Monitor {
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
     line: Mutex<Line>,
+    nodes: Mutex<Nodes>,
+    problems: Mutex<Problems>,
+    machine: Mutex<Machine>,
+    /// When telemetry came last, in nanoseconds; 0: never.
+    last_packet: AtomicI64,
+    standing: watch::Sender<Standing>,
+    /// The clock that nodes are heard by: it is never set.
+    began: Instant,
+    incidents: Mutex<Incidents>,
     ends_by: OnceLock<Timestamp>,
 }
 
@@ -62,6 +90,13 @@ pub struct Monitor {
 struct Line {
     damaged_ratio: f64,
     left_out: BTreeMap<String, u64>,
+}
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+struct Machine {
+    storage: Option<Storage>,
+    clock_unsynchronised: bool,
 }
 
 /// Keys of values that were left out and are counted by themselves; those of all others as one.
@@ -90,8 +125,22 @@ impl Monitor {
             latest: Mutex::default(),
             recording: Mutex::default(),
             line: Mutex::default(),
+            nodes: Mutex::default(),
+            problems: Mutex::default(),
+            machine: Mutex::default(),
+            last_packet: AtomicI64::new(0),
+            standing: watch::Sender::default(),
+            began: Instant::now(),
+            incidents: Mutex::default(),
             ends_by: OnceLock::new(),
         }
+    }
+
+    /// Has nodes judged by other rules than the usual ones.
+    #[must_use]
+    pub fn with_nodes(self, rules: NodeRules) -> Self {
+        *self.nodes() = Nodes::new(rules);
+        self
     }
 
     /// When the gateway started.
@@ -114,9 +163,32 @@ impl Monitor {
             {
                 status.last_error = Some(reason.clone());
             }
+            let now = Timestamp::now();
+            self.incidents().turn(link, (&status.state, &state), now);
             status.state = state;
-            status.since = Timestamp::now();
+            status.since = now;
         });
+    }
+
+    /// Says that the board behind a source rebooted.
+    pub fn note_reboot(&self, link: &LinkId) {
+        self.incidents().reboot(link, Timestamp::now());
+    }
+
+    fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        self.incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says to which program a source is lent, or that it is given back.
+    pub fn set_lent(&self, link: &LinkId, to: Option<String>) {
+        self.with_link(link, |status| status.lent_to = to);
+    }
+
+    /// Says when something was read from a source.
+    pub fn hear(&self, link: &LinkId, at: Timestamp) {
+        self.with_link(link, |status| status.heard = Some(at));
     }
 
     /// Counts a connection that came up again.
@@ -149,6 +221,71 @@ impl Monitor {
         }
     }
 
+    /// Takes in which nodes frames are heard of.
+    pub fn hear_nodes(&self, hearings: &[Hearing]) {
+        let Some(last) = hearings.last() else { return };
+        self.last_packet.store(last.received.0, Ordering::Relaxed);
+        let now = self.began.elapsed();
+        let mut nodes = self.nodes();
+        for hearing in hearings {
+            nodes.hear(hearing, now);
+        }
+    }
+
+    /// Takes in what the machine says of the journal's disk and of its clock.
+    pub fn set_machine(&self, storage: Option<Storage>, clock_unsynchronised: bool) {
+        *self.machine() = Machine {
+            storage,
+            clock_unsynchronised,
+        };
+    }
+
+    /// Looks at what is wrong. Returns what changed since this was last called.
+    pub fn look_for_problems(&self, snapshot: &Snapshot) -> Vec<ProblemChange> {
+        self.problems().look(snapshot, self.began.elapsed())
+    }
+
+    /// What is wrong, as it was last looked at.
+    pub fn problems_found(&self) -> Vec<Problem> {
+        self.problems().all()
+    }
+
+    /// Counts packets of a board that were missed, for the node that they are of.
+    pub fn miss(&self, board: &str, missed: u64) {
+        self.nodes().miss(board, missed);
+    }
+
+    /// Takes in which nodes an earlier run knew.
+    pub fn restore_nodes(&self, known: Vec<KnownNode>) {
+        let now = self.began.elapsed();
+        self.nodes().restore(known, now, Timestamp::now());
+    }
+
+    /// Judges which nodes are heard. Returns what changed since this was last called.
+    pub fn advance_nodes(&self) -> Vec<NodeChange> {
+        let now = self.began.elapsed();
+        self.nodes().advance(now, Timestamp::now())
+    }
+
+    /// What is said of nodes and of the gateway itself, and when it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Changes what is said of nodes and of the gateway itself.
+    pub fn stand(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_if_modified(|standing| {
+            let before = standing.clone();
+            change(standing);
+            *standing != before
+        });
+    }
+
+    /// What is to be remembered of the nodes.
+    pub fn known_nodes(&self) -> Vec<KnownNode> {
+        self.nodes().known()
+    }
+
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
         let links = self.links().clone();
@@ -166,6 +303,7 @@ impl Monitor {
                 &journal,
             ))
         };
+        let machine = *self.machine();
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
@@ -173,7 +311,12 @@ impl Monitor {
             source,
             sinks: links.into_iter().filter_map(sink).collect(),
             latest: self.latest().all(),
+            nodes: self.nodes().all(),
+            problems: self.problems().all(),
+            storage: machine.storage,
+            clock_unsynchronised: machine.clock_unsynchronised,
             recording: self.recording().clone(),
+            incidents: self.incidents().all(),
             ends_by: self.ends_by.get().copied(),
             journal,
         }
@@ -182,6 +325,11 @@ impl Monitor {
     /// Says what share of the last frames arrived damaged.
     pub fn set_line_damage(&self, ratio: f64) {
         self.line().damaged_ratio = ratio;
+    }
+
+    /// The share of the last frames that arrived damaged.
+    pub fn line_damaged_ratio(&self) -> f64 {
+        self.line().damaged_ratio
     }
 
     /// Counts values that were no readings, by their key.
@@ -196,7 +344,10 @@ impl Monitor {
 
     fn telemetry(&self) -> TelemetrySnapshot {
         let line = self.line();
-        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, line.left_out.clone())
+        let last_packet = self.last_packet.load(Ordering::Relaxed);
+        let last_packet = (last_packet > 0).then_some(Timestamp(last_packet));
+        let left_out = line.left_out.clone();
+        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, last_packet)
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -218,6 +369,18 @@ impl Monitor {
         self.recording
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn problems(&self) -> MutexGuard<'_, Problems> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn latest(&self) -> MutexGuard<'_, LatestValues> {

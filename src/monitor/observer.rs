@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Command, DeliveryEntry, LogEntry, Numbered, Snapshot, TrafficEntry};
+use super::{
+    Asker, Command, DeliveryEntry, Lease, LinkId, LogEntry, Numbered, Snapshot, TrafficEntry,
+};
 use crate::telemetry::{Name, Timestamp};
 
 /// The answer to a question that takes a while. The error is for people.
@@ -84,6 +86,13 @@ pub trait Observer: Send + Sync + 'static {
     /// A metric's history out of the journal, in the order of time.
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>>;
 
-    /// Gives a command; answers when it was taken.
-    fn command(&self, command: Command) -> Reply<()>;
+    /// Gives a command; answers when it was taken, and when it is done what is sent to a board.
+    fn command(&self, command: Command, asker: Asker) -> Reply<()>;
+
+    /// Lends a source to a program of this name; answers when nothing of it is open any more. Only a
+    /// gateway itself can.
+    fn lend(&self, link: LinkId, to: String, asker: Asker) -> Reply<Lease> {
+        let _ = (link, to, asker);
+        Box::pin(async { Err("only the gateway itself lends its sources".to_owned()) })
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Counters, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus, SinkId,
+    Counters, Incident, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    NodeStatus, Problem, SinkId,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// Everything that can be observed, at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,22 @@ pub struct Snapshot {
     pub journal: JournalStatus,
     /// The last value of every metric, by node and name.
     pub latest: Vec<LatestValue>,
+    /// The nodes, by name.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
+    /// What is wrong now, the gravest first.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// The journal on its disk; `None`: it is in memory, or nobody has looked yet.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// Whether the system says that its clock is not synchronised, where `telemetry.wait_for_clock` says
+    /// that it is to be.
+    #[serde(default)]
+    pub clock_unsynchronised: bool,
+    /// Reboots and outages, the last of them, the oldest first.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// The recording of the raw stream.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
@@ -86,6 +103,27 @@ pub struct TelemetrySnapshot {
     /// Values that are no readings, by their key.
     #[serde(default)]
     pub left_out: BTreeMap<String, u64>,
+    /// When telemetry last came.
+    #[serde(default)]
+    pub last_packet: Option<Timestamp>,
+    /// How often a board's clock and the gateway's drifted apart.
+    #[serde(default)]
+    pub clock_drifts: u64,
+}
+
+/// The journal on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Storage {
+    /// Bytes of its file.
+    pub journal_bytes: u64,
+    /// Bytes of its write-ahead log.
+    pub log_bytes: u64,
+    /// Bytes of its data beyond which the oldest go; `None`: there is no such bound.
+    pub max_bytes: Option<u64>,
+    /// Bytes that are free on the disk, to a MiB.
+    pub free_bytes: u64,
+    /// Bytes of the disk.
+    pub disk_bytes: u64,
 }
 
 /// A sink since the gateway started.
@@ -119,6 +157,11 @@ impl Snapshot {
         self.sinks.iter().find(|snapshot| snapshot.sink == *sink)
     }
 
+    /// A node's status.
+    pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
+        self.nodes.iter().find(|status| status.node == *name)
+    }
+
     /// All links, in the order of the data path.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkStatus)> {
         let sinks = self.sinks.iter();
@@ -138,6 +181,7 @@ impl TelemetrySnapshot {
         counters: &Counters,
         line_damaged_ratio: f64,
         left_out: BTreeMap<String, u64>,
+        last_packet: Option<Timestamp>,
     ) -> Self {
         let frames = |reason| (reason, counters.frames_rejected[reason as usize].get());
         let readings = |reason| (reason, counters.readings_rejected[reason as usize].get());
@@ -151,6 +195,8 @@ impl TelemetrySnapshot {
             readings_rejected: RejectReason::of_readings().map(readings).collect(),
             line_damaged_ratio,
             left_out,
+            last_packet,
+            clock_drifts: counters.clock_drifts.get(),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Pipeline, Stop};
+use super::{Handle, Pipeline, Stop, lookout};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{LinkId, Snapshot, Stage};
 use crate::source::{End, SourceError};
@@ -100,8 +100,14 @@ impl Pipeline {
         self.end_sinks().await;
         let snapshot = self.handle.snapshot();
         let Self {
-            handle, journal, ..
+            handle,
+            journal,
+            lookout,
+            names,
+            ..
         } = self;
+        lookout.abort();
+        lookout::remember(handle.monitor(), &journal, &names);
         drop(handle);
         let journal_error = journal.close().await.err().map(RunFailure::Journal);
         let failure = source_error.or(journal_error);

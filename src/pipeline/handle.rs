@@ -5,16 +5,30 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::consoles::Consoles;
 use super::sinks::{Sinks, Threads};
 use super::{SinkSettings, StartError, Stop};
 use crate::monitor::{
-    Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, LinkId, LogEntry, Monitor,
-    Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage, TrafficEntry,
+    Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
+    LinkStatus, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage,
+    TrafficEntry,
 };
 use crate::repeated::Topic;
+use crate::source::ConsoleError;
 use crate::telemetry::Timestamp;
 
 const COMMANDS: Topic = Topic::of_attempts("commands");
+
+const LENT: Topic = Topic::of_attempts("lent");
+
+/// How long a source may take to let go: a program gets two seconds to end before it is killed.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Each is a line of its own, as fast as anybody types.
+const SENT: Topic = Topic::new("sent").at_once(100);
 
 /// Observes and commands a pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +36,7 @@ pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) sinks: Sinks,
+    pub(super) consoles: Consoles,
     pub(super) record: watch::Sender<bool>,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
@@ -42,31 +57,26 @@ impl Handle {
         self.0.sinks.monitor.snapshot(self.0.sinks.journal.status())
     }
 
-    /// Gives a command. It takes effect in the stage that it names, without being waited for. The error
-    /// says, for people, that there is no such link.
-    pub fn command(&self, command: &Command) -> Result<(), String> {
-        let said = command.clone();
-        COMMANDS.say(&format!("{command:?}"), "", move |sum| {
-            tracing::info!(command = ?said, repeated = sum.words(), "Command.");
-        });
-        match command {
-            Command::To(order, link) => {
-                if !self.direct(link, |directive| directive.obey(*order)) {
-                    return Err(format!("{link} is not configured on this gateway"));
+    /// Sends a text to a source, and says in the log who asked and what became of it.
+    fn send(&self, link: LinkId, text: String, asker: &Asker) -> Reply<()> {
+        let by = asker.to_string();
+        let Some(console) = self.0.consoles.find(&link) else {
+            return refused(&link);
+        };
+        done(async move {
+            let outcome = console.send(&text).await;
+            let error = outcome.as_ref().err().map(ToString::to_string);
+            SENT.say(&link.to_string(), "", move |sum| {
+                let repeated = sum.words();
+                match &error {
+                    None => tracing::info!(%link, text, by, repeated, "A text was sent."),
+                    Some(error) => {
+                        tracing::warn!(%link, text, by, error, repeated, "A text was not sent.");
+                    }
                 }
-            }
-            Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
-            Command::StartRecording => {
-                self.0.record.send_replace(true);
-            }
-            Command::StopRecording => {
-                self.0.record.send_replace(false);
-            }
-            Command::Quit => {
-                self.stop_further();
-            }
-        }
-        Ok(())
+            });
+            outcome
+        })
     }
 
     /// Tells the pipeline to stop tidily, and at once when it was told before.
@@ -159,7 +169,108 @@ impl Observer for Handle {
         })
     }
 
-    fn command(&self, command: Command) -> Reply<()> {
-        Box::pin(std::future::ready(Self::command(self, &command)))
+    fn lend(&self, link: LinkId, to: String, asker: Asker) -> Reply<Lease> {
+        let handle = self.clone();
+        Box::pin(handle.lend_source(link, to, asker.to_string()))
     }
+
+    /// It takes effect in the stage that it names. What is sent to a board is waited for.
+    fn command(&self, command: Command, asker: Asker) -> Reply<()> {
+        let (said, by) = (command.clone(), asker.to_string());
+        if !matches!(command, Command::Send(..)) {
+            COMMANDS.say(&format!("{command:?}"), "", move |sum| {
+                tracing::info!(command = ?said, by, repeated = sum.words(), "Command.");
+            });
+        }
+        match command {
+            Command::To(order, link) => {
+                if !self.direct(&link, |directive| directive.obey(order)) {
+                    return refused(&link);
+                }
+            }
+            Command::Send(link, text) => return self.send(link, text, &asker),
+            Command::Reset(link) => {
+                return match self.0.consoles.find(&link) {
+                    Some(console) => done(async move { console.reset().await }),
+                    None => refused(&link),
+                };
+            }
+            Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
+            Command::StartRecording => {
+                self.0.record.send_replace(true);
+            }
+            Command::StopRecording => {
+                self.0.record.send_replace(false);
+            }
+            Command::Quit => {
+                self.stop_further();
+            }
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+impl Handle {
+    /// Holds a source for a program until the lease is dropped, if it is not lent already.
+    async fn lend_source(self, link: LinkId, to: String, by: String) -> Result<Lease, String> {
+        let console = self.0.consoles.find(&link);
+        if !console.ok_or_else(|| unknown(&link))?.takes_input() {
+            return Err("only a serial port and a program can be lent".to_owned());
+        }
+        let mut lent_to = None;
+        self.direct(&link, |directive| {
+            lent_to.clone_from(&directive.lent_to);
+            directive.lent_to.get_or_insert_with(|| to.as_str().into());
+        });
+        if let Some(to) = lent_to {
+            return Err(format!("{link} is lent to {to} already"));
+        }
+        let monitor = Arc::clone(self.monitor());
+        monitor.set_lent(&link, Some(to.clone()));
+        LENT.say(&link.to_string(), "lent", {
+            let (link, to) = (link.clone(), to.clone());
+            move |sum| tracing::info!(%link, to, by, repeated = sum.words(), "The source is lent.")
+        });
+        // From here on whatever ends this gives it back.
+        let peer = monitor.link(&link).map(|status| status.peer);
+        let lease = Lease::new(peer.unwrap_or_default(), {
+            let (handle, link) = (self.clone(), link.clone());
+            move || handle.take_back(link, to)
+        });
+        let let_go = async {
+            let is_held = |status: LinkStatus| status.state == LinkState::Held;
+            while !monitor.link(&link).is_some_and(is_held) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(LETTING_GO, let_go).await {
+            Ok(()) => Ok(lease),
+            Err(_elapsed) => Err(format!("{link} is not let go of; is the gateway stopping?")),
+        }
+    }
+
+    fn take_back(&self, link: LinkId, from: String) {
+        self.monitor().set_lent(&link, None);
+        self.direct(&link, |directive| directive.lent_to = None);
+        LENT.say(&link.to_string(), "given back", move |sum| {
+            tracing::info!(%link, from, repeated = sum.words(), "The source is given back.");
+        });
+    }
+}
+
+fn unknown(link: &LinkId) -> String {
+    format!("{link} is not configured on this gateway")
+}
+
+fn refused(link: &LinkId) -> Reply<()> {
+    Box::pin(std::future::ready(Err(unknown(link))))
+}
+
+/// Has something done to its end, though whoever asked for it be gone by then.
+fn done(work: impl Future<Output = Result<(), ConsoleError>> + Send + 'static) -> Reply<()> {
+    Box::pin(async move {
+        let outcome = tokio::spawn(work).await;
+        let outcome = outcome.map_err(|error| error.to_string())?;
+        outcome.map_err(|error| error.to_string())
+    })
 }

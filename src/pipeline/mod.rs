@@ -6,11 +6,15 @@
 //!    └──────────── Handle ← commands ─────────────────┘
 //! ```
 
+mod consoles;
 mod directives;
 mod ending;
 mod feed;
 mod handle;
 mod ingest;
+mod lookout;
+mod machine;
+mod node_names;
 mod recorder;
 mod sinks;
 mod waiting;
@@ -18,6 +22,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,21 +31,23 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task;
 
+use consoles::Consoles;
 use directives::Directives;
 pub use ending::{Outcome, RunFailure};
 use feed::Feed;
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
+use machine::Machine;
 use recorder::RecordedChunks;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, Recorded};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{
-    Activity, Directive, LinkId, LinkKind, Monitor, Order, SinkId, Stage, StageGuard,
+    Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, Order, SinkId, Stage, StageGuard,
 };
-use crate::source::{self, Chunk, End, SourceError};
-use crate::telemetry::RecordedTimes;
+use crate::source::{self, Chunk, Console, End, SourceError};
+use crate::telemetry::{Name, RecordedTimes};
 use sinks::Sinks;
 
 /// Chunks between source and ingest, of 16 KiB at the most. What a slow disk holds up waits behind
@@ -94,6 +101,8 @@ pub struct Pipeline {
     journal: Journal,
     source: task::JoinHandle<Result<End, SourceError>>,
     ingest: task::JoinHandle<()>,
+    lookout: task::JoinHandle<()>,
+    names: HashMap<String, Name>,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -103,10 +112,12 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.telemetry.metric_table());
-        let monitor = Arc::new(Monitor::new(metrics.clone(), activity, links(config)));
+        let monitor = Monitor::new(metrics.clone(), activity, links(config));
+        let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled, &source::describe(&config.source))?;
         let names = config.telemetry.node_names();
+        restore_nodes(&monitor, &journal, &names);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -119,27 +130,19 @@ impl Pipeline {
         let sinks = sinks.start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
-        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
-        let (times_sender, times) = oneshot::channel();
-        let link = LinkId::source();
-        let directive = directives.begin(link.clone(), Directive::default());
-        let source = read_source(
-            link,
-            config,
-            chunk_sender,
-            times_sender,
-            &monitor,
-            directive,
-        );
-        let source = tokio::spawn(source);
+        let consoles = Consoles::default();
+        let source = SourceRead::begin(config, &directives, &consoles, &monitor);
         let decoder = config.telemetry.decoder();
         let tolerance = config.telemetry.clock_tolerance;
         let known = journal.known_names();
         let timeline = config.source.timeline(config.recorded);
         let ingest = Ingest::new(decoder, &known, timeline, tolerance, monitor.clone());
+        let ingest = ingest.giving_signal(config.mqtt.as_ref().is_some_and(|it| it.node_signal));
+        let lookout = look_out(config, &monitor, &journal, &names);
         let record = watch::Sender::new(false);
         let folder = recording_folder(&config.journal);
-        let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
+        let chunks =
+            RecordedChunks::new(source.chunks, record.subscribe(), folder, monitor.clone());
         let clock_set = {
             let directives = Arc::clone(&directives);
             move || directives.tell_sinks(|directive| directive.obey(Order::Reconnect))
@@ -149,11 +152,12 @@ impl Pipeline {
             tokio::spawn(waiting);
         }
         let feed = Feed::new(ingest, chunks, journal.clone(), monitor.clone(), tolerance);
-        let ingest = tokio::spawn(feed.run(times, clock_set));
+        let ingest = tokio::spawn(feed.run(source.times, clock_set));
 
         let (stop_sender, stop) = watch::channel(Stop::No);
         let handle = Handle::new(handle::Parts {
             sinks,
+            consoles,
             record,
             stop: stop_sender,
             shutdown_timeout: config.shutdown_timeout,
@@ -163,8 +167,10 @@ impl Pipeline {
         Ok(Self {
             handle,
             journal,
-            source,
+            source: source.task,
             ingest,
+            lookout,
+            names,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -184,6 +190,36 @@ impl Pipeline {
     }
 }
 
+/// Takes up which nodes an earlier run knew.
+fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+    monitor.restore_nodes(nodes);
+    monitor.stand(|standing| standing.gone.extend(gone));
+}
+
+/// Looks after nodes and problems from now on.
+fn look_out(
+    config: &Config,
+    monitor: &Arc<Monitor>,
+    journal: &Journal,
+    names: &HashMap<String, Name>,
+) -> task::JoinHandle<()> {
+    let machine = Machine::new(config);
+    machine.look(monitor);
+    let monitor = Arc::clone(monitor);
+    let lookout = lookout::keep(monitor, journal.clone(), names.clone(), machine);
+    tokio::spawn(lookout)
+}
+
+/// When a silent node is what.
+fn node_rules(config: &config::Telemetry) -> NodeRules {
+    NodeRules {
+        stale_after: config.stale_after,
+        offline_after: config.offline_after,
+        intervals: config.node_intervals(),
+    }
+}
+
 /// What every sink is told at first: to wait for a clock that is right, where that is wanted.
 fn first_directives(config: &Config) -> Arc<Directives> {
     let first = Directive {
@@ -197,6 +233,37 @@ fn first_directives(config: &Config) -> Arc<Directives> {
     Arc::new(directives)
 }
 
+/// The source while it is read.
+struct SourceRead {
+    task: task::JoinHandle<Result<End, SourceError>>,
+    chunks: mpsc::Receiver<Chunk>,
+    /// What is known of a recording's times, before the first chunk.
+    times: oneshot::Receiver<Option<RecordedTimes>>,
+}
+
+impl SourceRead {
+    fn begin(
+        config: &Config,
+        directives: &Directives,
+        consoles: &Consoles,
+        monitor: &Arc<Monitor>,
+    ) -> Self {
+        let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
+        let (times_sender, times) = oneshot::channel();
+        let link = LinkId::source();
+        let directive = directives.begin(link.clone(), Directive::default());
+        let console = Arc::new(Console::new(&config.source, Arc::clone(monitor)));
+        consoles.begin(link.clone(), Arc::clone(&console));
+        let told = (directive, console);
+        let reading = read_source(link, config, chunk_sender, times_sender, monitor, told);
+        Self {
+            task: tokio::spawn(reading),
+            chunks,
+            times,
+        }
+    }
+}
+
 /// Reads the source until it ends or is told to; says before what is known of a recording's times.
 fn read_source(
     link: LinkId,
@@ -204,7 +271,7 @@ fn read_source(
     chunks: mpsc::Sender<Chunk>,
     times: oneshot::Sender<Option<RecordedTimes>>,
     monitor: &Arc<Monitor>,
-    mut directive: watch::Receiver<Directive>,
+    (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> impl Future<Output = Result<End, SourceError>> + Send + use<> {
     let (source, recorded) = (config.source.clone(), config.recorded);
     let monitor = Arc::clone(monitor);
@@ -217,7 +284,7 @@ fn read_source(
             _ = directive.wait_for(|directive| directive.retired) => None,
         };
         let _nobody_reads = times.send(known);
-        source::run(link, &source, chunks, monitor, directive).await
+        source::run(link, &source, chunks, monitor, directive, console).await
     }
 }
 

@@ -119,8 +119,14 @@ impl Sinks {
         let names = if speaks { self.names() } else { Vec::new() };
         let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
-        let config = config.clone();
-        let delivery = sink::mqtt::MqttDelivery::new(config, topics, metrics, identities, names);
+        let delivery = sink::mqtt::MqttDelivery::new(
+            config.clone(),
+            topics,
+            metrics,
+            identities,
+            names,
+            self.monitor.standing(),
+        );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 

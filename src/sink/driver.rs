@@ -9,8 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::task::AbortHandle;
 
 use super::lane::FAILURES;
+use super::rotation::{Next, Rotation};
 use super::{Failure, Lane};
 use crate::backoff::Backoff;
 use crate::monitor::{LinkState, Pulse, Stage, StageGuard};
@@ -27,11 +30,28 @@ const PULSE: Duration = Duration::from_secs(1);
 
 /// How readings get to one kind of server.
 pub trait Delivery: Send + 'static {
-    /// Connects and delivers until the connection ends or [`Lane::wake`] says to leave.
+    /// The addresses of its servers, at least one, in the order in which they are wanted.
+    fn servers(&self) -> Vec<String>;
+
+    /// When the first server is to be gone back to while another one is in use; `None`: not before that
+    /// one fails.
+    fn prefer_first(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What finds out whether the first server can be reached.
+    fn reach_first(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + 'static;
+
+    /// Connects to one of the [servers](Self::servers), by its number, and delivers until the connection
+    /// ends or [`Lane::wake`] says to leave.
     ///
     /// Whatever was read and not acknowledged when it returns is read again by the next session. A
     /// panic is a session that failed: what is kept from one session to the next has to survive it.
-    fn session(&mut self, lane: &mut Lane) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn session(
+        &mut self,
+        server: usize,
+        lane: &mut Lane,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Runs a sink on a thread of its own until it is drained or abandoned.
@@ -71,6 +91,8 @@ async fn beat(pulse: Pulse) {
 /// Keeps a delivery going until it is drained or abandoned.
 pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
     let link = lane.sink().link().clone();
+    let servers = delivery.servers();
+    let mut rotation = Rotation::new(servers.len());
     let mut backoff = Backoff::default();
     while !lane.is_finished() {
         if lane.is_held() {
@@ -86,21 +108,50 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
             }
             continue;
         }
+        let server = rotation.current();
+        if let Some(peer) = servers.get(server) {
+            lane.monitor().set_peer(&link, peer);
+        }
         lane.monitor().set_link(&link, LinkState::Connecting);
         lane.begin_session();
+        let recall = (server > 0).then(|| recall(&delivery, &mut lane)).flatten();
         // A session leaves nothing half-done behind: the next one begins at the cursor.
-        let session = AssertUnwindSafe(delivery.session(&mut lane)).catch_unwind();
+        let session = AssertUnwindSafe(delivery.session(server, &mut lane)).catch_unwind();
         let result = session
             .await
             .unwrap_or_else(|panic| Err(broken(panic.as_ref())));
         if let Err(failure) = result {
             let (held, acknowledged) = lane.session_result();
             backoff.connection_ended(held, acknowledged);
-            let delay = announce(&lane, failure, &mut backoff);
+            let next = rotation.failed(&failure, held);
+            let delay = announce(&lane, failure, next, &mut backoff);
             lane.pause(delay).await;
+        } else if lane.is_recalled() {
+            tracing::info!(link = %link, server = servers.first(), "Going back to the first server.");
+            rotation.go_back();
+        }
+        if let Some(recall) = recall {
+            recall.abort();
         }
     }
     lane.monitor().set_link(&link, LinkState::Ended);
+}
+
+/// Has the lane's session end once the first server can be reached, tried every so often.
+fn recall<D: Delivery>(delivery: &D, lane: &mut Lane) -> Option<AbortHandle> {
+    let pause = delivery.prefer_first()?;
+    let recall = lane.recall();
+    let reaches_first = delivery.reach_first();
+    let watch = async move {
+        loop {
+            tokio::time::sleep(pause).await;
+            if reaches_first().await {
+                recall.send_replace(true);
+                break;
+            }
+        }
+    };
+    Some(tokio::spawn(watch).abort_handle())
 }
 
 /// What a session that panicked comes to: as if its connection had ended.
@@ -114,17 +165,18 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 }
 
 /// Says what failed and when it is tried again.
-fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
+fn announce(lane: &Lane, failure: Failure, next: Next, backoff: &mut Backoff) -> Duration {
     let link = lane.sink().link().clone();
-    let (delay, reason, is_refusal) = match failure {
-        Failure::Unavailable(reason) => {
+    let (Failure::Unavailable(reason) | Failure::Refused(reason)) = &failure;
+    let (reason, is_refusal) = (reason.clone(), matches!(failure, Failure::Refused(_)));
+    let delay = match next {
+        Next::AtOnce => Duration::ZERO,
+        Next::Later { all_refused: true } => REFUSED_PAUSE,
+        Next::Later { all_refused: false } => {
             let delay = backoff.next_delay();
-            let delay = lane
-                .wanted_pause()
-                .map_or(delay, |wanted| delay.max(wanted));
-            (delay, reason, false)
+            lane.wanted_pause()
+                .map_or(delay, |wanted| delay.max(wanted))
         }
-        Failure::Refused(reason) => (REFUSED_PAUSE, reason, true),
     };
     let peer = lane.peer();
     let retry_in = humantime::format_duration(Duration::from_millis(
@@ -135,7 +187,9 @@ fn announce(lane: &Lane, failure: Failure, backoff: &mut Backoff) -> Duration {
     FAILURES.say(link.as_str(), &reason, move |sum| {
         tracing::warn!(
             link = %failed, peer, error, retry_in = %retry_in, waiting, repeated = sum.words(),
-            "{}", if is_refusal { "Refused; trying again." } else { "Connection failed; trying again." }
+            "{} {}",
+            if is_refusal { "Refused;" } else { "Connection failed;" },
+            if next == Next::AtOnce { "trying the next server." } else { "trying again." }
         );
     });
     let until = Timestamp::now().plus(delay);

@@ -54,6 +54,8 @@ pub struct Lane {
     /// The most messages that may be read without their acknowledgement being committed.
     window: u64,
     flushes_seen: u64,
+    /// Whether the present session is to end because a better server is there; `None`: there is none.
+    recalled: Option<watch::Receiver<bool>>,
     /// What had been told when the present session began.
     told: Directive,
     /// When the present connection came up.
@@ -87,6 +89,7 @@ impl Lane {
             directive,
             window,
             flushes_seen: told.flushes,
+            recalled: None,
             told,
             up_since: None,
             was_up: false,
@@ -227,7 +230,7 @@ impl Lane {
                 return Wake::Flush;
             }
             let is_full = self.is_full();
-            let cursor = &mut self.cursor;
+            let (cursor, recalled) = (&mut self.cursor, &mut self.recalled);
             let more = async {
                 match (is_full, wants_rows) {
                     (true, _) => cursor.acknowledgement_committed().await,
@@ -239,6 +242,7 @@ impl Lane {
                 changed = self.directive.changed() => if changed.is_err() {
                     return Wake::Leave;
                 },
+                () = recall_of(recalled) => return Wake::Leave,
                 () = more => if !is_full {
                     return Wake::Rows;
                 },
@@ -251,8 +255,11 @@ impl Lane {
     /// Cancel safe.
     pub async fn leave(&mut self) {
         while !self.must_leave() {
-            if self.directive.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = self.directive.changed() => if changed.is_err() {
+                    return;
+                },
+                () = recall_of(&mut self.recalled) => return,
             }
         }
     }
@@ -281,7 +288,21 @@ impl Lane {
         let directive = self.directive.borrow();
         directive.held
             || directive.reconnects != self.told.reconnects
+            || self.is_recalled()
             || self.is_finished_by(&directive)
+    }
+
+    /// Whether the session is to end because a better server is there.
+    pub(super) fn is_recalled(&self) -> bool {
+        let recalled = self.recalled.as_ref();
+        recalled.is_some_and(|recalled| *recalled.borrow())
+    }
+
+    /// What ends the session for a better server.
+    pub(super) fn recall(&mut self) -> watch::Sender<bool> {
+        let (sender, receiver) = watch::channel(false);
+        self.recalled = Some(receiver);
+        sender
     }
 
     fn is_finished_by(&self, directive: &Directive) -> bool {
@@ -309,6 +330,7 @@ impl Lane {
         self.up_since = None;
         self.acknowledged = false;
         self.retry_after = None;
+        self.recalled = None;
     }
 
     /// The server wants to be left alone for so long when this session has ended.
@@ -349,6 +371,16 @@ impl Lane {
     pub(super) async fn directive_changed(&mut self) {
         let _closed = self.directive.changed().await;
     }
+}
+
+/// Waits until the session is recalled.
+async fn recall_of(recalled: &mut Option<watch::Receiver<bool>>) {
+    if let Some(recalled) = recalled
+        && recalled.wait_for(|recalled| *recalled).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// How long ago something was received. What was under way when the clock was set has a time by the clock

@@ -11,6 +11,7 @@ mod failure;
 pub mod influx;
 mod lane;
 pub mod mqtt;
+mod rotation;
 mod tls;
 
 pub use driver::{Delivery, run, spawn};

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::console::{Console, Request};
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
@@ -44,6 +45,8 @@ pub(super) struct Open {
     pub(super) peer: String,
     /// What comes from it.
     pub(super) stream: Stream,
+    /// What may be asked of it; nobody asks any more once it is to be closed.
+    pub(super) requests: mpsc::Sender<Request>,
 }
 
 /// What ends the forwarding of a stream.
@@ -64,6 +67,7 @@ pub(super) struct Driver {
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
+    console: Arc<Console>,
     /// Reconnects that were asked for and done, or came to nothing.
     reconnects_seen: u64,
     started: Instant,
@@ -76,6 +80,7 @@ impl Driver {
         out: mpsc::Sender<Chunk>,
         monitor: Arc<Monitor>,
         directive: watch::Receiver<Directive>,
+        console: Arc<Console>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
@@ -83,6 +88,7 @@ impl Driver {
             out,
             monitor,
             directive,
+            console,
             reconnects_seen,
             started: Instant::now(),
             interrupted: false,
@@ -188,7 +194,10 @@ impl Driver {
         });
         self.monitor.set_peer(&self.link, open.peer.as_str());
         self.set(LinkState::Up);
+        let console = Arc::clone(&self.console);
+        let connection = console.connect(open.requests);
         let interruption = self.forward(&mut open.stream).await;
+        drop(connection);
         // What was read before the end still counts, and the port must be free before it can be
         // opened again.
         let mut rest = Vec::new();
@@ -259,6 +268,7 @@ impl Driver {
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
         self.monitor.counters.source_bytes.add(count);
+        self.monitor.hear(&self.link, chunk.received);
         permit.send(chunk);
         Ok(())
     }
@@ -266,7 +276,7 @@ impl Driver {
     /// Waits for the operator to ask for something.
     async fn interruption(&mut self) -> Interruption {
         let seen = self.reconnects_seen;
-        let is_asked = |now: &Directive| now.retired || now.held || now.reconnects != seen;
+        let is_asked = |now: &Directive| now.retired || now.is_held() || now.reconnects != seen;
         let now = tokio::select! {
             biased;
             () = self.out.closed() => return Interruption::Shutdown,
@@ -275,7 +285,7 @@ impl Driver {
         if now.retired {
             return Interruption::Shutdown;
         }
-        if now.held {
+        if now.is_held() {
             return Interruption::Hold;
         }
         self.reconnects_seen = now.reconnects;
@@ -284,7 +294,7 @@ impl Driver {
 
     /// Waits while the operator holds the source.
     async fn stay_held(&mut self) -> Result<(), Stopped> {
-        if !self.directive.borrow().held {
+        if !self.directive.borrow().is_held() {
             return Ok(());
         }
         HELD.say(self.link.as_str(), "held", |sum| {
@@ -294,7 +304,7 @@ impl Driver {
             );
         });
         self.set(LinkState::Held);
-        let is_over = |now: &Directive| now.retired || !now.held;
+        let is_over = |now: &Directive| now.retired || !now.is_held();
         tokio::select! {
             biased;
             () = self.out.closed() => return Err(Stopped),
@@ -351,6 +361,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::config::Source;
     use crate::monitor::Order;
     use crate::source::stream::read_in_thread;
 
@@ -370,8 +381,9 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let link = LinkId::source();
-        let driver = Driver::new(link, out, Arc::clone(&monitor), directive.subscribe());
+        let console = Arc::new(Console::new(&Source::Stdin, Arc::clone(&monitor)));
+        let (link, told) = (LinkId::source(), directive.subscribe());
+        let driver = Driver::new(link, out, Arc::clone(&monitor), told, console);
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,

@@ -8,6 +8,7 @@
 //! stdin, file, simulator      read to their end
 //! ```
 
+mod console;
 mod driver;
 mod file;
 mod generator;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+pub use console::{Console, ConsoleError};
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
 pub use recording::{recorded_times, times_path};
@@ -169,18 +171,18 @@ fn last_words(line: Option<&str>) -> String {
 }
 
 /// Opens a serial port as the gateway would and closes it again; returns the path that it has now.
-pub fn try_serial_port(port: &config::PortSelector, baud: u32) -> Result<PathBuf, SourceError> {
-    serial::try_open(port, baud)
+pub fn try_serial_port(port: &config::Port) -> Result<PathBuf, SourceError> {
+    serial::try_open(port)
 }
 
 /// A source in a few words: `serial port with USB id 0483:5740`.
 pub fn describe(config: &config::Source) -> String {
     match config {
-        config::Source::Serial { port, .. } => {
-            format!("serial port with {}", serial::describe(port))
+        config::Source::Serial(port) => {
+            format!("serial port with {}", serial::describe(&port.selector))
         }
         config::Source::ProbeRs { chip, .. } => format!("probe-rs {chip}"),
-        config::Source::Command { argv } => format!("command {}", argv.join(" ")),
+        config::Source::Command { argv, .. } => format!("command {}", argv.join(" ")),
         config::Source::Stdin => "stdin".to_owned(),
         config::Source::File { path, .. } => format!("file {}", path.display()),
         config::Source::Simulator(settings) => format!("simulator, {} nodes", settings.nodes),
@@ -193,6 +195,7 @@ pub fn describe(config: &config::Source) -> String {
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
 ///   and the simulator cannot be opened anew; they go on.
 /// - While it is held, a serial port stays closed and a program stays ended; the other kinds pause.
+/// - While it is open, `console` leads to it.
 /// - Once it is retired, what has been read already is still put into `out` as far as there is room,
 ///   the port is closed and the program ended before this returns. That takes under 100 ms, unless a
 ///   program ignores SIGTERM: that one is killed after two seconds.
@@ -204,22 +207,24 @@ pub async fn run(
     out: mpsc::Sender<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Receiver<Directive>,
+    console: Arc<Console>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(link, out, monitor, directive);
+    let driver = Driver::new(link, out, monitor, directive, console);
     match config {
-        config::Source::Serial { port, baud } => {
-            let port = serial::Serial::new(port.clone(), *baud);
+        config::Source::Serial(port) => {
+            let port = serial::Serial(port.clone());
             Ok(driver.keep_open(&port).await)
         }
         config::Source::ProbeRs {
             probe_id,
             chip,
             firmware_path,
+            ..
         } => {
             let program = process::Program::probe_rs(probe_id.as_deref(), chip, firmware_path);
             Ok(driver.keep_open(&program).await)
         }
-        config::Source::Command { argv } => {
+        config::Source::Command { argv, .. } => {
             let program = process::Program::command(argv);
             Ok(driver.keep_open(&program).await)
         }

@@ -1,4 +1,5 @@
-//! A program whose standard output is the stream: `probe-rs run`, or any other.
+//! A program whose standard output is the stream: `probe-rs run`, or any other. What is sent goes to its
+//! standard input, which stays open.
 //!
 //! The program gets a process group of its own, so that whatever it starts ends with it. Its
 //! standard error goes to the log. If fieldgate itself is killed in a way that leaves it no time to
@@ -13,13 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::SourceError;
+use super::console::{self, ConsoleError, PATIENCE, Request, Written};
 use super::driver::{Open, Reopen};
 use super::stream::{Feed, READ_SIZE};
 use crate::repeated::Topic;
@@ -79,7 +82,7 @@ impl Program {
     fn spawn(&self) -> Result<Child, SourceError> {
         Command::new(self.name())
             .args(self.argv.iter().skip(1))
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -105,14 +108,56 @@ impl Reopen for Program {
     }
 
     async fn open(&self, started: Instant) -> Result<Open, SourceError> {
-        let child = self.spawn()?;
+        let mut child = self.spawn()?;
         let (feed, stream) = Feed::new(started);
+        let (requests, asked) = console::requests();
+        if let Some(input) = child.stdin.take() {
+            tokio::spawn(serve(input, asked, feed.clone()));
+        }
         tokio::spawn(supervise(self.name().to_owned(), child, feed));
         Ok(Open {
             peer: self.peer(),
             stream,
+            requests,
         })
     }
+}
+
+/// Writes to the program what is sent, until it is to end.
+async fn serve(mut input: ChildStdin, mut requests: mpsc::Receiver<Request>, feed: Feed) {
+    loop {
+        let request = tokio::select! {
+            biased;
+            () = feed.closed() => return,
+            request = requests.recv() => request,
+        };
+        match request {
+            None => return,
+            Some(Request::Write { bytes, answer }) => {
+                // Whoever asked may be gone.
+                drop(answer.send(write(&mut input, &bytes).await));
+            }
+            // The console knows that a program has no lines.
+            Some(Request::Reset { .. }) => {}
+        }
+    }
+}
+
+/// Writes all of it, or as much as is taken in time.
+async fn write(input: &mut ChildStdin, bytes: &[u8]) -> Written {
+    let length = bytes.len();
+    let mut taken = 0;
+    let writing = async {
+        while taken < length {
+            taken += input.write(&bytes[taken..]).await?;
+        }
+        Ok(())
+    };
+    let outcome = match timeout(PATIENCE, writing).await {
+        Ok(outcome) => outcome.map_err(ConsoleError::Write),
+        Err(_elapsed) => Err(ConsoleError::Stuck { taken, length }),
+    };
+    Written { taken, outcome }
 }
 
 /// Reads from a program until it ends or nobody wants more; then nothing of it is left.

@@ -6,6 +6,22 @@ use std::borrow::Cow;
 /// stands for.
 pub const OWN_FIGURES: [(&str, &str); 2] = [("sig", "signal"), ("sts", "stats")];
 
+/// The keys in some bytes that are about readings, also where the bytes are no whole frame.
+pub(super) fn keys_in(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    let texts = bytes.split(|byte| *byte == b'"');
+    let keys = texts.filter_map(|text| std::str::from_utf8(text).ok());
+    keys.filter(|key| Group::of(key).is_some())
+}
+
+/// Whether bytes that broke off were telemetry, rather than braces in a line of text: they have a key
+/// of it, or too few bytes to have one.
+pub fn looks_like_telemetry(bytes: &[u8]) -> bool {
+    const ENOUGH: usize = 6;
+    let has = |key: &[u8]| bytes.windows(key.len()).any(|window| window == key);
+    let is_short = bytes.len() < ENOUGH && bytes.starts_with(b"{\"");
+    is_short || has(b"\"ts\"") || has(b"\"id\"") || keys_in(bytes).next().is_some()
+}
+
 /// Where in a frame a reading stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
@@ -45,5 +61,33 @@ pub fn default_node_name(key: &str) -> String {
         Some(Group::Signal) => OWN_FIGURES[0].1.to_owned(),
         Some(Group::Stats) => OWN_FIGURES[1].1.to_owned(),
         None => key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_of_a_log_are_told_from_frames_that_broke_off() {
+        let broken: [&[u8]; 6] = [
+            br#"{"ts":12000,"id":"N2","n1":{"t":27.6,"#,
+            br#"{"us":12000,"id":"N2","n1":{"#,
+            br#"{"n1":{"t":2"#,
+            b"{\"\xffs\":1,\"n12\":{",
+            b"{\"t",
+            b"{\"",
+        ];
+        assert!(broken.iter().all(|bytes| looks_like_telemetry(bytes)));
+        let braces = [
+            "{idle}",
+            r#"{"state": idle"#,
+            r#"{"frequency":868.1, sf7"#,
+            r#"{"name":"n","nx":{1"#,
+            "{ 12",
+        ];
+        for text in braces {
+            assert!(!looks_like_telemetry(text.as_bytes()), "{text}");
+        }
     }
 }

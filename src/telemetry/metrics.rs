@@ -14,9 +14,9 @@ pub struct MetricInfo {
     pub unit: String,
     /// The `sensor_type` tag of its points.
     pub sensor_type: String,
-    /// Below it the terminal raises an alarm.
+    /// A value below it is a problem.
     pub min: Option<f64>,
-    /// Above it the terminal raises an alarm.
+    /// A value above it is a problem.
     pub max: Option<f64>,
     /// What can be measured at all.
     pub range: Range,

@@ -64,18 +64,29 @@ pub(crate) enum Action {
     Filter,
     Open,
     Back,
+    /// Has the table show a row for each node, or for each metric.
+    TurnTable,
     /// Takes a metric into the charts, or out of them.
     Pick,
     Longer,
     Shorter,
     Record,
+    /// Begins to type a line that is sent to the source.
+    Send,
+    /// Resets the board.
+    Reset,
+    /// Shows bytes as hexadecimal digits, or as text again.
+    Hex,
     /// Answers which link is meant.
     Choose(Choice),
     Confirm(bool),
     Type(char),
+    /// Takes away the character before the cursor.
     Erase,
+    /// Takes away the one at the cursor.
+    Delete,
     EraseAll,
-    /// Keeps the filter.
+    /// Keeps the filter, or sends the line.
     Submit,
     Click(Position),
     /// The wheel, up or down.

@@ -9,7 +9,7 @@
 //!
 //! Everything between the terminal and the gateway is pure: the state changes in `update` and is
 //! drawn by `views`, and neither does any I/O. A module uses only those before it in this order:
-//! `action` < `layout`, `words` < `state` < `keymap` < `update` < `views` < `console`, `terminal` < `vacancy`,
+//! `action` < `layout`, `words` < `state` < `keymap` < `views` < `update` < `console`, `terminal` < `vacancy`,
 //! `runner`.
 
 mod action;

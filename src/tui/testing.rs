@@ -10,10 +10,11 @@ use super::action::{Page, Purpose};
 use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
-    DeliveryEntry, DeliveryOutcome, HistoryPoint, JournalState, JournalStatus, LATENCY_BUCKETS,
-    LatencySnapshot, LatestValue, LinkState, LinkStatus, LogEntry, LogLevel, Numbered, Position,
-    Recording, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, TelemetrySnapshot, TrafficEntry,
-    TrafficKind,
+    DeliveryEntry, DeliveryOutcome, HistoryPoint, Incident, IncidentKind, JournalState,
+    JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
+    LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
+    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread,
+    TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -36,6 +37,8 @@ pub(super) fn link(state: LinkState, peer: &str, since: i64) -> LinkStatus {
         state,
         since: ago(since),
         peer: peer.to_owned(),
+        heard: None,
+        lent_to: None,
         reconnects: 0,
         last_error,
     }
@@ -74,6 +77,32 @@ fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> Lat
         smallest: value - 1.5,
         largest: value + 2.25,
         count: 738,
+    }
+}
+
+fn node(name: &str, heard: i64) -> NodeStatus {
+    let spread = |last: f64| {
+        Some(Spread {
+            last,
+            lowest: last - 7.0,
+            mean: last - 2.0,
+            highest: last + 1.0,
+        })
+    };
+    NodeStatus {
+        node: name.into(),
+        state: NodeState::Heard,
+        since: ago(7_380),
+        first_heard: ago(86_400),
+        last_heard: ago(heard),
+        interval: Some(10.0),
+        packets: 738,
+        missed: 3,
+        signal: NodeSignal {
+            rssi: spread(-39.0),
+            snr: spread(13.0),
+            at: Some(ago(heard)),
+        },
     }
 }
 
@@ -120,6 +149,8 @@ pub(super) fn healthy() -> Snapshot {
             readings_rejected: RejectReason::of_readings().map(|it| (it, 0)).collect(),
             line_damaged_ratio: 0.0,
             left_out: BTreeMap::new(),
+            last_packet: Some(ago(2)),
+            clock_drifts: 0,
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
         sinks: vec![
@@ -138,6 +169,11 @@ pub(super) fn healthy() -> Snapshot {
             sinks: vec![backlog(SinkId::mqtt()), backlog(SinkId::influxdb())],
         },
         latest,
+        nodes: vec![node("greenhouse-north-bench-7", 2), node("node2", 4)],
+        problems: Vec::new(),
+        storage: None,
+        clock_unsynchronised: false,
+        incidents: Vec::new(),
         recording: Recording::Off,
         ends_by: None,
     }
@@ -194,6 +230,24 @@ pub(super) fn refused() -> Snapshot {
     snapshot
 }
 
+/// The board rebooted, the broker was away for a while, and the database is.
+pub(super) fn with_incidents() -> Snapshot {
+    let mut snapshot = healthy();
+    let incident = |kind, link, from, until: Option<i64>| Incident {
+        kind,
+        link,
+        at: ago(from),
+        until: until.map(ago),
+    };
+    snapshot.incidents = vec![
+        incident(IncidentKind::Outage, LinkId::mqtt(), 240, Some(200)),
+        incident(IncidentKind::Reboot, LinkId::source(), 120, Some(120)),
+        incident(IncidentKind::Outage, LinkId::influxdb(), 30, None),
+    ];
+    snapshot.latest[2].max = Some(25.0);
+    snapshot
+}
+
 /// One node has been silent for five of its intervals, another for very long.
 pub(super) fn silent() -> Snapshot {
     let mut snapshot = healthy();
@@ -204,6 +258,16 @@ pub(super) fn silent() -> Snapshot {
             _ => {}
         }
     }
+    let node = &mut snapshot.nodes[1];
+    (node.state, node.last_heard) = (NodeState::Stale, ago(50));
+    snapshot.problems = vec![Problem {
+        kind: ProblemKind::NodeSilent,
+        severity: Severity::Warning,
+        concerns: "node2".to_owned(),
+        since: ago(20),
+        sentence: "node2 is late: last heard at 11:59:10, and usually comes every 10s".to_owned(),
+        fix: "check its power, its place and its antenna".to_owned(),
+    }];
     snapshot
 }
 
@@ -257,6 +321,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
             rejected(RejectReason::InvalidTime, false),
             br#"{"ts":-1}"#,
         ),
+        piece(6, TrafficKind::Sent, b"led on\r\n"),
         piece(
             4,
             TrafficKind::Accepted,

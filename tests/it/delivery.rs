@@ -11,7 +11,7 @@ use crate::support::{
 const STATUS: &str = "iiot/gateway/status";
 
 fn is_reading(message: &Message) -> bool {
-    message.topic != STATUS
+    !message.is_of_gateway()
 }
 
 fn status(payload: &str) -> Message {
@@ -124,7 +124,7 @@ fn the_last_values_wait_at_the_broker_also_after_its_restart() {
         assert!(
             messages
                 .iter()
-                .all(|message| message.retained || message.topic == STATUS),
+                .all(|message| message.retained || message.is_of_gateway()),
             "{messages:?}"
         );
         let values = messages.into_iter().filter(is_reading);

@@ -67,7 +67,11 @@ fn topics(gateway: &str, objects: &[&str]) -> BTreeSet<String> {
         };
         format!("homeassistant/{component}/{gateway}/{object}/config")
     };
-    objects.iter().map(topic).collect()
+    let sensors = objects.iter().map(topic);
+    // What is wrong is a sensor of another kind, beside that of the gateway itself.
+    let is_of_gateway = objects.contains(&"status");
+    let problems = format!("homeassistant/binary_sensor/{gateway}/problems/config");
+    sensors.chain(is_of_gateway.then_some(problems)).collect()
 }
 
 /// Everything that is retained for Home Assistant, by topic, once it is there.
@@ -198,9 +202,17 @@ fn every_sensor_is_announced_where_its_readings_are() {
         assert_eq!(sensor["device_class"].as_str(), class, "{object}");
         assert_eq!(sensor["unit_of_measurement"].as_str(), unit, "{object}");
         assert_eq!(sensor["expire_after"], 600, "{object}");
-        assert_eq!(sensor["availability_topic"], "iiot/hall/gateway/status");
         assert_eq!(sensor["value_template"], "{{ value_json.value }}");
         let is_of_board = !object.starts_with("node");
+        if is_of_board {
+            assert_eq!(sensor["availability_topic"], "iiot/hall/gateway/status");
+        } else {
+            let node = object.split('_').next().unwrap();
+            let topics = [0, 1].map(|it| sensor["availability"][it]["topic"].clone());
+            let of_node = format!("iiot/hall/{node}/status");
+            assert_eq!(topics, ["iiot/hall/gateway/status", &of_node], "{object}");
+            assert_eq!(sensor["availability_mode"], "all");
+        }
         assert_eq!(sensor["entity_category"] == "diagnostic", is_of_board);
         let device = if is_of_board {
             "fieldgate_hall"
@@ -212,12 +224,27 @@ fn every_sensor_is_announced_where_its_readings_are() {
     }
 
     // Every state topic carries a value, and every reading has a sensor.
-    let messages = subscriber.wait_for_count(OF_FIRST.len(), PATIENCE);
-    let published: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
     let states = sensors
         .values()
         .map(|it| it["state_topic"].as_str().unwrap());
-    assert_eq!(states.collect::<BTreeSet<_>>(), published);
+    let states: BTreeSet<&str> = states.collect();
+    let messages = subscriber.wait_until("all states", PATIENCE, |messages| {
+        let has = |state: &&str| messages.iter().any(|it| it.topic == **state);
+        states.iter().all(has)
+            && ["node1", "node2"]
+                .iter()
+                .all(|node| has(&&*format!("iiot/hall/{node}/status")))
+    });
+    let published: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+    let of_nodes = ["iiot/hall/node1/status", "iiot/hall/node2/status"];
+    assert_eq!(
+        states
+            .iter()
+            .copied()
+            .chain(of_nodes)
+            .collect::<BTreeSet<_>>(),
+        published
+    );
 
     // A node that comes later.
     gateway.write_stdin(format!("{NEW_NODE}\n").as_bytes());

@@ -20,6 +20,8 @@ fn config(url: &str) -> Influxdb {
     Influxdb {
         gateway: None,
         url: url.parse().unwrap(),
+        fallbacks: Vec::new(),
+        prefer_first: None,
         ca_file: None,
         org: ContractServer::ORG.into(),
         bucket: ContractServer::BUCKET.into(),

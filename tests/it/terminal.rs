@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Sight, Snapshot, TrafficEntry,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
 use nix::fcntl::OFlag;
@@ -465,11 +465,33 @@ fn a_terminal_may_change_its_size() {
     let broker = Mosquitto::start();
     let terminal = Terminal::start(SIZE, &simulator(&broker.url(), "20"));
     terminal.wait_for("temperature");
-    terminal.resize((40, 10));
-    terminal.wait_for("needs 72");
+    terminal.resize((39, 10));
+    terminal.wait_for("needs 40");
     terminal.resize((1, 1));
     terminal.resize((120, 40));
     terminal.wait_for("temperature");
+}
+
+/// Some terminals have no size before somebody attaches to them.
+#[test]
+fn a_terminal_without_a_size_neither_ends_it_nor_keeps_it_busy() {
+    let mut terminal = Terminal::start((40, 12), &["--source=simulator", "--journal=:memory:"]);
+    terminal.wait_for("Source up");
+    for size in [(0, 0), (0, 24), (80, 0)] {
+        terminal.resize(size);
+        // Long enough that a screen that draws without end takes most of it.
+        let before = terminal.cpu_time();
+        std::thread::sleep(Duration::from_secs(1));
+        let used = terminal.cpu_time() - before;
+        assert!(used < Duration::from_millis(300), "{used:?} at {size:?}");
+    }
+    terminal.resize((60, 20));
+    terminal.wait_for("Source up");
+    terminal.type_keys("\x1b[D");
+    terminal.wait_for("▸ Source");
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
 }
 
 #[test]
@@ -532,7 +554,7 @@ impl Observer for Panicking {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn command(&self, _: Command) -> Reply<()> {
+    fn command(&self, _: Command, _: Asker) -> Reply<()> {
         Box::pin(async { Ok(()) })
     }
 }

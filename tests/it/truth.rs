@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
 use fieldgate::monitor::Monitor;
 use fieldgate::pipeline::Ingest;
-use fieldgate::source::Chunk;
+use fieldgate::source::{Chunk, Generator};
 use fieldgate::telemetry::{Decoder, Packet, Received, RecordedTimes, Timeline, Timestamp};
 
 /// What happens to a frame on its way.
@@ -256,6 +256,43 @@ fn a_clean_stream_is_delivered_as_it_is() {
             rejected.map(fieldgate::monitor::Counter::get).sum::<u64>(),
             0
         );
+    }
+}
+
+#[test]
+fn no_more_packets_are_missed_than_damage_cost() {
+    const STEP: Duration = Duration::from_secs(1);
+    for seed in 1..=4_u32 {
+        let mut generator = Generator::new(3, 0.05, u64::from(seed));
+        let monitor = Arc::new(Monitor::default());
+        let tolerance = Duration::from_secs(2);
+        let decoder = Decoder::default();
+        let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
+        let mut end = Received {
+            wall: Timestamp(1_700_000_000_000_000_000),
+            monotonic: Duration::ZERO,
+        };
+        let mut sent = 0;
+        while sent < 3_000 {
+            let mut bytes = BytesMut::new();
+            generator.write_next(STEP, &mut bytes);
+            ingest.take(&Chunk {
+                bytes: bytes.freeze(),
+                received: end.wall,
+                monotonic: end.monotonic,
+                discontinuity: false,
+            });
+            sent += 1;
+            end.wall = end.wall.plus(STEP);
+            end.monotonic += STEP;
+        }
+        ingest.finish(end);
+        let lost = sent - monitor.counters.packets_processed.get();
+        let missed = monitor.counters.packets_missed.get();
+        let case = format!("seed {seed}: {missed} missed of {lost} lost");
+        println!("{case}");
+        assert!(lost > 50, "{case}");
+        assert!(missed <= lost && missed * 20 >= lost * 19, "{case}");
     }
 }
 

@@ -1,34 +1,20 @@
 //! A gateway elsewhere, as seen over its API.
 
+mod remote;
 mod session;
 mod stream;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use reqwest::RequestBuilder;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use url::Url;
 
-use super::refusal::ErrorBody;
-use crate::causes::root_cause;
-use crate::http::{self, Proxy};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Ring,
-    Sight, Snapshot, TrafficEntry,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Ring, Sight, Snapshot, TrafficEntry,
 };
 use crate::telemetry::Timestamp;
-
-/// A gateway in reach is connected to much sooner.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Of a history or a command.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A point of a history takes less in JSON.
-const MAX_POINT: usize = 256;
+pub use remote::{Lending, Remote};
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -51,17 +37,13 @@ pub enum ClientError {
 /// lost, until the last clone is dropped.
 #[derive(Clone)]
 pub struct Client {
-    remote: Arc<Remote>,
+    watched: Arc<Watched>,
     _session: Arc<DropGuard>,
 }
 
 /// Whom it talks to, and what it has heard.
-struct Remote {
-    http: reqwest::Client,
-    base: Url,
-    proxy: Option<Proxy>,
-    /// The address in words.
-    peer: String,
+struct Watched {
+    remote: Remote,
     seen: Mutex<Seen>,
 }
 
@@ -77,18 +59,9 @@ impl Client {
     /// Begins to watch the gateway at an address as `http://greenhouse:8787`. Must be called within a
     /// tokio runtime.
     pub fn start(url: &str, token: Option<&SecretString>) -> Result<Self, ClientError> {
-        let base = parse(url)?;
-        let peer = base.as_str().trim_end_matches('/').to_owned();
-        let proxy = Proxy::of_environment(&base);
-        let mut http = http::client(proxy.as_ref()).connect_timeout(CONNECT_TIMEOUT);
-        if let Some(token) = token {
-            let value = format!("Bearer {}", token.expose_secret());
-            let mut value = HeaderValue::try_from(value).map_err(|_| ClientError::Token)?;
-            value.set_sensitive(true);
-            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)]));
-        }
+        let remote = Remote::new(url, token)?;
         let sight = Sight::Lost {
-            peer: peer.clone(),
+            peer: remote.peer.clone(),
             reason: "connecting".into(),
             next_try: Timestamp::now(),
         };
@@ -99,122 +72,55 @@ impl Client {
             deliveries: Ring::default(),
             log: Ring::default(),
         };
-        let remote = Arc::new(Remote {
-            http: http.build()?,
-            base,
-            proxy,
-            peer,
+        let watched = Arc::new(Watched {
+            remote,
             seen: Mutex::new(seen),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(session::keep_connected(Arc::clone(&remote), stop.clone()));
+        tokio::spawn(session::keep_connected(Arc::clone(&watched), stop.clone()));
         Ok(Self {
-            remote,
+            watched,
             _session: Arc::new(stop.drop_guard()),
         })
     }
 }
 
-fn parse(url: &str) -> Result<Url, ClientError> {
-    let refused = || ClientError::Address {
-        url: url.rsplit('@').next().unwrap_or_default().into(),
-    };
-    let base = Url::parse(url).map_err(|_| refused())?;
-    let is_plain = base.username().is_empty() && base.password().is_none();
-    let ends = base.query().is_none() && base.fragment().is_none();
-    match base.scheme() {
-        "http" | "https" if is_plain && ends && base.has_host() => Ok(base),
-        _ => Err(refused()),
-    }
-}
-
-impl Remote {
+impl Watched {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // A panic elsewhere leaves whole values behind.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn url(&self, path: &str) -> Url {
-        http::url_below(&self.base, path)
-    }
-
-    fn get(&self, path: &str) -> RequestBuilder {
-        self.http.get(self.url(path))
-    }
-}
-
-/// Sends a request; anything but success is an error in the gateway's words.
-async fn send(request: RequestBuilder) -> Result<reqwest::Response, String> {
-    let response = request.send().await.map_err(explain)?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let body = http::read_words(response).await;
-    Err(match serde_json::from_slice::<ErrorBody>(&body.bytes) {
-        Ok(body) => body.error,
-        Err(_) => format!("the server answered {status}; is it a fieldgate?"),
-    })
-}
-
-/// A failure to reach the gateway, in plain words.
-fn explain(error: reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".into();
-    }
-    let root = root_cause(&error.without_url());
-    if root.contains("refused") {
-        return "connection refused; is the gateway running with api.listen set?".into();
-    }
-    root
 }
 
 impl Observer for Client {
     fn sight(&self) -> Sight {
-        self.remote.seen().sight.clone()
+        self.watched.seen().sight.clone()
     }
 
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.remote.seen().snapshot.clone()
+        self.watched.seen().snapshot.clone()
     }
 
     fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>> {
-        self.remote.seen().traffic.since(number)
+        self.watched.seen().traffic.since(number)
     }
 
     fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>> {
-        self.remote.seen().deliveries.since(number)
+        self.watched.seen().deliveries.since(number)
     }
 
     fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>> {
-        self.remote.seen().log.since(number)
+        self.watched.seen().log.since(number)
     }
 
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
-        let request = self.remote.get("/api/v1/history").query(&[
-            ("node", query.node.as_str()),
-            ("metric", query.metric.as_str()),
-            ("from", &query.from.to_rfc3339()),
-            ("to", &query.to.to_rfc3339()),
-            ("points", &query.points.to_string()),
-        ]);
-        let most = query.points.saturating_add(1).saturating_mul(MAX_POINT);
-        Box::pin(async move {
-            let response = send(request.timeout(ANSWER_TIMEOUT)).await?;
-            let body = http::read_body(response, most, ANSWER_TIMEOUT).await;
-            serde_json::from_slice(&body.bytes).map_err(|error| format!("no history came: {error}"))
-        })
+        let remote = self.watched.remote.clone();
+        Box::pin(async move { remote.history(query).await })
     }
 
-    fn command(&self, command: Command) -> Reply<()> {
-        let request = self.remote.http.post(self.remote.url("/api/v1/commands"));
-        Box::pin(async move {
-            let body = serde_json::to_vec(&command).map_err(|error| error.to_string())?;
-            let request = request
-                .header("content-type", "application/json")
-                .timeout(ANSWER_TIMEOUT)
-                .body(body);
-            send(request).await.map(drop)
-        })
+    /// The gateway sees itself who asks.
+    fn command(&self, command: Command, _asker: Asker) -> Reply<()> {
+        let remote = self.watched.remote.clone();
+        Box::pin(async move { remote.command(&command).await })
     }
 }

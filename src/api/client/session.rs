@@ -7,8 +7,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::remote::explain;
 use super::stream::{Event, Parser};
-use super::{Remote, Seen, explain, send};
+use super::{Seen, Watched};
 use crate::backoff::Backoff;
 use crate::http::Proxy;
 use crate::monitor::{Sight, Snapshot};
@@ -21,12 +22,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(12);
 
 /// Stays connected until told to stop.
-pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken) {
+pub(super) async fn keep_connected(watched: Arc<Watched>, stop: CancellationToken) {
+    let remote = &watched.remote;
     let mut backoff = Backoff::new(LONGEST_PAUSE);
     loop {
         let began = Instant::now();
         let (reason, heard) = tokio::select! {
-            end = session(&remote) => end,
+            end = session(&watched) => end,
             () = stop.cancelled() => return,
         };
         let reason = Proxy::named(remote.proxy.as_ref(), reason);
@@ -37,7 +39,7 @@ pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken)
             error = reason,
             "The gateway is out of reach."
         );
-        remote.seen().sight = Sight::Lost {
+        watched.seen().sight = Sight::Lost {
             peer: remote.peer.clone(),
             reason,
             next_try: Timestamp::now().plus(delay),
@@ -50,9 +52,10 @@ pub(super) async fn keep_connected(remote: Arc<Remote>, stop: CancellationToken)
 }
 
 /// One connection: why it ended, and whether anything came over it.
-async fn session(remote: &Remote) -> (String, bool) {
+async fn session(watched: &Watched) -> (String, bool) {
+    let remote = &watched.remote;
     let silent = || format!("the gateway was silent for {} s", SILENCE.as_secs());
-    let opened = tokio::time::timeout(SILENCE, send(remote.get("/api/v1/events"))).await;
+    let opened = tokio::time::timeout(SILENCE, remote.send(remote.get("/api/v1/events"))).await;
     let mut response = match opened {
         Ok(Ok(response)) => response,
         Ok(Err(reason)) => return (reason, false),
@@ -71,7 +74,7 @@ async fn session(remote: &Remote) -> (String, bool) {
             return ("the gateway sent an event without end".into(), heard);
         };
         for event in events {
-            if let Err(error) = remote.seen().take(&event) {
+            if let Err(error) = watched.seen().take(&event) {
                 let name = event.name;
                 return (
                     format!("the gateway sent {name} that this version does not know ({error})"),
@@ -80,7 +83,7 @@ async fn session(remote: &Remote) -> (String, bool) {
             }
             heard = true;
             let peer = remote.peer.clone();
-            remote.seen().sight = Sight::Connected { peer };
+            watched.seen().sight = Sight::Connected { peer };
         }
     }
 }

@@ -23,11 +23,16 @@ const MEASUREMENT: &str = "fieldgate_check";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Tries the server and returns what time it has.
-pub(super) async fn check(config: &Influxdb, report: &mut Report) -> Option<SystemTime> {
+pub(super) async fn check(
+    config: &Influxdb,
+    is_one_of_several: bool,
+    report: &mut Report,
+) -> Option<SystemTime> {
     let patient = Influxdb {
         timeout: config.timeout.min(PATIENCE),
         ..config.clone()
     };
+    let address = config.url.as_str().trim_end_matches('/');
     let client = match Client::new(&patient) {
         Ok(client) => client,
         Err(error) => {
@@ -44,14 +49,15 @@ pub(super) async fn check(config: &Influxdb, report: &mut Report) -> Option<Syst
         Ok(server) => server,
         Err(answer) => {
             let (reason, fix) = words(&answer, config);
-            let address = config.url.as_str().trim_end_matches('/');
             report.failed(PART, REACHED, &format!("{address}: {reason}"), &fix);
             skip_from(0, "needs the server", report);
             return None;
         }
     };
     let through = client.proxy().map(|proxy| format!(", through {proxy}"));
-    let server_and_way = server.description + &through.unwrap_or_default();
+    let name = is_one_of_several.then(|| format!("{address}: "));
+    let server_and_way =
+        name.unwrap_or_default() + &server.description + &through.unwrap_or_default();
     report.passed(PART, REACHED, &server_and_way);
     let answer = client.write(&line(config)).await;
     judge(&answer, config, report);

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::report::Report;
-use crate::config::{PortSelector, Source};
+use crate::config::{Port, Source};
 use crate::ownership;
 use crate::source::{SourceError, try_serial_port};
 
@@ -20,7 +20,7 @@ const PART: &str = "source";
 
 pub(super) async fn check(source: &Source, report: &mut Report) {
     match source {
-        Source::Serial { port, baud } => serial(port, *baud, report),
+        Source::Serial(port) => serial(port, report),
         Source::ProbeRs {
             probe_id,
             firmware_path,
@@ -34,20 +34,20 @@ pub(super) async fn check(source: &Source, report: &mut Report) {
             );
             probe(probe_id.as_deref(), report).await;
         }
-        Source::Command { argv } => command(argv, report),
+        Source::Command { argv, .. } => command(argv, report),
         Source::File { path, .. } => file(path, "recording", "correct source.path", report),
         Source::Stdin => report.passed(PART, "standard input", "there is nothing to try"),
         Source::Simulator(_) => report.passed(PART, "simulator", "there is nothing to try"),
     }
 }
 
-fn serial(port: &PortSelector, baud: u32, report: &mut Report) {
+fn serial(port: &Port, report: &mut Report) {
     const EXISTS: &str = "port exists";
     const OPENS: &str = "port may be opened";
-    match try_serial_port(port, baud) {
+    match try_serial_port(port) {
         Ok(path) => {
             report.passed(PART, EXISTS, &path.display().to_string());
-            report.passed(PART, OPENS, &format!("at {baud} baud"));
+            report.passed(PART, OPENS, &format!("at {}", port.framing()));
         }
         Err(error @ (SourceError::NoSuchPort { .. } | SourceError::PortMissing { .. })) => {
             let fix = "plug the board in, or choose one that `fieldgate ports` lists";

@@ -51,12 +51,22 @@ fn refuse(report: &mut Report, errors: &ConfigErrors) {
 async fn try_all(config: &Config, report: &mut Report) {
     input::check(&config.source, report).await;
     match &config.mqtt {
-        Some(mqtt) => broker::check(mqtt, report).await,
+        Some(mqtt) => {
+            for broker in mqtt.each() {
+                broker::check(&broker, report).await;
+            }
+        }
         None => report.skipped("mqtt", "broker", "not configured"),
     }
     let mut server_time = None;
     match &config.influxdb {
-        Some(influxdb) => server_time = database::check(influxdb, report).await,
+        Some(influxdb) => {
+            let is_one_of_several = !influxdb.fallbacks.is_empty();
+            for server in influxdb.each() {
+                let time = database::check(&server, is_one_of_several, report).await;
+                server_time = server_time.or(time);
+            }
+        }
         None => report.skipped("influxdb", "server", "not configured"),
     }
     machine::check_journal(&config.journal, report);

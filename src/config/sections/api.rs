@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use secrecy::SecretString;
 
-use crate::config::kind::{Kind, OrRefuse, Refusal};
+use crate::config::kind::{Kind, OrRefuse, Refusal, boolean};
 use crate::config::secret::is_some_text;
 use crate::config::section::Section;
 
@@ -15,12 +15,15 @@ pub struct Api {
     pub listen: SocketAddr,
     /// What whoever asks must know; `None`, on loopback addresses alone: everybody may ask.
     pub token: Option<SecretString>,
+    /// Whether everybody who may ask may also send texts to sources, though there be no token.
+    pub allow_send: bool,
 }
 
 /// Reads the section; `None`: it is not there, or something in it is wrong.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Api> {
     let listen = section.optional("listen", &listen_address());
     let token = section.optional("token", &api_token()).filter(is_some_text);
+    let allow_send = section.or("allow_send", false, &boolean());
     let listen = listen?;
     let token = if listen.ip().is_loopback() {
         token
@@ -29,7 +32,11 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Api> {
                       api.token, or listen on 127.0.0.1";
         Some(section.require("token", token, Some(advice))?)
     };
-    Some(Api { listen, token })
+    Some(Api {
+        listen,
+        token,
+        allow_send: allow_send?,
+    })
 }
 
 /// An address to listen on.

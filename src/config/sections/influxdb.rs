@@ -1,5 +1,6 @@
 //! `[influxdb]`: the database, and how readings become writes.
 
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::kind::{
-    HOUR, Kind, MILLISECOND, OrRefuse, Refusal, boolean, duration, parse_url, path, text, whole,
+    HOUR, Kind, MILLISECOND, OrRefuse, Refusal, boolean, duration, one_or_several, parse_url, path,
+    prefer_first, text, whole,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
@@ -19,6 +21,10 @@ pub struct Influxdb {
     pub gateway: Option<String>,
     /// `http://host:port` or `https://host:port`; validated, without a path.
     pub url: Url,
+    /// Servers that are used while the one before them cannot be, in their order.
+    pub fallbacks: Vec<Url>,
+    /// After so long with another server the first one is tried again; `None`: not while that one works.
+    pub prefer_first: Option<Duration>,
     /// Certificates of the authorities that are trusted; `None`: those that this system trusts.
     pub ca_file: Option<PathBuf>,
     /// Organisation.
@@ -48,7 +54,9 @@ const TOKEN: SecretKey = SecretKey {
 /// Reads the section; `None`: it is not there, or something in it is wrong.
 pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
-    let url = section.or("url", "http://localhost:8086", &http_url());
+    let urls = one_or_several(http_url());
+    let urls = section.or("url", "http://localhost:8086", &urls);
+    let prefer_first = section.optional("prefer_first", &prefer_first());
     let org = section.or("org", "my-org", &text());
     let bucket = section.or("bucket", "telemetry", &text());
     let ca_file = section.optional("ca_file", &path());
@@ -61,8 +69,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     if !section.is_present() {
         return None;
     }
-    if let (Some(url), Some(_)) = (&url, &ca_file)
-        && url.scheme() != "https"
+    if let (Some(urls), Some(_)) = (&urls, &ca_file)
+        && urls.iter().all(|url| url.scheme() != "https")
     {
         section.refuse(
             "ca_file",
@@ -75,9 +83,12 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     {
         refuse_batch_sizes(section, usual, most);
     }
+    let urls = urls?;
     Some(Influxdb {
         gateway: gateway.map(str::to_owned),
-        url: url?,
+        url: urls.first,
+        fallbacks: urls.others,
+        prefer_first,
         ca_file,
         org: org?,
         bucket: bucket?,
@@ -125,6 +136,16 @@ fn http_url() -> Kind<Url> {
 }
 
 impl Influxdb {
+    /// The same settings for each server alone, in their order.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let urls = iter::once(&self.url).chain(&self.fallbacks);
+        urls.map(|url| Self {
+            url: url.clone(),
+            fallbacks: Vec::new(),
+            ..self.clone()
+        })
+    }
+
     /// In a line for the log, without secrets.
     pub(in crate::config) fn summary(&self) -> String {
         let token = if self.token.expose_secret().is_empty() {
@@ -132,9 +153,13 @@ impl Influxdb {
         } else {
             "with a token"
         };
-        let address = self.url.as_str().trim_end_matches('/');
+        let addresses = self
+            .each()
+            .map(|it| it.url.as_str().trim_end_matches('/').to_owned());
+        let addresses: Vec<String> = addresses.collect();
         format!(
-            "{address}, org {}, bucket {}, {token}, batches of {} or every {}",
+            "{}, org {}, bucket {}, {token}, batches of {} or every {}",
+            addresses.join(" or "),
             self.org,
             self.bucket,
             self.batch_size,

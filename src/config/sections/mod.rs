@@ -22,9 +22,14 @@ pub use api::Api;
 pub use influxdb::Influxdb;
 pub use journal::{Durability, Journal, JournalPath};
 pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
-pub use mqtt::{HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport};
-pub use source::{PortSelector, Recorded, SOURCE_KINDS, Simulator, Source, SourceKind, Speed};
-pub use telemetry::{Metric, Telemetry};
+pub use mqtt::{
+    Broker, HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
+};
+pub use source::{
+    ControlLine, DataBits, FlowControl, LineEnding, Parity, Port, PortSelector, Recorded, Reset,
+    SOURCE_KINDS, Simulator, Source, SourceKind, Speed, StopBits,
+};
+pub use telemetry::{Metric, Node, Telemetry};
 pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};

@@ -4,6 +4,7 @@
 
 mod cursors;
 mod names;
+mod nodes;
 mod rejected;
 mod requests;
 mod rows;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
 pub(super) use names::read_names;
+pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
 pub(super) use schema::{connect, identify, open_reader};
@@ -28,9 +30,11 @@ use super::marks::Mark;
 use super::place::with_suffix;
 use super::retention::Keep;
 use super::{Correction, Position, Rejection, Row};
+use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Packet, SetAside};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
+use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
 use requests::{read_requests, settle_requests};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
@@ -58,6 +62,8 @@ pub(super) struct Batch<'a> {
     pub(super) rejections: &'a [Rejection],
     pub(super) set_aside: &'a [SetAside],
     pub(super) names: &'a [KnownName],
+    /// The nodes, in place of those that are there.
+    pub(super) nodes: Option<&'a [KnownNode]>,
     /// Entries of `rejected` that the packets are of.
     pub(super) sent_on: &'a [i64],
 }
@@ -231,6 +237,7 @@ impl Store {
         }
         settle_requests(&transaction, batch.sent_on)?;
         write_names(&transaction, batch.names)?;
+        write_nodes(&transaction, batch.nodes)?;
         write_cursors(&transaction, batch.cursors)?;
         transaction.commit()?;
         self.extent = extent;
@@ -283,6 +290,7 @@ impl Store {
         let forgotten = holdings.write(&transaction, &[], &[], limits.max_messages)?;
         copy_table(&other.connection, SELECT_NAMES, &transaction, INSERT_NAME)?;
         trim_names(&transaction)?;
+        copy_table(&other.connection, SELECT_NODES, &transaction, INSERT_NODE)?;
         let appended = usize::try_from(extent.end.total - other.extent.first.total);
         let budget = appended.unwrap_or(usize::MAX).max(copied) + TRIM_SLACK;
         extent.first = trim(&transaction, extent, limits, budget)?;
@@ -320,6 +328,7 @@ impl Store {
         let tables = [
             (SELECT_REJECTED, INSERT_REJECTED),
             (SELECT_NAMES, INSERT_NAME),
+            (SELECT_NODES, INSERT_NODE),
         ];
         let copied = tables.map(|(select, insert)| copy_table(other, select, &transaction, insert));
         transaction.commit()?;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Extent;
 use super::cursors::read_cursors;
+use super::nodes;
 use super::rows::decode_row;
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
@@ -101,10 +102,11 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 /// older journal is brought up to date.
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
-        None => create_schema(connection),
-        Some(SCHEMA_VERSION) => Ok(()),
-        Some(_) => migrate(connection),
+        None => create_schema(connection)?,
+        Some(SCHEMA_VERSION) => {}
+        Some(_) => migrate(connection)?,
     }
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.
@@ -157,7 +159,8 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 
 pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch(SCHEMA)?;
-    Ok(connection.execute_batch(SCHEMA_OF_REJECTED)?)
+    connection.execute_batch(SCHEMA_OF_REJECTED)?;
+    Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 fn migrate(connection: &Connection) -> Result<(), Fault> {

@@ -43,6 +43,7 @@ impl Terms {
             rejections: &work.rejections,
             set_aside: &work.set_aside,
             names: &work.names,
+            nodes: work.nodes.as_deref(),
             sent_on: &[],
         }
     }

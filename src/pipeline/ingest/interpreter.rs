@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Yield;
-use super::notices::Notices;
+use super::notices::{self, Notices};
 use crate::monitor::{Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
     Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
     Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
-    Verdict,
+    Verdict, looks_like_telemetry,
 };
 
 /// The stages behind the framer.
@@ -49,14 +49,23 @@ impl Interpreter {
         }
     }
 
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    pub(super) fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.readings = self.readings.giving_signal(gives_signal);
+        self
+    }
+
     /// Takes the next piece of the stream.
     pub(super) fn interpret(&mut self, segment: Segment<'_>, received: Received) {
         let at = received.wall;
         match segment {
             Segment::Text(bytes) => self.notices.text(at, bytes),
             Segment::Damaged { bytes, reason } => {
-                let number = self.quality.begin();
-                self.quality.damage(number);
+                // What a log puts into braces says nothing of the line.
+                if looks_like_telemetry(bytes) {
+                    let number = self.quality.begin();
+                    self.quality.damage(number);
+                }
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
                 if bytes.starts_with(b"{\"") {
@@ -218,7 +227,9 @@ impl Interpreter {
             self.clocks.forget(&board, &mut self.timed);
         }
         self.judge_readings();
-        self.notices.missed(self.frames.take_missed());
+        for (board, missed) in self.frames.take_missed() {
+            self.notices.missed(&board, missed);
+        }
     }
 
     fn judge_readings(&mut self) {
@@ -259,6 +270,7 @@ impl Interpreter {
     pub(super) fn report(&mut self) -> Yield {
         let decisions = std::mem::take(&mut self.decisions);
         self.notices.recorded(&decisions.packets);
+        self.notices.heard(&decisions.hearings);
         for set_aside in &decisions.set_aside {
             self.notices.set_aside(set_aside);
         }
@@ -266,7 +278,7 @@ impl Interpreter {
             self.notices.mark(*mark);
         }
         for name in &decisions.confirmed {
-            self.notices.confirmed(name);
+            notices::confirmed(name);
         }
         self.notices.left_out(self.decoder.take_left_out());
         self.notices.quality(&mut self.quality);

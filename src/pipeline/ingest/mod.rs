@@ -53,6 +53,13 @@ impl Ingest {
         }
     }
 
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.interpreter = self.interpreter.giving_signal(gives_signal);
+        self
+    }
+
     /// What the next bytes complete.
     pub fn take(&mut self, chunk: &Chunk) -> Yield {
         let received = Received {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::monitor::{Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
+use crate::monitor::{LinkId, Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
-    ClockEvent, Decoded, Frame, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
+    ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
     RejectReason, SetAside, Timestamp, Turn,
 };
 
@@ -101,6 +101,7 @@ impl Notices {
                 });
             }
             Some(ClockEvent::Rebooted) => {
+                self.monitor.note_reboot(&LinkId::source());
                 let words = "The board rebooted; its clock is anchored anew.";
                 ("rebooted", words)
             }
@@ -109,6 +110,7 @@ impl Notices {
                 ("set", words)
             }
             Some(ClockEvent::Drifted) => {
+                self.monitor.counters.clock_drifts.increment();
                 let words = "Device and gateway clock drifted apart; anchored anew.";
                 ("drifted", words)
             }
@@ -117,6 +119,11 @@ impl Notices {
             let repeated = sum.words();
             tracing::warn!(uptime_ms, repeated, "{words}");
         });
+    }
+
+    /// Which nodes were heard of.
+    pub(super) fn heard(&self, hearings: &[Hearing]) {
+        self.monitor.hear_nodes(hearings);
     }
 
     /// Packets that are to be delivered.
@@ -148,18 +155,6 @@ impl Notices {
                 repeated = sum.words(),
                 "Set a reading aside: {}.", reason.explanation()
             );
-        });
-    }
-
-    /// A name that came often enough.
-    pub(super) fn confirmed(&self, name: &KnownName) {
-        let key = match &name.metric {
-            None => name.node.clone(),
-            Some(metric) => format!("{}.{metric}", name.node),
-        };
-        NEW_KEYS.say("", "", move |sum| {
-            let repeated = sum.words();
-            tracing::info!(key, repeated, "Unknown key passes under its own name.");
         });
     }
 
@@ -210,10 +205,8 @@ impl Notices {
     }
 
     /// Packets that the radio received and the gateway did not.
-    pub(super) fn missed(&self, missed: u64) {
-        if missed == 0 {
-            return;
-        }
+    pub(super) fn missed(&self, board: &str, missed: u64) {
+        self.monitor.miss(board, missed);
         self.monitor.counters.packets_missed.add(missed);
         LOSSES.count("", "", missed, |sum| {
             tracing::warn!(
@@ -230,5 +223,17 @@ fn new_board(board: &str) {
     NEW_BOARDS.say("", "", move |sum| {
         let repeated = sum.words();
         tracing::info!(board, repeated, "Board reports.");
+    });
+}
+
+/// A name that came often enough.
+pub(super) fn confirmed(name: &KnownName) {
+    let key = match &name.metric {
+        None => name.node.clone(),
+        Some(metric) => format!("{}.{metric}", name.node),
+    };
+    NEW_KEYS.say("", "", move |sum| {
+        let repeated = sum.words();
+        tracing::info!(key, repeated, "Unknown key passes under its own name.");
     });
 }

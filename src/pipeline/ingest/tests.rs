@@ -83,6 +83,18 @@ fn traffic_is_the_stream_and_says_later_what_was_set_aside() {
 }
 
 #[test]
+fn braces_in_a_log_say_nothing_of_the_line() {
+    let stream = b"[INFO ] state {idle} {\"sf\": x, {} {\"len\":37} {:?}\n\
+        [INFO ] JSON: {\"ts\":1000,\"n1\":{\"t\":20}} (main.rs:600)\n\
+        [INFO ] { \"a\" } {\"state\": idle}\n";
+    let (packets, monitor) = ingest(stream);
+    assert_eq!(packets.len(), 1);
+    assert!(monitor.line_damaged_ratio() <= 0.0);
+    let (_, monitor) = ingest(b"{\"ts\":1000,\"n1\":{\"t\":20,\n");
+    assert!(monitor.line_damaged_ratio() > 0.9);
+}
+
+#[test]
 fn damage_is_counted_by_reason_and_found_missing() {
     let (packets, monitor) = ingest(include_bytes!("../../../tests/data/dirty.bin"));
     // A metric that is new came three times; its first two readings follow by themselves.

@@ -17,6 +17,8 @@ enum Course {
     Held(Duration),
     /// Acknowledges something, then gone.
     Acknowledged,
+    /// Is well until it is told to leave.
+    Stays,
     /// Looks up a name for ever, then is told to leave.
     LookUp,
     /// Comes upon a fault of its own.
@@ -26,10 +28,25 @@ enum Course {
 struct Scripted {
     courses: Vec<Course>,
     started: Arc<Mutex<Vec<Instant>>>,
+    servers: Vec<String>,
+    used: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Delivery for Scripted {
-    async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+    fn servers(&self) -> Vec<String> {
+        self.servers.clone()
+    }
+
+    fn prefer_first(&self) -> Option<Duration> {
+        Some(Duration::from_mins(10))
+    }
+
+    fn reach_first(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + 'static {
+        || std::future::ready(true).boxed()
+    }
+
+    async fn session(&mut self, server: usize, lane: &mut Lane) -> Result<(), Failure> {
+        self.used.lock().unwrap().push(server);
         let number = {
             let mut started = self.started.lock().unwrap();
             started.push(Instant::now());
@@ -45,6 +62,11 @@ impl Delivery for Scripted {
             Some(Course::Acknowledged) => {
                 lane.set_up();
                 lane.acknowledge(Position::default(), Timestamp::now(), 1);
+            }
+            Some(Course::Stays) => {
+                lane.set_up();
+                lane.leave().await;
+                return Ok(());
             }
             Some(Course::LookUp) => {
                 let _endless = tokio::task::spawn_blocking(|| {
@@ -91,6 +113,8 @@ fn fixture(courses: &[Course]) -> Fixture {
         delivery: Scripted {
             courses: courses.to_vec(),
             started: Arc::clone(&started),
+            servers: vec!["first".to_owned()],
+            used: Arc::default(),
         },
         directive,
         monitor,
@@ -157,6 +181,59 @@ async fn only_a_connection_that_proved_itself_starts_the_pauses_anew() {
         Course::Unavailable,
     ];
     assert_eq!(pauses(&courses, 8).await, [1, 2, 4, 1, 2, 4, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_server_is_tried_at_once_and_the_first_one_is_gone_back_to() {
+    use Course::{Acknowledged, Refused, Stays, Unavailable};
+    let courses = [
+        Unavailable,
+        Refused,
+        Unavailable,
+        Refused,
+        Stays,
+        Acknowledged,
+        Stays,
+        Stays,
+    ];
+    let Fixture {
+        directive,
+        monitor,
+        started,
+        mut delivery,
+        lane,
+    } = fixture(&courses);
+    delivery.servers = ["first", "second"].map(str::to_owned).into();
+    let used = Arc::clone(&delivery.used);
+    let running = tokio::spawn(run(delivery, lane));
+    let link = || monitor.link(&LinkId::mqtt()).unwrap();
+    let peer = || link().peer;
+    let begun = Instant::now();
+    while used.lock().unwrap().len() < 7 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if used.lock().unwrap().len() == 5 {
+            assert_eq!((peer(), link().state), ("first".into(), LinkState::Up));
+            directive.send_modify(|directive| directive.reconnects += 1);
+        }
+    }
+    assert_eq!(*used.lock().unwrap(), [0, 1, 0, 1, 0, 0, 1]);
+    assert_eq!(peer(), "second");
+    let pauses: Vec<u64> = started
+        .lock()
+        .unwrap()
+        .windows(2)
+        .map(|it| (it[1] - it[0]).as_secs())
+        .collect();
+    assert_eq!(pauses[..4], [0, 1, 0, 2]);
+    // Ten minutes later.
+    let since = begun.elapsed();
+    while used.lock().unwrap().len() < 8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((begun.elapsed() - since).as_secs() / 60, 10);
+    assert_eq!((used.lock().unwrap()[7], peer()), (0, "first".to_owned()));
+    directive.send_modify(|directive| directive.abandon = true);
+    running.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

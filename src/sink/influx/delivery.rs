@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::answer::{Answer, Refusal, Rejected, Setback};
@@ -22,13 +24,25 @@ use crate::telemetry::{MetricTable, Timestamp};
 const REJECTIONS: Topic = Topic::new("rejected-points");
 const TOO_LARGE: Topic = Topic::new("writes-too-large");
 
-/// Delivers to a server that takes line protocol.
+/// Delivers to the first that works of some servers that take line protocol.
 pub struct InfluxDelivery {
-    client: Client,
+    servers: Vec<Server>,
+    prefer_first: Option<Duration>,
+    style: Style,
+}
+
+/// How points are written, whoever takes them.
+struct Style {
     metrics: Arc<MetricTable>,
     format: LineFormat,
     batch_size: usize,
     flush_interval: Duration,
+}
+
+/// A server, and what is known of it.
+struct Server {
+    address: String,
+    client: Arc<Client>,
     pace: Pace,
     doubt: Option<Doubt>,
 }
@@ -55,12 +69,25 @@ enum Written {
 impl InfluxDelivery {
     /// A delivery that has not written yet.
     pub fn new(config: &Influxdb, metrics: Arc<MetricTable>) -> Result<Self, ClientError> {
+        let servers = config.each().map(|config| Server::new(&config));
         Ok(Self {
-            client: Client::new(config)?,
-            metrics,
-            format: LineFormat::new(config.gateway.as_deref()),
-            batch_size: config.batch_size,
-            flush_interval: config.flush_interval,
+            servers: servers.collect::<Result<_, _>>()?,
+            prefer_first: config.prefer_first,
+            style: Style {
+                metrics,
+                format: LineFormat::new(config.gateway.as_deref()),
+                batch_size: config.batch_size,
+                flush_interval: config.flush_interval,
+            },
+        })
+    }
+}
+
+impl Server {
+    fn new(config: &Influxdb) -> Result<Self, ClientError> {
+        Ok(Self {
+            address: config.url.to_string(),
+            client: Arc::new(Client::new(config)?),
             pace: Pace::new(config.max_batch_size, config.timeout),
             doubt: None,
         })
@@ -84,10 +111,32 @@ impl InfluxDelivery {
 }
 
 impl Delivery for InfluxDelivery {
-    async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
-        self.pace.begin_session();
+    fn servers(&self) -> Vec<String> {
+        let addresses = self.servers.iter().map(|it| it.address.clone());
+        addresses.collect()
+    }
+
+    fn prefer_first(&self) -> Option<Duration> {
+        self.prefer_first
+    }
+
+    fn reach_first(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + 'static {
+        let first = self.servers.first().map(|it| Arc::clone(&it.client));
+        move || {
+            let first = first.clone();
+            let reach = async move { first?.reach().await.ok() };
+            reach.map(|answer| answer.is_some()).boxed()
+        }
+    }
+
+    async fn session(&mut self, server: usize, lane: &mut Lane) -> Result<(), Failure> {
+        let Some(server) = self.servers.get_mut(server) else {
+            return Ok(());
+        };
+        server.pace.begin_session();
         let mut session = Session {
-            delivery: self,
+            server,
+            style: &self.style,
             is_up: false,
             batch: Batch::default(),
         };
@@ -96,7 +145,8 @@ impl Delivery for InfluxDelivery {
 }
 
 struct Session<'a> {
-    delivery: &'a mut InfluxDelivery,
+    server: &'a mut Server,
+    style: &'a Style,
     /// Whether the server has shown that it works.
     is_up: bool,
     batch: Batch,
@@ -107,7 +157,7 @@ impl Session<'_> {
         if lane.waiting() == 0 {
             // Nothing to write: the health endpoint must do as proof for now.
             tokio::select! {
-                reached = self.delivery.client.reach() => {
+                reached = self.server.client.reach() => {
                     reached.map_err(|answer| unreached(lane, answer))?;
                 }
                 () = lane.leave() => return Ok(()),
@@ -127,7 +177,7 @@ impl Session<'_> {
             let due = self
                 .batch
                 .since
-                .map(|since| since + self.delivery.flush_interval);
+                .map(|since| since + self.style.flush_interval);
             let overdue = async {
                 match due {
                     Some(due) => tokio::time::sleep_until(due).await,
@@ -147,7 +197,7 @@ impl Session<'_> {
 
     /// Reads on, as far as a write may be large.
     fn fill(&mut self, lane: &mut Lane) -> Result<(), Failure> {
-        let limit = self.delivery.pace.points();
+        let limit = self.server.pace.points();
         while self.batch.has_room(limit) {
             let rows = lane
                 .read(limit - self.batch.points)
@@ -163,8 +213,8 @@ impl Session<'_> {
     }
 
     fn is_due(&self, is_flush: bool) -> bool {
-        let is_full = self.batch.points >= self.delivery.batch_size
-            || !self.batch.has_room(self.delivery.pace.points());
+        let is_full = self.batch.points >= self.style.batch_size
+            || !self.batch.has_room(self.server.pace.points());
         self.batch.points > 0 && (is_full || is_flush)
     }
 
@@ -178,8 +228,8 @@ impl Session<'_> {
     /// Writes all that was read, in parts where the server asks for it, and acknowledges it.
     async fn write_batch(&mut self, lane: &mut Lane) -> Result<Written, Failure> {
         let batch = std::mem::take(&mut self.batch);
-        let points = Points::new(&batch, &self.delivery.format, &self.delivery.metrics);
-        let limit = self.delivery.pace.points();
+        let points = Points::new(&batch, &self.style.format, &self.style.metrics);
+        let limit = self.server.pace.points();
         let reading = |point| points.reading(&batch, point);
         let mut isolation = Isolation::new(points.len(), limit, reading);
         let received = batch.rows.first().map(|row| row.received);
@@ -192,19 +242,19 @@ impl Session<'_> {
             };
             let start = Instant::now();
             let answer = tokio::select! {
-                answer = self.delivery.client.write(&write.lines) => answer,
+                answer = self.server.client.write(&write.lines) => answer,
                 () = lane.leave() => return Ok(Written::Interrupted),
             };
             if answer == Answer::Accepted {
                 self.taken(lane, &write, start.elapsed());
-                isolation.taken(&write.part);
+                isolation.taken();
             } else {
                 lane.counters().writes_failed.increment();
                 self.not_taken(lane, &write, answer, &mut isolation)?;
             }
         }
         // Whoever has an opinion on every point is well, even if it took none of them.
-        self.delivery.doubt = None;
+        self.server.doubt = None;
         self.set_up(lane);
         acknowledge(lane, &batch, &points, isolation.into_rejected());
         Ok(Written::Whole)
@@ -212,7 +262,7 @@ impl Session<'_> {
 
     fn taken(&mut self, lane: &mut Lane, write: &Write, after: Duration) {
         lane.counters().writes_succeeded.increment();
-        self.delivery.pace.taken(write.points(), after);
+        self.server.pace.taken(write.points(), after);
         write.show(lane, DeliveryOutcome::Delivered);
         self.set_up(lane);
     }
@@ -229,7 +279,7 @@ impl Session<'_> {
             Answer::Accepted => return Ok(()),
             Answer::BackOff(setback) => {
                 if setback.was_too_much {
-                    self.delivery.pace.timed_out(write.points());
+                    self.server.pace.timed_out(write.points());
                 }
                 let failure = postponed(lane, setback);
                 return Err(failed(lane, failure, write.of_batch));
@@ -238,7 +288,7 @@ impl Session<'_> {
                 return Err(failed(lane, Failure::Refused(reason), write.of_batch));
             }
             Answer::TooLarge { reason } => {
-                self.delivery.pace.too_large(write.points());
+                self.server.pace.too_large(write.points());
                 say_too_large(write.points(), &reason, lane.sink());
                 (isolation.too_large(write.part.clone(), &reason), reason)
             }
@@ -254,7 +304,7 @@ impl Session<'_> {
                 Ok(())
             }
             Verdict::Configuration => {
-                self.delivery.doubt(write.of_batch, &reason);
+                self.server.doubt(write.of_batch, &reason);
                 let failure = Failure::Refused(format!(
                     "the server refuses every write with the same words, check influxdb.org, \
                      influxdb.bucket and influxdb.url ({reason})"
@@ -277,7 +327,7 @@ impl Session<'_> {
             link = %sink, points, error = reason,
             "A write was rejected; looking for the bad points."
         );
-        let is_known = self.delivery.is_known_refusal(write.of_batch, reason);
+        let is_known = self.server.is_known_refusal(write.of_batch, reason);
         if points > 1 && is_known && !rejected.is_about_points {
             Verdict::Configuration
         } else {

@@ -1,9 +1,9 @@
 //! Which points of a batch a server does not want, and whether it is about the points at all. Pure.
 //!
 //! A part that is refused is divided until the bad points stand alone or their part is bad as a whole.
-//! What is wrong is mostly a range of times, a node or a metric: so when both halves by one of them are
-//! refused, and alike as far as the server counts what it dropped, they are divided by the next one, and
-//! bad points that lie between good ones everywhere cost a few writes and not one each.
+//! What is wrong is mostly a range of times, a node or a metric: so when a half by one of them has the same
+//! share of bad points as the whole, by the server's own count, it is divided by the next one, and bad
+//! points that lie between good ones everywhere cost a few writes and not one each.
 //!
 //! A server that has something against every write, a wrong organisation for one, often says so with
 //! 400 as well. So when single points from all over the batch are refused with the words of the whole and
@@ -23,8 +23,6 @@ pub(super) struct Isolation<'a> {
     reading: Box<dyn Fn(usize) -> &'a Reading + Send + 'a>,
     /// The parts still to be written, the next one last.
     parts: Vec<Part>,
-    /// The first half of a part, refused while the second one is not written yet.
-    refused: Option<Part>,
     /// What the server said to the first part that it refused.
     words: Option<String>,
     is_any_taken: bool,
@@ -39,11 +37,29 @@ pub(super) struct Isolation<'a> {
 pub(super) struct Part {
     /// In the order of the batch, at least one.
     pub(super) points: Vec<usize>,
-    /// By what it was divided from others, and is to be divided.
+    /// By what it was divided from others.
     axis: Axis,
-    place: Place,
-    /// How many points of it the server dropped when it refused it, if it said so.
-    dropped: Option<usize>,
+    /// How many points the server dropped of the part that it is of, and of how many, if it said so.
+    of: Option<Dropped>,
+}
+
+/// How many points of a part the server dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dropped {
+    points: usize,
+    of: usize,
+}
+
+impl Dropped {
+    /// Whether another part may have the same shares of bad and of good points.
+    fn is_like(self, other: Self) -> bool {
+        let are_alike = |here: usize, there: usize| {
+            let (here, there) = (here * other.of, there * self.of);
+            here.abs_diff(there) * LIKENESS < here
+        };
+        are_alike(self.points, other.points)
+            && are_alike(self.of - self.points, other.of - other.points)
+    }
 }
 
 /// By what points are told apart.
@@ -52,15 +68,6 @@ enum Axis {
     Time,
     Node,
     Metric,
-}
-
-/// Which half of a refused part it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// None: of a batch, or by chance.
-    Alone,
-    First,
-    Second,
 }
 
 /// What a refused part comes to.
@@ -92,26 +99,6 @@ impl Axis {
     }
 }
 
-impl Part {
-    fn alone(points: Vec<usize>, axis: Axis) -> Self {
-        Self {
-            points,
-            axis,
-            place: Place::Alone,
-            dropped: None,
-        }
-    }
-
-    /// Whether both parts may have the same share of bad points.
-    fn is_like(&self, other: &Self) -> bool {
-        let (Some(here), Some(there)) = (self.dropped, other.dropped) else {
-            return true;
-        };
-        let (of_here, of_there) = (self.points.len(), other.points.len());
-        (here * of_there).abs_diff(there * of_here) * LIKENESS < of_here * of_there
-    }
-}
-
 impl<'a> Isolation<'a> {
     /// A batch of so many points, in writes of at most `limit`; `reading` is what a point says.
     pub(super) fn new(
@@ -122,13 +109,16 @@ impl<'a> Isolation<'a> {
         let starts = (0..points).step_by(limit.max(1));
         let mut parts: Vec<_> = starts
             .map(|start| (start..points.min(start.saturating_add(limit))).collect())
-            .map(|points| Part::alone(points, Axis::Time))
+            .map(|points| Part {
+                points,
+                axis: Axis::Time,
+                of: None,
+            })
             .collect();
         parts.reverse();
         Self {
             reading: Box::new(reading),
             parts,
-            refused: None,
             words: None,
             is_any_taken: false,
             suspects: Vec::new(),
@@ -139,23 +129,16 @@ impl<'a> Isolation<'a> {
 
     /// The part to write next.
     pub(super) fn next_part(&mut self) -> Option<Part> {
-        let next = self.parts.last().map(|part| part.place);
-        if next != Some(Place::Second)
-            && let Some(first) = self.refused.take()
-        {
-            self.divide(first.points, first.axis);
-        }
         self.parts.pop()
     }
 
     /// The server took a part.
-    pub(super) fn taken(&mut self, part: &Part) {
+    pub(super) fn taken(&mut self) {
         self.is_any_taken = true;
         let words = self.words.clone().unwrap_or_default();
         let suspects = self.suspects.drain(..);
         self.rejected
             .extend(suspects.map(|point| (point, words.clone())));
-        self.is_done_with(part);
     }
 
     /// The server does not take a part of this size.
@@ -165,13 +148,16 @@ impl<'a> Isolation<'a> {
             return self.reject(&part, reason);
         }
         let (first, second) = part.points.split_at(middle);
-        let halves = [second, first].map(|half| Part::alone(half.to_vec(), part.axis));
+        let halves = [second, first].map(|half| Part {
+            points: half.to_vec(),
+            ..part
+        });
         self.parts.extend(halves);
         Verdict::Open
     }
 
     /// The server refused a part.
-    pub(super) fn bad(&mut self, mut part: Part, answer: Rejected) -> Verdict {
+    pub(super) fn bad(&mut self, part: Part, answer: Rejected) -> Verdict {
         let Rejected {
             reason,
             is_about_points,
@@ -182,15 +168,13 @@ impl<'a> Isolation<'a> {
         if dropped.is_some_and(|dropped| dropped >= part.points.len()) {
             return self.reject(&part, &reason);
         }
-        part.dropped = dropped;
         let [point] = part.points[..] else {
-            self.look_into(part);
+            self.divide(&part, dropped);
             return Verdict::Open;
         };
         if is_about_points || self.is_any_taken || !is_of_the_whole {
             return self.reject(&part, &reason);
         }
-        self.is_done_with(&part);
         self.suspects.push(point);
         if self.suspects.len() >= SAMPLES || self.parts.is_empty() {
             return Verdict::Configuration;
@@ -209,50 +193,32 @@ impl<'a> Isolation<'a> {
         let points = part.points.iter();
         self.rejected
             .extend(points.map(|point| (*point, reason.to_owned())));
-        self.is_done_with(part);
         Verdict::Rejected
     }
 
-    /// A part is to be divided. How, the other half of the same part has a say in.
-    fn look_into(&mut self, part: Part) {
-        match (part.place, self.refused.take()) {
-            (Place::First, _) => self.refused = Some(part),
-            (Place::Second, Some(first)) => {
-                let axis = if part.is_like(&first) {
-                    part.axis.next()
-                } else {
-                    part.axis
-                };
-                self.divide(part.points, axis);
-                self.divide(first.points, axis);
-            }
-            (Place::Second | Place::Alone, _) => self.divide(part.points, part.axis),
-        }
-    }
-
-    /// A part is good or bad as a whole: that it was divided like this told something.
-    fn is_done_with(&mut self, part: &Part) {
-        if part.place == Place::Second
-            && let Some(first) = self.refused.take()
-        {
-            self.divide(first.points, first.axis);
-        }
-    }
-
-    /// Divides a part by this axis, or by the next one by which it can be divided.
-    fn divide(&mut self, points: Vec<usize>, axis: Axis) {
-        let axes = [axis, axis.next(), axis.next().next()].into_iter();
-        let halves = axes
-            .filter_map(|axis| Some((axis, self.halves(&points, axis)?)))
-            .next();
-        let Some((axis, [first, second])) = halves else {
-            return self.parts.push(Part::alone(points, axis));
+    /// Divides a part, by another axis than before if that told nothing.
+    fn divide(&mut self, part: &Part, dropped: Option<usize>) {
+        let dropped = dropped.map(|points| Dropped {
+            points,
+            of: part.points.len(),
+        });
+        let told_nothing = dropped
+            .zip(part.of)
+            .is_some_and(|(here, of)| here.is_like(of));
+        let first = if told_nothing {
+            part.axis.next()
+        } else {
+            part.axis
         };
-        for (points, place) in [(second, Place::Second), (first, Place::First)] {
-            self.parts.push(Part {
-                place,
-                ..Part::alone(points, axis)
-            });
+        let axes = [first, first.next(), first.next().next()].into_iter();
+        let mut halves = axes.filter_map(|axis| Some((axis, self.halves(&part.points, axis)?)));
+        // By times every part can be halved.
+        if let Some((axis, [first, second])) = halves.next() {
+            self.parts.extend([second, first].map(|points| Part {
+                points,
+                axis,
+                of: dropped,
+            }));
         }
     }
 
@@ -281,14 +247,16 @@ impl<'a> Isolation<'a> {
     fn sample(&mut self) {
         let largest = (0..self.parts.len()).max_by_key(|index| self.parts[*index].points.len());
         let Some(index) = largest else { return };
-        let Part {
-            mut points, axis, ..
-        } = self.parts.remove(index);
-        let point = points.remove(self.random.usize(..points.len()));
-        if !points.is_empty() {
-            self.parts.insert(index, Part::alone(points, axis));
+        let mut part = self.parts.remove(index);
+        let point = part.points.remove(self.random.usize(..part.points.len()));
+        let sample = Part {
+            points: vec![point],
+            ..part
+        };
+        if !part.points.is_empty() {
+            self.parts.insert(index, part);
         }
-        self.parts.push(Part::alone(vec![point], axis));
+        self.parts.push(sample);
     }
 }
 
@@ -327,7 +295,7 @@ mod tests {
             match server(&part.points) {
                 None => {
                     part.points.iter().for_each(|point| seen[*point] += 1);
-                    isolation.taken(&part);
+                    isolation.taken();
                 }
                 Some(rejected) => {
                     if isolation.bad(part, rejected) == Verdict::Configuration {
@@ -358,7 +326,7 @@ mod tests {
             let (writes, verdict, _) =
                 write(points, 5_000, |_| Some(no("Bad Request", false, None)));
             assert_eq!(verdict, Verdict::Configuration, "{points}");
-            assert!(writes <= 2 * 13 + SAMPLES, "{writes}");
+            assert!(writes <= 13 + SAMPLES, "{writes}");
         }
     }
 
@@ -377,7 +345,7 @@ mod tests {
                 });
                 let found: Vec<usize> = rejected.iter().map(|(point, _)| *point).collect();
                 assert_eq!((verdict, found), (Verdict::Open, bad));
-                assert!(writes < 120, "{writes}");
+                assert!(writes < 100, "{writes}");
             }
         }
     }

@@ -21,6 +21,12 @@ const MANUFACTURER: &str = "fieldgate";
 /// The sensor that shows whether the gateway is there. Those of readings have a `_` in their names.
 const STATUS: &str = "status";
 
+/// The one that shows whether something is wrong.
+const PROBLEMS: &str = "problems";
+
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+
 /// Bytes of a message: brokers need not take longer ones.
 const MAX_BYTES: usize = 10_000;
 
@@ -106,12 +112,55 @@ struct States {
     payload_off: &'static str,
 }
 
+/// The message of the sensor that shows whether something is wrong.
 #[derive(Serialize)]
-struct Availability {
-    #[serde(rename = "availability_topic")]
+struct ProblemSensor<'a> {
+    name: &'static str,
+    unique_id: String,
+    state_topic: String,
+    value_template: &'static str,
+    json_attributes_topic: String,
+    json_attributes_template: &'static str,
+    device_class: &'static str,
+    entity_category: &'static str,
+    #[serde(flatten)]
+    availability: Availability,
+    device: Device<'a>,
+    origin: Origin,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Availability {
+    /// The gateway's.
+    One {
+        #[serde(rename = "availability_topic")]
+        topic: String,
+        payload_available: &'static str,
+        payload_not_available: &'static str,
+    },
+    /// The gateway's and the node's; both must be online, as what is written out says.
+    All {
+        availability: [AvailabilityTopic; 2],
+        availability_mode: &'static str,
+    },
+}
+
+#[derive(Serialize)]
+struct AvailabilityTopic {
     topic: String,
     payload_available: &'static str,
     payload_not_available: &'static str,
+}
+
+impl AvailabilityTopic {
+    fn new(topic: String) -> Self {
+        Self {
+            topic,
+            payload_available: ONLINE,
+            payload_not_available: OFFLINE,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -196,8 +245,8 @@ impl Announcer {
                 state_class: None,
                 suggested_display_precision: None,
                 states: Some(States {
-                    payload_on: "online",
-                    payload_off: "offline",
+                    payload_on: ONLINE,
+                    payload_off: OFFLINE,
                 }),
                 entity_category: Some("diagnostic"),
                 expire_after: None,
@@ -207,6 +256,28 @@ impl Announcer {
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// Announces that the gateway says what is wrong.
+    pub(super) fn problems(&self) -> Option<Announcement> {
+        let sensor = ProblemSensor {
+            name: "Problems",
+            unique_id: format!("{}_{PROBLEMS}", self.identifier),
+            state_topic: self.topics.problems_topic(),
+            value_template: "{{ 'ON' if value_json | count > 0 else 'OFF' }}",
+            json_attributes_topic: self.topics.problems_topic(),
+            json_attributes_template: "{{ {'problems': value_json} | tojson }}",
+            device_class: "problem",
+            entity_category: "diagnostic",
+            availability: self.availability(None),
+            device: self.device(None),
+            origin: ORIGIN,
+        };
+        let payload = serde_json::to_string(&sensor).ok()?;
+        Some(Announcement {
+            topic: self.topic(BINARY_SENSOR, PROBLEMS),
+            payload,
+        })
     }
 
     /// The topics on which earlier versions announced the gateway and these metrics of nodes, as far as nothing is
@@ -260,15 +331,31 @@ impl Announcer {
                 states: None,
                 entity_category: is_of_board.then_some("diagnostic"),
                 expire_after: self.expire_after,
-                availability: Some(Availability {
-                    topic: self.topics.status_topic(),
-                    payload_available: "online",
-                    payload_not_available: "offline",
-                }),
+                availability: Some(self.availability((!is_of_board).then_some(node))),
                 device: self.device((!is_of_board).then_some(node)),
                 origin: ORIGIN,
             },
         )
+    }
+
+    /// When a sensor is available: while the gateway is there, and the node that it is of. A node that is
+    /// away stays away, also when Home Assistant is started anew and finds a retained value.
+    fn availability(&self, node: Option<&Name>) -> Availability {
+        let gateway = self.topics.status_topic();
+        match node.filter(|_| self.topics.has_node_status()) {
+            Some(node) => {
+                let node = self.topics.status_of_node(node.as_str());
+                Availability::All {
+                    availability: [gateway, node].map(AvailabilityTopic::new),
+                    availability_mode: "all",
+                }
+            }
+            None => Availability::One {
+                topic: gateway,
+                payload_available: ONLINE,
+                payload_not_available: OFFLINE,
+            },
+        }
     }
 
     /// What tells a reading from all others of the gateway.
@@ -407,6 +494,7 @@ mod tests {
             gateway: gateway.map(str::to_owned),
         };
         let topics = TopicMap::new("iiot/hall", ["signal", "stats"].map(Name::new));
+        let topics = topics.with_node_status(true);
         let metrics = Arc::new(MetricTable::default());
         let identities = Identities::default();
         Announcer::new(&config, topics, payload, metrics, identities)
@@ -431,9 +519,19 @@ mod tests {
             "device_class": "temperature",
             "state_class": "measurement",
             "expire_after": 300,
-            "availability_topic": "iiot/hall/gateway/status",
-            "payload_available": "online",
-            "payload_not_available": "offline",
+            "availability": [
+                {
+                    "topic": "iiot/hall/gateway/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+                {
+                    "topic": "iiot/hall/node1/status",
+                    "payload_available": "online",
+                    "payload_not_available": "offline",
+                },
+            ],
+            "availability_mode": "all",
             "device": {
                 "identifiers": ["fieldgate_green--house_node1"],
                 "name": "green-house node1",
@@ -468,6 +566,7 @@ mod tests {
         assert_eq!(count["name"], "CRC errors");
         assert_eq!(count["entity_category"], "diagnostic");
         assert_eq!(count["state_class"], "total_increasing");
+        assert_eq!(count["availability_topic"], "iiot/hall/gateway/status");
         for absent in ["unit_of_measurement", "device_class", "value_template"] {
             assert_eq!(count[absent], Value::Null, "{absent}");
         }

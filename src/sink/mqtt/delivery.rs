@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection::{Cause, Ending, OpenError};
@@ -11,12 +14,13 @@ use super::failure::{NOTHING_RETAINED, not_accepted, text};
 use super::identities::Identities;
 use super::message::TopicMap;
 use super::negotiation::Negotiation;
+use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::{Mqtt, Payload, Qos, Retain};
-use crate::monitor::SinkId;
-use crate::sink::{Delivery, Failure, Lane};
+use crate::monitor::{SinkId, Standing};
+use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
 
 /// A connection that the broker closes sooner than this was not wanted.
@@ -25,12 +29,25 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
 
-/// Delivers to a broker.
+/// Delivers to the first of some brokers that works.
 pub struct MqttDelivery {
-    config: Mqtt,
+    brokers: Vec<Broker>,
+    prefer_first: Option<Duration>,
+    messages: Messages,
+}
+
+/// What is said, to whichever broker is used.
+struct Messages {
     topics: TopicMap,
-    negotiation: Negotiation,
     discovery: Discovery,
+    report: Report,
+}
+
+/// A broker, and what is known of it.
+struct Broker {
+    /// With this broker alone.
+    config: Mqtt,
+    negotiation: Negotiation,
     suspicion: Suspicion,
     /// Whether messages are retained, as far as is known.
     retains: bool,
@@ -48,7 +65,9 @@ impl MqttDelivery {
         metrics: Arc<MetricTable>,
         identities: Identities,
         names: Vec<(Name, Name)>,
+        standing: watch::Receiver<Standing>,
     ) -> Self {
+        let topics = topics.with_node_status(config.node_status);
         let home_assistant = config.home_assistant.as_ref();
         let topics = if home_assistant.is_some_and(|it| it.enabled) {
             topics.retaining_all()
@@ -59,22 +78,39 @@ impl MqttDelivery {
             Payload::Plain => topics,
             Payload::Json => topics.with_json(metrics.clone()),
         };
-        Self {
+        let messages = Messages {
             discovery: Discovery::new(&config, &topics, metrics, identities, &names),
+            report: Report::new(standing, topics.clone()),
+            topics,
+        };
+        Self {
+            brokers: config.each().map(Broker::new).collect(),
+            prefer_first: config.prefer_first,
+            messages,
+        }
+    }
+}
+
+impl Broker {
+    fn new(config: Mqtt) -> Self {
+        Self {
             negotiation: Negotiation::default(),
             suspicion: Suspicion::default(),
             retains: config.retain != Retain::Never,
             has_told: false,
             config,
-            topics,
             closed_early: 0,
         }
     }
 
     /// Connects; `None`: told to leave meanwhile.
-    async fn connect(&mut self, lane: &mut Lane) -> Result<Option<Session<'_>>, Failure> {
+    async fn connect<'a>(
+        &'a mut self,
+        messages: &'a mut Messages,
+        lane: &mut Lane,
+    ) -> Result<Option<Session<'a>>, Failure> {
         let will = of_itself(
-            self.topics.status_topic(),
+            messages.topics.status_topic(),
             "offline".to_owned(),
             self.retains,
         );
@@ -99,10 +135,12 @@ impl MqttDelivery {
         if !retains || !connection.keeps_retained() {
             self.tell_nothing_retained(lane.sink());
         }
-        self.discovery.begin();
+        messages.discovery.begin();
+        messages.report.begin();
         let setting = Setting {
-            topics: &self.topics,
-            discovery: &mut self.discovery,
+            topics: &messages.topics,
+            discovery: &mut messages.discovery,
+            report: &mut messages.report,
             suspicion: &mut self.suspicion,
             qos: self.config.qos,
             retains: self.retains,
@@ -123,6 +161,7 @@ impl MqttDelivery {
     /// What the end of a connection means that had been accepted.
     fn judge(
         &mut self,
+        topics: &TopicMap,
         ending: Ending,
         held: Duration,
         verdict: Verdict,
@@ -150,7 +189,7 @@ impl MqttDelivery {
                 "the broker ends the connection over every message ({}), allow {}/# in its access \
                  rules",
                 text(&ending.failure),
-                self.topics.prefix()
+                topics.prefix()
             )),
         }
     }
@@ -176,9 +215,33 @@ impl MqttDelivery {
 }
 
 impl Delivery for MqttDelivery {
-    async fn session(&mut self, lane: &mut Lane) -> Result<(), Failure> {
+    fn servers(&self) -> Vec<String> {
+        self.brokers.iter().map(|it| it.config.url()).collect()
+    }
+
+    fn prefer_first(&self) -> Option<Duration> {
+        self.prefer_first
+    }
+
+    fn reach_first(&self) -> impl Fn() -> BoxFuture<'static, bool> + Send + 'static {
+        let first = self.brokers.first().map(|it| &it.config);
+        let address = first.map(|it| (it.bare_host().to_owned(), it.port));
+        move || {
+            let address = address.clone();
+            let reach = async move {
+                let (host, port) = address?;
+                dial::connect(&host, port).await.ok()
+            };
+            reach.map(|connection| connection.is_some()).boxed()
+        }
+    }
+
+    async fn session(&mut self, server: usize, lane: &mut Lane) -> Result<(), Failure> {
+        let Some(broker) = self.brokers.get_mut(server) else {
+            return Ok(());
+        };
         let since = Instant::now();
-        let result = match self.connect(lane).await {
+        let result = match broker.connect(&mut self.messages, lane).await {
             Ok(None) => return Ok(()),
             Ok(Some(mut session)) => {
                 lane.set_up();
@@ -187,12 +250,15 @@ impl Delivery for MqttDelivery {
             Err(failure) => {
                 // A broker that is away was restarted; neither another client nor a message would have
                 // done that.
-                self.closed_early = 0;
-                self.suspicion.clear();
+                broker.closed_early = 0;
+                broker.suspicion.clear();
                 return Err(failure);
             }
         };
         let sink = lane.sink();
-        result.map_err(|(ending, verdict)| self.judge(ending, since.elapsed(), verdict, sink))
+        let held = since.elapsed();
+        result.map_err(|(ending, verdict)| {
+            broker.judge(&self.messages.topics, ending, held, verdict, sink)
+        })
     }
 }

@@ -89,6 +89,7 @@ struct KnownSensors {
 enum Subject {
     Gateway,
     Former(String),
+    Problems,
     Reading(Name, Name),
 }
 
@@ -153,6 +154,7 @@ impl KnownSensors {
         [Subject::Gateway]
             .into_iter()
             .chain(former)
+            .chain([Subject::Problems])
             .chain(readings)
             .collect()
     }
@@ -238,8 +240,8 @@ impl Discovery {
             let sensors = names
                 .iter()
                 .map(|(node, metric)| announcer.reading(node, metric));
-            let announced = sensors.chain([announcer.gateway()]).flatten();
-            let announced = announced.map(|it| it.topic);
+            let announced = sensors.chain([announcer.gateway(), announcer.problems()]);
+            let announced = announced.flatten().map(|it| it.topic);
             Task::Remove {
                 known: announced.collect(),
                 removal: Removal::default(),
@@ -413,6 +415,7 @@ impl Discovery {
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
+                    Subject::Problems => announcer.problems(),
                     Subject::Former(topic) => Some(Announcement {
                         topic: topic.clone(),
                         payload: String::new(),
@@ -550,6 +553,7 @@ mod tests {
             assert_eq!(discovery.next(), discovery.next());
             let mut objects = objects(&mut discovery);
             assert_eq!(objects.drain(..2).collect::<Vec<_>>(), ["status"; 2]);
+            assert_eq!(objects.remove(0), "problems");
             let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
             expected.dedup();
             assert_eq!(objects, expected);
@@ -620,7 +624,7 @@ mod tests {
         for number in 0..2 * MAX_SENSORS {
             discovery.notice(&reading(&format!("m{number}")));
         }
-        assert_eq!(objects(&mut discovery).len(), 2 + MAX_SENSORS);
+        assert_eq!(objects(&mut discovery).len(), 3 + MAX_SENSORS);
         discovery.notice(&reading("m0"));
         assert_eq!(discovery.next(), None);
     }

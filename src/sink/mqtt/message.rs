@@ -7,6 +7,12 @@ use serde_json::Value;
 
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
+/// The last level of the topic of a node's state, and of that of the gateway's own.
+const STATUS: &str = "status";
+
+/// A metric of that name is one level below it.
+const VALUE: &str = "/value";
+
 /// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
@@ -15,6 +21,8 @@ pub struct TopicMap {
     of_board: Vec<Name>,
     /// Whether their last values are of use to a later subscriber.
     retains_all: bool,
+    /// Whether each node's state has a topic of its own, `<prefix>/<node>/status`.
+    has_node_status: bool,
     /// Where units are found for payloads of JSON; `None`: payloads are plain numbers.
     units: Option<Arc<MetricTable>>,
 }
@@ -26,6 +34,7 @@ impl TopicMap {
             prefix: prefix.into(),
             of_board: of_board.into_iter().collect(),
             retains_all: false,
+            has_node_status: false,
             units: None,
         }
     }
@@ -48,6 +57,25 @@ impl TopicMap {
         }
     }
 
+    /// The same topics with one for each node's state, or without.
+    #[must_use]
+    pub fn with_node_status(self, has_node_status: bool) -> Self {
+        Self {
+            has_node_status,
+            ..self
+        }
+    }
+
+    /// Whether each node's state has a topic of its own.
+    pub fn has_node_status(&self) -> bool {
+        self.has_node_status
+    }
+
+    /// Where the gateway says whether a node is `online` or `offline`; of `+`, a filter for all of them.
+    pub fn status_of_node(&self, node: &str) -> String {
+        format!("{}/{node}/{STATUS}", self.prefix)
+    }
+
     /// The first level or levels of all topics.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -64,6 +92,10 @@ impl TopicMap {
         let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
         for part in [&self.prefix, "/", node, "/", metric] {
             topic.push_str(part);
+        }
+        if self.has_node_status && metric == STATUS {
+            // The other topic says whether the node is there, and must say nothing else.
+            topic.push_str(VALUE);
         }
         topic
     }
@@ -97,6 +129,11 @@ impl TopicMap {
     /// Whether a node stands for the board's own figures.
     pub fn is_of_board(&self, node: &Name) -> bool {
         self.of_board.contains(node)
+    }
+
+    /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.
+    pub fn problems_topic(&self) -> String {
+        format!("{}/gateway/problems", self.prefix)
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
@@ -142,6 +179,11 @@ mod tests {
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
+        let of_status = |topics: &TopicMap| topics.topic_of(&"node1".into(), &STATUS.into());
+        assert_eq!(of_status(&topics), "iiot/node1/status");
+        let topics = topics.with_node_status(true);
+        assert_eq!(of_status(&topics), "iiot/node1/status/value");
+        assert_eq!(topics.status_of_node("node1"), "iiot/node1/status");
         assert_eq!(topics.status_topic(), "iiot/gateway/status");
     }
 

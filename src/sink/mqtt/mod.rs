@@ -11,6 +11,7 @@ mod flight;
 mod identities;
 mod message;
 mod negotiation;
+mod report;
 mod retain;
 mod session;
 mod suspicion;

@@ -3,15 +3,16 @@
 //! A *series* is one metric of one node. Telemetry is not to be trusted, and damage makes up names;
 //! so the number of those that are not believed is bounded, and they are forgotten again.
 
+mod entries;
 mod places;
 mod presence;
 
 use std::collections::{HashMap, HashSet};
 
-use super::group::{Group, default_node_name};
+use super::group::{Group, default_node_name, keys_in};
 use super::spikes::History;
-use super::waiting::Waiting;
 use super::{KnownName, MetricTable, Name, Range};
+use entries::{Node, Series};
 use places::{Place, Places};
 use presence::{Presence, Sightings};
 
@@ -29,56 +30,6 @@ pub struct NodeId(Place);
 /// The place of a series in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesId(Place);
-
-/// A node, and what is known of it.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) key: String,
-    pub(super) group: Group,
-    pub(super) name: Name,
-    pub(super) is_known: bool,
-    pub(super) sightings: Sightings,
-    presence: Presence,
-    /// Frames with it.
-    frames: u64,
-    series: HashMap<String, SeriesId>,
-    /// The last frame that was decoded with it.
-    decoded_in: u64,
-    /// What stood first in it.
-    first: Option<SeriesId>,
-    /// The node that stood behind it.
-    next: Option<NodeId>,
-}
-
-/// A metric of a node, and what is known of it.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, and none follows from another"
-)]
-pub(super) struct Series {
-    pub(super) node: NodeId,
-    pub(super) key: String,
-    pub(super) name: Name,
-    pub(super) range: Range,
-    /// Whether it is delivered as it comes.
-    pub(super) is_known: bool,
-    /// Whether the journal has its name.
-    pub(super) is_learnt: bool,
-    pub(super) metric_is_known: bool,
-    pub(super) sightings: Sightings,
-    /// Its readings that wait for the name to be confirmed.
-    pub(super) waiting: Vec<Waiting>,
-    /// Its readings that nobody expected and the next one is to confirm.
-    pub(super) unexpected: Vec<Waiting>,
-    pub(super) history: History,
-    /// Whether another metric of the node has the same name.
-    shares_name: bool,
-    presence: Presence,
-    decoded_in: u64,
-    /// The metric of the node that stood behind it.
-    next: Option<SeriesId>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -220,20 +171,33 @@ impl Catalogue {
         found
     }
 
+    /// The name of a node on the way out, and whether it is one that was configured.
+    fn name_of_node(&self, key: &str) -> (Name, bool) {
+        let default = default_node_name(key);
+        let renamed = self.renamed_nodes.get(key);
+        let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
+        let name = renamed.cloned().unwrap_or_else(|| Name::new(&default));
+        (name, renamed.is_some())
+    }
+
+    /// The names of the nodes in some bytes, also where these are no whole frame.
+    pub(super) fn nodes_in(&self, bytes: &[u8]) -> Vec<Name> {
+        let names = keys_in(bytes).map(|key| self.name_of_node(key));
+        names.map(|(name, _)| name).collect()
+    }
+
     /// The node of a key; `None`: there are too many.
     fn node_of_key(&mut self, key: &str, group: Group) -> Option<NodeId> {
         if let Some(id) = self.by_key.get(key) {
             return Some(*id);
         }
         self.make_room();
-        let default = default_node_name(key);
-        let renamed = self.renamed_nodes.get(key);
-        let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
+        let (name, is_renamed) = self.name_of_node(key);
         let id = NodeId(self.nodes.add(Node {
             key: key.to_owned(),
             group,
-            is_known: renamed.is_some() || group != Group::Node,
-            name: renamed.cloned().unwrap_or_else(|| Name::new(&default)),
+            is_known: is_renamed || group != Group::Node,
+            name,
             sightings: Sightings::default(),
             presence: Presence::default(),
             frames: 0,

@@ -84,6 +84,11 @@ impl Decoder {
         &mut self.catalogue
     }
 
+    /// The nodes whose keys stand in some bytes, also where these are no whole frame.
+    pub fn nodes_in(&self, bytes: &[u8]) -> Vec<Name> {
+        self.catalogue.nodes_in(bytes)
+    }
+
     /// The values that were left out since this was asked last, by their key: `n1.t`, `temp`.
     pub fn take_left_out(&mut self) -> BTreeMap<String, LeftOut> {
         std::mem::take(&mut self.left_out)

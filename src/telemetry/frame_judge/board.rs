@@ -29,6 +29,12 @@ pub(super) struct Held<T> {
 }
 
 impl<T> Board<T> {
+    /// Packets that are known to be missing since this was asked last.
+    pub(super) fn take_missed(&mut self) -> Option<(Arc<str>, u64)> {
+        let missed = std::mem::take(&mut self.track.missed);
+        (missed > 0).then(|| (Arc::clone(&self.name), missed))
+    }
+
     pub(super) fn observe(
         &mut self,
         frame: T,

@@ -49,8 +49,8 @@ pub enum Verdict<T> {
 #[derive(Debug)]
 pub struct FrameJudge<T> {
     boards: Vec<Board<T>>,
-    /// Packets that are missing between those accepted.
-    missed: u64,
+    /// Packets that are missing between those accepted, by board.
+    missed: Vec<(Arc<str>, u64)>,
     /// Boards that were forgotten.
     forgotten: Vec<Arc<str>>,
 }
@@ -59,7 +59,7 @@ impl<T> Default for FrameJudge<T> {
     fn default() -> Self {
         Self {
             boards: Vec::new(),
-            missed: 0,
+            missed: Vec::new(),
             forgotten: Vec::new(),
         }
     }
@@ -96,7 +96,7 @@ impl<T> FrameJudge<T> {
         } else {
             board.observe(frame, counts, damaged_line, out);
         }
-        self.missed += std::mem::take(&mut board.track.missed);
+        self.missed.extend(board.take_missed());
     }
 
     /// When a frame has waited for long enough; `None`: none waits.
@@ -112,7 +112,7 @@ impl<T> FrameJudge<T> {
                 while board.held.first().is_some_and(|held| held.until <= now) {
                     board.decide_first(damaged_line, out);
                 }
-                self.missed += std::mem::take(&mut board.track.missed);
+                self.missed.extend(board.take_missed());
             }
         }
     }
@@ -124,7 +124,7 @@ impl<T> FrameJudge<T> {
                 board.decide_first(damaged_line, out);
             }
             board.track.count_gap();
-            self.missed += std::mem::take(&mut board.track.missed);
+            self.missed.extend(board.take_missed());
         }
     }
 
@@ -134,8 +134,8 @@ impl<T> FrameJudge<T> {
         held.map(|held| &mut held.frame)
     }
 
-    /// Packets that are known to be missing since this was asked last.
-    pub fn take_missed(&mut self) -> u64 {
+    /// Packets that are known to be missing since this was asked last, by board.
+    pub fn take_missed(&mut self) -> Vec<(Arc<str>, u64)> {
         std::mem::take(&mut self.missed)
     }
 

@@ -46,7 +46,8 @@ fn judge(damaged_line: bool, cases: &[Case]) -> (Vec<Fate>, Vec<usize>, u64) {
         }
     }
     let fates = fates.into_iter().map(Option::unwrap).collect();
-    (fates, order, judge.take_missed())
+    let missed = judge.take_missed().into_iter();
+    (fates, order, missed.map(|(_, missed)| missed).sum())
 }
 
 /// Packets at a steady pace, a millisecond for each if they are read at once.

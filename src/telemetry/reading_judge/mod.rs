@@ -4,14 +4,17 @@
 //! A reading that is doubted waits for others that confirm it, and then goes out at its own time. What
 //! waits is bounded in number and time; what is not confirmed is set aside.
 
+mod context;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalogue::{Catalogue, NodeId, SeriesId};
-use super::place::place_of_value;
+use super::hearing::Hearing;
 use super::quality::{FrameNumber, LineQuality};
 use super::waiting::Waiting;
 use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
+use context::Context;
 
 /// Readings of one name that wait to be confirmed.
 const MAX_WAITING: usize = 8;
@@ -47,6 +50,8 @@ pub struct Decisions {
     pub confirmed: Vec<KnownName>,
     /// Names that the journal is to remember.
     pub learnt: Vec<KnownName>,
+    /// Which nodes were heard of.
+    pub hearings: Vec<Hearing>,
 }
 
 /// See the module.
@@ -60,18 +65,18 @@ pub struct ReadingJudge {
     released: Vec<Waiting>,
     /// When something was judged last.
     now: Duration,
-}
-
-/// What all readings of one frame are judged by.
-struct Context<'a> {
-    catalogue: &'a mut Catalogue,
-    quality: &'a mut LineQuality,
-    out: &'a mut Decisions,
-    /// Whether the frame lacks a node that is always sent; `None`: not looked at yet.
-    lacks_node: Option<bool>,
+    /// Whether readings of the signal are readings of the node that it is of as well.
+    gives_signal: bool,
 }
 
 impl ReadingJudge {
+    /// Has readings of the signal go out under the node that it is of as well, if so.
+    #[must_use]
+    pub fn giving_signal(mut self, gives_signal: bool) -> Self {
+        self.gives_signal = gives_signal;
+        self
+    }
+
     /// Judges the readings of a frame that got its time.
     pub fn judge(
         &mut self,
@@ -117,6 +122,14 @@ impl ReadingJudge {
             let measured = (reading.value, event_time);
             self.passes(measured, *series, is_count, &waiting, &mut context)
         });
+        let gives_signal = self.gives_signal;
+        let hearing = Hearing::of(
+            &frame,
+            event_time,
+            (&mut readings, gives_signal),
+            context.catalogue,
+        );
+        context.out.hearings.push(hearing);
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }
@@ -416,48 +429,6 @@ fn believe_first(decoded: &Decoded, catalogue: &mut Catalogue) {
         {
             catalogue.believe(*id);
         }
-    }
-}
-
-impl Context<'_> {
-    /// Whether a frame with a new name lacks one that is always sent.
-    fn lacks_old(&mut self, frame: u64, node: NodeId) -> bool {
-        let catalogue = &self.catalogue;
-        let lacks_node = *self
-            .lacks_node
-            .get_or_insert_with(|| catalogue.lacks_node(frame));
-        lacks_node || self.catalogue.lacks_metric(node)
-    }
-
-    fn give_up_unexpected(&mut self, id: SeriesId) {
-        let Some(series) = self.catalogue.series_mut(id) else {
-            return;
-        };
-        for spike in std::mem::take(&mut series.unexpected) {
-            self.set_aside(spike, RejectReason::Spike);
-        }
-    }
-
-    fn set_aside(&mut self, it: Waiting, reason: RejectReason) {
-        self.quality.damage(it.number);
-        let name = it.series.and_then(|id| self.catalogue.known_name(id));
-        let (node, metric) = name.as_ref().map_or_else(
-            || (it.reading.node.as_str(), it.reading.metric.as_str()),
-            |name| (&*name.node, name.metric.as_deref().unwrap_or_default()),
-        );
-        self.out.marks.push(Mark {
-            piece: it.piece,
-            at: place_of_value(&it.bytes, node, metric),
-            reason,
-        });
-        self.out.set_aside.push(SetAside {
-            received: it.received.wall,
-            event_time: Some(it.event_time),
-            reading: Some(it.reading),
-            reason,
-            detail: String::new(),
-            frame: it.bytes,
-        });
     }
 }
 

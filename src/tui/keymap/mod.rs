@@ -8,8 +8,8 @@ use super::action::{Action, Page};
 use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, TRAFFIC,
-    WHICH_LINK, WHICH_ONE, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, SCROLL,
+    SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -17,6 +17,7 @@ use tables::{
 pub(crate) enum Context {
     Page(Page),
     Filter,
+    Send,
     WhichLink,
     WhichSink,
     WhichOne,
@@ -31,6 +32,7 @@ impl Context {
         match &app.overlay {
             None => Self::Page(app.page),
             Some(Overlay::Filter) => Self::Filter,
+            Some(Overlay::Send(_)) => Self::Send,
             Some(Overlay::WhichLink { among: Some(_), .. }) => Self::WhichOne,
             Some(Overlay::WhichLink {
                 order: Order::Flush,
@@ -38,7 +40,7 @@ impl Context {
             }) => Self::WhichSink,
             Some(Overlay::WhichLink { .. }) => Self::WhichLink,
             Some(Overlay::Confirm { .. }) => Self::Confirm,
-            Some(Overlay::Detail(_)) => Self::Detail,
+            Some(Overlay::Detail { .. }) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
         }
     }
@@ -102,6 +104,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Page(Page::Log) => LOG,
         Context::Page(Page::Delivery) => DELIVERY,
         Context::Filter => FILTER,
+        Context::Send => SEND,
         Context::WhichLink => WHICH_LINK,
         Context::WhichSink => WHICH_SINK,
         Context::WhichOne => WHICH_ONE,
@@ -111,6 +114,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
     };
     match context {
         Context::Page(_) => vec![own, PAGES, EVERYWHERE],
+        Context::Detail | Context::Help => vec![own, SCROLL, EVERYWHERE],
         _ => vec![own, EVERYWHERE],
     }
 }
@@ -132,7 +136,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
         .find(|binding| binding.keys.contains(&pressed));
     match (bound, pressed.code, context) {
         (Some(binding), ..) => Some(binding.action),
-        (None, KeyCode::Char(character), Context::Filter) if !pressed.control => {
+        (None, KeyCode::Char(character), Context::Filter | Context::Send) if !pressed.control => {
             Some(Action::Type(character))
         }
         _ => None,
@@ -143,13 +147,14 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 12] = [
+    const CONTEXTS: [Context; 13] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
         Context::Page(Page::Log),
         Context::Page(Page::Delivery),
         Context::Filter,
+        Context::Send,
         Context::WhichLink,
         Context::WhichSink,
         Context::WhichOne,
@@ -193,6 +198,7 @@ mod tests {
     fn a_filter_takes_what_would_be_a_command_elsewhere() {
         let press = |context| action(context, KeyEvent::from(KeyCode::Char('q')));
         assert_eq!(press(Context::Filter), Some(Action::Type('q')));
+        assert_eq!(press(Context::Send), Some(Action::Type('q')));
         assert_eq!(press(Context::Page(Page::Log)), Some(Action::Quit));
         assert_eq!(press(Context::Confirm), None);
     }

@@ -190,6 +190,12 @@ pub(super) static OVERVIEW: &[Binding] = &[
         "open the link's details, or the metric's chart",
     ),
     bind(
+        &[char('v')],
+        Action::TurnTable,
+        "by node",
+        "the table: a row for each node, or for each metric",
+    ),
+    bind(
         &[char('/')],
         Action::Filter,
         "filter",
@@ -242,6 +248,13 @@ pub(super) static CHARTS: &[Binding] = &[
     ),
 ];
 
+const HEX: Binding = bind(
+    &[char('x')],
+    Action::Hex,
+    "hex",
+    "bytes as hexadecimal digits, or as text again",
+);
+
 pub(super) static TRAFFIC: &[Binding] = &[
     HOLD,
     bind(
@@ -251,11 +264,24 @@ pub(super) static TRAFFIC: &[Binding] = &[
         "begin or end recording the raw stream to a file",
     ),
     bind(
+        &[char('i')],
+        Action::Send,
+        "send",
+        "type a line and send it to the source",
+    ),
+    bind(
+        &[char('R')],
+        Action::Reset,
+        "reset",
+        "reset the board, as source.reset says",
+    ),
+    bind(
         &[ENTER],
         Action::Open,
         "open",
         "show the whole piece with all its bytes",
     ),
+    HEX,
     bind(
         &[char('/')],
         Action::Filter,
@@ -266,13 +292,13 @@ pub(super) static TRAFFIC: &[Binding] = &[
         &[key(KeyCode::Left)],
         Action::Move(Direction::Left),
         "",
-        "the kind before: all, accepted, text, rejected",
+        "the kind before: all, accepted, text, …",
     ),
     bind(
         &[key(KeyCode::Right), char('l')],
         Action::Move(Direction::Right),
         "kind",
-        "the next kind: all, accepted, text, rejected",
+        "the next kind: all, accepted, text, rejected, sent",
     ),
 ];
 
@@ -318,6 +344,65 @@ pub(super) static FILTER: &[Binding] = &[
         Action::Erase,
         "",
         "take a character away",
+    ),
+    bind(
+        &[control('u')],
+        Action::EraseAll,
+        "",
+        "take all characters away",
+    ),
+];
+
+pub(super) static SEND: &[Binding] = &[
+    bind(&[ENTER], Action::Submit, "send", "send the line"),
+    bind(&[ESCAPE], Action::Back, "close", "send nothing"),
+    bind(
+        &[key(KeyCode::Up)],
+        Action::Move(Direction::Up),
+        "line before",
+        "the line that was sent before",
+    ),
+    bind(
+        &[key(KeyCode::Down)],
+        Action::Move(Direction::Down),
+        "",
+        "the line that was sent after it",
+    ),
+    bind(
+        &[key(KeyCode::Left), control('b')],
+        Action::Move(Direction::Left),
+        "",
+        "a character back",
+    ),
+    bind(
+        &[key(KeyCode::Right), control('f')],
+        Action::Move(Direction::Right),
+        "",
+        "a character on",
+    ),
+    bind(
+        &[key(KeyCode::Home), control('a')],
+        Action::Move(Direction::First),
+        "",
+        "to the beginning of the line",
+    ),
+    bind(
+        &[key(KeyCode::End), control('e')],
+        Action::Move(Direction::Last),
+        "",
+        "to the end of the line",
+    ),
+    bind(
+        &[key(KeyCode::Backspace)],
+        Action::Erase,
+        "",
+        "take a character away",
+    ),
+    bind(
+        &[key(KeyCode::Delete), control('d')],
+        Action::Delete,
+        "",
+        "take the next character away",
     ),
     bind(
         &[control('u')],
@@ -394,16 +479,25 @@ pub(super) static DETAIL: &[Binding] = &[
         "back",
         "back to the page",
     ),
+    // Of use to what arrived alone, so that the footer does not name it.
+    bind(
+        &[char('x')],
+        Action::Hex,
+        "",
+        "bytes as hexadecimal digits, or as text again",
+    ),
     bind(&[char('?')], Action::Help, "help", "this help"),
 ];
 
-pub(super) static HELP: &[Binding] = &[
-    bind(
-        &[ESCAPE, ENTER, char('q'), char('?')],
-        Action::Back,
-        "back",
-        "back to the page",
-    ),
+pub(super) static HELP: &[Binding] = &[bind(
+    &[ESCAPE, ENTER, char('q'), char('?')],
+    Action::Back,
+    "back",
+    "back to the page",
+)];
+
+/// In what lies over a page and need not fit.
+pub(super) static SCROLL: &[Binding] = &[
     bind(
         &[key(KeyCode::Up), char('k')],
         Action::Move(Direction::Up),
@@ -420,12 +514,12 @@ pub(super) static HELP: &[Binding] = &[
         &[key(KeyCode::PageUp), key(KeyCode::Home), char('g')],
         Action::Move(Direction::First),
         "",
-        "to the first key",
+        "to its beginning",
     ),
     bind(
         &[key(KeyCode::PageDown), key(KeyCode::End), char('G')],
         Action::Move(Direction::Last),
         "",
-        "to the last key",
+        "to its end",
     ),
 ];

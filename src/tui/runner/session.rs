@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::Control;
-use crate::monitor::{Command, HistoryPoint, Observer};
+use crate::monitor::{Asker, Command, HistoryPoint, Observer};
 use crate::repeated::Topic;
 use crate::tui::action::{Effect, MetricKey, Purpose};
 use crate::tui::console::Console;
@@ -215,7 +215,7 @@ impl<C: Console> Session<C> {
                 });
             }
             Effect::Command(command) => {
-                let reply = self.observer.command(command.clone());
+                let reply = self.observer.command(command.clone(), Asker::Screen);
                 self.runtime.spawn(async move {
                     if let Err(error) = reply.await {
                         drop(answers.send(Answered::Command(command, error)));

@@ -14,8 +14,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::session::{REFRESH, Session};
 use crate::monitor::{
-    Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply, Sight,
-    Snapshot, TrafficEntry, TrafficKind,
+    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
+    Sight, Snapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
 use crate::tui::action::Page;
@@ -95,7 +95,7 @@ impl Observer for Gateway {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn command(&self, _: Command) -> Reply<()> {
+    fn command(&self, _: Command, _: Asker) -> Reply<()> {
         Box::pin(async { Ok(()) })
     }
 }

@@ -21,6 +21,9 @@ pub(crate) const SPANS: [Duration; 7] = [
     Duration::from_hours(24),
 ];
 
+/// The shortest stretch that is shown, however little there is.
+const LEAST_SPAN: Duration = Duration::from_secs(10);
+
 /// Points asked for: two for each column of a wide terminal.
 const POINTS: usize = 400;
 
@@ -43,11 +46,34 @@ pub(crate) struct Series {
     span: usize,
 }
 
+/// A metric in a panel.
+pub(crate) struct Charted {
+    /// Gives the line its colour.
+    pub(crate) number: usize,
+    pub(crate) key: MetricKey,
+    pub(crate) limits: Limits,
+}
+
+/// Beyond these a value is an alarm: below the first, above the second.
+pub(crate) type Limits = (Option<f64>, Option<f64>);
+
 /// Metrics of one unit, which share a panel.
 pub(crate) struct Panel {
     pub(crate) unit: String,
-    /// With the number that gives the line its colour.
-    pub(crate) metrics: Vec<(usize, MetricKey)>,
+    pub(crate) metrics: Vec<Charted>,
+}
+
+impl Panel {
+    /// The limits of all its metrics, where they are the same.
+    pub(crate) fn limits(&self) -> Limits {
+        let mut all = self.metrics.iter().map(|metric| metric.limits);
+        let first = all.next().unwrap_or_default();
+        if all.all(|other| other == first) {
+            first
+        } else {
+            Limits::default()
+        }
+    }
 }
 
 /// The charts: which metrics, over which time, and their lines.
@@ -64,9 +90,24 @@ pub(crate) struct Charts {
 }
 
 impl Charts {
-    /// The stretch of time that is shown.
+    /// The stretch of time that was chosen.
     pub(crate) fn span(&self) -> Duration {
         SPANS[self.span]
+    }
+
+    /// The stretch of time that is shown: that of the history until it fills the shortest one.
+    pub(crate) fn shown_span(&self, now: Timestamp) -> Duration {
+        let firsts = self
+            .series
+            .values()
+            .filter_map(|series| series.points.first());
+        match firsts.map(|point| point.time).min() {
+            Some(first) if self.span == 0 => {
+                let history = Duration::from_secs(now.since(first).as_secs() + 1);
+                history.clamp(LEAST_SPAN, self.span())
+            }
+            _ => self.span(),
+        }
     }
 
     /// Shows more time or less; says whether that was possible.
@@ -99,7 +140,7 @@ impl Charts {
 
     /// Moves the cursor, within what is shown.
     pub(crate) fn move_cursor(&mut self, back: bool, now: Timestamp) {
-        let span = nanos(self.span());
+        let span = nanos(self.shown_span(now));
         let step = span / CURSOR_STEPS;
         let at = self.cursor.unwrap_or(now).0 + if back { -step } else { step };
         self.cursor = (at < now.0).then_some(Timestamp(at.max(now.0 - span)));
@@ -111,7 +152,7 @@ impl Charts {
         if plot.width < 2 || x < plot.left() || x >= plot.right() {
             return;
         }
-        let span = nanos(self.span());
+        let span = nanos(self.shown_span(now));
         let share = i64::from(x - plot.x) * span / i64::from(plot.width - 1);
         self.cursor = Some(Timestamp(now.0 - span + share));
     }
@@ -199,6 +240,30 @@ mod tests {
         assert!(charts.due(&[key()], later.plus_millis(500)).is_empty());
         assert!(charts.change_span(true));
         assert_eq!(charts.due(&[key()], later.plus_millis(500)).len(), 1);
+    }
+
+    #[test]
+    fn the_span_fits_the_history_until_that_fills_five_minutes() {
+        let mut charts = Charts::default();
+        let now = Timestamp(1_000_000_000_000_000_000);
+        let answer = |charts: &mut Charts, seconds: i64| {
+            charts.due(&[key()], now);
+            let point = HistoryPoint {
+                time: now.plus_millis(-1_000 * seconds),
+                min: 1.0,
+                mean: 1.0,
+                max: 1.0,
+                count: 1,
+            };
+            charts.answer(&key(), Ok(vec![point]));
+            charts.shown_span(now).as_secs()
+        };
+        assert_eq!(charts.shown_span(now), Duration::from_mins(5));
+        assert_eq!(answer(&mut charts, 1), 10);
+        assert_eq!(answer(&mut charts, 77), 78);
+        assert_eq!(answer(&mut charts, 400), 300);
+        charts.change_span(true);
+        assert_eq!(answer(&mut charts, 77), 900, "asked for");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! [`views`](super::views); neither needs a terminal.
 
 mod charts;
+mod editor;
 mod list;
 mod observed;
 mod stream;
@@ -12,21 +13,24 @@ use std::sync::Arc;
 
 use ratatui::layout::Size;
 
-pub(crate) use charts::{Charts, Panel, nanos};
+pub(crate) use charts::{Charted, Charts, Limits, Panel, nanos};
+pub(crate) use editor::LineEditor;
 pub(crate) use list::ListView;
-pub(crate) use observed::{Alarm, Flow, Freshness, Observation, Observed};
+pub(crate) use observed::{Flow, Observation, Observed};
 pub(crate) use stream::{Everything, List, Shown, Stream};
 pub(crate) use traffic::{Kinds, Piece};
 
 use super::action::{MetricKey, Page};
-use super::layout::Areas;
 use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
-    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, Order, Sight,
-    Snapshot,
+    Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, NodeState, Order,
+    Sight, Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
+
+/// Units charted while nothing is picked: each history takes the journal's time.
+const MAX_UNITS: usize = 8;
 
 /// What keys act on, on the Overview.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) enum Focus {
 pub(crate) enum Overlay {
     /// A filter is being typed.
     Filter,
+    /// A line is being typed that goes to this source.
+    Send(LinkId),
     WhichLink {
         order: Order,
         /// One of several of this kind.
@@ -52,7 +58,10 @@ pub(crate) enum Overlay {
         /// What yes does, in words.
         done: String,
     },
-    Detail(Detail),
+    Detail {
+        detail: Detail,
+        scroll: usize,
+    },
     Help {
         scroll: usize,
     },
@@ -111,6 +120,10 @@ pub(crate) struct App {
     pub(crate) table: TableView,
     pub(crate) charts: Charts,
     pub(crate) traffic: Stream<Piece, Kinds>,
+    /// Whether the traffic is shown as hexadecimal digits.
+    pub(crate) traffic_as_hex: bool,
+    /// The line that is sent to a source next.
+    pub(crate) line: LineEditor,
     pub(crate) log: Stream<LogEntry, LogLevel>,
     pub(crate) deliveries: Stream<DeliveryEntry, Everything>,
     /// Whether the screen shows something else than what was drawn last.
@@ -118,9 +131,20 @@ pub(crate) struct App {
     pub(super) recording_seen: crate::monitor::Recording,
 }
 
-/// The table of metrics: what is chosen, the first one shown, what is shown.
+/// What a row of the table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum RowsBy {
+    /// One metric of a node.
+    #[default]
+    Metric,
+    /// A node with all its metrics.
+    Node,
+}
+
+/// The table: what its rows are, which is chosen, the first one shown, what is shown.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableView {
+    pub(crate) by: RowsBy,
     pub(crate) selected: Option<MetricKey>,
     pub(crate) top: usize,
     pub(crate) filter: String,
@@ -145,21 +169,13 @@ impl App {
             table: TableView::default(),
             charts: Charts::default(),
             traffic: Stream::new(Kinds::All),
+            traffic_as_hex: false,
+            line: LineEditor::default(),
             log: Stream::new(LogLevel::Trace),
             deliveries: Stream::new(Everything),
             is_changed: true,
             recording_seen: crate::monitor::Recording::Off,
         }
-    }
-
-    /// Where everything lies.
-    pub(crate) fn areas(&self) -> Areas {
-        self.areas_on(self.size)
-    }
-
-    /// Where everything lies on a terminal of this size.
-    pub(crate) fn areas_on(&self, size: Size) -> Areas {
-        Areas::of(size, self.page, &self.links())
     }
 
     /// The links that there are, in the order of the data path; before anything is known, one of each kind.
@@ -179,11 +195,21 @@ impl App {
         self.live.as_deref()
     }
 
+    /// Whether a node is heard. What a board says of itself is as fresh as its freshest node.
+    pub(crate) fn node_state(&self, name: &Name) -> NodeState {
+        let Some(snapshot) = self.snapshot() else {
+            return NodeState::Heard;
+        };
+        let all = || snapshot.nodes.iter().map(|node| node.state).min();
+        let own = snapshot.node(name).map(|node| node.state);
+        own.or_else(all).unwrap_or(NodeState::Heard)
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.observed.sight == Sight::Local
     }
 
-    /// The metrics that the table shows.
+    /// The metrics that the table shows, or the first metric of each node that it shows.
     pub(crate) fn rows(&self) -> Vec<&LatestValue> {
         let filter = self.table.filter.to_lowercase();
         let latest = self.snapshot().map_or(&[][..], |snapshot| &snapshot.latest);
@@ -199,44 +225,87 @@ impl App {
         rows.sort_by(|one, other| {
             natural_order(&one.node, &other.node).then_with(|| one.metric.cmp(&other.metric))
         });
+        if self.table.by == RowsBy::Node {
+            rows.dedup_by(|next, before| next.node == before.node);
+        }
         rows
+    }
+
+    /// All metrics of a node, by their names.
+    pub(crate) fn metrics_of(&self, node: &Name) -> &[LatestValue] {
+        let latest = self.snapshot().map_or(&[][..], |snapshot| &snapshot.latest);
+        let from = latest.partition_point(|value| value.node < *node);
+        let to = latest.partition_point(|value| value.node <= *node);
+        &latest[from..to.max(from)]
+    }
+
+    /// The metrics in the row that is chosen.
+    pub(crate) fn selected_keys(&self) -> Vec<MetricKey> {
+        let rows = self.rows();
+        let Some(row) = self.selected_row(&rows).map(|at| rows[at]) else {
+            return Vec::new();
+        };
+        let metrics = match self.table.by {
+            RowsBy::Metric => std::slice::from_ref(row),
+            RowsBy::Node => self.metrics_of(&row.node),
+        };
+        metrics
+            .iter()
+            .map(|latest| (latest.node.clone(), latest.metric.clone()))
+            .collect()
     }
 
     /// Which of [`rows`](Self::rows) is chosen: the first one unless another was.
     pub(crate) fn selected_row(&self, rows: &[&LatestValue]) -> Option<usize> {
         let chosen = self.table.selected.as_ref();
         let at = chosen.and_then(|(node, metric)| {
-            rows.iter()
-                .position(|row| row.node == *node && row.metric == *metric)
+            rows.iter().position(|row| {
+                row.node == *node && (self.table.by == RowsBy::Node || row.metric == *metric)
+            })
         });
         at.or((!rows.is_empty()).then_some(0))
     }
 
-    /// What is charted: what was picked, or else what is chosen in the table.
+    /// What is charted: what was picked, or else the first metric of each unit.
     pub(crate) fn charted(&self) -> Vec<MetricKey> {
         if !self.charts.picked.is_empty() {
             return self.charts.picked.clone();
         }
-        let rows = self.rows();
-        let selected = self.selected_row(&rows).map(|at| rows[at]);
-        let key = selected.map(|row| (row.node.clone(), row.metric.clone()));
-        key.into_iter().collect()
+        let mut units: Vec<&str> = Vec::new();
+        let mut charted = Vec::new();
+        for row in self.rows() {
+            if charted.len() < MAX_UNITS && !units.contains(&unit(row)) {
+                units.push(unit(row));
+                charted.push((row.node.clone(), row.metric.clone()));
+            }
+        }
+        charted
     }
 
     /// The panels of the charts: one for each unit.
     pub(crate) fn panels(&self) -> Vec<Panel> {
+        self.panels_of(self.charted())
+    }
+
+    /// The panels of some metrics: one for each unit.
+    pub(crate) fn panels_of(&self, keys: Vec<MetricKey>) -> Vec<Panel> {
         let mut panels: Vec<Panel> = Vec::new();
-        for (number, key) in self.charted().into_iter().enumerate() {
+        for (number, key) in keys.into_iter().enumerate() {
             let latest = self.snapshot().and_then(|snapshot| {
                 let mut all = snapshot.latest.iter();
                 all.find(|latest| latest.node == key.0 && latest.metric == key.1)
             });
             let unit = latest.map_or("", unit).to_owned();
+            let metric = Charted {
+                number,
+                key,
+                limits: latest.map_or_else(Limits::default, |latest| (latest.min, latest.max)),
+            };
             match panels.iter_mut().find(|panel| panel.unit == unit) {
-                Some(panel) => panel.metrics.push((number, key)),
+                Some(panel) => panel.metrics.push(metric),
                 None => panels.push(Panel {
                     unit,
-                    metrics: vec![(number, key)],
+                    metrics: vec![metric],
                 }),
             }
         }

@@ -1,5 +1,4 @@
-//! What was seen of the gateway, and what follows from it over time: rates, trends, and which nodes
-//! have fallen silent.
+//! What was seen of the gateway, and what follows from it over time: rates and trends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +8,7 @@ use crate::monitor::{
     DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Sight, SinkId,
     SinkSnapshot, Snapshot, TrafficEntry,
 };
-use crate::telemetry::{Name, Timestamp};
+use crate::telemetry::Timestamp;
 use crate::tui::action::MetricKey;
 
 /// Rates are means over this stretch.
@@ -17,21 +16,6 @@ const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// Values of a trend, one a second at most.
 const TREND: usize = 60;
-
-/// Gaps between packets of a node by which its usual interval is judged.
-const GAPS: usize = 9;
-
-/// The usual interval of a node of which too little is known.
-const UNKNOWN_INTERVAL: Duration = Duration::from_mins(1);
-
-/// A node that reports more often is not called stale for a hiccup.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Intervals of silence after which a node is stale.
-const STALE: u32 = 3;
-
-/// Intervals of silence after which a node is offline.
-const OFFLINE: u32 = 10;
 
 /// A sink that has less than this waiting does not drain, it works.
 const SMALLEST_BACKLOG: f64 = 50.0;
@@ -44,34 +28,6 @@ pub(crate) struct Observation {
     pub(crate) traffic: Vec<Numbered<TrafficEntry>>,
     pub(crate) deliveries: Vec<Numbered<DeliveryEntry>>,
     pub(crate) log: Vec<Numbered<LogEntry>>,
-}
-
-/// Whether a node is still heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Freshness {
-    Live,
-    Stale,
-    Offline,
-}
-
-/// Whether a value is within its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Alarm {
-    None,
-    Low,
-    High,
-}
-
-impl Alarm {
-    pub(crate) fn of(latest: &LatestValue) -> Self {
-        if latest.min.is_some_and(|min| latest.value < min) {
-            Self::Low
-        } else if latest.max.is_some_and(|max| latest.value > max) {
-            Self::High
-        } else {
-            Self::None
-        }
-    }
 }
 
 /// Messages per second into and out of a sink's queue.
@@ -90,13 +46,6 @@ struct Tally {
     acknowledged: Vec<(SinkId, u64)>,
 }
 
-#[derive(Debug, Clone)]
-struct Heard {
-    last: Timestamp,
-    count: u64,
-    gaps: VecDeque<Duration>,
-}
-
 #[derive(Debug, Clone, Default)]
 struct Trend {
     values: VecDeque<f64>,
@@ -110,7 +59,6 @@ pub(crate) struct Observed {
     pub(crate) sight: Sight,
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     tallies: VecDeque<Tally>,
-    nodes: BTreeMap<Name, Heard>,
     trends: BTreeMap<MetricKey, Trend>,
 }
 
@@ -120,7 +68,6 @@ impl Default for Observed {
             sight: Sight::Local,
             snapshot: None,
             tallies: VecDeque::new(),
-            nodes: BTreeMap::new(),
             trends: BTreeMap::new(),
         }
     }
@@ -153,7 +100,6 @@ impl Observed {
         }
         self.tally(&snapshot, now);
         for latest in &snapshot.latest {
-            self.hear(latest, snapshot.started);
             if self.follow_trend(latest) {
                 newcomers.push((latest.node.clone(), latest.metric.clone()));
             }
@@ -175,36 +121,6 @@ impl Observed {
         });
         while self.tallies.len() > 2 && now.since(self.tallies[1].at) >= RATE_WINDOW {
             self.tallies.pop_front();
-        }
-    }
-
-    fn hear(&mut self, latest: &LatestValue, started: Timestamp) {
-        let Some(heard) = self.nodes.get_mut(&latest.node) else {
-            // Of a gateway that has run for a while, the mean is all that is known.
-            let mean = latest
-                .received
-                .since(started)
-                .div_f64(latest.count.max(1) as f64);
-            let gaps = (latest.count >= 3).then_some(mean).into_iter().collect();
-            let heard = Heard {
-                last: latest.received,
-                count: latest.count,
-                gaps,
-            };
-            self.nodes.insert(latest.node.clone(), heard);
-            return;
-        };
-        if latest.received > heard.last {
-            let packets = latest.count.saturating_sub(heard.count).max(1);
-            let gap = latest.received.since(heard.last).div_f64(packets as f64);
-            heard.gaps.push_back(gap);
-            if heard.gaps.len() > GAPS {
-                heard.gaps.pop_front();
-            }
-            heard.last = latest.received;
-        }
-        if latest.received == heard.last {
-            heard.count = heard.count.max(latest.count);
         }
     }
 
@@ -247,22 +163,6 @@ impl Observed {
     pub(crate) fn trend(&self, key: &MetricKey) -> impl DoubleEndedIterator<Item = f64> {
         let trend = self.trends.get(key).into_iter();
         trend.flat_map(|trend| trend.values.iter().copied())
-    }
-
-    /// Whether a node is still heard of.
-    pub(crate) fn freshness(&self, node: &Name, now: Timestamp) -> Freshness {
-        let Some(heard) = self.nodes.get(node) else {
-            return Freshness::Live;
-        };
-        let silence = now.since(heard.last);
-        let interval = heard.interval();
-        if silence < interval * STALE {
-            Freshness::Live
-        } else if silence < interval * OFFLINE {
-            Freshness::Stale
-        } else {
-            Freshness::Offline
-        }
     }
 
     /// Packets per second.
@@ -318,23 +218,15 @@ impl Observed {
     }
 }
 
-impl Heard {
-    /// The median: one outage does not make a habit.
-    fn interval(&self) -> Duration {
-        let mut gaps: Vec<Duration> = self.gaps.iter().copied().collect();
-        gaps.sort_unstable();
-        let median = gaps.get(gaps.len() / 2).copied();
-        median.unwrap_or(UNKNOWN_INTERVAL).max(SHORTEST_INTERVAL)
-    }
-}
-
 /// Whether two snapshots show anything different but the time at which they were taken.
 fn differ(before: &Snapshot, now: &Snapshot) -> bool {
     before.telemetry != now.telemetry
         || before.source != now.source
         || before.sinks != now.sinks
         || before.journal != now.journal
+        || before.incidents != now.incidents
         || before.recording != now.recording
         || before.ends_by != now.ends_by
         || before.latest != now.latest
+        || before.nodes != now.nodes
 }

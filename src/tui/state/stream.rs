@@ -41,6 +41,8 @@ pub(crate) trait Choice<T>: Copy {
 pub(crate) struct Shown<'a, T> {
     pub(crate) number: u64,
     pub(crate) entry: &'a T,
+    /// The one that is shown before it.
+    pub(crate) before: Option<&'a T>,
     pub(crate) line_end: &'a [u8],
 }
 
@@ -83,6 +85,7 @@ impl<T: Entry, C: Choice<T>> Stream<T, C> {
                 shown.push(Shown {
                     number: *number,
                     entry,
+                    before: shown.last().map(|before| before.entry),
                     line_end: &[],
                 });
             }

@@ -120,10 +120,17 @@ pub(crate) enum Kinds {
     Accepted,
     Text,
     Rejected,
+    Sent,
 }
 
 impl Kinds {
-    const ALL: [Self; 4] = [Self::All, Self::Accepted, Self::Text, Self::Rejected];
+    const ALL: [Self; 5] = [
+        Self::All,
+        Self::Accepted,
+        Self::Text,
+        Self::Rejected,
+        Self::Sent,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -131,6 +138,7 @@ impl Kinds {
             Self::Accepted => "accepted frames",
             Self::Text => "ignored text",
             Self::Rejected => "rejected frames",
+            Self::Sent => "what was sent",
         }
     }
 }
@@ -142,6 +150,7 @@ impl Choice<Piece> for Kinds {
             Self::All => true,
             Self::Accepted => kind == TrafficKind::Accepted && !piece.is_doubted,
             Self::Text => kind == TrafficKind::Text,
+            Self::Sent => kind == TrafficKind::Sent,
             Self::Rejected => {
                 matches!(kind, TrafficKind::Rejected { .. }) || !piece.marks.is_empty()
             }

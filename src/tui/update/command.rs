@@ -5,7 +5,7 @@ use crate::monitor::{
 };
 use crate::tui::action::{Choice, Effect, Page};
 use crate::tui::state::{App, Focus, Overlay};
-use crate::tui::widgets::count;
+use crate::tui::widgets::{count, escape_text};
 use crate::tui::words::link_title;
 
 impl App {
@@ -51,8 +51,16 @@ impl App {
         let mut said = Vec::new();
         for link in links {
             let state = self.live().and_then(|snapshot| snapshot.link(link));
+            let lent_to = state.and_then(|status| status.lent_to.clone());
             let state = state.map_or(LinkState::Disabled, |status| status.state.clone());
-            let outcome = judge(order, link, &state, self.live());
+            let outcome = match lent_to {
+                Some(to) => Err(format!(
+                    "{} is lent to {}, and comes back when that ends.",
+                    link_title(link),
+                    escape_text(&to)
+                )),
+                None => judge(order, link, &state, self.live()),
+            };
             match outcome {
                 Ok((command, text)) => {
                     commands.push(command);
@@ -119,6 +127,34 @@ impl App {
         self.send(vec![command])
     }
 
+    /// The source whose traffic is shown.
+    fn source(&self) -> LinkId {
+        let mut links = self.links().into_iter();
+        let source = links.find(|link| link.kind() == LinkKind::Source);
+        source.unwrap_or_else(LinkId::source)
+    }
+
+    /// Opens the line that is sent to the source.
+    pub(super) fn begin_line(&mut self) {
+        self.overlay = Some(Overlay::Send(self.source()));
+    }
+
+    /// What was typed is complete: the filter is kept, the line is sent. What was sent stands in the
+    /// traffic; nothing else says so, because it may still fail.
+    pub(super) fn submit(&mut self) -> Vec<Effect> {
+        let Some(Overlay::Send(link)) = self.overlay.take() else {
+            return Vec::new();
+        };
+        let text = self.line.take();
+        vec![Effect::Command(Command::Send(link, text))]
+    }
+
+    pub(super) fn reset(&mut self) -> Vec<Effect> {
+        self.say("The board is reset.");
+        let reset = Command::Reset(self.source());
+        self.send(vec![reset])
+    }
+
     /// Stops the gateway; a gateway elsewhere is left alone.
     pub(super) fn quit(&mut self, without_question: bool) -> Vec<Effect> {
         if !self.is_local() {
@@ -162,6 +198,8 @@ impl App {
 pub(in crate::tui) fn attempt(command: &Command) -> String {
     match command {
         Command::To(order, link) => format!("{} {}", order.name(), link_title(link)),
+        Command::Send(_, text) => format!("send \"{}\"", escape_text(text)),
+        Command::Reset(_) => "reset the board".to_owned(),
         Command::FlushAll => "flush".to_owned(),
         Command::StartRecording => "begin to record".to_owned(),
         Command::StopRecording => "end the recording".to_owned(),

@@ -15,7 +15,7 @@ use ratatui::layout::{Position, Size};
 
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
-use super::state::{App, Detail, Focus, List, Observation, Overlay, nanos};
+use super::state::{App, Detail, Focus, List, Observation, Overlay, RowsBy, nanos};
 use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
 use crate::telemetry::Timestamp;
 
@@ -46,9 +46,7 @@ impl App {
             self.is_changed |= self.take(observation, &mut newcomers);
         }
         let mut effects = self.ask_trends(newcomers);
-        if self.page == Page::Charts {
-            effects.extend(self.ask_charts());
-        }
+        effects.extend(self.ask_charts());
         effects
     }
 
@@ -185,8 +183,10 @@ impl App {
                     _ => Vec::new(),
                 }
             }
-            // Pasted text is no command; in a filter it is text.
-            Event::Paste(text) if self.overlay == Some(Overlay::Filter) => {
+            // Pasted text is no command; where one types it is text.
+            Event::Paste(text)
+                if matches!(self.overlay, Some(Overlay::Filter | Overlay::Send(_))) =>
+            {
                 for character in text.chars().filter(|character| !character.is_control()) {
                     self.apply(Action::Type(character));
                 }
@@ -213,6 +213,8 @@ impl App {
             Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
+            Action::Send => self.begin_line(),
+            Action::Reset => return self.reset(),
             Action::Show(page) => return self.show(page),
             Action::NextPage => return self.show(self.page.turned(1)),
             Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
@@ -221,15 +223,15 @@ impl App {
             Action::Longer | Action::Shorter => return self.change_span(action),
             Action::Help => self.overlay = Some(Overlay::Help { scroll: 0 }),
             Action::Freeze => self.freeze(),
+            Action::TurnTable => self.turn_table(),
             Action::Move(direction) => self.go(direction),
             Action::Filter => self.overlay = Some(Overlay::Filter),
             Action::Back => self.back(),
-            Action::Type(character) => self.edit_filter(|filter| filter.push(character)),
-            Action::Erase => self.edit_filter(|filter| {
-                filter.pop();
-            }),
-            Action::EraseAll => self.edit_filter(String::clear),
-            Action::Submit => self.overlay = None,
+            Action::Hex => self.traffic_as_hex = !self.traffic_as_hex,
+            Action::Type(_) | Action::Erase | Action::Delete | Action::EraseAll => {
+                self.edit(action);
+            }
+            Action::Submit => return self.submit(),
             Action::Click(at) => return self.click(at),
             Action::Scroll(at, direction) => self.scroll(at, direction),
         }
@@ -239,10 +241,7 @@ impl App {
     pub(super) fn show(&mut self, page: Page) -> Vec<Effect> {
         self.page = page;
         self.overlay = None;
-        if page == Page::Charts {
-            return self.ask_charts();
-        }
-        Vec::new()
+        self.ask_charts()
     }
 
     fn freeze(&mut self) {
@@ -256,28 +255,47 @@ impl App {
     }
 
     fn pick(&mut self) -> Vec<Effect> {
-        let key = match self.page {
-            Page::Charts => self.charts.picked.first().cloned(),
-            _ => self.selected_key(),
+        let keys = match self.page {
+            Page::Charts => self.charts.picked.first().cloned().into_iter().collect(),
+            _ => self.selected_keys(),
         };
-        let Some(key) = key else {
-            self.say("No metric is chosen; the page Overview has them all.");
-            return Vec::new();
+        let said = match &keys[..] {
+            [] => {
+                self.say("No metric is chosen; the page Overview has them all.");
+                return Vec::new();
+            }
+            [(node, metric)] => format!("{node} {metric} is"),
+            [(node, _), ..] => format!("All of {node} is"),
         };
-        let name = format!("{} {}", key.0, key.1);
-        if self.charts.toggle(key) {
-            let count = self.charts.picked.len();
-            self.say(format!("{name} is charted ({count} in all); 2: charts."));
+        if keys.iter().all(|key| self.charts.picked.contains(key)) {
+            keys.into_iter().for_each(|key| {
+                self.charts.toggle(key);
+            });
+            self.say(format!("{said} no longer charted."));
         } else {
-            self.say(format!("{name} is no longer charted."));
+            self.pick_all(keys);
+            let count = self.charts.picked.len();
+            self.say(format!("{said} charted ({count} in all); 2: charts."));
         }
         self.ask_charts()
     }
 
-    fn selected_key(&self) -> Option<MetricKey> {
-        let rows = self.rows();
-        let row = rows[self.selected_row(&rows)?];
-        Some((row.node.clone(), row.metric.clone()))
+    fn pick_all(&mut self, keys: Vec<MetricKey>) {
+        for key in keys {
+            if !self.charts.picked.contains(&key) {
+                self.charts.toggle(key);
+            }
+        }
+    }
+
+    fn turn_table(&mut self) {
+        self.table.top = 0;
+        let (by, said) = match self.table.by {
+            RowsBy::Metric => (RowsBy::Node, "a row for each node"),
+            RowsBy::Node => (RowsBy::Metric, "a row for each metric"),
+        };
+        self.table.by = by;
+        self.say(format!("The table has {said}; v: the other way."));
     }
 
     fn change_span(&mut self, action: Action) -> Vec<Effect> {
@@ -292,19 +310,18 @@ impl App {
         let detail = match (self.page, &self.focus) {
             (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {
-                let Some(key) = self.selected_key() else {
+                let keys = self.selected_keys();
+                if keys.is_empty() {
                     self.say("There is no metric yet.");
                     return Vec::new();
-                };
-                if !self.charts.picked.contains(&key) {
-                    self.charts.toggle(key);
                 }
+                self.pick_all(keys);
                 return self.show(Page::Charts);
             }
             _ => self.list().and_then(List::chosen),
         };
         match detail {
-            Some(detail) => self.overlay = Some(Overlay::Detail(detail)),
+            Some(detail) => self.overlay = Some(Overlay::Detail { detail, scroll: 0 }),
             None => self.say("There is nothing to open yet."),
         }
         Vec::new()
@@ -328,6 +345,23 @@ impl App {
         }
     }
 
+    /// Changes what is being typed.
+    fn edit(&mut self, action: Action) {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return match action {
+                Action::Type(character) => self.line.insert(character),
+                Action::Erase => self.line.erase(),
+                Action::Delete => self.line.delete(),
+                _ => self.line.clear(),
+            };
+        }
+        self.edit_filter(|filter| match action {
+            Action::Type(character) => filter.push(character),
+            Action::Erase => drop(filter.pop()),
+            _ => filter.clear(),
+        });
+    }
+
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
         match self.list_mut() {
             Some(list) => edit(&mut list.view_mut().filter),
@@ -336,8 +370,12 @@ impl App {
     }
 
     fn ask_charts(&mut self) -> Vec<Effect> {
-        let charted = self.charted();
-        let due = self.charts.due(&charted, self.now);
+        let drawn = match self.page {
+            Page::Charts => self.charted(),
+            Page::Overview if !self.areas().chart.is_empty() => self.selected_keys(),
+            _ => return Vec::new(),
+        };
+        let due = self.charts.due(&drawn, self.now);
         due.into_iter()
             .map(|(key, query)| Effect::History(Purpose::Chart, key, query))
             .collect()

@@ -2,15 +2,18 @@
 
 use crate::telemetry::Timestamp;
 use crate::tui::action::{Direction, Page};
-use crate::tui::keymap;
-use crate::tui::layout::help_rows;
 use crate::tui::state::{App, Focus, Overlay, nanos};
+use crate::tui::views;
 
 impl App {
     pub(super) fn go(&mut self, direction: Direction) {
-        let rows = help_rows(self.areas().body);
-        let last = keymap::help_of(self.page).count().saturating_sub(rows);
-        if let Some(Overlay::Help { scroll }) = &mut self.overlay {
+        if let Some(Overlay::Send(_)) = self.overlay {
+            return self.line.go(direction);
+        }
+        if let Some(last) = views::last_scroll(self)
+            && let Some(Overlay::Help { scroll } | Overlay::Detail { scroll, .. }) =
+                &mut self.overlay
+        {
             let to = match direction {
                 Direction::Up => scroll.saturating_sub(1),
                 Direction::PageUp | Direction::First => 0,
@@ -46,7 +49,7 @@ impl App {
             Direction::Left => charts.move_cursor(true, self.now),
             Direction::Right => charts.move_cursor(false, self.now),
             Direction::First => {
-                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.span())));
+                charts.cursor = Some(Timestamp(self.now.0 - nanos(charts.shown_span(self.now))));
             }
             Direction::Last => charts.cursor = None,
             Direction::Up | Direction::PageUp => {

@@ -16,15 +16,14 @@ impl App {
         }
         match self.overlay {
             None => {}
-            Some(Overlay::Detail(_) | Overlay::Help { .. }) => {
+            Some(Overlay::Detail { .. } | Overlay::Help { .. }) => {
                 self.overlay = None;
                 return Vec::new();
             }
             Some(_) => return Vec::new(),
         }
-        let link = areas.links.iter().find(|(_, area)| area.contains(at));
-        if let Some((link, _)) = link {
-            self.focus = Focus::Link(link.clone());
+        if let Some(link) = areas.link(at) {
+            self.focus = Focus::Link(link);
             return Vec::new();
         }
         if !areas.list.contains(at) {
@@ -50,7 +49,7 @@ impl App {
     pub(super) fn scroll(&mut self, _at: Position, direction: Direction) {
         let is_choosing = matches!(
             self.overlay,
-            Some(Overlay::WhichLink { .. } | Overlay::Confirm { .. })
+            Some(Overlay::WhichLink { .. } | Overlay::Confirm { .. } | Overlay::Send(_))
         );
         if is_choosing {
             return;

@@ -6,7 +6,6 @@ use crossterm::event::{
 
 use super::*;
 use crate::monitor::{Command, LinkId, LogLevel, Order, Sight};
-use crate::tui::state::Freshness;
 use crate::tui::testing::{self, NOW, ago, app};
 
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
@@ -137,6 +136,43 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
 }
 
 #[test]
+fn a_line_is_typed_sent_and_sent_again() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let send = |text: &str| Effect::Command(Command::Send(LinkId::source(), text.to_owned()));
+    assert!(press(&mut app, "3iled on q").is_empty());
+    assert_eq!(press(&mut app, "←←x⏎"), [send("led onx q")]);
+    assert_eq!(app.overlay, None);
+    assert_eq!(press(&mut app, "i↑⏎"), [send("led onx q")]);
+    assert_eq!(press(&mut app, "i⏎"), [send("")]);
+    app.refuse(
+        &Command::Send(LinkId::source(), "a".into()),
+        "the source is not open",
+    );
+    assert_eq!(notice(&app), "Cannot send \"a\": the source is not open");
+
+    // What is typed is no command, and stays when the line is closed.
+    assert!(press(&mut app, "irh⎋").is_empty());
+    assert_eq!(app.overlay, None);
+    app.apply(Action::Send);
+    app.on_event(&Event::Paste("s\te\nt".to_owned()));
+    assert_eq!(app.line.parts(), ("rhset", ""));
+    assert_eq!(press(&mut app, "⏎"), [send("rhset")]);
+}
+
+#[test]
+fn a_board_is_reset_and_bytes_are_shown_as_hex_on_the_page_traffic_alone() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    assert!(press(&mut app, "Rix").is_empty());
+    assert_eq!((&app.overlay, app.traffic_as_hex), (&None, false));
+    let reset = Effect::Command(Command::Reset(LinkId::source()));
+    assert_eq!(press(&mut app, "3R"), [reset]);
+    press(&mut app, "x");
+    assert!(app.traffic_as_hex);
+    press(&mut app, "⏎x⎋");
+    assert!(!app.traffic_as_hex);
+}
+
+#[test]
 fn a_frozen_display_shows_what_was_until_it_goes_on() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, " ");
@@ -174,41 +210,6 @@ fn only_what_is_new_is_drawn() {
 }
 
 #[test]
-fn nodes_turn_stale_and_then_offline() {
-    let app = app(80, 24, [testing::healthy()]);
-    let node = "node2".into();
-    // 738 packets in two hours: one every ten seconds.
-    for (seconds, expected) in [
-        (20, Freshness::Live),
-        (40, Freshness::Stale),
-        (200, Freshness::Offline),
-    ] {
-        let now = NOW.plus_millis(1_000 * seconds);
-        assert_eq!(app.observed.freshness(&node, now), expected, "{seconds}");
-    }
-}
-
-#[test]
-fn one_outage_does_not_change_what_is_usual() {
-    let mut app = app(80, 24, []);
-    let mut at = -2_000;
-    for (number, gap) in [10, 10, 10, 900, 10, 10].into_iter().enumerate() {
-        at += gap;
-        let mut snapshot = testing::healthy();
-        snapshot
-            .latest
-            .retain(|latest| latest.metric.as_str() == "rssi");
-        snapshot.latest[0].received = ago(-at);
-        snapshot.latest[0].count = number as u64 + 1;
-        app.observe(testing::observation(snapshot), ago(-at));
-    }
-    let node = "signal".into();
-    let after = |seconds| app.observed.freshness(&node, ago(-at - seconds));
-    assert_eq!(after(25), Freshness::Live);
-    assert_eq!(after(35), Freshness::Stale);
-}
-
-#[test]
 fn rates_and_the_time_left_follow_from_two_looks() {
     let app = app(80, 24, testing::draining());
     let mqtt = crate::monitor::SinkId::mqtt();
@@ -241,6 +242,59 @@ fn a_metric_is_charted_out_of_the_journal() {
 }
 
 #[test]
+fn with_nothing_picked_the_first_metric_of_each_unit_is_charted() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    let charted = |app: &App| -> Vec<String> {
+        let all = app.charted().into_iter();
+        all.map(|(node, metric)| format!("{node} {metric}"))
+            .collect()
+    };
+    let first = charted(&app);
+    assert_eq!(first.len(), 7, "{first:?}");
+    assert_eq!(first[2], "greenhouse-north-bench-7 temperature");
+    press(&mut app, "G↑c");
+    assert_eq!(charted(&app), ["stats crc_errors"]);
+}
+
+#[test]
+fn a_node_is_charted_with_all_its_metrics() {
+    let mut app = app(80, 24, [testing::healthy()]);
+    press(&mut app, "v↓");
+    let nodes: Vec<&str> = app.rows().iter().map(|row| row.node.as_str()).collect();
+    assert_eq!(
+        nodes,
+        ["greenhouse-north-bench-7", "node2", "signal", "stats"]
+    );
+    press(&mut app, "c");
+    assert_eq!(
+        notice(&app),
+        "All of node2 is charted (2 in all); 2: charts."
+    );
+    press(&mut app, "v");
+    assert_eq!(app.selected_keys(), [("node2".into(), "pressure".into())]);
+    press(&mut app, "vc");
+    assert!(app.charts.picked.is_empty());
+}
+
+#[test]
+fn the_chart_beside_the_table_is_of_what_is_chosen_there() {
+    let mut app = app(200, 60, []);
+    let effects = app.observe(testing::observation(testing::healthy()), NOW);
+    let asked = |effects: &[Effect]| -> Vec<String> {
+        let charted = effects.iter().filter_map(|effect| match effect {
+            Effect::History(Purpose::Chart, (_, metric), _) => Some(metric.to_string()),
+            _ => None,
+        });
+        charted.collect()
+    };
+    assert_eq!(asked(&effects), ["gas_resistance"]);
+    press(&mut app, "↓");
+    let later = NOW.plus_millis(100);
+    let effects = app.observe(testing::observation(testing::healthy()), later);
+    assert_eq!(asked(&effects), ["humidity"]);
+}
+
+#[test]
 fn lists_are_filtered_chosen_and_opened() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, "4/REFUSED⏎");
@@ -253,7 +307,13 @@ fn lists_are_filtered_chosen_and_opened() {
     assert_eq!(app.log.choice, LogLevel::Warn);
     assert_eq!(app.log.shown().len(), 2);
     press(&mut app, "↑⏎");
-    assert!(matches!(app.overlay, Some(Overlay::Detail(Detail::Log(_)))));
+    assert!(matches!(
+        app.overlay,
+        Some(Overlay::Detail {
+            detail: Detail::Log(_),
+            ..
+        })
+    ));
     press(&mut app, "⎋3→");
     assert_eq!(app.traffic.shown().len(), 2, "accepted frames");
     press(&mut app, "l");
@@ -283,14 +343,14 @@ fn the_mouse_picks_scrolls_and_switches_pages() {
     let mut app = app(80, 24, [testing::healthy()]);
     click(&mut app, 40, 3);
     assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
-    click(&mut app, 5, 16);
+    click(&mut app, 5, 12);
     assert_eq!(app.focus, Focus::Table);
     let row = app.selected_row(&app.rows());
     assert_eq!(row, Some(2));
     let wheel = Event::Mouse(MouseEvent {
         kind: MouseEventKind::ScrollDown,
         column: 5,
-        row: 16,
+        row: 12,
         modifiers: KeyModifiers::NONE,
     });
     app.on_event(&wheel);
@@ -360,10 +420,13 @@ fn a_frozen_display_reads_the_history_of_what_it_shows() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, " ");
     let effects = press(&mut app, "2");
-    let [Effect::History(Purpose::Chart, _, query)] = &effects[..] else {
-        panic!("{effects:?}");
-    };
-    assert_eq!(NOW.since(query.from), Duration::from_mins(5));
+    assert_eq!(effects.len(), 7, "one for each unit");
+    for effect in effects {
+        let Effect::History(Purpose::Chart, _, query) = effect else {
+            panic!("{effect:?}");
+        };
+        assert_eq!(NOW.since(query.from), Duration::from_mins(5));
+    }
 }
 
 fn connected(snapshot: crate::monitor::Snapshot) -> Observation {
@@ -387,8 +450,6 @@ fn ages_are_told_by_the_clock_of_a_gateway_elsewhere() {
         app.tick(here.plus_millis(2_000));
         let late = NOW.plus_millis(2_000).since(app.now);
         assert_eq!(late, Duration::from_millis(20), "{behind}");
-        let node = "node2".into();
-        assert_eq!(app.observed.freshness(&node, app.now), Freshness::Live);
     }
 }
 

@@ -6,18 +6,20 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::overview::short_count;
 use super::put;
 use super::stream::{self, Look, following};
 use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapshot};
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widgets::{count, cut, escape_text, fitted, time_of_day};
+use crate::tui::widgets::{count, cut, escape_text, fitted, short_count, time_of_day};
 use crate::tui::words::link_title;
 
 /// Cells before what was delivered.
 const WHAT: usize = 50;
+
+/// The same where there is little room.
+const NARROW_WHAT: usize = 12;
 
 /// Cells for the number of the longest bar, and the axis.
 const AXIS: usize = 8;
@@ -27,15 +29,7 @@ const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let view = &app.deliveries.view;
     let look = Look {
-        heading: format!(
-            " {:<8} {:<9} {:<11} {:>7} {:>8}  topic or line{}",
-            "time",
-            "to",
-            "result",
-            "count",
-            "latency",
-            following(view)
-        ),
+        heading: heading(areas) + &following(view),
         nothing: if view.filter.is_empty() {
             " Nothing has been delivered yet."
         } else {
@@ -46,6 +40,16 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let shown = app.deliveries.shown();
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
     draw_histograms(buffer, areas.histogram, app);
+}
+
+fn heading(areas: &Areas) -> String {
+    if is_narrow(usize::from(areas.list.width)) {
+        return format!(" {:<8}   topic or line", "time");
+    }
+    format!(
+        " {:<8} {:<9} {:<11} {:>7} {:>8}  topic or line",
+        "time", "to", "result", "count", "latency",
+    )
 }
 
 /// Glyph, word and role of an outcome.
@@ -66,11 +70,20 @@ fn delivery_line<'a>(theme: Theme, shown: &Shown<'_, DeliveryEntry>, cells: usiz
             escape_text(&format!("{reason}: {}", entry.what))
         }
     };
+    let time = Span::styled(
+        format!(" {} ", time_of_day(entry.at)),
+        theme.style(Role::Dim),
+    );
+    if is_narrow(cells) {
+        let glyph = Span::styled(format!("{glyph} "), theme.style(role));
+        return Line::from(vec![
+            time,
+            glyph,
+            Span::raw(cut(&what, cells.saturating_sub(NARROW_WHAT))),
+        ]);
+    }
     Line::from(vec![
-        Span::styled(
-            format!(" {} ", time_of_day(entry.at)),
-            theme.style(Role::Dim),
-        ),
+        time,
         Span::raw(fitted(&link_title(entry.sink.link()), 10)),
         Span::styled(format!("{glyph} {word:<10}"), theme.style(role)),
         Span::raw(format!("{:>7} ", count(entry.count))),

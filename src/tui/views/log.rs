@@ -1,11 +1,13 @@
 //! The last log lines, by level and filter.
 
 use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
+use super::put;
 use super::stream::{self, Look, following};
 use crate::monitor::{LogEntry, LogLevel};
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{cut, escape_text, fitted, time_of_day};
@@ -32,12 +34,44 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
+/// The last lines but the most talkative, below a heading.
+pub(super) fn draw_last(buffer: &mut Buffer, area: Rect, app: &App) {
+    let style = app.theme.style(Role::Dim);
+    put(buffer, area, 0, &Line::styled(" last events", style));
+    let rows = usize::from(area.height.saturating_sub(1));
+    let entries = app.log.entries.iter().rev();
+    let wanted = entries.filter(|it| it.entry.level <= LogLevel::Info);
+    let last: Vec<_> = wanted.take(rows).collect();
+    for (row, numbered) in (1..).zip(last.into_iter().rev()) {
+        let shown = Shown {
+            number: numbered.number,
+            entry: &numbered.entry,
+            before: None,
+            line_end: &[],
+        };
+        put(
+            buffer,
+            area,
+            row,
+            &log_line(app.theme, &shown, usize::from(area.width)),
+        );
+    }
+}
+
 fn log_line<'a>(theme: Theme, shown: &Shown<'_, LogEntry>, cells: usize) -> Line<'a> {
     let entry = shown.entry;
     let target = entry
         .target
         .strip_prefix("fieldgate::")
         .unwrap_or(&entry.target);
+    let (target, before) = if is_narrow(cells) {
+        (" ".to_owned(), MESSAGE - TARGET - 1)
+    } else {
+        (
+            format!(" {} ", fitted(&escape_text(target), TARGET)),
+            MESSAGE,
+        )
+    };
     Line::from(vec![
         Span::styled(
             format!(" {} ", time_of_day(entry.at)),
@@ -47,13 +81,10 @@ fn log_line<'a>(theme: Theme, shown: &Shown<'_, LogEntry>, cells: usize) -> Line
             level_word(entry.level),
             theme.style(level_role(entry.level)),
         ),
-        Span::styled(
-            format!(" {} ", fitted(&escape_text(target), TARGET)),
-            theme.style(Role::Dim),
-        ),
+        Span::styled(target, theme.style(Role::Dim)),
         Span::raw(cut(
             &escape_text(&entry.message),
-            cells.saturating_sub(MESSAGE),
+            cells.saturating_sub(before),
         )),
     ])
 }

@@ -9,6 +9,7 @@
 //! keys that work here
 //! ```
 
+mod card;
 mod charts;
 mod delivery;
 mod log;
@@ -28,11 +29,20 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::action::Page;
-use super::layout::{SMALLEST, is_too_small};
+use super::layout::{Areas, SMALLEST, is_too_small};
 use super::state::{App, Overlay};
 use super::theme::{Role, Theme};
-use super::widgets::{cut, width};
-use crate::monitor::LinkState;
+use super::widgets::{cut, escape_text, width, wrap};
+use crate::monitor::{LinkState, LinkStatus};
+
+pub(super) use overlay::last_scroll;
+
+impl App {
+    /// Where everything lies: by the size of the terminal, and by what there is to show.
+    pub(crate) fn areas(&self) -> Areas {
+        overview::areas(self, self.size)
+    }
+}
 
 /// Draws all of it.
 pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
@@ -41,7 +51,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
     if is_too_small(area.as_size()) {
         too_small(buffer, area, app);
     } else {
-        let areas = app.areas_on(area.as_size());
+        let areas = overview::areas(app, area.as_size());
         status::header(buffer, &areas, app);
         match app.page {
             Page::Overview => overview::draw(buffer, &areas, app),
@@ -65,12 +75,12 @@ fn too_small(buffer: &mut Buffer, area: Rect, app: &App) {
     let is_stopping = app.live().is_some_and(|live| live.ends_by.is_some());
     let lines = match &app.overlay {
         Some(Overlay::Confirm { question, .. }) => {
-            let mut lines = overview::wrap(question, cells, rows.saturating_sub(1));
+            let mut lines = wrap(question, cells, rows.saturating_sub(1));
             lines.push("y yes, n no".to_owned());
             lines
         }
         Some(Overlay::WhichLink { order, among }) => {
-            overview::wrap(&status::which(app, *order, *among), cells, rows)
+            wrap(&status::which(app, *order, *among), cells, rows)
         }
         _ if is_stopping => vec!["stopping".to_owned(), "q: at once".to_owned()],
         _ => vec![
@@ -106,6 +116,14 @@ fn state_look(state: &LinkState) -> (&'static str, Role) {
         LinkState::Held => ("‖", Role::Accent),
         LinkState::Refused { .. } => ("✖", Role::Bad),
         LinkState::Ended => ("■", Role::Dim),
+    }
+}
+
+/// What a link does, in a few words.
+fn state_words(status: &LinkStatus) -> String {
+    match (&status.lent_to, &status.state) {
+        (Some(to), LinkState::Held) => format!("lent to {}", escape_text(to)),
+        (_, state) => state.word().to_owned(),
     }
 }
 

@@ -6,24 +6,25 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget};
 
 use super::delivery::{latency, outcome_look};
-use super::overview::{percent, wrap};
-use super::traffic::{PLACE, around_place, fault, look};
-use super::{put, state_look};
+use super::traffic::{Form, PLACE, around_place, fault, look};
+use super::{put, state_look, state_words};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, JournalState, LinkId, LogEntry, SinkSnapshot, Snapshot,
     TelemetrySnapshot, TrafficKind,
 };
 use crate::tui::keymap::help_of;
-use crate::tui::layout::Areas;
+use crate::tui::layout::{Areas, rows_over};
 use crate::tui::state::{App, Detail, Overlay, Piece};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{count, duration, escape_text, fitted, width};
+use crate::tui::widgets::{count, dump, duration, escape_text, fitted, percent, width, wrap};
 use crate::tui::words::{level_word, link_title};
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     match &app.overlay {
         Some(Overlay::Help { scroll }) => draw_help(buffer, areas.body, app, *scroll),
-        Some(Overlay::Detail(detail)) => draw_detail(buffer, areas.body, app, detail),
+        Some(Overlay::Detail { detail, scroll }) => {
+            draw_detail(buffer, areas.body, app, (detail, *scroll));
+        }
         Some(Overlay::Confirm { question, .. }) => draw_question(buffer, areas.body, app, question),
         _ => {}
     }
@@ -36,7 +37,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 
 /// A frame in the middle of the page, emptied.
 fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u16)) -> Rect {
-    let cells = (size.0 + 4).min(body.width);
+    let cells = (size.0 + SIDES).min(body.width);
     let rows = (size.1 + 2).min(body.height);
     let area = Rect::new(
         body.x + (body.width - cells) / 2,
@@ -61,9 +62,11 @@ fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u1
 }
 
 fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
-    let lines = wrap(question, 60, usize::from(body.height.saturating_sub(4)));
+    let cells = body.width.saturating_sub(SIDES).min(60);
+    let rows = rows_over(body).saturating_sub(2);
+    let lines = wrap(question, usize::from(cells), rows);
     let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-    let inner = popup(buffer, body, app, "Are you sure?", (60, rows + 2));
+    let inner = popup(buffer, body, app, "Are you sure?", (cells, rows + 2));
     for (row, line) in (0..).zip(lines) {
         put(buffer, inner, row, &Line::raw(line));
     }
@@ -74,76 +77,140 @@ fn draw_question(buffer: &mut Buffer, body: Rect, app: &App, question: &str) {
 /// Keys of values that are no readings, as many as are named.
 const MAX_LEFT_OUT: usize = 4;
 
+/// Cells of a frame and the spaces within.
+const SIDES: u16 = 4;
+
+/// Cells of the help where there is room.
+const HELP_CELLS: u16 = 68;
+
 /// Cells for the keys of a binding.
 const KEYS: usize = 18;
 
-fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
-    let theme = app.theme;
-    let title = format!("Keys on {}", app.page.name());
-    let lines: Vec<Line<'_>> = help_of(app.page)
-        .map(|binding| {
-            let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-            Line::from(vec![
-                Span::styled(fitted(&keys.join("  "), KEYS), theme.style(Role::Accent)),
+/// Cells before the help of a binding that stands below its keys.
+const INDENT: usize = 2;
+
+/// How far what lies over the page can be scrolled; `None`: nothing lies there that can be.
+pub(in crate::tui) fn last_scroll(app: &App) -> Option<usize> {
+    let body = app.areas().body;
+    let lines = match &app.overlay {
+        Some(Overlay::Help { .. }) => help_lines(app, help_cells(body)).len(),
+        Some(Overlay::Detail { detail, .. }) => {
+            detail_lines(app, detail, detail_cells(body)).1.len()
+        }
+        _ => return None,
+    };
+    Some(lines.saturating_sub(rows_over(body)))
+}
+
+fn help_cells(body: Rect) -> u16 {
+    body.width.saturating_sub(SIDES).min(HELP_CELLS)
+}
+
+/// The keys of the page: each with its help beside it, or below where there is too little room.
+fn help_lines<'a>(app: &App, cells: u16) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for binding in help_of(app.page) {
+        let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+        let keys = keys.join("  ");
+        let style = app.theme.style(Role::Accent);
+        if cells >= HELP_CELLS {
+            lines.push(Line::from(vec![
+                Span::styled(fitted(&keys, KEYS), style),
                 Span::raw(binding.help),
-            ])
-        })
-        .collect();
-    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
-    let inner = popup(buffer, body, app, &title, (68, rows));
+            ]));
+            continue;
+        }
+        lines.push(Line::styled(keys, style));
+        let room = usize::from(cells).saturating_sub(INDENT);
+        let help = wrap(binding.help, room, usize::MAX).into_iter();
+        lines.extend(help.map(|line| Line::raw(format!("{:INDENT$}{line}", ""))));
+    }
+    lines
+}
+
+fn draw_help(buffer: &mut Buffer, body: Rect, app: &App, scroll: usize) {
+    let title = format!("Keys on {}", app.page.name());
+    let cells = help_cells(body);
+    let lines = help_lines(app, cells);
+    draw_scrolled(buffer, body, app, &title, cells, (&lines, scroll));
+}
+
+/// Some lines in a frame, from one of them on, with a note where there are more.
+fn draw_scrolled(
+    buffer: &mut Buffer,
+    body: Rect,
+    app: &App,
+    title: &str,
+    cells: u16,
+    (lines, scroll): (&[Line<'_>], usize),
+) {
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX - SIDES);
+    let inner = popup(buffer, body, app, title, (cells, rows));
     let last = lines.len().saturating_sub(usize::from(inner.height));
     for (row, line) in (0..inner.height).zip(lines.iter().skip(scroll.min(last))) {
         put(buffer, inner, row, line);
     }
-    if last > 0 {
-        let note = if scroll < last {
-            " ▼ more below "
-        } else {
-            " ▲ more above "
-        };
-        let cells = u16::try_from(width(note)).unwrap_or(0);
-        let place = Rect::new(
-            inner.right().saturating_sub(cells),
-            inner.bottom(),
-            cells,
-            1,
-        );
-        put(
-            buffer,
-            place,
-            0,
-            &Line::styled(note, theme.style(Role::Accent)),
-        );
+    if last == 0 {
+        return;
     }
+    let note = if scroll < last {
+        " ▼ more below "
+    } else {
+        " ▲ more above "
+    };
+    let cells = u16::try_from(width(note)).unwrap_or(0);
+    let x = inner.right().saturating_sub(cells);
+    let place = Rect::new(x, inner.bottom(), cells, 1);
+    let line = Line::styled(note, app.theme.style(Role::Accent));
+    put(buffer, place, 0, &line);
 }
 
-fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, detail: &Detail) {
+/// Cells for the names of facts.
+const FACTS: usize = 14;
+
+fn detail_cells(body: Rect) -> u16 {
+    // A wide terminal has room for something beside it, a small one has none to give away.
+    let beside = if body.width >= HELP_CELLS + SIDES {
+        12
+    } else {
+        SIDES
+    };
+    body.width.saturating_sub(beside).min(100)
+}
+
+/// The title of a detail, and its facts above its text.
+fn detail_lines<'a>(app: &App, detail: &Detail, cells: u16) -> (String, Vec<Line<'a>>) {
     let (title, facts, text) = match detail {
         Detail::Link(link) => link_detail(app, link),
-        Detail::Traffic(piece) => traffic_detail(piece),
+        Detail::Traffic(piece) => traffic_detail(app, piece),
         Detail::Log(entry) => log_detail(entry),
         Detail::Delivery(entry) => delivery_detail(entry),
     };
-    let cells = body.width.saturating_sub(12).min(100);
-    let rows = usize::from(body.height)
-        .saturating_sub(facts.len() + 4)
-        .max(1);
-    let text = wrap(&text, usize::from(cells), rows);
-    let height = u16::try_from(facts.len() + 1 + text.len()).unwrap_or(u16::MAX);
-    let inner = popup(buffer, body, app, &title, (cells, height));
-    let mut row = 0;
+    let cells = usize::from(cells);
+    let mut lines = Vec::new();
     for (label, value) in facts {
-        let line = Line::from(vec![
-            Span::styled(fitted(label, 14), app.theme.style(Role::Dim)),
-            Span::raw(value),
-        ]);
-        put(buffer, inner, row, &line);
-        row += 1;
+        let values = wrap(&value, cells.saturating_sub(FACTS), usize::MAX);
+        for (index, value) in values.into_iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            lines.push(Line::from(vec![
+                Span::styled(fitted(label, FACTS), app.theme.style(Role::Dim)),
+                Span::raw(value),
+            ]));
+        }
     }
-    for line in text {
-        row += 1;
-        put(buffer, inner, row, &Line::raw(line));
-    }
+    lines.push(Line::default());
+    let text = match detail {
+        Detail::Traffic(piece) if app.traffic_as_hex => dump(&piece.entry.bytes, cells, usize::MAX),
+        _ => wrap(&text, cells, usize::MAX),
+    };
+    lines.extend(text.into_iter().map(Line::raw));
+    (title, lines)
+}
+
+fn draw_detail(buffer: &mut Buffer, body: Rect, app: &App, (detail, scroll): (&Detail, usize)) {
+    let cells = detail_cells(body);
+    let (title, lines) = detail_lines(app, detail, cells);
+    draw_scrolled(buffer, body, app, &title, cells, (&lines, scroll));
 }
 
 type Described = (String, Vec<(&'static str, String)>, String);
@@ -161,7 +228,7 @@ fn link_detail(app: &App, link: &LinkId) -> Described {
     let mut facts = vec![
         (
             "state",
-            format!("{glyph} {} for {since}", status.state.word()),
+            format!("{glyph} {} for {since}", state_words(status)),
         ),
         ("connects to", escape_text(&status.peer)),
         (
@@ -222,18 +289,22 @@ fn sink_facts(sink: &SinkSnapshot) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn traffic_detail(piece: &Piece) -> Described {
+fn traffic_detail(app: &App, piece: &Piece) -> Described {
     let entry = &piece.entry;
     let (glyph, word, _) = look(piece);
+    let (title, moved) = match entry.kind {
+        TrafficKind::Sent => ("What was sent", "sent"),
+        _ => ("What arrived", "arrived"),
+    };
     let mut facts = vec![
-        ("arrived", entry.at.to_string()),
+        (moved, entry.at.to_string()),
         ("kind", format!("{glyph} {word}")),
         (
             "length",
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
-    let (mut text, after) = around_place(piece);
+    let (mut text, after) = around_place(piece, Form::of(app));
     if let Some(after) = after {
         text = format!("{text}{PLACE}{after}");
     }
@@ -247,7 +318,7 @@ fn traffic_detail(piece: &Piece) -> Described {
     if matches!(kind, TrafficKind::Rejected { broke_at_end, .. } if broke_at_end) {
         text.push_str(" ◀ here");
     }
-    (String::from("What arrived"), facts, text)
+    (title.to_owned(), facts, text)
 }
 
 fn log_detail(entry: &LogEntry) -> Described {
@@ -306,12 +377,13 @@ fn draw_stopping(buffer: &mut Buffer, body: Rect, app: &App, snapshot: &Snapshot
             "q: end at once; what waits is LOST, the journal is in memory.".to_owned()
         }
     });
+    let room = body.width.saturating_sub(SIDES);
+    let wrapped = |line: &String| wrap(line, usize::from(room), usize::MAX);
+    let lines: Vec<String> = lines.iter().flat_map(wrapped).collect();
     let cells = lines.iter().map(|line| width(line)).max().unwrap_or(0);
     let size = (
-        u16::try_from(cells)
-            .unwrap_or(u16::MAX)
-            .min(body.width.saturating_sub(4)),
-        u16::try_from(lines.len()).unwrap_or(u16::MAX),
+        u16::try_from(cells).unwrap_or(u16::MAX).min(room),
+        u16::try_from(lines.len()).unwrap_or(u16::MAX - SIDES),
     );
     let inner = popup(buffer, body, app, "Stopping: delivering what waits", size);
     for (row, line) in (0..).zip(lines) {

@@ -7,25 +7,29 @@ use ratatui::text::{Line, Span};
 
 use super::{put, spread};
 use crate::monitor::{
-    JournalState, LinkKind, LinkState, Order, Recording, Sight, SinkId, Snapshot,
+    JournalState, LinkId, LinkKind, LinkState, Order, Recording, Sight, SinkId, Snapshot,
 };
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
-use crate::tui::layout::{Areas, NAME, tab_text};
+use crate::tui::layout::{Areas, name, tab_text};
 use crate::tui::state::{App, Guide, Overlay};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{bytes, count, cut, duration, time_of_day, width};
+use crate::tui::widgets::{
+    bytes, count, cut, cut_front, duration, escape_text, time_of_day, width,
+};
+use crate::tui::words::link_title;
 
 pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let theme = app.theme;
-    let mut left = vec![Span::styled(NAME, theme.style(Role::Title))];
+    let cells = areas.header.width;
+    let mut left = vec![Span::styled(name(cells), theme.style(Role::Title))];
     for page in Page::ALL {
         let style = if page == app.page {
             theme.style(Role::Accent).add_modifier(Modifier::REVERSED)
         } else {
             theme.style(Role::Dim)
         };
-        left.push(Span::styled(tab_text(page), style));
+        left.push(Span::styled(tab_text(page, app.page, cells), style));
     }
     let used: usize = left.iter().map(|span| width(&span.content)).sum();
     let room = usize::from(areas.header.width).saturating_sub(used + 1);
@@ -82,18 +86,32 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
 
 /// The question that is asked, what an action did, or how the gateway does.
 pub(super) fn message(buffer: &mut Buffer, area: Rect, app: &App) {
-    let (text, role) = said(app);
-    let text = cut(&text, usize::from(area.width).saturating_sub(2));
+    let cells = usize::from(area.width).saturating_sub(2);
+    let (text, role) = said(app, cells);
+    let text = cut(&text, cells);
     let line = Line::styled(format!(" {text}"), app.theme.style(role));
     put(buffer, area, 0, &line);
 }
 
-fn said(app: &App) -> (String, Role) {
+/// The line that is typed, so much of it that the cursor can be seen.
+fn line(app: &App, link: &LinkId, cells: usize) -> String {
+    let prompt = format!("to {}: ", link_title(link));
+    let room = cells.saturating_sub(width(&prompt) + 1);
+    let (before, behind) = app.line.parts();
+    let (before, behind) = (escape_text(before), escape_text(behind));
+    let kept_behind = width(&behind).min(room / 4);
+    let before = cut_front(&before, room.saturating_sub(kept_behind));
+    let behind = cut(&behind, room.saturating_sub(width(&before)));
+    format!("{prompt}{before}▏{behind}")
+}
+
+fn said(app: &App, cells: usize) -> (String, Role) {
     match (&app.overlay, &app.notice) {
         (Some(Overlay::WhichLink { order, among }), _) => {
             (which(app, *order, *among), Role::Accent)
         }
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
+        (Some(Overlay::Send(link)), _) => (line(app, link, cells), Role::Accent),
         (Some(Overlay::Filter), _) => (format!("/{}▏", app.filter()), Role::Accent),
         (_, Some(notice)) if notice.is_error => (format!("✖ {}", notice.text), Role::Bad),
         (_, Some(notice)) => (notice.text.clone(), Role::Accent),

@@ -9,21 +9,23 @@ use crate::tui::state::{ListView, Shown};
 use crate::tui::theme::{Role, Theme};
 
 /// What a page puts around and into its list.
-pub(super) struct Look<'a, T> {
+pub(super) struct Look<F> {
     pub(super) heading: String,
     /// Stands in the place of the entries where there are none.
     pub(super) nothing: &'static str,
     /// An entry in one line of so many cells.
-    pub(super) line: fn(Theme, &Shown<'_, T>, usize) -> Line<'a>,
+    pub(super) line: F,
 }
 
-pub(super) fn draw<T>(
+pub(super) fn draw<T, F>(
     buffer: &mut Buffer,
     areas: &Areas,
     theme: Theme,
     (shown, view): (&[Shown<'_, T>], &ListView),
-    look: Look<'_, T>,
-) {
+    look: Look<F>,
+) where
+    F: Fn(Theme, &Shown<'_, T>, usize) -> Line<'static>,
+{
     let style = theme.style(Role::Dim);
     put(buffer, areas.heading, 0, &Line::styled(look.heading, style));
     if shown.is_empty() {

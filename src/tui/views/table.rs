@@ -5,15 +5,18 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{mark_row, put};
-use crate::monitor::LatestValue;
-use crate::tui::layout::Areas;
-use crate::tui::state::{Alarm, App, Focus, Freshness};
+use crate::monitor::{Alarm, LatestValue, NodeState};
+use crate::tui::layout::{Areas, is_narrow};
+use crate::tui::state::{App, Focus, RowsBy};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{aligned, duration, fitted, sparkline};
+use crate::tui::widgets::{aligned, duration, fitted, sparkline, width};
 use crate::tui::words::unit;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
-    draw_heading(buffer, areas.heading, app);
+    if areas.list.is_empty() {
+        return;
+    }
+    draw_heading(buffer, areas, app);
     draw_rows(buffer, areas.list, app);
 }
 
@@ -85,14 +88,32 @@ impl Columns {
     }
 }
 
-fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
+fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    let area = areas.heading;
+    let style = app.theme.style(Role::Dim);
+    if app.table.by == RowsBy::Node {
+        let cells = usize::from(area.width);
+        let names = names_heading(app, node_cells(cells), areas.rows());
+        let names = fitted(&names, node_cells(cells));
+        let heard = heard_cells(cells);
+        let text = format!("  {names} {}  metrics", fitted("heard", heard));
+        return put(buffer, area, 0, &Line::styled(text, style));
+    }
+    if is_narrow(usize::from(area.width)) {
+        let columns = Narrow::of(area.width);
+        let names = names_heading(app, columns.node, areas.rows());
+        let names = fitted(&names, columns.names());
+        let heard = if columns.heard > 0 { "heard" } else { "" };
+        let text = format!("  {names} {:>6}      {heard}", "value");
+        return put(buffer, area, 0, &Line::styled(text, style));
+    }
     let columns = Columns::of(area.width);
     let value = columns.digits + 1 + DECIMALS;
     let limit = columns.limits + 2;
     let mut text = format!(
         "  {} {:>digits$}{:rest$} {} ",
         fitted(
-            &names_heading(app, &columns),
+            &names_heading(app, columns.node, areas.rows()),
             columns.node + 1 + columns.metric
         ),
         "value",
@@ -112,26 +133,27 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App) {
         limits = limit - 2,
     );
     text += &limits;
-    put(
-        buffer,
-        area,
-        0,
-        &Line::styled(text, app.theme.style(Role::Dim)),
-    );
+    put(buffer, area, 0, &Line::styled(text, style));
 }
 
 /// Names of the first two columns, or which rows of how many are shown.
-fn names_heading(app: &App, columns: &Columns) -> String {
+fn names_heading(app: &App, node: usize, height: usize) -> String {
     let all = app.rows().len();
-    let height = app.areas().rows();
     if !app.table.filter.is_empty() {
         return format!("filter: {}", app.table.filter);
     }
     if all <= height {
-        return format!("{} metric", fitted("node", columns.node));
+        return match app.table.by {
+            RowsBy::Metric => format!("{} metric", fitted("node", node)),
+            RowsBy::Node => "node".to_owned(),
+        };
     }
     let top = app.shown_top(height);
-    format!("{}–{} of {all} metrics", top + 1, top + height)
+    let what = match app.table.by {
+        RowsBy::Metric => "metrics",
+        RowsBy::Node => "nodes",
+    };
+    format!("{}–{} of {all} {what}", top + 1, top + height)
 }
 
 fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
@@ -149,67 +171,230 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
         );
         return;
     }
-    let columns = Columns::of(area.width);
+    let line = line_of(app, area.width);
     let height = usize::from(area.height);
     let top = app.shown_top(height);
     let selected = app.selected_row(&rows);
     for (row, (index, latest)) in (0..).zip(rows.iter().enumerate().skip(top).take(height)) {
         let is_selected = selected == Some(index) && app.focus == Focus::Table;
-        put(
-            buffer,
-            area,
-            row,
-            &value_line(app, latest, &columns, is_selected),
-        );
+        put(buffer, area, row, &line(latest, is_selected));
         if is_selected {
             mark_row(buffer, area, row, app.theme);
         }
     }
 }
 
-fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bool) -> Line<'a> {
+/// How a row is put into so many cells.
+fn line_of<'a>(app: &'a App, cells: u16) -> Box<dyn Fn(&LatestValue, bool) -> Line<'a> + 'a> {
+    if app.table.by == RowsBy::Node {
+        Box::new(move |latest, marked| node_line(app, latest, usize::from(cells), marked))
+    } else if is_narrow(usize::from(cells)) {
+        let columns = Narrow::of(cells);
+        Box::new(move |latest, marked| narrow_line(app, latest, &columns, marked))
+    } else {
+        let columns = Columns::of(cells);
+        Box::new(move |latest, marked| value_line(app, latest, &columns, marked))
+    }
+}
+
+/// Cells for a node's name where a row is a node.
+fn node_cells(cells: usize) -> usize {
+    if is_narrow(cells) { 12 } else { 24 }
+}
+
+/// Cells for how a node is heard, where a row is a node.
+fn heard_cells(cells: usize) -> usize {
+    if is_narrow(cells) { 1 } else { HEARD }
+}
+
+/// A node with the values of its metrics, as many as fit; a value beyond its limits says so.
+fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) -> Line<'a> {
     let theme = app.theme;
-    let freshness = app.observed.freshness(&latest.node, app.now);
-    let alarm = Alarm::of(latest);
-    let age = duration(app.now.since(latest.received));
-    let (heard, heard_role) = match (freshness, alarm) {
-        (Freshness::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
-        (Freshness::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
-        (Freshness::Live, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
-        (Freshness::Live, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
-        (Freshness::Live, Alarm::None) => (format!("● {age}"), Role::Good),
+    let metrics = app.metrics_of(&latest.node);
+    let last = metrics.iter().map(|metric| metric.received).max();
+    let age = duration(app.now.since(last.unwrap_or(latest.received)));
+    let freshness = app.node_state(&latest.node);
+    let (heard, role) = heard(freshness, Alarm::None, &age);
+    let heard = match heard_cells(cells) {
+        1 => heard_sign(&heard),
+        cells => fitted(&heard, cells),
     };
-    let value_role = match (freshness, alarm) {
-        (_, Alarm::High | Alarm::Low) => Role::Bad,
-        (Freshness::Live, Alarm::None) => Role::Title,
-        (Freshness::Stale | Freshness::Offline, Alarm::None) => Role::Dim,
+    let names = node_cells(cells);
+    let mut spans = vec![
+        Span::styled(if marked { "▸ " } else { "  " }, theme.style(Role::Accent)),
+        Span::raw(fitted(latest.node.as_str(), names)),
+        Span::styled(format!(" {heard}"), theme.style(role)),
+    ];
+    let mut room = cells.saturating_sub(2 + names + 1 + heard_cells(cells));
+    for (index, latest) in metrics.iter().enumerate() {
+        let alarm = match latest.alarm() {
+            Alarm::None => "",
+            Alarm::High => "▲ ",
+            Alarm::Low => "▼ ",
+        };
+        // Where there is little room, the unit tells what it is.
+        let name = if is_narrow(cells) {
+            format!(" {alarm}")
+        } else {
+            format!("  {} {alarm}", latest.metric)
+        };
+        let value = format!("{} {}", short_value(latest.value), unit(latest));
+        let value = value.trim_end().to_owned();
+        let left = metrics.len() - index;
+        let used = width(&name) + width(&value);
+        let needed = if left > 1 { used + MORE } else { used };
+        if needed > room {
+            spans.push(Span::styled(format!("  +{left}"), theme.style(Role::Dim)));
+            break;
+        }
+        room -= used;
+        let look = Look::of(app, latest);
+        spans.push(Span::styled(name, theme.style(Role::Dim)));
+        spans.push(Span::styled(value, theme.style(look.value_role)));
+    }
+    Line::from(spans)
+}
+
+/// Cells that tell how many values had no room.
+const MORE: usize = 5;
+
+fn short_value(value: f64) -> String {
+    aligned(value, 6, 2).trim().to_owned()
+}
+
+/// The columns where there is room for two: what it is, and its value with a sign of how it does.
+struct Narrow {
+    node: usize,
+    metric: usize,
+    /// How long ago it was heard; 0: there is room for the sign alone.
+    heard: usize,
+}
+
+impl Narrow {
+    /// Value and unit, with the spaces and the mark before them.
+    const VALUE: usize = 2 + 1 + 6 + 1 + DECIMALS - 1 + 1 + 3 + 1;
+
+    fn of(width: u16) -> Self {
+        let width = usize::from(width);
+        let heard = if width >= 56 { HEARD } else { 0 };
+        let names = width.saturating_sub(Self::VALUE + heard.max(1) + 1);
+        let node = (names / 2).saturating_sub(1).min(16);
+        Self {
+            node,
+            metric: names.saturating_sub(node + 1),
+            heard,
+        }
+    }
+
+    fn names(&self) -> usize {
+        self.node + 1 + self.metric
+    }
+}
+
+fn narrow_line<'a>(app: &App, latest: &LatestValue, columns: &Narrow, marked: bool) -> Line<'a> {
+    let theme = app.theme;
+    let look = Look::of(app, latest);
+    let heard = fitted(&look.heard, columns.heard.max(1));
+    let heard = match columns.heard {
+        0 => heard_sign(&look.heard),
+        _ => heard,
     };
+    Line::from(vec![
+        Span::styled(mark(app, latest, marked), theme.style(Role::Accent)),
+        Span::raw(fitted(latest.node.as_str(), columns.node)),
+        Span::raw(" "),
+        Span::raw(fitted(latest.metric.as_str(), columns.metric)),
+        Span::raw(" "),
+        Span::styled(
+            aligned(latest.value, 6, DECIMALS - 1),
+            theme.style(look.value_role),
+        ),
+        Span::raw(" "),
+        Span::styled(fitted(unit(latest), 3), theme.style(Role::Dim)),
+        Span::raw(" "),
+        Span::styled(heard, theme.style(look.heard_role)),
+    ])
+}
+
+/// The glyph that a state begins with.
+fn heard_sign(heard: &str) -> String {
+    heard.chars().take(1).collect()
+}
+
+/// Glyph, state and age, and the role that goes with them.
+fn heard(freshness: NodeState, alarm: Alarm, age: &str) -> (String, Role) {
+    match (freshness, alarm) {
+        (NodeState::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
+        (NodeState::Stale, _) => (format!("◌ stale {age}"), Role::Warn),
+        (NodeState::Heard, Alarm::High) => (format!("▲ high {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::Low) => (format!("▼ low {age}"), Role::Bad),
+        (NodeState::Heard, Alarm::None) => (format!("● {age}"), Role::Good),
+    }
+}
+
+/// How a metric does.
+struct Look {
+    /// Glyph, state and age.
+    heard: String,
+    heard_role: Role,
+    value_role: Role,
+}
+
+impl Look {
+    fn of(app: &App, latest: &LatestValue) -> Self {
+        let freshness = app.node_state(&latest.node);
+        let alarm = latest.alarm();
+        let age = duration(app.now.since(latest.received));
+        let (heard, heard_role) = heard(freshness, alarm, &age);
+        let value_role = match (freshness, alarm) {
+            (_, Alarm::High | Alarm::Low) => Role::Bad,
+            (NodeState::Heard, Alarm::None) => Role::Title,
+            (NodeState::Stale | NodeState::Offline, Alarm::None) => Role::Dim,
+        };
+        Self {
+            heard,
+            heard_role,
+            value_role,
+        }
+    }
+}
+
+/// What stands before a row: whether keys act on it, and whether it is charted.
+fn mark(app: &App, latest: &LatestValue, marked: bool) -> &'static str {
     let key = (latest.node.clone(), latest.metric.clone());
-    let is_picked = app.charts.picked.contains(&key);
-    let mark = match (marked, is_picked) {
+    match (marked, app.charts.picked.contains(&key)) {
         (true, _) => "▸ ",
         (false, true) => "• ",
         (false, false) => "  ",
-    };
+    }
+}
+
+fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bool) -> Line<'a> {
+    let theme = app.theme;
+    let look = Look::of(app, latest);
     let mut spans = vec![
-        Span::styled(mark, theme.style(Role::Accent)),
+        Span::styled(mark(app, latest, marked), theme.style(Role::Accent)),
         Span::raw(fitted(latest.node.as_str(), columns.node)),
         Span::raw(" "),
         Span::raw(fitted(latest.metric.as_str(), columns.metric)),
         Span::raw(" "),
         Span::styled(
             aligned(latest.value, columns.digits, DECIMALS),
-            theme.style(value_role),
+            theme.style(look.value_role),
         ),
         Span::raw(" "),
         Span::styled(fitted(unit(latest), columns.unit), theme.style(Role::Dim)),
         Span::raw(" "),
     ];
     if columns.trend > 0 {
+        let key = (latest.node.clone(), latest.metric.clone());
         let line = sparkline(app.observed.trend(&key), columns.trend);
         spans.push(Span::styled(line + " ", theme.style(Role::Series(0))));
     }
-    spans.push(Span::styled(fitted(&heard, HEARD), theme.style(heard_role)));
+    spans.push(Span::styled(
+        fitted(&look.heard, HEARD),
+        theme.style(look.heard_role),
+    ));
     for limit in [latest.smallest, latest.largest] {
         let text = format!(" {}", aligned(limit, columns.limits - 1, 2));
         spans.push(Span::styled(text, theme.style(Role::Dim)));

@@ -1,17 +1,21 @@
+use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Size};
 
 use super::*;
-use crate::monitor::{Command, LinkId, Order, Sight, Snapshot};
+use crate::monitor::{LinkId, Order, Sight, Snapshot};
 use crate::tui::action::{Action, Direction};
 use crate::tui::testing::{self, app, on_page};
 use crate::tui::theme::Depth;
 
-const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+const SIZES: [(u16, u16); 5] = [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)];
 
 fn frame(app: &App) -> Terminal<TestBackend> {
-    let Size { width, height } = app.size;
+    frame_of(app, app.size)
+}
+
+fn frame_of(app: &App, Size { width, height }: Size) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app)).unwrap();
     terminal
@@ -66,6 +70,39 @@ fn every_other_page() {
             on_page(app(width, height, []), *page)
         });
     }
+}
+
+#[test]
+fn traffic_as_it_is_talked_to() {
+    for (width, height) in [(80, 24), (200, 60)] {
+        let mut hex = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        hex.apply(Action::Hex);
+        let text = text(&hex);
+        assert!(text.contains("as hex  silent for 4s"), "{text}");
+        assert!(
+            text.contains("▲ sent     6c 65 64 20 6f 6e 0d 0a"),
+            "{text}"
+        );
+    }
+    assert_frames("traffic_detail_as_hex", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Hex);
+        app.apply(Action::Open);
+        app
+    });
+    assert_frames("traffic_send", |width, height| {
+        let mut app = on_page(app(width, height, [testing::healthy()]), Page::Traffic);
+        app.apply(Action::Send);
+        let text = "set wifi name of the network that is long enough for no terminal ";
+        text.chars()
+            .cycle()
+            .take(190)
+            .for_each(|character| app.line.insert(character));
+        for _ in 0..30 {
+            app.line.go(Direction::Left);
+        }
+        app
+    });
 }
 
 #[test]
@@ -136,39 +173,130 @@ fn only_ascii_where_nothing_else_can_be_shown() {
     });
 }
 
-#[test]
-fn no_terminal_is_too_small_to_be_drawn_on() {
-    let mut apps = vec![
-        app(1, 1, []),
-        app(1, 1, [testing::healthy()]),
-        app(1, 1, [testing::stopping()]),
+/// All that somebody can do before the terminal gets another size.
+fn actions() -> impl Strategy<Value = Action> {
+    use Direction::{Down, First, Last, Left, PageDown, PageUp, Right, Up};
+    let moves = [Up, Down, Left, Right, PageUp, PageDown, First, Last].map(Action::Move);
+    let others = [
+        Action::NextPage,
+        Action::Help,
+        Action::Open,
+        Action::Back,
+        Action::Pick,
+        Action::Longer,
+        Action::TurnTable,
+        Action::Filter,
+        Action::Type('1'),
+        Action::Freeze,
+        Action::Quit,
+        Action::Operate(Order::Hold),
+        Action::Click(Position::new(30, 5)),
     ];
-    let mut with_overlays = app(1, 1, [testing::broker_away()]);
-    with_overlays.overlay = Some(crate::tui::state::Overlay::WhichLink {
-        order: Order::Hold,
-        among: None,
-    });
-    apps.push(with_overlays.clone());
-    with_overlays.overlay = Some(crate::tui::state::Overlay::Help { scroll: 99 });
-    apps.push(with_overlays.clone());
-    with_overlays.overlay = Some(crate::tui::state::Overlay::Confirm {
-        question: "sure? ".repeat(99),
-        commands: vec![Command::Quit],
-        done: String::new(),
-    });
-    apps.push(with_overlays);
-    let sizes = (1..=30).flat_map(|height| (1..=100).step_by(3).map(move |width| (width, height)));
-    for (width, height) in sizes {
-        for page in Page::ALL {
-            for app in &apps {
-                let mut app = on_page(app.clone(), page);
-                app.size = Size::new(width, height);
-                app.apply(Action::Move(Direction::Up));
-                app.apply(Action::Move(Direction::PageDown));
+    proptest::sample::select([&moves[..], &others[..]].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// The state is told of a new size after the terminal has it, so that a frame may be drawn for
+    /// another size than the last action saw.
+    #[test]
+    fn no_size_and_no_change_of_it_is_too_much(
+        page in proptest::sample::select(&Page::ALL[..]),
+        state in 0..6_usize,
+        sizes in proptest::collection::vec((0..=210_u16, 0..=70_u16), 1..4),
+        done in proptest::collection::vec(actions(), 0..8),
+    ) {
+        let seen = match state {
+            0 => Vec::new(),
+            1 => vec![testing::healthy()],
+            2 => vec![testing::broker_away()],
+            3 => testing::draining().into(),
+            4 => vec![testing::stopping()],
+            _ => vec![testing::with_incidents()],
+        };
+        let mut app = on_page(app(100, 30, seen), page);
+        for size in sizes {
+            let drawn = frame_of(&app, Size::from(size));
+            prop_assert_eq!(drawn.backend().buffer().area.as_size(), Size::from(size));
+            app.size = size.into();
+            for action in &done {
+                app.apply(*action);
                 frame(&app);
             }
         }
     }
+}
+
+#[test]
+fn a_small_terminal_shows_the_links_in_rows_and_one_of_them_in_full() {
+    let mut app = app(40, 12, [testing::broker_away()]);
+    let rows = text(&app);
+    for shown in ["Source up", "MQTT backing off", "InfluxDB up", "gas_r"] {
+        assert!(rows.contains(shown), "{shown}:\n{rows}");
+    }
+    app.apply(Action::Move(Direction::Right));
+    let card = text(&app);
+    assert!(card.contains("▸ MQTT"), "{card}");
+    assert!(card.contains("connection refused"), "{card}");
+    assert!(!card.contains("gas_r"), "{card}");
+    app.apply(Action::Move(Direction::Down));
+    assert_eq!(text(&app), rows);
+}
+
+#[test]
+fn all_of_the_help_and_of_a_detail_can_be_read_on_a_small_terminal() {
+    let read = |mut app: App, wanted: &[&str]| {
+        let mut seen = String::new();
+        for _ in 0..80 {
+            seen += &text(&app);
+            app.apply(Action::Move(Direction::Down));
+        }
+        for text in wanted {
+            assert!(seen.contains(text), "{text}");
+        }
+    };
+    let mut help = app(40, 12, [testing::healthy()]);
+    help.apply(Action::Help);
+    read(
+        help,
+        &[
+            "chart",
+            "freeze the display",
+            "draw the screen anew",
+            "suspend this program",
+        ],
+    );
+    let mut detail = app(40, 12, [testing::broker_away()]);
+    detail.apply(Action::Move(Direction::Right));
+    detail.apply(Action::Open);
+    read(
+        detail,
+        &["12 (each tried again)", "1,234,567", "connection refused"],
+    );
+}
+
+#[test]
+fn a_row_of_the_table_can_be_a_node() {
+    assert_frames("overview_by_node", |width, height| {
+        let mut app = app(width, height, [testing::silent()]);
+        app.apply(Action::TurnTable);
+        app.apply(Action::Move(Direction::Down));
+        app.notice = None;
+        app
+    });
+}
+
+#[test]
+fn charts_mark_what_happened() {
+    assert_frames("charts_marked", |width, height| {
+        let mut app = app(width, height, [testing::with_incidents()]);
+        for node in ["node2", "greenhouse-north-bench-7"] {
+            app.charts.toggle((node.into(), "temperature".into()));
+        }
+        app.charts.toggle(("signal".into(), "rssi".into()));
+        on_page(app, Page::Charts)
+    });
 }
 
 #[test]
@@ -212,10 +340,15 @@ fn the_quality_of_the_line_stands_on_the_card_of_the_source() {
     damaged.telemetry.packets_missed = 500;
     damaged.telemetry.frames_rejected[0].1 = 12;
     damaged.telemetry.readings_rejected[1].1 = 3;
-    for (width, height) in SIZES {
-        let mut app = app(width, height, [damaged.clone()]);
+    let of = |width, height, snapshot: &Snapshot| {
+        let mut app = app(width, height, [snapshot.clone()]);
+        app.focus = crate::tui::state::Focus::Link(LinkId::source());
+        app
+    };
+    for (width, height) in SIZES.into_iter().filter(|(_, height)| *height >= 20) {
+        let mut app = of(width, height, &damaged);
         let card = text(&app);
-        let clean = text(&testing::app(width, height, [testing::healthy()]));
+        let clean = text(&of(width, height, &testing::healthy()));
         for (number, what) in [
             ("▲ 6.2%", "damaged"),
             ("▲ 500", "missed"),
@@ -229,13 +362,12 @@ fn the_quality_of_the_line_stands_on_the_card_of_the_source() {
             );
             assert!(!clean.contains(number), "{clean}");
         }
-        app.focus = crate::tui::state::Focus::Link(LinkId::source());
         app.apply(Action::Open);
         let detail = text(&app);
         assert!(detail.contains("6.2% of the last 200 frames"), "{detail}");
         damaged.source.last_error = Some("serial port /dev/ttyACM0 was lost".to_owned());
         damaged.source.state = LinkState::Connecting;
-        let lost = text(&testing::app(width, height, [damaged.clone()]));
+        let lost = text(&of(width, height, &damaged));
         assert!(lost.contains("serial port"), "{lost}");
         damaged.source = testing::healthy().source;
     }

@@ -3,16 +3,47 @@
 use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
+use super::state_words;
 use super::stream::{self, Look, following};
-use crate::monitor::{Recording, TrafficEntry, TrafficKind};
-use crate::telemetry::RejectReason;
-use crate::tui::layout::Areas;
+use crate::monitor::{LinkState, Recording, TrafficEntry, TrafficKind};
+use crate::telemetry::{RejectReason, Timestamp};
+use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widgets::{bytes, count, cut, escape, time_of_day, width};
+use crate::tui::widgets::{
+    bytes, count, cut, cut_front, duration, escape, fitted, gap, hex, time_of_day, width,
+};
 
-/// `12:34:56 ✖ rejected `
-const PREFIX: usize = 21;
+/// Cells for the time since the line before: `Δ59m59s `.
+const GAP: usize = 8;
+
+/// A terminal of so many columns has room for the word of a kind beside its glyph.
+const WORDS: usize = 60;
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Hex,
+}
+
+impl Form {
+    /// The one that was chosen.
+    pub(super) fn of(app: &App) -> Self {
+        if app.traffic_as_hex {
+            Self::Hex
+        } else {
+            Self::Text
+        }
+    }
+
+    fn write(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Text => escape(bytes),
+            Self::Hex => hex(bytes),
+        }
+    }
+}
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let look = Look {
@@ -22,7 +53,9 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
         } else {
             " Nothing of the last traffic is shown; ← →: other kinds, Esc: no filter."
         },
-        line: traffic_line,
+        line: |theme, line: &Shown<'_, Piece>, cells| {
+            traffic_line((theme, Form::of(app)), line, cells)
+        },
     };
     let (shown, view) = (app.traffic.shown(), &app.traffic.view);
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
@@ -45,11 +78,38 @@ fn heading(app: &App) -> String {
         }
         _ => String::new(),
     };
+    let form = if app.traffic_as_hex { " as hex" } else { "" };
     format!(
-        " {}{}{recording}{counts}",
+        " {}{form}{}{}{recording}{counts}",
         app.traffic.choice.word(),
-        following(&app.traffic.view)
+        following(&app.traffic.view),
+        silence(app),
     )
+}
+
+/// For how long nothing has arrived, from a second on; or why nothing can.
+fn silence(app: &App) -> String {
+    let Some(source) = app.snapshot().map(|snapshot| &snapshot.source) else {
+        return String::new();
+    };
+    if source.state != LinkState::Up {
+        return format!("  source {}", state_words(source));
+    }
+    let mut entries = app.traffic.entries.iter().rev();
+    let arrived = entries.find(|it| {
+        let kind = it.entry.entry.kind;
+        !matches!(kind, TrafficKind::Sent | TrafficKind::Judged { .. })
+    });
+    let arrived = arrived.map(|it| it.entry.entry.at);
+    let since: Option<Timestamp> = [source.heard, arrived, Some(source.since)]
+        .into_iter()
+        .flatten()
+        .max();
+    let silence = app.now.since(since.unwrap_or(app.now));
+    if silence.as_secs() == 0 {
+        return String::new();
+    }
+    format!("  silent for {}", duration(silence))
 }
 
 /// Glyph, word and role of a piece.
@@ -59,6 +119,7 @@ pub(super) fn look(piece: &Piece) -> (&'static str, &'static str, Role) {
         TrafficKind::Accepted if !piece.marks.is_empty() => ("◐", "in part", Role::Warn),
         TrafficKind::Accepted => ("✓", "accepted", Role::Good),
         TrafficKind::Text | TrafficKind::Judged { .. } => ("·", "text", Role::Dim),
+        TrafficKind::Sent => ("▲", "sent", Role::Accent),
         TrafficKind::Rejected { .. } => ("✖", "rejected", Role::Bad),
     }
 }
@@ -71,24 +132,26 @@ pub(super) fn fault(piece: &Piece) -> Option<RejectReason> {
     }
 }
 
-fn traffic_line<'a>(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Line<'a> {
+fn traffic_line(
+    (theme, form): (Theme, Form),
+    line: &Shown<'_, Piece>,
+    cells: usize,
+) -> Line<'static> {
     let Piece { entry, .. } = line.entry;
-    let (glyph, word, role) = look(line.entry);
-    let mut spans = vec![
-        Span::styled(
-            format!(" {} ", time_of_day(entry.at)),
-            theme.style(Role::Dim),
-        ),
-        Span::styled(format!("{glyph} {word:<8} "), theme.style(role)),
-    ];
-    let room = cells.saturating_sub(PREFIX);
+    let mut spans = prefix(theme, line, cells);
+    let used: usize = spans.iter().map(|span| width(&span.content)).sum();
+    let room = cells.saturating_sub(used);
     let Some(reason) = fault(line.entry) else {
-        let content = escape(&entry.bytes);
+        let content = form.write(&entry.bytes);
         let style = match entry.kind {
             TrafficKind::Text => theme.style(Role::Dim),
+            TrafficKind::Sent => theme.style(Role::Accent),
             _ => theme.style(Role::Text),
         };
-        let line_end = escape(line.line_end);
+        let mut line_end = form.write(line.line_end);
+        if form == Form::Hex && !line_end.is_empty() {
+            line_end.insert(0, ' ');
+        }
         spans.push(Span::styled(
             cut(&content, room.saturating_sub(width(&line_end))),
             style,
@@ -96,9 +159,12 @@ fn traffic_line<'a>(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Line
         spans.push(Span::styled(line_end, theme.style(Role::Dim)));
         return Line::from(spans);
     };
-    let note = format!("◀ {}", reason.explanation());
+    let mut note = format!("◀ {}", reason.explanation());
+    if is_narrow(cells) {
+        note = cut(&note, room / 2);
+    }
     let room = room.saturating_sub(width(&note) + 1);
-    let (before, after) = around_place(line.entry);
+    let (before, after) = around_place(line.entry, form);
     match after {
         // The place is what matters: a frame that broke off is shown from its end.
         None if broke_off(entry) => spans.push(Span::raw(cut_front(&before, room))),
@@ -116,6 +182,27 @@ fn traffic_line<'a>(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Line
     Line::from(spans)
 }
 
+/// When it was, how long after the line before, and what it is.
+fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'static>> {
+    let entry = &line.entry.entry;
+    let (glyph, word, role) = look(line.entry);
+    let since = line.before.map_or_else(String::new, |before| {
+        format!("Δ{}", gap(entry.at.since(before.entry.at)))
+    });
+    let kind = if cells >= WORDS {
+        format!("{glyph} {word:<8} ")
+    } else {
+        format!("{glyph} ")
+    };
+    vec![
+        Span::styled(
+            format!(" {} {}", time_of_day(entry.at), fitted(&since, GAP)),
+            theme.style(Role::Dim),
+        ),
+        Span::styled(kind, theme.style(role)),
+    ]
+}
+
 /// Stands before what is wrong within a piece.
 pub(super) const PLACE: &str = "▶";
 
@@ -126,7 +213,7 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 
 /// A piece up to the place at which something within it is wrong, and from there on where there is
 /// such a place.
-pub(super) fn around_place(piece: &Piece) -> (String, Option<String>) {
+pub(super) fn around_place(piece: &Piece, form: Form) -> (String, Option<String>) {
     let entry = &piece.entry;
     let place = match entry.kind {
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
@@ -134,7 +221,7 @@ pub(super) fn around_place(piece: &Piece) -> (String, Option<String>) {
         _ => None,
     };
     let (before, after) = entry.bytes.split_at(place.unwrap_or(entry.bytes.len()));
-    (escape(before), place.map(|_| escape(after)))
+    (form.write(before), place.map(|_| form.write(after)))
 }
 
 /// Where a whole frame is wrong, by what is known of its fault.
@@ -190,23 +277,6 @@ fn string(json: &[u8]) -> Option<&[u8]> {
     Some(&json[..end + 2])
 }
 
-/// The end of a text in at most so many cells, cut with `…` at its front.
-fn cut_front(text: &str, cells: usize) -> String {
-    let total = width(text);
-    if total <= cells {
-        return text.to_owned();
-    }
-    let mut skipped = 0;
-    let mut characters = text.chars();
-    while total - skipped + 1 > cells {
-        let Some(character) = characters.next() else {
-            break;
-        };
-        skipped += width(character.encode_utf8(&mut [0; 4]));
-    }
-    format!("…{}", characters.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,12 +295,13 @@ mod tests {
         let line = Shown {
             number: 0,
             entry: &Piece::from(entry),
+            before: None,
             line_end: &[],
         };
         let theme = Theme::new(false, Depth::Ansi256, false);
-        let text = traffic_line(theme, &line, cells).to_string();
+        let text = traffic_line((theme, Form::Text), &line, cells).to_string();
         assert!(width(&text) <= cells, "{text}");
-        text.chars().skip(PREFIX).collect()
+        text
     }
 
     #[test]
@@ -263,12 +334,43 @@ mod tests {
             ),
             (NotTelemetry, false, b"{\"a\":1}", "{\"a\":1}◀ "),
         ] {
-            let text = rejected(reason, broke_at_end, bytes, 110);
+            let text = rejected(reason, broke_at_end, bytes, 118);
             assert!(text.contains(shown), "{text}");
         }
         // However little room there is, nothing panics and nothing sticks out.
         for cells in 80..200 {
             rejected(InvalidTime, false, &long, cells);
         }
+    }
+
+    #[test]
+    fn a_line_tells_how_long_after_the_one_before_it_came() {
+        let entry = |millis: i64, kind, bytes: &[u8]| {
+            Piece::from(TrafficEntry {
+                at: Timestamp(millis * 1_000_000),
+                kind,
+                bytes: bytes.into(),
+            })
+        };
+        let before = entry(500, TrafficKind::Sent, b"led on\n");
+        let answer = entry(1_512, TrafficKind::Text, b"OK \xff");
+        let line = Shown {
+            number: 1,
+            entry: &answer,
+            before: Some(&before),
+            line_end: b"\r\n",
+        };
+        let theme = Theme::new(false, Depth::Ansi256, false);
+        let text = |form: Form, cells| traffic_line((theme, form), &line, cells).to_string();
+        assert_eq!(
+            text(Form::Text, 80),
+            " 00:00:01 Δ1.01s  · text     OK \\xff\\r\\n"
+        );
+        assert_eq!(
+            text(Form::Hex, 80),
+            " 00:00:01 Δ1.01s  · text     4f 4b 20 ff 0d 0a"
+        );
+        assert_eq!(text(Form::Text, 40), " 00:00:01 Δ1.01s  · OK \\xff\\r\\n");
+        assert_eq!(text(Form::Hex, 28), " 00:00:01 Δ1.01s  · 4… 0d 0a");
     }
 }

@@ -1,11 +1,16 @@
 //! Small pieces that the pages are made of. All of them are pure.
 
+mod bytes;
 mod gauge;
 mod number;
 mod sparkline;
 mod text;
 
+pub(super) use bytes::{dump, hex};
 pub(super) use gauge::gauge;
-pub(super) use number::{aligned, bytes, count, duration, rate, span, time_of_day, time_of_minute};
+pub(super) use number::{
+    aligned, bytes, count, duration, gap, percent, rate, short_count, span, time_of_day,
+    time_of_minute,
+};
 pub(super) use sparkline::sparkline;
-pub(super) use text::{cut, escape, escape_text, fitted, width};
+pub(super) use text::{cut, cut_front, escape, escape_text, fitted, width, wrap};

@@ -52,6 +52,27 @@ pub(crate) fn count(count: u64) -> String {
     text
 }
 
+/// A share in hundredths: `0 %`, `<0.1%`, `6.2%`, `62 %`.
+pub(crate) fn percent(share: f64) -> String {
+    match share {
+        share if share <= 0.0 => "0 %".to_owned(),
+        share if share < 0.1 => "<0.1%".to_owned(),
+        share if share < 9.95 => format!("{share:.1}%"),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// A count that stays short: `98,765`, `123k`, `10M`.
+pub(crate) fn short_count(number: u64) -> String {
+    match number {
+        0..100_000 => count(number),
+        100_000..1_000_000 => format!("{}k", count(number / 1_000)),
+        1_000_000..10_000_000 => format!("{:.1}M", number as f64 / 1e6),
+        10_000_000..10_000_000_000 => format!("{}M", count(number / 1_000_000)),
+        _ => format!("{}G", count(number / 1_000_000_000)),
+    }
+}
+
 /// A number of bytes: `812 B`, `1.2 MB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -89,6 +110,21 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// The time between two lines in at most six characters: `12ms`, `9.87s`, `98.7s`, `59m59s`, `23h59m`,
+/// `3d`.
+pub(crate) fn gap(gap: Duration) -> String {
+    let millis = gap.as_millis();
+    let seconds = gap.as_secs();
+    match seconds {
+        0 => format!("{millis}ms"),
+        1..10 => format!("{}.{:02}s", seconds, millis % 1000 / 10),
+        10..100 => format!("{}.{}s", seconds, millis % 1000 / 100),
+        100..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// A round stretch of time: `5 min`, `24 h`.
 pub(crate) fn span(span: Duration) -> String {
     let minutes = span.as_secs() / 60;
@@ -120,6 +156,24 @@ pub(crate) fn time_of_day(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gaps_between_lines_fit_into_their_column() {
+        for (millis, expected) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1.00s"),
+            (9_999, "9.99s"),
+            (10_000, "10.0s"),
+            (99_999, "99.9s"),
+            (100_000, "1m40s"),
+            (3_599_999, "59m59s"),
+            (86_399_999, "23h59m"),
+            (86_400_000, "1d"),
+        ] {
+            assert_eq!(gap(Duration::from_millis(millis)), expected);
+        }
+    }
 
     #[test]
     fn decimal_points_stand_under_each_other() {

@@ -31,12 +31,55 @@ pub(crate) fn cut(text: &str, cells: usize) -> String {
     kept
 }
 
+/// The end of a text in at most so many cells, cut with `…` at its front.
+pub(crate) fn cut_front(text: &str, cells: usize) -> String {
+    let total = text.width();
+    if total <= cells {
+        return text.to_owned();
+    }
+    let mut skipped = 0;
+    let mut characters = text.chars();
+    while total - skipped + 1 > cells {
+        let Some(character) = characters.next() else {
+            break;
+        };
+        skipped += character.width().unwrap_or(0);
+    }
+    format!("…{}", characters.as_str())
+}
+
 /// A text in exactly so many cells: cut, or filled up with spaces.
 pub(crate) fn fitted(text: &str, cells: usize) -> String {
     let mut text = cut(text, cells);
     let missing = cells.saturating_sub(text.width());
     text.extend(std::iter::repeat_n(' ', missing));
     text
+}
+
+/// A text in some rows, broken between words where that is possible.
+pub(crate) fn wrap(text: &str, cells: usize, rows: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() && lines.len() + 1 < rows {
+        let whole = cut(rest, cells + 1);
+        if whole == rest && width(rest) <= cells {
+            break;
+        }
+        let fitting = whole.trim_end_matches('…');
+        let end = match fitting.rfind(' ') {
+            Some(space) if space > fitting.len() / 3 => space,
+            _ => fitting.len(),
+        };
+        if end == 0 {
+            break;
+        }
+        lines.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+    }
+    if !rest.is_empty() && lines.len() < rows {
+        lines.push(cut(rest, cells));
+    }
+    lines
 }
 
 /// Bytes as text without loss: what cannot be shown is escaped, and so is the backslash.

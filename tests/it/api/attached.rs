@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fieldgate::api::Client;
 use fieldgate::monitor::{
-    Command, HistoryQuery, LinkId, LinkState, Observer, Order, Sight, SinkId, Snapshot,
+    Asker, Command, HistoryQuery, LinkId, LinkState, Observer, Order, Sight, SinkId, Snapshot,
 };
 use fieldgate::telemetry::{Name, Timestamp};
 
@@ -83,14 +83,14 @@ async fn two_clients_watch_and_command_a_gateway_through_its_restart() {
     assert!((points[0].mean - 54.1).abs() < f64::EPSILON);
 
     clients[0]
-        .command(Command::To(Order::Hold, LinkId::mqtt()))
+        .command(Command::To(Order::Hold, LinkId::mqtt()), Asker::Screen)
         .await
         .unwrap();
     let held =
         |snapshot: &Snapshot| snapshot.link(&LinkId::mqtt()).unwrap().state == LinkState::Held;
     eventually("hold seen by the other", snapshot_where(&clients[1], held)).await;
     let refused = clients[1]
-        .command(Command::To(Order::Hold, LinkId::influxdb()))
+        .command(Command::To(Order::Hold, LinkId::influxdb()), Asker::Screen)
         .await;
     assert!(refused.unwrap_err().contains("influxdb is not configured"));
 

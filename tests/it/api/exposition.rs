@@ -120,6 +120,7 @@ fn a_scraper_reads_what_the_snapshot_says() {
         ("rejected_dropped_total", "counter"),
         ("write_bytes_total", "counter"),
         ("link_up", "gauge"),
+        ("link_server", "gauge"),
         ("reconnects_total", "counter"),
         ("delivery_latency_seconds", "histogram"),
     ] {

@@ -197,6 +197,17 @@ fn commands_are_obeyed() {
             .0,
         409
     );
+    let send = json!({"command": "send", "link": "source", "text": "led on"});
+    assert_eq!(gateway.command(&send).0, 403);
+    let headers = [("Content-Type", "application/json")];
+    for (lease, status) in [
+        (json!({"link": "source", "to": "esptool"}), 409),
+        (json!({"link": "mqtt", "to": "esptool"}), 400),
+        (json!({"link": "source", "to": ""}), 400),
+    ] {
+        let answer = gateway.ask("POST", "/api/v1/leases", &headers, &lease.to_string());
+        assert_eq!(answer.0, status, "{lease}");
+    }
     assert_eq!(gateway.command(&json!({"command": "explode"})).0, 400);
     assert_eq!(gateway.command(&json!("x".repeat(10_000))).0, 413);
     let form = [("Content-Type", "application/x-www-form-urlencoded")];

@@ -71,7 +71,7 @@ fn entries_are_listed_by_what_is_asked_while_the_gateway_runs_and_after() {
             lines[0]
         );
         assert!(
-            lines[1].contains("{\\\"ts\\\":1: no JSON from here on"),
+            lines[1].contains("  {\"ts\":1: no JSON from here on"),
             "{}",
             lines[1]
         );
@@ -91,7 +91,8 @@ fn entries_are_listed_by_what_is_asked_while_the_gateway_runs_and_after() {
             })]
         );
         for (arguments, count) in [
-            (&["--node", "hall"][..], 1),
+            (&["--node", "hall"][..], 2),
+            (&["--node", "node2"], 1),
             (&["--node", "nobody"], 0),
             (&["--reason", "syntax", "--reason", "refused"], 2),
             (&["--since", "2026-01-01T00:00:01Z"], 2),

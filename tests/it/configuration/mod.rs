@@ -40,13 +40,16 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
     by_flag.wait_for_metrics(PATIENCE);
 
     let readings = Sample::LiteralNewline.readings();
-    let messages = subscriber.wait_for_count(2 * readings.len() + 4, PATIENCE);
+    let messages = subscriber.wait_until("all readings", PATIENCE, |messages| {
+        let readings_of = messages.iter().filter(|it| !it.is_of_gateway());
+        readings_of.count() >= 2 * readings.len()
+    });
     let expected = [("environment", 0), ("flag/level", 2)]
         .into_iter()
         .flat_map(|(prefix, qos)| readings.iter().map(move |it| it.message(prefix, qos)));
     let arrived = messages
         .into_iter()
-        .filter(|message| !message.topic.ends_with("/gateway/status"));
+        .filter(|message| !message.is_of_gateway());
     assert_eq!(by_topic(arrived), by_topic(expected));
     for gateway in [&mut by_environment, &mut by_flag] {
         let printed = [gateway.stdout(), gateway.stderr()].concat().join("\n");

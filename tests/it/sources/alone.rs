@@ -1,15 +1,20 @@
 //! Sources against real pseudo-terminals, programs and files.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fieldgate::config::{PortSelector, Simulator, Source, Speed};
-use fieldgate::monitor::{Directive, LinkId, LinkState, LinkStatus, Monitor, Order};
-use fieldgate::source::{self, Chunk, End, SourceError};
+use fieldgate::config::{
+    ControlLine, FlowControl, LineEnding, Port, PortSelector, Reset, Simulator, Source, Speed,
+    StopBits,
+};
+use fieldgate::monitor::{
+    Directive, LinkId, LinkState, LinkStatus, MAX_TEXT, Monitor, Order, TrafficKind,
+};
+use fieldgate::source::{self, Chunk, Console, ConsoleError, End, SourceError};
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::kill;
@@ -29,6 +34,7 @@ struct Running {
     chunks: mpsc::Receiver<Chunk>,
     monitor: Arc<Monitor>,
     directive: watch::Sender<Directive>,
+    console: Arc<Console>,
     task: JoinHandle<Result<End, SourceError>>,
 }
 
@@ -41,14 +47,18 @@ impl Running {
         let (out, chunks) = mpsc::channel(room);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
+        let console = Arc::new(Console::new(&config, Arc::clone(&monitor)));
         let task = tokio::spawn({
             let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
-            async move { source::run(LinkId::source(), &config, out, monitor, told).await }
+            let console = Arc::clone(&console);
+            let link = LinkId::source();
+            async move { source::run(link, &config, out, monitor, told, console).await }
         });
         Self {
             chunks,
             monitor,
             directive,
+            console,
             task,
         }
     }
@@ -157,15 +167,13 @@ fn board() -> (PtyMaster, PathBuf) {
 }
 
 fn serial(path: &Path) -> Source {
-    Source::Serial {
-        port: PortSelector::Path(path.to_owned()),
-        baud: 115_200,
-    }
+    Source::Serial(Port::new(PortSelector::Path(path.to_owned())))
 }
 
 fn shell(script: &str) -> Source {
     Source::Command {
         argv: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        line_ending: LineEnding::Lf,
     }
 }
 
@@ -278,11 +286,134 @@ async fn a_reconnect_opens_an_open_port_anew() {
 }
 
 #[tokio::test]
+async fn a_port_is_framed_as_configured() {
+    use nix::sys::termios::{ControlFlags, InputFlags, tcgetattr};
+
+    let (board, name) = board();
+    let mut port = Port::new(PortSelector::Path(name));
+    port.stop_bits = StopBits::Two;
+    port.flow_control = FlowControl::Software;
+    port.dtr = ControlLine::Leave;
+    let running = Running::start(Source::Serial(port));
+    running.wait_for("up").await;
+    let settings = tcgetattr(&board).unwrap();
+    assert!(settings.control_flags.contains(ControlFlags::CSTOPB));
+    assert!(!settings.control_flags.contains(ControlFlags::HUPCL));
+    assert!(settings.input_flags.contains(InputFlags::IXON));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_arrives_with_its_line_ending_and_stands_in_the_traffic() {
+    let (mut board, name) = board();
+    let mut port = Port::new(PortSelector::Path(name));
+    port.line_ending = LineEnding::CrLf;
+    let running = Running::start(Source::Serial(port));
+    running.wait_for("up").await;
+    for text in ["led on", "", "grüße"] {
+        running.console.send(text).await.unwrap();
+        let expected = format!("{text}\r\n");
+        let mut read = vec![0; expected.len()];
+        board.read_exact(&mut read).unwrap();
+        assert_eq!(read, expected.as_bytes());
+    }
+    let sent = running.monitor.activity.traffic.since(0);
+    let sent: Vec<_> = sent
+        .iter()
+        .map(|it| (it.entry.kind, &*it.entry.bytes))
+        .collect();
+    let expected = ["led on\r\n", "\r\n", "grüße\r\n"];
+    assert_eq!(
+        sent,
+        expected.map(|text| (TrafficKind::Sent, text.as_bytes()))
+    );
+    let too_long = running.console.send(&"x".repeat(MAX_TEXT + 1)).await;
+    assert!(matches!(too_long, Err(ConsoleError::TooLong)));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_board_that_takes_nothing_holds_up_neither_who_sends_nor_a_shutdown() {
+    let (mut board, name) = board();
+    let mut running = Running::start(serial(&name));
+    running.wait_for("up").await;
+    let text = "x".repeat(MAX_TEXT);
+    let refusal = loop {
+        match running.console.send(&text).await {
+            Ok(()) => {}
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, ConsoleError::Stuck { .. }), "{refusal}");
+    // What it says is read all the same.
+    board.write_all(b"busy").unwrap();
+    assert_eq!(running.read(4).await[0].bytes, "busy");
+    let console = Arc::clone(&running.console);
+    let waiting = tokio::spawn(async move { console.send("more").await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(running.stop().await < PROMPT);
+    let answer = timeout(DEADLINE, waiting).await.unwrap().unwrap();
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_reset_says_why_it_cannot_be() {
+    let (_board, name) = board();
+    let mut port = Port::new(PortSelector::Path(name));
+    let none = Running::start(Source::Serial(port.clone()));
+    none.wait_for("up").await;
+    let refused = none.console.reset().await;
+    assert!(matches!(refused, Err(ConsoleError::ResetNotConfigured)));
+    none.stop().await;
+
+    port.reset = Reset::Esp;
+    let without_lines = Running::start(Source::Serial(port));
+    without_lines.wait_for("up").await;
+    let refused = without_lines.console.reset().await;
+    assert!(
+        matches!(refused, Err(ConsoleError::Lines(_))),
+        "{refused:?}"
+    );
+    without_lines.order(Order::Hold);
+    without_lines.wait_for("held").await;
+    let refused = without_lines.console.reset().await;
+    assert!(matches!(refused, Err(ConsoleError::NotOpen)));
+    without_lines.stop().await;
+
+    let program = Running::start(shell("cat"));
+    let refused = program.console.reset().await;
+    assert!(matches!(refused, Err(ConsoleError::NoPort)));
+    program.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_reads_what_is_sent_on_its_standard_input() {
+    let mut running = Running::start(shell("while read -r line; do echo \"got $line\"; done"));
+    running.wait_for("up").await;
+    running.console.send("status").await.unwrap();
+    assert_eq!(running.line().await, "got status\n");
+    assert!(running.stop().await < PROMPT);
+
+    let mut deaf = Running::start(shell("exec <&-; echo deaf; exec sleep 1000"));
+    assert_eq!(deaf.line().await, "deaf\n");
+    let refused = deaf.console.send("status").await;
+    assert!(
+        matches!(refused, Err(ConsoleError::Write(_))),
+        "{refused:?}"
+    );
+    assert!(deaf.monitor.activity.traffic.since(0).is_empty());
+    deaf.stop().await;
+
+    let simulator = Running::start(simulator(1.0, None));
+    let refused = simulator.console.send("status").await;
+    assert!(matches!(refused, Err(ConsoleError::TakesNoInput)));
+    simulator.stop().await;
+}
+
+#[tokio::test]
 async fn a_board_that_is_not_there_is_named() {
-    let running = Running::start(Source::Serial {
-        port: PortSelector::SerialNumber("fieldgate-test".to_owned()),
-        baud: 115_200,
-    });
+    let selector = PortSelector::SerialNumber("fieldgate-test".to_owned());
+    let running = Running::start(Source::Serial(Port::new(selector)));
     let reason = running.failure().await;
     assert!(
         reason.contains("USB serial number fieldgate-test"),
@@ -374,6 +505,7 @@ async fn a_held_program_is_ended_until_it_is_released() {
 async fn a_missing_program_is_named() {
     let running = Running::start(Source::Command {
         argv: vec!["fieldgate-test-no-such-program".to_owned()],
+        line_ending: LineEnding::Lf,
     });
     let reason = running.failure().await;
     assert!(

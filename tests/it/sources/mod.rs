@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 fn is_reading(message: &Message) -> bool {
-    message.topic != "iiot/gateway/status"
+    !message.is_of_gateway()
 }
 
 /// A broker and who listens to it.

@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fieldgate::config::{self, Environment, Overrides};
-use fieldgate::monitor::{Activity, Command, LinkId, LinkState, SinkId, SinkSnapshot, Snapshot};
+use fieldgate::monitor::{
+    Activity, Asker, Command, LinkId, LinkState, Observer, SinkId, SinkSnapshot, Snapshot,
+};
 use fieldgate::pipeline::{Handle, Outcome, Pipeline};
 use tempfile::TempDir;
 
@@ -80,7 +82,7 @@ impl Gateway {
 
     /// Gives it a command.
     pub(crate) fn command(&self, command: Command) {
-        self.handle.command(&command).unwrap();
+        drop(self.handle.command(command, Asker::Screen));
     }
 
     /// A sink now.
@@ -125,7 +127,7 @@ impl Gateway {
 
     /// Stops it as `q` does; its folder stays.
     pub(crate) fn quit(self) -> (Outcome, TempDir) {
-        self.handle.command(&Command::Quit).unwrap();
+        self.command(Command::Quit);
         let ended = poll(Duration::from_secs(30), || {
             self.thread.is_finished().then_some(())
         });

@@ -40,7 +40,7 @@ pub(crate) use process::{Process, program};
 pub(crate) use pty::Pty;
 pub(crate) use sample::{Reading, Sample, by_topic};
 pub(crate) use screen::Terminal;
-pub(crate) use subscriber::{Message, Subscriber, SubscriberOptions};
+pub(crate) use subscriber::{Message, Subscriber, SubscriberOptions, is_of_gateway};
 pub(crate) use tcp_proxy::TcpProxy;
 pub(crate) use victoria_metrics::VictoriaMetrics;
 

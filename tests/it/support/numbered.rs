@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Point, Session};
+use super::{Point, Session, is_of_gateway};
 
 /// Where the readings of a packet go, behind the topic prefix.
 pub(crate) const TOPICS: [&str; 6] = [
@@ -72,7 +72,8 @@ impl Tally {
         let mut tally = Self::default();
         for publish in publishes.filter(|publish| counts(publish.acknowledged)) {
             let topic = publish.topic.split_once('/').unwrap().1;
-            if topic != "gateway/status" {
+            // What the gateway says of itself and of nodes is no reading.
+            if !is_of_gateway(&publish.topic) {
                 tally.add(topic, publish.payload.parse().unwrap());
             }
         }
@@ -166,7 +167,7 @@ pub(crate) fn legs(sessions: &[Session]) -> Vec<Leg> {
     let mut seen = HashSet::new();
     let leg = |session: &Session| {
         let messages = session.publishes.iter();
-        let messages = messages.filter(|publish| !publish.topic.ends_with("gateway/status"));
+        let messages = messages.filter(|publish| !is_of_gateway(&publish.topic));
         let mut leg = Leg {
             repeated: 0,
             in_flight: 0,

@@ -1,6 +1,6 @@
 //! A serial port without hardware.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -50,6 +50,19 @@ impl Pty {
             });
             bytes = &bytes[written.expect("nobody reads the port")..];
         }
+    }
+
+    /// The next line that is sent to the board.
+    pub(crate) fn read_line(&mut self) -> String {
+        let board = &mut self.pair.as_mut().expect("the port is closed").board;
+        let mut line = Vec::new();
+        while !line.ends_with(b"\n") {
+            let mut byte = [0];
+            let read = poll(PATIENCE, || board.read_exact(&mut byte).ok());
+            read.unwrap_or_else(|| panic!("no line but {:?}", line.escape_ascii().to_string()));
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
     }
 
     /// Pulls it out: whoever has it open sees it end, and its path is gone.

@@ -133,7 +133,7 @@ impl Terminal {
             .lock()
             .unwrap()
             .screen_mut()
-            .set_size(rows, columns);
+            .set_size(rows.max(1), columns.max(1));
         let size = PtySize {
             rows,
             cols: columns,
@@ -141,6 +141,19 @@ impl Terminal {
             pixel_height: 0,
         };
         self.master.resize(size).unwrap();
+    }
+
+    /// The processor's time that it took so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let pid = self.child.process_id().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: u64 = [11, 12]
+            .map(|at| fields[at].parse::<u64>().unwrap())
+            .iter()
+            .sum();
+        // The kernel counts in hundredths of a second, whatever the machine.
+        Duration::from_millis(ticks * 10)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -18,6 +18,18 @@ pub(crate) struct Message {
     pub(crate) retained: bool,
 }
 
+impl Message {
+    /// Whether it is what the gateway says of itself or of nodes, and no reading.
+    pub(crate) fn is_of_gateway(&self) -> bool {
+        is_of_gateway(&self.topic)
+    }
+}
+
+/// Whether a topic carries what a gateway says of itself or of nodes.
+pub(crate) fn is_of_gateway(topic: &str) -> bool {
+    topic.contains("/gateway/") || topic.ends_with("/status")
+}
+
 /// Whom to subscribe as.
 #[derive(Default)]
 pub(crate) struct SubscriberOptions {

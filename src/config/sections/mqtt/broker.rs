@@ -35,6 +35,17 @@ impl Transport {
     }
 }
 
+/// A broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Host of its URL.
+    pub host: String,
+    /// Port of its URL, or that of its scheme.
+    pub port: u16,
+    /// How it is spoken to.
+    pub transport: Transport,
+}
+
 /// How an MQTT broker is spoken to, as far as its URL says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
@@ -46,7 +57,7 @@ enum Scheme {
 
 /// Address of an MQTT broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Broker {
+pub(super) struct Address {
     scheme: Scheme,
     pub(super) host: String,
     pub(super) port: u16,
@@ -54,26 +65,30 @@ pub(super) struct Broker {
     path: String,
 }
 
-impl Broker {
+impl Address {
     /// Whether nothing encrypts what is said to it.
     pub(super) fn is_in_the_clear(&self) -> bool {
         matches!(self.scheme, Scheme::Mqtt | Scheme::Ws)
     }
 
-    /// How it is spoken to.
-    pub(super) fn transport(&self, tls: Tls) -> Transport {
-        let path = self.path.clone();
-        match self.scheme {
-            Scheme::Mqtt => Transport::Tcp,
-            Scheme::Mqtts => Transport::Tls(tls),
-            Scheme::Ws => Transport::WebSocket { path },
-            Scheme::Wss => Transport::SecureWebSocket { path, tls },
+    /// The broker there, spoken to with this encryption where there is any.
+    pub(super) fn with(&self, tls: &Tls) -> Broker {
+        let (path, tls) = (self.path.clone(), tls.clone());
+        Broker {
+            host: self.host.clone(),
+            port: self.port,
+            transport: match self.scheme {
+                Scheme::Mqtt => Transport::Tcp,
+                Scheme::Mqtts => Transport::Tls(tls),
+                Scheme::Ws => Transport::WebSocket { path },
+                Scheme::Wss => Transport::SecureWebSocket { path, tls },
+            },
         }
     }
 }
 
 /// Address of an MQTT broker.
-pub(super) fn url() -> Kind<Broker> {
+pub(super) fn url() -> Kind<Address> {
     /// What most brokers have, and what `mosquitto_sub` asks for.
     const DEFAULT_PATH: &str = "/mqtt";
     let allowed = "mqtt://HOST or mqtt://HOST:PORT (port 1883 unless told), with TLS mqtts:// (8883), \
@@ -106,13 +121,13 @@ pub(super) fn url() -> Kind<Broker> {
         };
         let host = url.host_str().filter(|host| !host.is_empty());
         let port = url.port().unwrap_or(default_port);
-        let broker = Broker {
+        let address = Address {
             scheme,
             host: host.ok_or_default()?.to_owned(),
             port,
             path,
         };
-        (port > 0).then_some(broker).ok_or_default()
+        (port > 0).then_some(address).ok_or_default()
     })
 }
 

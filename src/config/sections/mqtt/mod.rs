@@ -5,17 +5,19 @@ mod home_assistant;
 mod tls;
 mod topics;
 
+use std::iter;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use broker::Broker;
-pub use broker::Transport;
+use broker::Address;
+pub use broker::{Broker, Transport};
 pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
 
 use crate::config::kind::{
-    Kind, OrRefuse, Refusal, boolean, duration, one_of, whole, whole_seconds,
+    Kind, OrRefuse, Refusal, Several, boolean, duration, one_of, one_or_several, prefer_first,
+    whole, whole_seconds,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
@@ -31,6 +33,10 @@ pub struct Mqtt {
     pub port: u16,
     /// Scheme and path of `broker_url`, and the keys that only an encrypted connection has.
     pub transport: Transport,
+    /// Brokers that are used while the one before them cannot be, in their order.
+    pub fallbacks: Vec<Broker>,
+    /// After so long with another broker the first one is tried again; `None`: not while that one works.
+    pub prefer_first: Option<Duration>,
     /// What is spoken there.
     pub protocol: Protocol,
     /// MQTT client identifier.
@@ -43,6 +49,10 @@ pub struct Mqtt {
     pub home_assistant: Option<HomeAssistant>,
     /// Whether the broker shall keep last values.
     pub retain: Retain,
+    /// Whether each node's state is published beside its readings.
+    pub node_status: bool,
+    /// Whether readings of the signal go out under the node that it is of as well.
+    pub node_signal: bool,
     /// Of every publish.
     pub qos: Qos,
     /// Seconds between pings, whole, at least one.
@@ -56,6 +66,23 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
+    /// The same settings for each broker alone, in their order.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let first = Broker {
+            host: self.host.clone(),
+            port: self.port,
+            transport: self.transport.clone(),
+        };
+        let brokers = iter::once(first).chain(self.fallbacks.iter().cloned());
+        brokers.map(|broker| Self {
+            host: broker.host,
+            port: broker.port,
+            transport: broker.transport,
+            fallbacks: Vec::new(),
+            ..self.clone()
+        })
+    }
+
     /// `broker_url` with its port: `mqtts://broker:8883`.
     pub fn url(&self) -> String {
         let (scheme, path) = match &self.transport {
@@ -144,7 +171,9 @@ const PASSWORD: SecretKey = SecretKey {
 pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let client_id = Value::Text(format!("fieldgate-{name}"));
-    let broker = section.or("broker_url", "mqtt://localhost:1883", &broker::url());
+    let brokers = one_or_several(broker::url());
+    let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
+    let prefer_first = section.optional("prefer_first", &prefer_first());
     let protocol = read_protocol(section);
     let client_id = section.or_described(
         "client_id",
@@ -157,23 +186,16 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
     let retain = section.or("retain", "auto", &retain());
+    let node_status = section.or("node_status", true, &boolean());
+    let node_signal = section.or("node_signal", false, &boolean());
     let qos = section.or("qos", 1, &qos());
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
     let password = secret_or_file(section, &PASSWORD);
-    let is_in_the_clear = broker.as_ref().is_some_and(Broker::is_in_the_clear);
-    let tls = tls::read(section, is_in_the_clear);
-    let max_inflight = match qos {
-        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
-        Some(Qos::ExactlyOnce) => 20,
-        _ => 100,
-    };
-    let max_inflight = section.or_described(
-        "max_inflight",
-        Some(max_inflight.into()),
-        "100, with QoS 2 20",
-        &whole(1..=u16::MAX.into()),
-    );
+    let all_in_the_clear =
+        |brokers: &Several<Address>| brokers.iter().all(Address::is_in_the_clear);
+    let tls = tls::read(section, brokers.as_ref().is_some_and(all_in_the_clear));
+    let max_inflight = read_max_inflight(section, qos);
     let home_assistant = section.section("home_assistant", |section| {
         home_assistant::read(section, gateway)
     });
@@ -181,17 +203,27 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         return None;
     }
     check_login(section, username.as_deref(), password.as_ref());
-    let broker = broker?;
+    let (brokers, tls) = (brokers?, tls?);
+    let Broker {
+        host,
+        port,
+        transport,
+    } = brokers.first.with(&tls);
+    let others = brokers.others.iter();
     Some(Mqtt {
+        host,
+        port,
+        transport,
+        fallbacks: others.map(|other| other.with(&tls)).collect(),
+        prefer_first,
         protocol: protocol?,
-        transport: broker.transport(tls?),
-        host: broker.host,
-        port: broker.port,
         client_id: client_id?,
         topic_prefix: topic_prefix?,
         payload: payload?,
         home_assistant,
         retain: retain?,
+        node_status: node_status?,
+        node_signal: node_signal?,
         qos: qos?,
         keep_alive: keep_alive?,
         username,
@@ -216,6 +248,21 @@ fn read_protocol(section: &mut Section<'_, '_>) -> Option<Protocol> {
         ProtocolLevel::Four => Protocol::Mqtt311,
         ProtocolLevel::Five => Protocol::Mqtt5 { message_expiry },
     })
+}
+
+/// Messages under way at once.
+fn read_max_inflight(section: &mut Section<'_, '_>, qos: Option<Qos>) -> Option<u16> {
+    let usual = match qos {
+        // Mosquitto, unless told otherwise, ends a connection that has more than 20 of these open.
+        Some(Qos::ExactlyOnce) => 20,
+        _ => 100,
+    };
+    section.or_described(
+        "max_inflight",
+        Some(usual.into()),
+        "100, with QoS 2 20",
+        &whole(1..=u16::MAX.into()),
+    )
 }
 
 /// Refuses what a login by MQTT cannot be.
@@ -340,9 +387,10 @@ impl Mqtt {
             Protocol::Mqtt311 => "MQTT 3.1.1",
             Protocol::Mqtt5 { .. } => "MQTT 5",
         };
+        let addresses: Vec<String> = self.each().map(|broker| broker.url()).collect();
         format!(
             "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
-            self.url(),
+            addresses.join(" or "),
             self.topic_prefix,
             self.client_id
         )

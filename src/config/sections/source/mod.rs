@@ -1,8 +1,15 @@
 //! `[source]`: where bytes come from. The keys of every kind are known whatever kind is chosen, so that
 //! one file can hold several and switch between them.
 
+mod input;
+mod port;
+
 use std::cmp::Ordering;
 use std::path::PathBuf;
+
+pub use input::LineEnding;
+pub use port::{ControlLine, Port, PortSelector, Reset};
+pub use serialport::{DataBits, FlowControl, Parity, StopBits};
 
 use crate::config::kind::{Kind, OrRefuse, argv, at_least, number, one_of, path, text, whole};
 use crate::config::section::Section;
@@ -13,12 +20,7 @@ use crate::telemetry::{Timeline, Timestamp};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A serial port.
-    Serial {
-        /// Which port.
-        port: PortSelector,
-        /// Bits per second.
-        baud: u32,
-    },
+    Serial(Port),
     /// `probe-rs run` with a debug probe.
     ProbeRs {
         /// `--probe`; `None`: the only one attached.
@@ -27,11 +29,15 @@ pub enum Source {
         chip: String,
         /// The ELF file to run.
         firmware_path: PathBuf,
+        /// What stands behind a text that is sent.
+        line_ending: LineEnding,
     },
     /// Any program; its standard output is read.
     Command {
         /// Program and arguments; never empty.
         argv: Vec<String>,
+        /// What stands behind a text that is sent.
+        line_ending: LineEnding,
     },
     /// Standard input.
     Stdin,
@@ -56,22 +62,6 @@ pub enum Recorded {
     StartsAt(Timestamp),
     /// Its last packet was measured then.
     EndsAt(Timestamp),
-}
-
-/// How a serial port is chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortSelector {
-    /// By its path, as `/dev/ttyACM0`.
-    Path(PathBuf),
-    /// By USB vendor and product id, under whatever name it appears.
-    UsbId {
-        /// Vendor id.
-        vendor: u16,
-        /// Product id.
-        product: u16,
-    },
-    /// By the USB serial number, under whatever name it appears.
-    SerialNumber(String),
 }
 
 /// How fast a recording is replayed.
@@ -115,9 +105,6 @@ pub enum SourceKind {
     Simulator,
 }
 
-/// Where a gateway board appears when it is the only one.
-const DEFAULT_PORT: &str = "/dev/ttyACM0";
-
 /// The kinds of sources by their names.
 pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
     ("serial", SourceKind::Serial),
@@ -131,14 +118,15 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 /// Reads the section.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
-    let serial = serial(section, kind == Some(SourceKind::Serial));
-    let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs));
-    let command = command(section, kind == Some(SourceKind::Command));
+    let line_ending = input::line_ending(section);
+    let serial = port::read(section, kind == Some(SourceKind::Serial), line_ending);
+    let probe_rs = probe_rs(section, kind == Some(SourceKind::ProbeRs), line_ending);
+    let command = command(section, kind == Some(SourceKind::Command), line_ending);
     let file = file(section, kind == Some(SourceKind::File));
     let recorded = recorded(section);
     let simulator = simulator(section);
     let source = match kind? {
-        SourceKind::Serial => serial,
+        SourceKind::Serial => serial.map(Source::Serial),
         SourceKind::ProbeRs => probe_rs,
         SourceKind::Command => command,
         SourceKind::Stdin => Some(Source::Stdin),
@@ -148,61 +136,11 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> 
     Some((source?, recorded))
 }
 
-fn serial(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
-    let described = format!("{DEFAULT_PORT:?}");
-    let port = section.or_described("port", None, &described, &path());
-    let port = port.map(PortSelector::Path);
-    let usb_id = section.optional("usb_id", &usb_id());
-    let serial_number = section
-        .optional("serial_number", &text())
-        .map(PortSelector::SerialNumber);
-    let baud = section.or("baud", 115_200, &whole(1..=u32::MAX.into()));
-    if !chosen {
-        return None;
-    }
-    let selectors = [
-        ("port", port),
-        ("usb_id", usb_id),
-        ("serial_number", serial_number),
-    ];
-    Some(Source::Serial {
-        port: selector(section, selectors)?,
-        baud: baud?,
-    })
-}
-
-/// The one that is set, or else the default port. A higher layer replaces the choice of a lower one,
-/// whichever key it uses.
-fn selector(
+fn probe_rs(
     section: &mut Section<'_, '_>,
-    selectors: [(&'static str, Option<PortSelector>); 3],
-) -> Option<PortSelector> {
-    const ALLOWED: &str = "exactly one of source.port, source.usb_id and source.serial_number";
-    let highest = selectors
-        .iter()
-        .map(|(name, _)| section.layer(name))
-        .max()?;
-    let mut set = selectors
-        .into_iter()
-        .filter_map(|(name, selector)| Some((name, selector?)));
-    let mut strongest = set
-        .by_ref()
-        .filter(|(name, _)| section.layer(name) == highest);
-    let Some((first, selector)) = strongest.next() else {
-        return Some(PortSelector::Path(DEFAULT_PORT.into()));
-    };
-    let others: Vec<&str> = strongest.map(|(name, _)| name).collect();
-    for other in others {
-        section.refuse(
-            other,
-            &format!("stands beside source.{first}"),
-            ALLOWED.into(),
-        );
-    }
-    Some(selector)
-}
-
-fn probe_rs(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
+    chosen: bool,
+    line_ending: Option<LineEnding>,
+) -> Option<Source> {
     let probe_id = section.optional("probe_id", &text());
     let chip = section.optional("chip", &text());
     let firmware_path = section.optional("firmware_path", &path());
@@ -215,16 +153,24 @@ fn probe_rs(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
         probe_id,
         chip: chip?,
         firmware_path: firmware_path?,
+        line_ending: line_ending?,
     })
 }
 
-fn command(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
+fn command(
+    section: &mut Section<'_, '_>,
+    chosen: bool,
+    line_ending: Option<LineEnding>,
+) -> Option<Source> {
     let argv = section.optional("command", &argv());
     if !chosen {
         return None;
     }
-    let argv = section.require("command", argv, None)?;
-    Some(Source::Command { argv })
+    let argv = section.require("command", argv, None);
+    Some(Source::Command {
+        argv: argv?,
+        line_ending: line_ending?,
+    })
 }
 
 fn file(section: &mut Section<'_, '_>, chosen: bool) -> Option<Source> {
@@ -279,21 +225,6 @@ fn simulator(section: &mut Section<'_, '_>) -> Option<Source> {
     }))
 }
 
-/// USB vendor and product id.
-fn usb_id() -> Kind<PortSelector> {
-    let allowed = "vendor and product id as lsusb prints them: \"0483:5740\"";
-    let id = |text: &str| {
-        let fits = (1..=4).contains(&text.len()) && text.chars().all(|c| c.is_ascii_hexdigit());
-        fits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
-    };
-    Kind::of_text(allowed, move |text| {
-        let ids = text.split_once(':');
-        let ids = ids.and_then(|(vendor, product)| Some((id(vendor)?, id(product)?)));
-        let (vendor, product) = ids.ok_or_default()?;
-        Ok(PortSelector::UsbId { vendor, product })
-    })
-}
-
 /// How fast a recording is replayed.
 fn speed() -> Kind<Speed> {
     let factor = number("a number above 0, or \"max\"", |factor| factor > 0.0);
@@ -323,15 +254,19 @@ impl Source {
     /// In a line for the log, without secrets.
     pub(in crate::config) fn summary(&self) -> String {
         match self {
-            Source::Serial { port, baud } => {
-                format!("serial port {} at {baud} baud", port.described())
+            Source::Serial(port) => {
+                format!(
+                    "serial port {} at {}",
+                    port.selector.described(),
+                    port.framing()
+                )
             }
             Source::ProbeRs {
                 chip,
                 firmware_path,
                 ..
             } => format!("probe-rs, {} on {chip}", firmware_path.display()),
-            Source::Command { argv } => format!("command {}", argv.join(" ")),
+            Source::Command { argv, .. } => format!("command {}", argv.join(" ")),
             Source::Stdin => "standard input".into(),
             Source::File { path, speed } => match speed {
                 Speed::Factor(factor) => format!("file {} at speed {factor}", path.display()),
@@ -343,6 +278,18 @@ impl Source {
             ),
         }
     }
+
+    /// What stands behind a text that is sent to it; `None`: it takes no input.
+    pub fn line_ending(&self) -> Option<LineEnding> {
+        match self {
+            Self::Serial(port) => Some(port.line_ending),
+            Self::ProbeRs { line_ending, .. } | Self::Command { line_ending, .. } => {
+                Some(*line_ending)
+            }
+            Self::Stdin | Self::File { .. } | Self::Simulator(_) => None,
+        }
+    }
+
     /// Whether it is a recording that is replayed as if it were measured now.
     pub fn is_measured_anew(&self, recorded: Recorded) -> bool {
         let Self::File { speed, .. } = self else {
@@ -357,18 +304,6 @@ impl Source {
             Self::Simulator(_) => Timeline::Live,
             _ if self.is_measured_anew(recorded) => Timeline::Live,
             _ => Timeline::Line,
-        }
-    }
-}
-
-impl PortSelector {
-    fn described(&self) -> String {
-        match self {
-            PortSelector::Path(path) => path.display().to_string(),
-            PortSelector::UsbId { vendor, product } => {
-                format!("with USB id {vendor:04x}:{product:04x}")
-            }
-            PortSelector::SerialNumber(number) => format!("with serial number {number}"),
         }
     }
 }

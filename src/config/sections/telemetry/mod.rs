@@ -10,19 +10,34 @@ use names::Given;
 use crate::config::error::nearest;
 use crate::config::kind::{HOUR, Kind, OrRefuse, Refusal, duration, number, range, text, whole};
 use crate::config::section::Section;
-use crate::telemetry::{Decoder, DeviceClass, MetricInfo, MetricTable, Name, Range, is_safe};
+use crate::telemetry::{
+    Decoder, DeviceClass, MetricInfo, MetricTable, Name, Range, default_node_name, is_safe,
+};
 
 /// `[telemetry]`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Telemetry {
-    /// `[telemetry.nodes]`: wire or default name → name to use.
-    pub nodes: BTreeMap<String, String>,
+    /// `[telemetry.nodes]`: by the key on the wire or the default name.
+    pub nodes: BTreeMap<String, Node>,
     /// `[telemetry.metrics.KEY]`: additions to and changes of the metric table.
     pub metrics: BTreeMap<String, Metric>,
     /// How far device and gateway clock may drift apart before the anchor is set anew.
     pub clock_tolerance: Duration,
+    /// Usual intervals of silence after which a node is stale.
+    pub stale_after: f64,
+    /// Usual intervals of silence after which a node is offline.
+    pub offline_after: f64,
     /// How long delivery waits at a start for a clock that is synchronised.
     pub wait_for_clock: Option<Duration>,
+}
+
+/// `[telemetry.nodes.KEY]`, or its name alone as the value of that key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// Name on the way out.
+    pub name: Option<String>,
+    /// How often it usually reports; `None`: that is learnt.
+    pub interval: Option<Duration>,
 }
 
 /// `[telemetry.metrics.KEY]`: what is set here replaces the built-in entry of that key.
@@ -34,9 +49,9 @@ pub struct Metric {
     pub unit: Option<String>,
     /// The `sensor_type` tag.
     pub sensor_type: Option<String>,
-    /// Below it the TUI raises an alarm.
+    /// A value below it is a problem.
     pub min: Option<f64>,
-    /// Above it the TUI raises an alarm.
+    /// A value above it is a problem.
     pub max: Option<f64>,
     /// What its sensor can measure; a value outside is no reading.
     pub range: Option<Range>,
@@ -50,12 +65,9 @@ pub struct Metric {
 pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
     let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
+    let (stale_after, offline_after) = silence(section);
     let mut node_names = Vec::new();
-    let nodes = section.named("nodes", |nodes, key| {
-        let name = nodes.named_value(key, &name())?;
-        node_names.extend(Given::of_key(nodes, key, key, &name));
-        Some(name)
-    });
+    let nodes = section.named("nodes", |nodes, key| node(nodes, key, &mut node_names));
     let mut metric_names = Vec::new();
     let metrics = section.named("metrics", |metrics, key| {
         metrics.section(key, |section| {
@@ -76,7 +88,52 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
         nodes: nodes?,
         metrics: metrics?,
         clock_tolerance: clock_tolerance?,
+        stale_after: stale_after?,
+        offline_after: offline_after?,
         wait_for_clock,
+    })
+}
+
+/// After how many usual intervals of silence a node is stale, and offline.
+fn silence(section: &mut Section<'_, '_>) -> (Option<f64>, Option<f64>) {
+    let multiple = || {
+        number("a number of intervals from 1 to 10000", |it| {
+            (1.0..=1e4).contains(&it)
+        })
+    };
+    let stale = section.or("stale_after", 3, &multiple());
+    let offline = section.or("offline_after", 10, &multiple());
+    if let (Some(stale), Some(offline)) = (stale, offline)
+        && offline < stale
+    {
+        section.refuse(
+            "offline_after",
+            "is below stale_after",
+            format!("a number of intervals, at least stale_after, which is {stale}"),
+        );
+    }
+    (stale, offline)
+}
+
+/// A node as `n1 = "hall"`, or as a section with its name and its interval.
+fn node(nodes: &mut Section<'_, '_>, key: &str, names: &mut Vec<Given>) -> Option<Node> {
+    if !nodes.is_section(key) {
+        let name = nodes.named_value(key, &name())?;
+        names.extend(Given::of_key(nodes, key, key, &name));
+        return Some(Node {
+            name: Some(name),
+            interval: None,
+        });
+    }
+    nodes.section(key, |section| {
+        let name = section.optional("name", &name());
+        let given = name
+            .as_deref()
+            .and_then(|name| Given::of_key(section, "name", key, name));
+        names.extend(given);
+        let interval = duration(Duration::from_millis(100)..=HOUR * 24 * 7);
+        let interval = section.optional("interval", &interval);
+        Some(Node { name, interval })
     })
 }
 
@@ -131,7 +188,7 @@ impl Telemetry {
     pub(in crate::config) fn summary(&self) -> String {
         format!(
             "{} nodes renamed, {} metrics configured, clock tolerance {}",
-            self.nodes.len(),
+            self.node_names().len(),
             self.metrics.len(),
             humantime::format_duration(self.clock_tolerance)
         )
@@ -156,10 +213,21 @@ impl Telemetry {
 
     /// The configured names of nodes, by their key on the wire or their default name.
     pub fn node_names(&self) -> HashMap<String, Name> {
-        let names = self.nodes.iter();
-        names
-            .map(|(key, name)| (key.clone(), Name::new(name)))
+        let nodes = self.nodes.iter();
+        nodes
+            .filter_map(|(key, node)| Some((key.clone(), Name::new(node.name.as_ref()?))))
             .collect()
+    }
+
+    /// The configured intervals of nodes, by the names that they go out under.
+    pub fn node_intervals(&self) -> BTreeMap<Name, Duration> {
+        let names = self.node_names();
+        let intervals = self.nodes.iter().filter_map(|(key, node)| {
+            let default = default_node_name(key);
+            let name = names.get(key).or_else(|| names.get(&default)).cloned();
+            Some((name.unwrap_or_else(|| Name::new(&default)), node.interval?))
+        });
+        intervals.collect()
     }
 }
 

@@ -95,6 +95,8 @@ mod tests {
             host: "localhost".to_owned(),
             port: 1883,
             transport: Transport::Tcp,
+            fallbacks: Vec::new(),
+            prefer_first: None,
             protocol: Protocol::Mqtt5 {
                 message_expiry: None,
             },
@@ -103,6 +105,8 @@ mod tests {
             payload: Payload::Plain,
             home_assistant: None,
             retain: Retain::Auto,
+            node_status: true,
+            node_signal: false,
             qos,
             keep_alive: Duration::from_secs(30),
             username: None,

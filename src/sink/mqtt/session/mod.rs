@@ -13,6 +13,7 @@ use super::connection::{Connection, Ending, Event, Message, Published, Received,
 use super::discovery::Discovery;
 use super::flight::{Flight, Publish};
 use super::message::TopicMap;
+use super::report::Report;
 use super::suspicion::{Suspicion, Verdict};
 use crate::config::Qos;
 use crate::journal::Row;
@@ -33,6 +34,7 @@ const READ_AHEAD: usize = 256;
 pub(super) struct Setting<'a> {
     pub(super) topics: &'a TopicMap,
     pub(super) discovery: &'a mut Discovery,
+    pub(super) report: &'a mut Report,
     pub(super) suspicion: &'a mut Suspicion,
     pub(super) qos: Qos,
     /// Whether messages are retained.
@@ -88,6 +90,7 @@ impl Session<'_> {
         };
         let has_arrived = self.flight.announcements_arrived() > 0;
         self.setting.discovery.broke_off(has_arrived);
+        self.setting.report.broke_off(has_arrived);
         lane.failed(&ending.failure, lost);
         let under_way = self.under_way();
         let suspicion = &mut *self.setting.suspicion;
@@ -126,6 +129,7 @@ impl Session<'_> {
                     return Ok(());
                 },
                 () = self.setting.discovery.settle() => {}
+                () = self.setting.report.changed() => {}
                 () = &mut silence => {
                     if let Some(failure) = self.silence() {
                         return Err(Ending::other(failure));
@@ -205,8 +209,15 @@ impl Session<'_> {
         })
     }
 
-    /// Publishes what is to be said to Home Assistant next; false: there is nothing.
+    /// Publishes what is to be said of nodes or to Home Assistant next; false: there is nothing.
     fn announce(&mut self, lane: &Lane) -> Result<bool, Ending> {
+        if let Some(Announcement { topic, payload }) = self.setting.report.next().cloned() {
+            self.setting.report.handed_over();
+            let publish = self.flight.begin(Publish::Announcement);
+            let message = of_itself(topic, payload, self.setting.retains);
+            self.publish(publish, message, lane)?;
+            return Ok(true);
+        }
         if let Some(filter) = self.setting.discovery.subscription() {
             self.connection.subscribe(&filter);
             self.setting.discovery.subscription_handed_over();
@@ -339,7 +350,11 @@ impl Session<'_> {
         let Some((_, reading)) = self.flight.reading(publish) else {
             // Readings are worth more than what the gateway says of itself.
             let topic = match publish {
-                Publish::Announcement => self.setting.discovery.topics(),
+                Publish::Announcement => {
+                    let told = self.setting.discovery.topics().into_iter();
+                    let own = self.setting.topics.status_of_node("+");
+                    Some(told.chain([own]).collect::<Vec<_>>().join(" or "))
+                }
                 Publish::Status | Publish::Reading { .. } => {
                     Some(self.setting.topics.status_topic())
                 }

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use super::{put, scale};
 use crate::tui::action::MetricKey;
 use crate::tui::layout::LABELS;
-use crate::tui::state::{App, Panel};
+use crate::tui::state::{App, Charted, Panel};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{aligned, cut, fitted};
 
@@ -29,7 +29,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
     // The last place tells how many have none.
     let shown = if all <= most { all } else { most - 1 };
     let cells = room / all.min(most).max(1);
-    for (number, key) in panel.metrics.iter().take(shown) {
+    for Charted { number, key, .. } in panel.metrics.iter().take(shown) {
         let label = format!("{} {} {}", number + 1, key.0, key.1);
         let name = cut(&label, cells.saturating_sub(VALUE + 2));
         line.push_span(Span::styled(name, theme.style(Role::Series(*number))));

@@ -1,6 +1,7 @@
 //! Metrics over time: one panel for each unit, all over the same stretch.
 
 mod legend;
+mod marks;
 mod scale;
 
 use ratatui::buffer::Buffer;
@@ -10,22 +11,26 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line as Segment, Points};
 
-use scale::Stroke;
+use scale::{Spread, Stroke};
 
 use super::put;
 use crate::monitor::HistoryPoint;
 use crate::telemetry::Timestamp;
 use crate::tui::layout::{Areas, LABELS, plot};
-use crate::tui::state::{App, Panel, nanos};
+use crate::tui::state::{App, Limits, Panel, nanos};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{duration, span, time_of_day, time_of_minute};
 
 /// The least rows of a panel, its heading and its axis included.
 const LEAST_ROWS: u16 = 7;
 
+/// The least rows of a plot from which on one can be spared for marks.
+const LEAST_LANE_ROWS: u16 = 4;
+
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let panels = app.panels();
-    draw_heading(buffer, areas.heading, app, panels.len());
+    let fitting = usize::from(areas.list.height / LEAST_ROWS).max(1);
+    draw_heading(buffer, areas.heading, app, panels.len() > fitting);
     if panels.is_empty() {
         let text = " No metric yet: pick some on the page Overview with c.";
         put(
@@ -36,7 +41,6 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
         );
         return;
     }
-    let fitting = usize::from(areas.list.height / LEAST_ROWS).max(1);
     let first = app
         .charts
         .first_panel
@@ -54,7 +58,14 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     }
 }
 
-fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
+/// The chart of what is chosen in the table, beside it.
+pub(super) fn draw_chosen(buffer: &mut Buffer, area: Rect, app: &App) {
+    for panel in app.panels_of(app.selected_keys()).into_iter().take(1) {
+        draw_panel(buffer, area, app, &panel);
+    }
+}
+
+fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, is_more: bool) {
     let cursor = match app.charts.cursor {
         Some(at) => format!(
             "  cursor {}, {} ago",
@@ -64,16 +75,12 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
         None => String::new(),
     };
     let picked = if app.charts.picked.is_empty() {
-        "  (pick more on Overview with c)"
+        "  (c on Overview: pick others)"
     } else {
         ""
     };
-    let more = if panels > usize::from(app.size.height.saturating_sub(4) / LEAST_ROWS) {
-        "  ↑ ↓: more units"
-    } else {
-        ""
-    };
-    let span = span(app.charts.span());
+    let more = if is_more { "  ↑ ↓: more units" } else { "" };
+    let span = span_words(app);
     let text = format!(" last {span}, times in UTC{cursor}{picked}{more}");
     put(
         buffer,
@@ -85,24 +92,35 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, panels: usize) {
 
 fn draw_panel(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
     legend::draw(buffer, area, app, panel);
-    let plot = plot(area);
+    let mut plot = plot(area);
     if plot.width == 0 || plot.height == 0 {
         return;
     }
     let (from, to) = stretch(app);
+    let lane = marks::of(app, panel, (from, to), plot.width);
+    if plot.height >= LEAST_LANE_ROWS && marks::draw(buffer, plot, app, &lane) {
+        plot.y += 1;
+        plot.height -= 1;
+    }
     let lines: Vec<(usize, &[HistoryPoint])> = panel
         .metrics
         .iter()
-        .filter_map(|(number, key)| Some((*number, &*app.charts.series(key)?.points)))
+        .filter_map(|metric| {
+            let series = app.charts.series(&metric.key)?;
+            Some((metric.number, &*series.points))
+        })
         .collect();
-    let Some(bounds) = scale::bounds(&lines, from) else {
+    let limits = panel.limits();
+    let Some(bounds) = scale::bounds(&lines, from, limits) else {
         put(buffer, plot, plot.height / 2, &nothing(app, panel));
         return;
     };
     draw_value_axis(buffer, area, plot, app, bounds);
     draw_time_axis(buffer, area, plot, app);
     let strokes = scale::strokes(&lines, (from, to));
-    draw_lines(buffer, plot, app, &strokes, bounds);
+    let spreads = scale::spreads(&lines, (from, to));
+    draw_lines(buffer, plot, app, (&strokes, &spreads), bounds);
+    draw_limits(buffer, plot, app, limits, bounds);
     if panel.metrics.len() > 1 {
         draw_numbers(buffer, plot, app, &strokes, bounds);
     }
@@ -113,7 +131,7 @@ fn draw_lines(
     buffer: &mut Buffer,
     plot: Rect,
     app: &App,
-    strokes: &[Stroke],
+    (strokes, spreads): (&[Stroke], &[Spread]),
     (low, high): (f64, f64),
 ) {
     let canvas = Canvas::default()
@@ -121,9 +139,15 @@ fn draw_lines(
         .x_bounds([0.0, 1.0])
         .y_bounds([low, high])
         .paint(|context| {
+            let color = |number| {
+                let style = app.theme.style(Role::Series(number));
+                style.fg.unwrap_or_default()
+            };
+            for (number, x, (least, most)) in spreads {
+                context.draw(&Segment::new(*x, *least, *x, *most, color(*number)));
+            }
             for (number, stroke) in strokes {
-                let style = app.theme.style(Role::Series(*number));
-                let color = style.fg.unwrap_or_default();
+                let color = color(*number);
                 if stroke.len() == 1 {
                     context.draw(&Points::new(stroke, color));
                 }
@@ -134,6 +158,39 @@ fn draw_lines(
             }
         });
     canvas.render(plot, buffer);
+}
+
+/// Dots where a value would be an alarm, so that what is none is a band between them.
+fn draw_limits(
+    buffer: &mut Buffer,
+    plot: Rect,
+    app: &App,
+    (min, max): Limits,
+    (low, high): (f64, f64),
+) {
+    let shown = |limit: &f64| (low..=high).contains(limit);
+    let top = max
+        .filter(shown)
+        .map(|max| row_of(max, (low, high), plot.height));
+    let bottom = min
+        .filter(shown)
+        .map(|min| row_of(min, (low, high), plot.height));
+    let style = app.theme.style(Role::Dim);
+    for row in 0..plot.height {
+        let is_limit = Some(row) == top || Some(row) == bottom;
+        let is_beyond = top.is_some_and(|top| row < top) || bottom.is_some_and(|it| row > it);
+        let symbol = match (is_limit, is_beyond) {
+            (true, _) => "╌",
+            (false, true) => "·",
+            (false, false) => continue,
+        };
+        for column in plot.left()..plot.right() {
+            let cell = &mut buffer[(column, plot.y + row)];
+            if matches!(cell.symbol(), " " | "\u{2800}") {
+                cell.set_symbol(symbol).set_style(style);
+            }
+        }
+    }
 }
 
 /// The number of each line at its end: colours alone would tell nothing to those who see none.
@@ -188,15 +245,25 @@ fn row_of(value: f64, (low, high): (f64, f64), rows: u16) -> u16 {
 
 /// The stretch of time shown.
 fn stretch(app: &App) -> (i64, i64) {
-    let span = nanos(app.charts.span());
+    let span = nanos(app.charts.shown_span(app.now));
     (app.now.0 - span, app.now.0)
+}
+
+/// How long that is.
+fn span_words(app: &App) -> String {
+    let shown = app.charts.shown_span(app.now);
+    if shown == app.charts.span() {
+        span(shown)
+    } else {
+        duration(shown)
+    }
 }
 
 fn nothing<'a>(app: &App, panel: &Panel) -> Line<'a> {
     let series: Vec<_> = panel
         .metrics
         .iter()
-        .filter_map(|(_, key)| app.charts.series(key))
+        .filter_map(|metric| app.charts.series(&metric.key))
         .collect();
     let text = if let Some(error) = series.iter().find_map(|series| series.error.clone()) {
         format!("The journal cannot be read: {error}")
@@ -232,18 +299,25 @@ fn draw_value_axis(buffer: &mut Buffer, area: Rect, plot: Rect, app: &App, bound
     }
 }
 
-/// Round times below, the colon of each below its place.
+/// Round times below, the middle of each below its place.
 fn draw_time_axis(buffer: &mut Buffer, area: Rect, plot: Rect, app: &App) {
     let (from, to) = stretch(app);
     let mut line = " ".repeat(usize::from(LABELS));
-    for tick in scale::time_ticks((from, to), plot.width / 12) {
+    let ticks = scale::time_ticks((from, to), plot.width / 12);
+    let are_minutes = ticks.iter().all(|tick| tick % scale::MINUTE == 0);
+    for tick in ticks {
+        let label = if are_minutes {
+            time_of_minute(Timestamp(tick))
+        } else {
+            time_of_day(Timestamp(tick))
+        };
         let column = share_of((tick - from) as f64 / (to - from).max(1) as f64, plot.width);
-        let start = usize::from(LABELS + column).saturating_sub(2);
+        let start = usize::from(LABELS + column).saturating_sub(label.len() / 2);
         let used = line.len();
-        let is_whole = start + 5 <= usize::from(area.width);
+        let is_whole = start + label.len() <= usize::from(area.width);
         if start >= used && is_whole {
             line.push_str(&" ".repeat(start - used));
-            line.push_str(&time_of_minute(Timestamp(tick)));
+            line.push_str(&label);
         }
     }
     let place = Rect::new(area.x, plot.bottom(), area.width, 1);

@@ -1,17 +1,27 @@
 //! From values and times to places in a chart. Pure arithmetic.
 
 use crate::monitor::HistoryPoint;
+use crate::tui::state::Limits;
 
 /// A gap this many times the usual one is not drawn over, nor read across.
 const GAP: i64 = 4;
 
-const MINUTE: i64 = 60 * 1_000_000_000;
+const SECOND: i64 = 1_000_000_000;
 
-/// Minutes between two times at the axis.
-const TIME_STEPS: [i64; 11] = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];
+pub(super) const MINUTE: i64 = 60 * SECOND;
 
-/// The smallest and the largest value that are shown, with some room around them.
-pub(super) fn bounds(lines: &[(usize, &[HistoryPoint])], from: i64) -> Option<(f64, f64)> {
+/// Seconds between two times at the axis.
+const TIME_STEPS: [i64; 16] = [
+    1, 2, 5, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
+];
+
+/// The smallest and the largest value that are shown, with some room around them. Limits are among
+/// them where they are no further away than the values are from each other.
+pub(super) fn bounds(
+    lines: &[(usize, &[HistoryPoint])],
+    from: i64,
+    (min, max): Limits,
+) -> Option<(f64, f64)> {
     let mut low = f64::INFINITY;
     let mut high = f64::NEG_INFINITY;
     for (_, points) in lines {
@@ -22,6 +32,13 @@ pub(super) fn bounds(lines: &[(usize, &[HistoryPoint])], from: i64) -> Option<(f
     }
     if low > high {
         return None;
+    }
+    let reach = high - low;
+    if let Some(min) = min.filter(|min| *min < low && low - *min <= reach) {
+        low = min;
+    }
+    if let Some(max) = max.filter(|max| *max > high && *max - high <= reach) {
+        high = max;
     }
     let room = (high / 2.0 - low / 2.0) * 0.1;
     let room = if room > 0.0 {
@@ -59,6 +76,25 @@ pub(super) fn strokes(lines: &[(usize, &[HistoryPoint])], (from, to): (i64, i64)
         strokes.push((*number, stroke));
     }
     strokes
+}
+
+/// From the smallest to the largest value that a point stands for: the number that gives it its
+/// colour, its place in shares of the width, and both values.
+pub(super) type Spread = (usize, f64, (f64, f64));
+
+/// What lies around the lines where points stand for several values.
+pub(super) fn spreads(lines: &[(usize, &[HistoryPoint])], (from, to): (i64, i64)) -> Vec<Spread> {
+    let span = (to - from).max(1) as f64;
+    let spread = |number: usize, point: &HistoryPoint| {
+        let x = (point.time.0 - from) as f64 / span;
+        (number, x, (point.min, point.max))
+    };
+    lines
+        .iter()
+        .flat_map(|(number, points)| points.iter().map(move |point| (*number, point)))
+        .filter(|(_, point)| point.time.0 >= from && point.min < point.max)
+        .map(|(number, point)| spread(number, point))
+        .collect()
 }
 
 /// The value at a time; `None` where the line is interrupted or has not begun.
@@ -121,7 +157,7 @@ pub(super) fn time_ticks((from, to): (i64, i64), most: u16) -> Vec<i64> {
     let most = i64::from(most.max(1));
     let step = TIME_STEPS
         .into_iter()
-        .map(|minutes| minutes * MINUTE)
+        .map(|seconds| seconds * SECOND)
         .find(|step| (to - from) / step <= most)
         .unwrap_or(24 * 60 * MINUTE);
     let first = from.div_euclid(step) + 1;
@@ -179,6 +215,8 @@ mod tests {
         let second = 1_000_000_000;
         let ticks = time_ticks((7 * second, 307 * second), 6);
         assert_eq!(ticks, [60, 120, 180, 240, 300].map(|at| at * second));
+        let ticks = time_ticks((7 * second, 47 * second), 3);
+        assert_eq!(ticks, [15, 30, 45].map(|at| at * second));
         let day = 86_400 * second;
         assert_eq!(time_ticks((1, day), 5).len(), 4);
     }
@@ -198,10 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_shown_where_they_are_near() {
+        let points = [point(1, 20.0), point(2, 24.0)];
+        let of = |limits| bounds(&[(0, &points)], 0, limits).unwrap();
+        let (low, high) = of((Some(-40.0), Some(25.0)));
+        assert!(low > 0.0 && high > 25.0, "{low} {high}");
+        let (low, high) = of((Some(18.0), Some(90.0)));
+        assert!(low < 18.0 && high < 30.0, "{low} {high}");
+    }
+
+    #[test]
     fn a_straight_line_lies_in_the_middle() {
         let points = [point(1, 20.0), point(2, 20.0)];
-        let (low, high) = bounds(&[(0, &points)], 0).unwrap();
+        let (low, high) = bounds(&[(0, &points)], 0, Limits::default()).unwrap();
         assert!(low < 20.0 && high > 20.0 && (high - 20.0 - (20.0 - low)).abs() < 1e-9);
-        assert!(bounds(&[(0, &points)], i64::MAX).is_none());
+        assert!(bounds(&[(0, &points)], i64::MAX, Limits::default()).is_none());
     }
 }

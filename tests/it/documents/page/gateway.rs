@@ -59,7 +59,7 @@ impl Page {
             Some(Wanted::Ports(_) | Wanted::Completions(_) | Wanted::Man) | None => {
                 self.succeed(&words)
             }
-            // They need a terminal; both are tested in one elsewhere.
+            // They need a terminal or a gateway that runs; they are tested with one elsewhere.
             Some(_) => Ok(()),
         }
     }

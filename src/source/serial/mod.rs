@@ -1,21 +1,30 @@
-//! A serial port: 8 data bits, no parity, 1 stop bit, no flow control, for nobody else.
+//! A serial port, for nobody else.
 //!
 //! A port that is unplugged is looked for again with backoff. The longest wait is five seconds, not
 //! the minute that a server gets: looking costs nothing, and who puts a cable back in waits for it.
 
+mod lines;
+mod output;
+
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serialport::{DataBits, ErrorKind, FlowControl, Parity, StopBits, TTYPort};
-use tracing::warn;
+use nix::fcntl::OFlag;
+use nix::sys::termios::{ControlFlags, SetArg, tcgetattr, tcsetattr};
+use serialport::{ErrorKind, TTYPort};
+use tracing::{debug, warn};
 
+use super::console;
 use super::driver::{Open, Reopen};
-use super::stream::{Feed, Stream};
+use super::stream::Feed;
 use super::{PortInfo, SourceError, ports};
-use crate::config::PortSelector;
+use crate::config::{ControlLine, Port, PortSelector};
 use crate::repeated::Topic;
+use output::Output;
 
 const CHOICES: Topic = Topic::of_attempts("several-ports");
 
@@ -26,44 +35,41 @@ const READ_TIMEOUT: Duration = Duration::from_millis(50);
 const READ_SIZE: usize = 4096;
 
 /// A serial port that may come and go.
-pub(super) struct Serial {
-    selector: PortSelector,
-    baud: u32,
-}
-
-impl Serial {
-    pub(super) fn new(selector: PortSelector, baud: u32) -> Self {
-        Self { selector, baud }
-    }
-}
+pub(super) struct Serial(pub(super) Port);
 
 impl Reopen for Serial {
     const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
     fn peer(&self) -> String {
-        format!("serial port with {}", describe(&self.selector))
+        format!("serial port with {}", describe(&self.0.selector))
     }
 
     async fn open(&self, started: Instant) -> Result<Open, SourceError> {
-        let (selector, baud) = (self.selector.clone(), self.baud);
+        let config = self.0.clone();
         // Opening may wait for the USB device.
         let opened = tokio::task::spawn_blocking(move || {
-            let path = find(&selector, &ports())?;
-            let port = open_port(&path, baud)?;
-            Ok((path, port))
+            let path = find(&config.selector, &ports())?;
+            let (port, output) = open_port(&path, &config)?;
+            Ok((path, port, output))
         });
-        let (path, port) = opened.await.map_err(|_| SourceError::ReaderStopped)??;
+        let (path, port, output) = opened.await.map_err(|_| SourceError::ReaderStopped)??;
+        let peer = format!("serial {}", path.display());
+        let (feed, stream) = Feed::new(started);
+        let (requests, asked) = console::requests();
+        tokio::spawn(output::serve(feed.clone(), asked, output));
+        read_in_thread(path, port, feed)?;
         Ok(Open {
-            peer: format!("serial {}", path.display()),
-            stream: read_in_thread(path, port, started)?,
+            peer,
+            stream,
+            requests,
         })
     }
 }
 
 /// Opens the port that is meant and closes it again; returns its path.
-pub(super) fn try_open(selector: &PortSelector, baud: u32) -> Result<PathBuf, SourceError> {
-    let path = find(selector, &ports())?;
-    open_port(&path, baud)?;
+pub(super) fn try_open(config: &Port) -> Result<PathBuf, SourceError> {
+    let path = find(&config.selector, &ports())?;
+    open_port(&path, config)?;
     Ok(path)
 }
 
@@ -121,35 +127,71 @@ pub(super) fn describe(selector: &PortSelector) -> String {
     }
 }
 
-fn open_port(path: &Path, baud: u32) -> Result<TTYPort, SourceError> {
-    serialport::new(path.to_string_lossy(), baud)
-        .data_bits(DataBits::Eight)
-        .parity(Parity::None)
-        .stop_bits(StopBits::One)
-        .flow_control(FlowControl::None)
+/// Opens a port: what is read, and what is written to.
+fn open_port(path: &Path, config: &Port) -> Result<(TTYPort, Output), SourceError> {
+    let failed = |error| open_error(path.to_owned(), error);
+    // Before the port is for nobody else.
+    let writer = open_writer(path).map_err(|error| failed(error.into()))?;
+    let port = serialport::new(path.to_string_lossy(), config.baud)
+        .data_bits(config.data_bits)
+        .parity(config.parity)
+        .stop_bits(config.stop_bits)
+        .flow_control(config.flow_control)
         .exclusive(true)
         .timeout(READ_TIMEOUT)
         .open_native()
-        .map_err(|error| open_error(path.to_owned(), error))
+        .map_err(failed)?;
+    let mut switches = port.try_clone_native().map_err(failed)?;
+    if [config.dtr, config.rts].contains(&ControlLine::Leave) {
+        stay_on_when_closed(&writer);
+    }
+    if let Err(error) = lines::go(&mut switches, &lines::at_opening(config.dtr, config.rts)) {
+        // A pseudo-terminal has none, and whoever needs them is told at a reset.
+        debug!(port = %path.display(), error = %error, "The port has no control lines.");
+    }
+    let output = Output {
+        writer,
+        port: switches,
+        reset: lines::pulse(config.reset, config.dtr, config.rts),
+    };
+    Ok((port, output))
+}
+
+fn open_writer(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOCTTY | OFlag::O_NONBLOCK;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits())
+        .open(path)
+}
+
+/// Has the system not switch DTR and RTS off when the port is closed, so that they need not be switched
+/// on, which resets many a board, when it is opened again.
+fn stay_on_when_closed(port: &File) {
+    let changed = tcgetattr(port).and_then(|mut settings| {
+        settings.control_flags.remove(ControlFlags::HUPCL);
+        tcsetattr(port, SetArg::TCSANOW, &settings)
+    });
+    if let Err(error) = changed {
+        debug!(error = %error, "The port's control lines are switched off when it is closed.");
+    }
 }
 
 fn open_error(path: PathBuf, error: serialport::Error) -> SourceError {
     match error.kind {
-        ErrorKind::NoDevice => SourceError::PortBusy { path },
+        ErrorKind::NoDevice | ErrorKind::Io(io::ErrorKind::ResourceBusy) => {
+            SourceError::PortBusy { path }
+        }
         ErrorKind::Io(io::ErrorKind::NotFound) => SourceError::PortMissing { path },
         ErrorKind::Io(io::ErrorKind::PermissionDenied) => SourceError::PortPermission { path },
         _ => SourceError::PortOpen { path, error },
     }
 }
 
-fn read_in_thread(
-    path: PathBuf,
-    mut port: TTYPort,
-    started: Instant,
-) -> Result<Stream, SourceError> {
-    let (feed, stream) = Feed::new(started);
+fn read_in_thread(path: PathBuf, mut port: TTYPort, feed: Feed) -> Result<(), SourceError> {
     let name = format!("serial port {}", path.display());
-    std::thread::Builder::new()
+    let reading = std::thread::Builder::new()
         .name("serial".to_owned())
         .spawn(move || {
             let reason = read_until_lost(&mut port, &feed);
@@ -158,9 +200,11 @@ fn read_in_thread(
             if let Some(reason) = reason {
                 feed.fail_blocking(SourceError::PortLost { path, reason });
             }
-        })
-        .map_err(|error| SourceError::Thread { name, error })?;
-    Ok(stream)
+        });
+    match reading {
+        Ok(_detached) => Ok(()),
+        Err(error) => Err(SourceError::Thread { name, error }),
+    }
 }
 
 /// Reads until the port is lost, and says why; `None`: nobody wants more.
@@ -243,6 +287,10 @@ mod tests {
                 "is the board plugged in?",
             ),
             (ErrorKind::NoDevice, "in use by another program"),
+            (
+                ErrorKind::Io(io::ErrorKind::ResourceBusy),
+                "in use by another program",
+            ),
             (ErrorKind::Unknown, "not a typewriter"),
         ] {
             let error = serialport::Error::new(kind, "not a typewriter");

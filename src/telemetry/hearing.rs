@@ -1,0 +1,137 @@
+//! Which nodes a frame is heard of, and how well.
+
+use std::sync::Arc;
+
+use super::catalogue::Catalogue;
+use super::group::Group;
+use super::{Decoded, Frame, Name, Reading, Timestamp};
+
+/// The board itself, among the nodes of its frames, unless its name says otherwise.
+const OWN_NODE: &str = "n2";
+
+/// What a frame says of its nodes, beside their readings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hearing {
+    /// When the gateway read it.
+    pub received: Timestamp,
+    /// When the board measured it.
+    pub event_time: Timestamp,
+    /// The board that sent it.
+    pub board: Arc<str>,
+    /// The nodes in it that are known, those without readings included.
+    pub nodes: Vec<Name>,
+    /// Which of them it came from over the radio.
+    pub remote: Remote,
+    /// How it was received.
+    pub signal: Signal,
+}
+
+/// The node that a radio packet came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// The board speaks of itself alone.
+    Nobody,
+    /// This one.
+    Node(Name),
+    /// One of several, or one that is not known: nobody can tell which.
+    Unclear,
+}
+
+/// How a radio packet was received.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Signal {
+    /// Its strength in dBm.
+    pub rssi: Option<f64>,
+    /// How far it stood out of the noise, in dB.
+    pub snr: Option<f64>,
+}
+
+impl Hearing {
+    /// What a judged frame says of its nodes; `readings` are those of it that are believed. If the
+    /// signal is to be `given` to nodes, readings of it are added under the one that it is of.
+    pub(super) fn of(
+        frame: &Frame,
+        event_time: Timestamp,
+        (readings, given): (&mut Vec<Reading>, bool),
+        catalogue: &Catalogue,
+    ) -> Self {
+        let (nodes, remote) = nodes(&frame.decoded, catalogue);
+        let (signal, of_signal) = signal(&frame.decoded, readings, catalogue);
+        if let (true, Remote::Node(node)) = (given, &remote) {
+            let of_node = of_node(node, &of_signal, readings);
+            readings.extend(of_node);
+        }
+        Self {
+            received: frame.received.wall,
+            event_time,
+            board: Arc::clone(&frame.decoded.board),
+            nodes,
+            remote,
+            signal,
+        }
+    }
+}
+
+/// The readings of the signal among those that are believed.
+fn signal(
+    decoded: &Decoded,
+    readings: &[Reading],
+    catalogue: &Catalogue,
+) -> (Signal, Vec<Reading>) {
+    let mut signal = Signal::default();
+    let mut of_signal = Vec::new();
+    for id in decoded.series.iter().flatten() {
+        let Some(series) = catalogue.series(*id) else {
+            continue;
+        };
+        let node = catalogue.node(series.node);
+        let Some(node) = node.filter(|node| node.group == Group::Signal) else {
+            continue;
+        };
+        let mut believed = readings.iter();
+        let believed = believed.find(|it| it.node == node.name && it.metric == series.name);
+        let (Some(reading), "rssi" | "snr") = (believed, series.key.as_str()) else {
+            continue;
+        };
+        if series.key == "rssi" {
+            signal.rssi = Some(reading.value);
+        } else {
+            signal.snr = Some(reading.value);
+        }
+        of_signal.push(reading.clone());
+    }
+    (signal, of_signal)
+}
+
+/// The known nodes of a frame, and which of them it came from.
+fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
+    let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
+    let nodes: Vec<_> = nodes.filter(|node| node.group == Group::Node).collect();
+    let named = nodes
+        .iter()
+        .find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
+    let own = named.map_or(OWN_NODE, |node| node.key.as_str());
+    let mut remote = nodes.iter().filter(|node| node.key != own);
+    let remote = match (remote.next(), remote.next()) {
+        (None, _) => Remote::Nobody,
+        (Some(node), None) if node.is_known => Remote::Node(node.name.clone()),
+        _ => Remote::Unclear,
+    };
+    let known = nodes.iter().filter(|node| node.is_known);
+    (known.map(|node| node.name.clone()).collect(), remote)
+}
+
+/// Readings of the signal as readings of the node that it is of, but for those that the node sends
+/// itself.
+fn of_node(node: &Name, signal: &[Reading], readings: &[Reading]) -> Vec<Reading> {
+    let is_own = |metric: &Name| {
+        let mut own = readings.iter();
+        own.any(|reading| reading.node == *node && reading.metric == *metric)
+    };
+    let signal = signal.iter().filter(|reading| !is_own(&reading.metric));
+    let reading = |reading: &Reading| Reading {
+        node: node.clone(),
+        ..reading.clone()
+    };
+    signal.map(reading).collect()
+}
