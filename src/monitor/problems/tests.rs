@@ -26,7 +26,7 @@ impl Bench {
             stored: 0,
             max_messages: 10_000,
             rejected_dropped: 0,
-            write_bytes: 0,
+            write_bytes: Some(0),
             sinks: Vec::new(),
         };
         let mut snapshot = Monitor::default().snapshot(journal);
