@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
-use fieldgate::monitor::{Activity, SinkId};
+use fieldgate::monitor::{Activity, LinkId, Monitor, SinkId};
 use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
@@ -98,7 +98,8 @@ fn ingest(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (line, tolerance) = (Timeline::Line, Duration::from_secs(2));
                 let decoder = Decoder::default();
-                let mut ingest = Ingest::new(decoder, &[], line, tolerance, Arc::default());
+                let monitor = Arc::<Monitor>::default().source(&LinkId::source());
+                let mut ingest = Ingest::new(decoder, &[], line, tolerance, monitor);
                 let packets = chunks.iter().map(|chunk| ingest.take(chunk).packets.len());
                 packets.sum::<usize>()
             });
@@ -130,6 +131,7 @@ fn mapping(criterion: &mut Criterion) {
     let row = Row {
         sequence: 1,
         total: 9,
+        source: Name::new("source"),
         received: Timestamp::now(),
         event_time: Timestamp::now(),
         readings: readings(),
@@ -141,7 +143,9 @@ fn mapping(criterion: &mut Criterion) {
         bencher.iter(|| {
             let messages = row.readings.iter();
             messages
-                .map(|it| topics.topic(it).len() + topics.payload(it, row.event_time).len())
+                .map(|it| {
+                    topics.topic(&row.source, it).len() + topics.payload(it, row.event_time).len()
+                })
                 .sum::<usize>()
         });
     });
@@ -180,7 +184,7 @@ fn open(folder: &tempfile::TempDir) -> Journal {
         durability: Durability::Full,
         history: Duration::from_hours(24),
     };
-    Journal::open(&config, &[SinkId::mqtt()], "bench").unwrap_or_else(|error| panic!("{error}"))
+    Journal::open(&config, &[SinkId::mqtt()]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn journal(criterion: &mut Criterion) {
@@ -190,6 +194,7 @@ fn journal(criterion: &mut Criterion) {
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let journal = open(&folder);
+    let source = Name::new("source");
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements((PACKETS * readings().len()) as u64));
     group.sample_size(10);
@@ -199,7 +204,7 @@ fn journal(criterion: &mut Criterion) {
             |packets| {
                 runtime.block_on(async {
                     for packets in packets.chunks(50) {
-                        let appended = journal.append(packets.to_vec()).await;
+                        let appended = journal.append(&source, packets.to_vec()).await;
                         appended.unwrap_or_else(|error| panic!("{error}"));
                     }
                     journal.settle().await
@@ -241,7 +246,7 @@ fn pages(criterion: &mut Criterion) {
     }
     let environment = [("HOME", "/nonexistent")].into_iter().collect();
     let config = config::load(&overrides, &environment).unwrap_or_else(|error| panic!("{error}"));
-    let pipeline = Pipeline::start(&config, Activity::default());
+    let pipeline = runtime.block_on(Pipeline::start(&config, Activity::default()));
     let pipeline = pipeline.unwrap_or_else(|error| panic!("{error}"));
     let handle = pipeline.handle();
     let running = runtime.spawn(pipeline.run());

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-pub use gateway::{GatewayArguments, LendArguments, SendArguments};
+pub use gateway::{
+    GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
+};
 pub use tools::{
-    AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
-    ExportFormat, InitArguments, PortsArguments, RejectedArguments,
+    AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments, DecodedAs,
+    DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -60,12 +62,26 @@ pub enum Command {
     Demo(DemoArguments),
     /// Show a gateway that runs elsewhere, or here without a terminal, in the terminal UI
     Attach(AttachArguments),
+    /// Say how the gateway is: links, queues, nodes, problems
+    Status(StatusArguments),
+    /// Print readings as they come
+    Tail(TailArguments),
+    /// Take a link down on purpose, until it is released
+    Hold(LinkArguments),
+    /// End a hold
+    Release(LinkArguments),
+    /// Send what waits for a link now
+    Flush(LinkArguments),
+    /// End a link's pause, or connect it anew
+    Reconnect(LinkArguments),
     /// Send a text to the board or program of a running gateway
     Send(SendArguments),
     /// Run a program that needs the port of a running gateway, and give it back afterwards
     Lend(LendArguments),
     /// Try every part of the configuration for real and say what to do about what fails
     Check(CheckArguments),
+    /// Show what each frame of a recording becomes, and what is rejected where
+    Decode(DecodeArguments),
     /// List serial ports, each with the configuration that uses it
     Ports(PortsArguments),
     /// Write a commented config.toml

@@ -8,6 +8,7 @@ use clap::Parser;
 use fieldgate::cli::{Cli, Command};
 use fieldgate::commands::{self, RunError};
 use fieldgate::config::ConfigErrors;
+use fieldgate::monitor::Order;
 
 /// Something failed.
 const FAILURE: u8 = 1;
@@ -26,7 +27,21 @@ fn main() -> ExitCode {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
         },
+        Command::Status(arguments) => match commands::status(&arguments) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
+        Command::Tail(arguments) => commands::tail(&arguments),
+        Command::Hold(arguments) => commands::operate(Order::Hold, &arguments),
+        Command::Release(arguments) => commands::operate(Order::Release, &arguments),
+        Command::Flush(arguments) => commands::operate(Order::Flush, &arguments),
+        Command::Reconnect(arguments) => commands::operate(Order::Reconnect, &arguments),
         Command::Check(arguments) => match commands::check(&arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(FAILURE),
+            Err(error) => Err(error),
+        },
+        Command::Decode(arguments) => match commands::decode(&arguments) {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),

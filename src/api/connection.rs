@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// A connection over which nothing moved in either direction for so long is closed: its peer is gone,
@@ -14,14 +13,14 @@ use tokio::time::{Instant, Sleep};
 pub(super) const STALLED: Duration = Duration::from_secs(15);
 
 /// A connection that ends by itself when it stalls.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S> {
+    stream: S,
     last_moved: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
-impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+impl<S> Connection<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
             last_moved: Instant::now(),
@@ -50,7 +49,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,7 +60,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

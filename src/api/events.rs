@@ -8,11 +8,12 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use futures_util::stream::{Stream, unfold};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::monitor::{Numbered, Observer, Snapshot};
+use crate::monitor::{LiveReadings, Numbered, Observer, Snapshot};
 use crate::repeated::Topic;
 
 const SLOW_READERS: Topic = Topic::new("slow-readers-of-events");
@@ -43,10 +44,21 @@ pub(super) enum Kind {
     Traffic,
     /// Numbered deliveries.
     Delivery,
+    /// Readings as they come; only for who asks for them.
+    Reading,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Snapshot, Self::Log, Self::Traffic, Self::Delivery];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Snapshot,
+        Self::Log,
+        Self::Traffic,
+        Self::Delivery,
+        Self::Reading,
+    ];
+
+    /// What comes unless something else is asked for.
+    pub(super) const USUAL: [Self; 4] = [Self::Snapshot, Self::Log, Self::Traffic, Self::Delivery];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -54,6 +66,7 @@ impl Kind {
             Self::Log => "log",
             Self::Traffic => "traffic",
             Self::Delivery => "delivery",
+            Self::Reading => "reading",
         }
     }
 
@@ -73,6 +86,7 @@ struct Listener {
     /// The number of the next entry, in the order of [`Kind::ALL`].
     next: [u64; Kind::ALL.len()],
     ready: VecDeque<Event>,
+    readings: Option<broadcast::Receiver<LiveReadings>>,
     /// When the listener took the last event.
     taken: Instant,
     _permit: OwnedSemaphorePermit,
@@ -87,7 +101,9 @@ pub(super) fn stream(
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let wants_readings = kinds.contains(&Kind::Reading);
     let listener = Listener {
+        readings: observer.readings().filter(|_| wants_readings),
         observer,
         kinds,
         stop,
@@ -137,6 +153,7 @@ impl Listener {
                 Kind::Log => self.put(kind, &observer.log_since(next)),
                 Kind::Traffic => self.put(kind, &observer.traffic_since(next)),
                 Kind::Delivery => self.put(kind, &observer.deliveries_since(next)),
+                Kind::Reading => self.put_readings(),
             }
         }
     }
@@ -155,6 +172,25 @@ impl Listener {
         if is_new {
             self.put_event(Kind::Snapshot, &*snapshot);
             self.last = Some(snapshot);
+        }
+    }
+
+    /// Readings since the last look, but for those that were too many to wait.
+    fn put_readings(&mut self) {
+        let Some(receiver) = &mut self.readings else {
+            return;
+        };
+        let mut readings = Vec::new();
+        loop {
+            match receiver.try_recv() {
+                Ok(batch) => readings.extend(batch.iter().cloned()),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        // Each in an event of its own size.
+        for readings in readings.chunks(MAX_ENTRIES) {
+            self.put_event(Kind::Reading, readings);
         }
     }
 

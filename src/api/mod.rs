@@ -15,8 +15,10 @@ mod refusal;
 mod routes;
 mod seats;
 mod server;
+mod socket;
 
 pub use client::{Client, ClientError, Lending, Remote};
 pub(crate) use parameters::{TIME_FORMS, parse_time};
 pub use prometheus::render as render_metrics;
 pub use server::{ApiError, Server};
+pub use socket::{runtime_folder, socket_path};

@@ -19,6 +19,7 @@ const DEFAULT_SPAN_MILLIS: i64 = 3_600_000;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct HistoryParameters {
+    source: Option<String>,
     node: Option<String>,
     metric: Option<String>,
     from: Option<String>,
@@ -54,6 +55,7 @@ impl HistoryParameters {
             None => Some(DEFAULT_POINTS),
         };
         Ok(HistoryQuery {
+            source: self.source.as_deref().map(Name::new),
             node,
             metric,
             from,
@@ -71,6 +73,7 @@ mod tests {
     fn what_is_not_given_has_a_default_and_what_is_wrong_is_named() {
         let now = Timestamp(7_200_000_000_000);
         let parameters = |points: &str, from: &str| HistoryParameters {
+            source: None,
             node: Some("node1".into()),
             metric: Some("temperature".into()),
             from: (!from.is_empty()).then(|| from.into()),

@@ -179,7 +179,7 @@ async fn event_stream(
 ) -> Result<Response, Refusal> {
     let Query(parameters) = parameters.map_err(|error| Refusal::bad_request(error.body_text()))?;
     let kinds = match &parameters.kinds {
-        None => Kind::ALL.to_vec(),
+        None => Kind::USUAL.to_vec(),
         Some(names) => Kind::ALL
             .into_iter()
             .filter(|kind| names.split(',').any(|name| name.trim() == kind.name()))
@@ -189,7 +189,7 @@ async fn event_stream(
     let is_known = |name: &str| Kind::named(name.trim()).is_some();
     if !names.is_none_or(|mut names| names.all(is_known)) {
         return Err(Refusal::bad_request(
-            "kinds is a list of snapshot, log, traffic and delivery with commas between",
+            "kinds is a list of snapshot, log, traffic, delivery and reading with commas between",
         ));
     }
     let permit = Arc::clone(&api.streams).try_acquire_owned();

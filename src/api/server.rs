@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,14 +14,15 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;
-use axum::serve::Listener;
+use axum::serve::{Listener, ListenerExt};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, unix};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +30,7 @@ use super::connection::Connection;
 use super::guard::Guard;
 use super::routes::{self, Endless};
 use super::seats::{Answering, Seat, Seats};
+use super::socket::Socket;
 use crate::config;
 use crate::monitor::{Asker, Observer};
 
@@ -64,9 +67,14 @@ fn advice(error: &io::Error) -> &'static str {
 /// A server that has its address and answers nobody yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listening: Listening,
     guard: Guard,
+}
+
+#[derive(Debug)]
+enum Listening {
+    At(TcpListener, SocketAddr),
+    On(Socket),
 }
 
 impl Server {
@@ -80,56 +88,82 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let guard = Guard::new(address, config.token.clone(), config.allow_send);
         Ok(Self {
-            listener,
-            address,
+            listening: Listening::At(listener, address),
             guard,
         })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, in words.
+    pub fn address(&self) -> String {
+        match &self.listening {
+            Listening::At(_, address) => address.to_string(),
+            Listening::On(socket) => socket.file.0.display().to_string(),
+        }
+    }
+
+    /// Takes a socket in the file system, for whoever the mode of its file lets in. Must be called
+    /// within a tokio runtime.
+    pub fn bind_socket(path: PathBuf) -> io::Result<Self> {
+        Ok(Self {
+            listening: Listening::On(Socket::bind(path)?),
+            guard: Guard::of_socket(),
+        })
     }
 
     /// Answers until `stop`; requests under way then have a moment left.
-    pub fn serve(
-        mut self,
-        observer: Arc<dyn Observer>,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    pub async fn serve(self, observer: Arc<dyn Observer>, stop: CancellationToken) {
         let router = routes::router(observer, self.guard, stop.clone());
-        tracing::info!(address = %self.address, "The HTTP API listens.");
-        async move {
-            let seats = Seats::default();
-            let mut connections = JoinSet::new();
-            loop {
-                tokio::select! {
-                    (stream, peer) = Listener::accept(&mut self.listener) => {
-                        let (router, seat) = (router.clone(), seats.take());
-                        let asker = Asker::Peer(peer.to_string());
-                        connections.spawn(converse(stream, router, (seat, asker), stop.clone()));
+        match self.listening {
+            Listening::At(listener, address) => {
+                tracing::info!(%address, "The HTTP API listens.");
+                let listener = listener.tap_io(|stream| {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(error = %error, "A connection keeps its send delay.");
                     }
-                    Some(_) = connections.join_next() => {}
-                    () = stop.cancelled() => break,
-                }
+                });
+                serve(listener, SocketAddr::to_string, router, stop).await;
             }
-            drop(self.listener);
-            let ended = async { while connections.join_next().await.is_some() {} };
-            let _late = tokio::time::timeout(FAREWELL, ended).await;
+            Listening::On(Socket { listener, file }) => {
+                tracing::info!(path = %file.0.display(), "Whoever asks on this machine is answered on a socket.");
+                let asker = |_: &unix::SocketAddr| "this machine".to_owned();
+                serve(listener, asker, router, stop).await;
+            }
         }
     }
 }
 
+/// Answers who comes, until `stop`.
+async fn serve<L: Listener>(
+    mut listener: L,
+    asker: impl Fn(&L::Addr) -> String,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let seats = Seats::default();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, peer) = listener.accept() => {
+                let (router, seat) = (router.clone(), seats.take());
+                let asker = Asker::Peer(asker(&peer));
+                connections.spawn(converse(stream, router, (seat, asker), stop.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _late = tokio::time::timeout(FAREWELL, ended).await;
+}
+
 /// Answers what comes over one connection, until either side has had enough.
-async fn converse(
-    stream: TcpStream,
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     router: Router,
     (seat, asker): (Seat, Asker),
     stop: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "A connection keeps its send delay.");
-    }
     let seat = Arc::new(seat);
     let service = Seated {
         router: TowerToHyperService::new(router),

@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use secrecy::SecretString;
 
 use super::gateway;
 use super::signals::{Heard, Signals};
@@ -19,12 +18,11 @@ pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
         bail!("attach needs a terminal; without one, ask the API itself: GET /api/v1/snapshot");
     }
     tui::outlive_the_background();
-    let token = gateway::token(arguments.token_file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(watch(arguments, token.as_ref()));
+    let ended = runtime.block_on(watch(arguments));
     runtime.shutdown_background();
     match ended? {
         Ended::Closed => Ok(()),
@@ -34,8 +32,10 @@ pub fn attach(arguments: &AttachArguments) -> anyhow::Result<()> {
     }
 }
 
-async fn watch(arguments: &AttachArguments, token: Option<&SecretString>) -> anyhow::Result<Ended> {
-    let client = Client::start(&arguments.url, token)?;
+async fn watch(arguments: &AttachArguments) -> anyhow::Result<Ended> {
+    let (url, config) = (arguments.url.as_deref(), arguments.config.as_deref());
+    let remote = gateway::find(url, arguments.token_file.as_deref(), config).await?;
+    let client = Client::watch(remote);
     let control = Control::default();
     let mut signals = Signals::watch(true);
     let theme = Theme::detect(appearance(arguments), |name| std::env::var(name).ok());

@@ -24,11 +24,11 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     };
     let filter = Filter::new(arguments)?;
     let archive = Archive::open(path)?;
-    let metrics = config.telemetry.metric_table();
+    let metrics = config.metric_table();
     let writer = Writer {
         format: arguments.format,
         metrics: &metrics,
-        lines: LineFormat::new(config.gateway.as_deref()),
+        lines: LineFormat::new(config.gateway.as_deref()).with_source(config.sources.len() > 1),
         text: String::new(),
     };
     let mut output: Box<dyn Write> = match &arguments.output {
@@ -175,7 +175,7 @@ impl Writer<'_> {
         if self.format == ExportFormat::Line {
             let sensor_type = self.metrics.sensor_type(metric);
             self.lines
-                .push_reading(&mut self.text, reading, row.event_time, sensor_type);
+                .push_reading_of(&mut self.text, row, reading, sensor_type);
             return Ok(());
         }
         let (time, received) = (row.event_time.to_rfc3339(), row.received.to_rfc3339());

@@ -1,21 +1,79 @@
 //! How the commands that ask something of a gateway find it, and say who they are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
 
-use crate::api::Remote;
+use crate::api::{Remote, runtime_folder, socket_path};
 use crate::cli::GatewayArguments;
+use crate::config::{self, Environment, JournalPath, Overrides};
 use crate::monitor::{LinkId, LinkKind};
 
 /// Where the token is looked for when no file is named.
 const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
 
-/// The gateway that is meant. Nothing is sent to it yet.
-pub(super) fn reach(arguments: &GatewayArguments) -> anyhow::Result<Remote> {
-    let token = token(arguments.token_file.as_deref())?;
-    Ok(Remote::new(&arguments.gateway, token.as_ref())?)
+/// Where a gateway of this machine is asked that has no socket, as those before there were any.
+const LOCAL_URL: &str = "http://127.0.0.1:8787";
+
+/// Where the socket of a service is.
+const SERVICE_SOCKETS: [&str; 2] = [
+    "/run/fieldgate/fieldgate.sock",
+    "/var/lib/fieldgate/journal.sock",
+];
+
+/// The gateway that is meant: the one at an address, or else the one of this machine.
+pub(super) async fn reach(arguments: &GatewayArguments) -> anyhow::Result<Remote> {
+    let config = arguments.config.as_deref();
+    find(
+        arguments.gateway.as_deref(),
+        arguments.token_file.as_deref(),
+        config,
+    )
+    .await
+}
+
+/// As [`reach`]. Without an address, the sockets of this machine are tried, the configured one first.
+pub(super) async fn find(
+    url: Option<&str>,
+    token_file: Option<&Path>,
+    config: Option<&Path>,
+) -> anyhow::Result<Remote> {
+    if url.is_none() {
+        for path in sockets(config)?.iter().filter(|path| path.exists()) {
+            let gateway = Remote::at_socket(path)?;
+            if gateway.is_alive().await {
+                return Ok(gateway);
+            }
+        }
+    }
+    let token = token(token_file)?;
+    Ok(Remote::new(url.unwrap_or(LOCAL_URL), token.as_ref())?)
+}
+
+/// Where a gateway of this machine can be.
+fn sockets(config: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
+    let environment = Environment::of_process();
+    let mut overrides = Overrides::default();
+    overrides.file = config.map(Path::to_path_buf);
+    let runtime = runtime_folder();
+    let socket = |journal: &JournalPath| socket_path(runtime.as_deref(), journal);
+    let configured = match config::load(&overrides, &environment) {
+        Ok(config) => socket(&config.journal.path),
+        // What is wrong with a file that nobody named is told by what needs it.
+        Err(_) if config.is_none() => None,
+        Err(errors) => return Err(errors.into()),
+    };
+    let default = environment
+        .state_directory()
+        .map(|it| it.join("journal.db"));
+    let default = default.and_then(|path| socket(&JournalPath::File(path)));
+    let of_service = SERVICE_SOCKETS.into_iter().map(PathBuf::from);
+    Ok(configured
+        .into_iter()
+        .chain(default)
+        .chain(of_service)
+        .collect())
 }
 
 /// The source that is meant: the one of this name, or the only one.

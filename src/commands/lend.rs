@@ -33,7 +33,7 @@ async fn run(arguments: &LendArguments) -> anyhow::Result<u8> {
         .split_first()
         .context("there is no program to run")?;
     let name = Path::new(program).file_name().unwrap_or(program);
-    let gateway = gateway::reach(&arguments.gateway)?;
+    let gateway = gateway::reach(&arguments.gateway).await?;
     let source = gateway::source(&gateway, arguments.source.as_deref()).await?;
     // From here on Ctrl+C is for the program, which reads it from the same terminal.
     let mut signals = Signals::watch()?;

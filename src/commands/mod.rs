@@ -2,13 +2,16 @@
 
 mod attach;
 mod check;
+mod decode;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
 mod gateway;
 mod init;
 mod lend;
+mod operate;
 mod ports;
+mod probe;
 mod rejected;
 mod reload;
 mod run;
@@ -16,6 +19,8 @@ mod send;
 mod service;
 mod shell;
 mod signals;
+mod status;
+mod tail;
 
 use std::io::{self, Write};
 use std::sync::mpsc;
@@ -24,16 +29,20 @@ use std::time::Duration;
 
 pub use attach::attach;
 pub use check::check;
+pub use decode::decode;
 #[cfg(feature = "demo")]
 pub use demo::demo;
 pub use export::export;
 pub use init::init;
 pub use lend::lend;
+pub use operate::operate;
 pub use ports::ports;
 pub use rejected::rejected;
 pub use run::{RunError, run};
 pub use send::send;
 pub use shell::{completions, man};
+pub use status::status;
+pub use tail::tail;
 
 /// How long somebody who reads nothing is waited for at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);

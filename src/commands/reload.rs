@@ -2,7 +2,7 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigErrors, Mqtt, SOURCE_PLACEHOLDER};
 use crate::logging::LevelSwitch;
 use crate::pipeline::{Handle, SinkSettings};
 
@@ -36,8 +36,14 @@ pub(super) async fn at_hangup(mut running: Config, read: Read, level: LevelSwitc
 async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &Handle) -> Config {
     let mut changed = Vec::new();
     let mut need_restart = Vec::new();
-    for section in running.changes(&new) {
+    let mut sections = running.changes(&new);
+    if new.sources.len() > running.sources.len() {
+        // What they send needs topics of its own.
+        sections.sort_by_key(|section| *section == "source");
+    }
+    for section in sections {
         let result = match section {
+            "source" => set_sources(&running, &new, handle).await,
             "log" if only_level_differs(&running, &new) => {
                 level.set(&new.log).map_err(|error| error.to_string())
             }
@@ -51,21 +57,15 @@ async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &H
             }
         };
         match result {
-            Ok(()) => changed.push(section),
+            Ok(()) => {
+                take_over(&mut running, &new, section);
+                changed.push(section);
+            }
             Err(error) => {
                 tracing::error!(section, error, "A changed section cannot be applied.");
                 need_restart.push(section);
             }
         }
-    }
-    if changed.contains(&"mqtt") {
-        running.mqtt = new.mqtt;
-    }
-    if changed.contains(&"influxdb") {
-        running.influxdb = new.influxdb;
-    }
-    if changed.contains(&"log") {
-        running.log = new.log;
     }
     tracing::info!(
         changed = list(&changed),
@@ -73,6 +73,30 @@ async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &H
         "The configuration was read again."
     );
     running
+}
+
+/// Notes that a section holds as it is now.
+fn take_over(running: &mut Config, new: &Config, section: &str) {
+    match section {
+        "source" => running.sources.clone_from(&new.sources),
+        "mqtt" => running.mqtt.clone_from(&new.mqtt),
+        "influxdb" => running.influxdb.clone_from(&new.influxdb),
+        "log" => running.log = new.log.clone(),
+        _ => {}
+    }
+}
+
+/// Has the new sources run, unless nodes of two would have the same topics.
+async fn set_sources(running: &Config, new: &Config, handle: &Handle) -> Result<(), String> {
+    let tells_apart = |mqtt: &Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+    if new.sources.len() > 1 && !running.mqtt.as_ref().is_none_or(tells_apart) {
+        return Err(format!(
+            "mqtt.topic_prefix as it is in use has no {SOURCE_PLACEHOLDER}"
+        ));
+    }
+    let influxdb = settings(running, "influxdb");
+    handle.set_sources(&new.sources, influxdb.as_ref()).await;
+    Ok(())
 }
 
 /// The settings of a sink by the name of its section; `None`: there is no such sink.

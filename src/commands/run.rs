@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::signals::{Heard, Signals};
 use super::{reload, say_last, service};
-use crate::api::{ApiError, Server};
+use crate::api::{ApiError, Server, runtime_folder, socket_path};
 use crate::cli::RunArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 use crate::logging::{self, LevelSwitch, LoggingError};
@@ -147,7 +147,7 @@ impl Display {
             Self::Headless(Some("standard output is no terminal"))
         } else if is_dumb {
             Self::Headless(Some("TERM names no terminal that can show it"))
-        } else if config.source == config::Source::Stdin && io::stdin().is_terminal() {
+        } else if reads_stdin(config) && io::stdin().is_terminal() {
             Self::Headless(Some("the source is what is typed into the terminal"))
         } else if tui::is_vacant() {
             Self::Headless(Some("the terminal has no size and does not answer"))
@@ -155,6 +155,11 @@ impl Display {
             Self::Screen(guide)
         }
     }
+}
+
+fn reads_stdin(config: &Config) -> bool {
+    let mut sources = config.sources.iter();
+    sources.any(|source| source.source == config::Source::Stdin)
 }
 
 async fn run_pipeline(
@@ -170,16 +175,18 @@ async fn run_pipeline(
         None => None,
     };
     let signals = Signals::watch(guide.is_some());
-    let mut pipeline = Pipeline::start(config, activity)?;
+    let mut pipeline = Pipeline::start(config, activity).await?;
     if guide.is_some() {
         pipeline = pipeline.outliving_its_input();
     }
     let handle = pipeline.handle();
     let end_of_api = CancellationToken::new();
-    let api = api.map(|server| {
+    let socket = bind_socket(config);
+    let servers = api.into_iter().chain(socket).map(|server| {
         let observer = Arc::new(handle.clone());
         tokio::spawn(server.serve(observer, end_of_api.clone()))
     });
+    let servers: Vec<_> = servers.collect();
     let signals = tokio::spawn(obey(signals, handle.clone(), control.clone()));
     let metrics = tokio::spawn(log_metrics(handle.clone(), config.log.metrics));
     let reload = read.map(|read| {
@@ -206,12 +213,27 @@ async fn run_pipeline(
         reload.abort();
     }
     end_of_api.cancel();
-    if let Some(api) = api
-        && let Err(error) = api.await
-    {
-        tracing::error!(error = %error, "The HTTP API failed.");
+    for server in servers {
+        if let Err(error) = server.await {
+            tracing::error!(error = %error, "The HTTP API failed.");
+        }
     }
     Ok((outcome, ended))
+}
+
+/// The socket for whoever asks on this machine. A gateway without one runs all the same.
+fn bind_socket(config: &Config) -> Option<Server> {
+    let path = socket_path(runtime_folder().as_deref(), &config.journal.path)?;
+    match Server::bind_socket(path.clone()) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            tracing::warn!(
+                path = %path.display(), error = %error,
+                "Cannot listen on the socket: `fieldgate status` and others need --gateway URL."
+            );
+            None
+        }
+    }
 }
 
 /// A screen that ends before the gateway was told to stop lost its terminal: nobody could tell it any

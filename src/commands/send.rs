@@ -12,7 +12,7 @@ pub fn send(arguments: &SendArguments) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let gateway = gateway::reach(&arguments.gateway)?;
+        let gateway = gateway::reach(&arguments.gateway).await?;
         let source = gateway::source(&gateway, arguments.source.as_deref()).await?;
         let command = Command::Send(source, arguments.text.clone());
         let sent = gateway.command(&command).await;

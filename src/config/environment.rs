@@ -74,7 +74,7 @@ impl Environment {
     }
 
     /// The folder where the state of a service or of a user belongs; `None` when neither is known.
-    pub(super) fn state_directory(&self) -> Option<PathBuf> {
+    pub fn state_directory(&self) -> Option<PathBuf> {
         // systemd separates several with colons.
         let service = self.get("STATE_DIRECTORY").map(|list| {
             let first = list.to_str().and_then(|list| list.split(':').next());

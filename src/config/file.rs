@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Fault, HIDDEN, Place, printable};
@@ -103,6 +104,10 @@ impl File<'_> {
             DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(value) => Value::Boolean(*value),
             DeValue::Datetime(_) => Value::Unusable,
+            DeValue::Array(values) if are_sections(values) => {
+                let sections = values.iter();
+                Value::Tables(sections.map(|it| self.section(it)).collect())
+            }
             DeValue::Array(values) => Value::List(
                 values
                     .iter()
@@ -110,6 +115,15 @@ impl File<'_> {
                     .collect(),
             ),
             DeValue::Table(table) => Value::Table(self.table(table)),
+        }
+    }
+
+    /// One of several sections of the same name.
+    fn section(&self, value: &Spanned<DeValue<'_>>) -> Setting {
+        Setting {
+            place: Place::Line(self.path.clone(), self.line(value.span().start)),
+            found: "a section".into(),
+            value: self.value(value.get_ref()),
         }
     }
 
@@ -147,6 +161,12 @@ impl File<'_> {
         let key = lines.get(begin).and_then(|text| key_of(text));
         named || key.is_some_and(resembles_secret)
     }
+}
+
+/// Whether a list is one of sections: `[[source]]`.
+fn are_sections(values: &[Spanned<DeValue<'_>>]) -> bool {
+    let is_table = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Table(_));
+    !values.is_empty() && values.iter().all(is_table)
 }
 
 /// The key that a line sets; its last name where it is dotted.

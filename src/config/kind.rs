@@ -80,7 +80,7 @@ fn text_of(value: &Value) -> Result<&str, Refusal> {
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Unusable => {
             Err("write it in quotes".into())
         }
-        Value::List(_) | Value::Table(_) => Err(Refusal::default()),
+        Value::List(_) | Value::Table(_) | Value::Tables(_) => Err(Refusal::default()),
     }
 }
 
@@ -146,6 +146,16 @@ impl<T> OrRefuse<T> for Option<T> {
 pub(super) fn text() -> Kind<String> {
     Kind::of_text("text that is not empty", |text| {
         let fits = !text.is_empty() && !text.contains(char::is_control);
+        fits.then(|| text.to_owned()).ok_or_default()
+    })
+}
+
+/// The name of a link among those of its kind: a level of a topic, a label of a metric.
+pub(super) fn link_name() -> Kind<String> {
+    let allowed = "letters, digits, -, _ and . without spaces, 1 to 48 bytes";
+    Kind::of_text(allowed, |text| {
+        let may_stand = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let fits = (1..=48).contains(&text.len()) && text.chars().all(may_stand);
         fits.then(|| text.to_owned()).ok_or_default()
     })
 }

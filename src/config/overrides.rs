@@ -42,7 +42,9 @@ impl Overrides {
             match (key.and_then(|key| file::parse_key(key.trim())), value) {
                 (Some(path), Some(value)) => {
                     let setting = Setting::untyped(Place::Flag(ASSIGNMENT), value);
-                    setting::insert(settings, &path, setting);
+                    if !setting::insert(settings, &path, setting) {
+                        errors.push(ambiguous(ASSIGNMENT, &path.join(".")));
+                    }
                 }
                 _ => errors.push(malformed(assignment)),
             }
@@ -50,9 +52,25 @@ impl Overrides {
         for (flag, key, value) in &self.flags {
             let path: Vec<String> = key.split('.').map(str::to_owned).collect();
             let setting = Setting::untyped(Place::Flag(flag), value);
-            setting::insert(settings, &path, setting);
+            if !setting::insert(settings, &path, setting) {
+                errors.push(ambiguous(flag, key));
+            }
         }
         errors
+    }
+}
+
+/// Where there are several sections of one name, a flag cannot say which it means.
+fn ambiguous(flag: &'static str, key: &str) -> ConfigError {
+    let section = key.split('.').next().unwrap_or_default();
+    ConfigError {
+        place: Place::Flag(flag),
+        key: key.to_owned(),
+        fault: Fault::Wrong,
+        problem: format!("there are several sections [[{section}]]"),
+        found: key.to_owned(),
+        allowed: format!("a key of the file; flags set those of one [{section}] alone"),
+        advice: None,
     }
 }
 

@@ -55,13 +55,20 @@ impl<'e> Reader<'e> {
         (self.known, self.errors)
     }
 
+    /// A key can be set, once in each section where there are several of one name.
+    pub(super) fn know(&mut self, key: KnownKey) {
+        if !self.known.iter().any(|known| known.path == key.path) {
+            self.known.push(key);
+        }
+    }
+
     /// Takes what is left of a section when all its keys have been read.
     pub(super) fn leave(&mut self, section: String, left: Table) {
         let unasked = left.into_iter().map(|(name, setting)| Unasked {
             section: section.clone(),
             name,
             place: setting.place,
-            is_section: matches!(setting.value, Value::Table(_)),
+            is_section: matches!(setting.value, Value::Table(_) | Value::Tables(_)),
         });
         self.unasked.extend(unasked);
         self.sections.insert(section);

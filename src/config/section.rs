@@ -20,6 +20,8 @@ pub(super) struct Section<'r, 'e> {
     present: bool,
     /// Where the values came from that were set and are allowed.
     answers: BTreeMap<String, (Place, String)>,
+    /// Errors from here on are about this section, or about what is inside it.
+    first_error: usize,
 }
 
 /// What came out of a configuration.
@@ -56,6 +58,7 @@ fn read_section<'e, T>(
     read: impl FnOnce(&mut Section<'_, 'e>) -> Option<T>,
 ) -> Option<T> {
     let mut section = Section {
+        first_error: reader.errors.len(),
         present: matches!(place, Place::Line(..)),
         reader,
         path,
@@ -115,7 +118,7 @@ impl<'e> Section<'_, 'e> {
                 .or_else(|| self.credential(&path, kind.is_secret))
                 .or(below),
         };
-        self.reader.known.push(KnownKey {
+        self.reader.know(KnownKey {
             path,
             default: described,
             allowed: kind.allowed.clone(),
@@ -221,14 +224,20 @@ impl<'e> Section<'_, 'e> {
         name: &str,
         mut read: impl FnMut(&mut Section<'_, 'e>, &str) -> Option<T>,
     ) -> Option<BTreeMap<String, T>> {
-        self.inner(name, false, |section| {
-            let names: Vec<String> = section.settings.keys().cloned().collect();
-            let values = names.into_iter().filter_map(|name| {
-                let value = read(section, &name)?;
-                Some((name, value))
-            });
-            Some(values.collect())
-        })
+        self.inner(name, false, |section| Some(section.all(&mut read)))
+    }
+
+    /// All of a section whose keys are names that the user chooses.
+    pub(super) fn all<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &str) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let names: Vec<String> = self.settings.keys().cloned().collect();
+        let values = names.into_iter().filter_map(|name| {
+            let value = read(self, &name)?;
+            Some((name, value))
+        });
+        values.collect()
     }
 
     /// Whether a key is a section of its own.
@@ -264,18 +273,73 @@ impl<'e> Section<'_, 'e> {
                 ..
             }) => (place, table),
             Some(setting) => {
-                self.reader.errors.push(ConfigError {
-                    place: setting.place,
-                    fault: Fault::Wrong,
-                    problem: format!("{path} is a section, not a key"),
-                    found: "a value".into(),
-                    allowed: format!("[{path}] with keys below it"),
-                    key: path.clone(),
-                    advice: None,
-                });
+                self.refuse_value(setting, &path);
                 (self.file(), Table::new())
             }
         };
+        self.read_inner(path, has_variables, place, settings, read)
+    }
+
+    /// Reads sections of which there may be several: one `[name]`, also where it is not in the file, or
+    /// any number of `[[name]]`. Only the former has environment variables. `read` is told how many there
+    /// are.
+    pub(super) fn sections<T>(
+        &mut self,
+        name: &str,
+        mut read: impl FnMut(&mut Section<'_, 'e>, usize) -> Option<T>,
+    ) -> Vec<Option<T>> {
+        let Some(Setting {
+            value: Value::Tables(tables),
+            ..
+        }) = self.settings.get_mut(name)
+        else {
+            return vec![self.section(name, |section| read(section, 1))];
+        };
+        let tables = std::mem::take(tables);
+        self.settings.remove(name);
+        let count = tables.len();
+        let mut values = Vec::new();
+        for Setting { place, value, .. } in tables {
+            let Value::Table(settings) = value else {
+                continue;
+            };
+            let path = join(&self.path, name);
+            let read = |section: &mut Section<'_, 'e>| read(section, count);
+            values.push(self.read_inner(path, false, place, settings, read));
+        }
+        values
+    }
+
+    /// Reports what stands where a section belongs.
+    fn refuse_value(&mut self, setting: Setting, path: &str) {
+        let is_several = matches!(setting.value, Value::Tables(_));
+        self.reader.errors.push(ConfigError {
+            place: setting.place,
+            fault: Fault::Wrong,
+            problem: if is_several {
+                format!("there can be only one section {path}")
+            } else {
+                format!("{path} is a section, not a key")
+            },
+            found: if is_several {
+                format!("[[{path}]]")
+            } else {
+                "a value".into()
+            },
+            allowed: format!("[{path}] with keys below it"),
+            key: path.to_owned(),
+            advice: None,
+        });
+    }
+
+    fn read_inner<T>(
+        &mut self,
+        path: String,
+        has_variables: bool,
+        place: Place,
+        settings: Table,
+        read: impl FnOnce(&mut Section<'_, 'e>) -> Option<T>,
+    ) -> Option<T> {
         let mut is_present = false;
         let value = read_section(
             self.reader,
@@ -326,8 +390,13 @@ impl<'e> Section<'_, 'e> {
     /// Whether an error about a key, or about the section itself, has been reported.
     pub(super) fn has_error(&self, name: &str) -> bool {
         let key = join(&self.path, name);
-        let mut keys = self.reader.errors.iter().map(ConfigError::key);
-        keys.any(|reported| reported == key || reported == self.path && !reported.is_empty())
+        let of_section = |reported: &str| reported == self.path && !reported.is_empty();
+        let own = &self.reader.errors[self.first_error..];
+        let before = &self.reader.errors[..self.first_error];
+        own.iter()
+            .map(ConfigError::key)
+            .any(|it| it == key || of_section(it))
+            || before.iter().map(ConfigError::key).any(of_section)
     }
 
     /// Passes a value on; reports it as missing when it is not set.

@@ -28,6 +28,8 @@ pub(super) enum Value {
     Boolean(bool),
     List(Vec<Value>),
     Table(Table),
+    /// Several sections of one name, each a table.
+    Tables(Vec<Setting>),
     /// What no key takes: a date or time, bytes that are no UTF-8.
     Unusable,
 }
@@ -44,12 +46,14 @@ impl Setting {
 }
 
 /// Puts a setting at a path, in place of what stands there. Where the path leads through something
-/// that is no table, that stays, to be reported.
-pub(super) fn insert(table: &mut Table, path: &[String], setting: Setting) {
+/// that is no table, that stays, to be reported; only where there are several sections of one name is
+/// that to be reported here: the answer is false.
+pub(super) fn insert(table: &mut Table, path: &[String], setting: Setting) -> bool {
     match path {
-        [] => {}
+        [] => true,
         [name] => {
             table.insert(name.clone(), setting);
+            true
         }
         [name, rest @ ..] => {
             let inner = table.entry(name.clone()).or_insert_with(|| Setting {
@@ -57,8 +61,10 @@ pub(super) fn insert(table: &mut Table, path: &[String], setting: Setting) {
                 found: "a section".into(),
                 value: Value::Table(Table::new()),
             });
-            if let Value::Table(inner) = &mut inner.value {
-                insert(inner, rest, setting);
+            match &mut inner.value {
+                Value::Table(inner) => insert(inner, rest, setting),
+                Value::Tables(_) => false,
+                _ => true,
             }
         }
     }
@@ -100,7 +106,7 @@ impl fmt::Display for Value {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
                 write!(f, "[{}]", values.join(", "))
             }
-            Self::Table(_) => f.write_str("a section"),
+            Self::Table(_) | Self::Tables(_) => f.write_str("a section"),
             Self::Unusable => f.write_str("nothing that any key takes"),
         }
     }

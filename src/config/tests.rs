@@ -49,7 +49,7 @@ fn no_file_is_needed_when_something_else_names_a_source() {
         .load(&[("FIELDGATE_SOURCE_KIND", "stdin")], &[])
         .unwrap();
     for config in [by_flag, by_variable] {
-        assert_eq!(config.source, Source::Stdin);
+        assert_eq!(config.sources[0].source, Source::Stdin);
         assert!(config.mqtt.is_none() && config.influxdb.is_none());
     }
 }
@@ -82,7 +82,7 @@ fn a_source_that_nobody_names_is_a_board_on_its_usual_port() {
         ),
     ] {
         let config = Folder::empty().load(&[], set).unwrap();
-        assert_eq!(config.source, expected, "{set:?}");
+        assert_eq!(config.sources[0].source, expected, "{set:?}");
     }
     let errors = Folder::empty().load(&[], &["source.usb_id=x"]).unwrap_err();
     let keys: Vec<&str> = errors.iter().map(ConfigError::key).collect();
@@ -104,7 +104,7 @@ fn a_named_file_must_exist_and_hides_the_default_one() {
     }
     fs::write(&other, STDIN).unwrap();
     for config in [by_flag().unwrap(), by_variable().unwrap()] {
-        assert_eq!(config.source, Source::Stdin);
+        assert_eq!(config.sources[0].source, Source::Stdin);
     }
 }
 

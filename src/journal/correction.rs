@@ -10,10 +10,6 @@ pub struct Correction {
 }
 
 impl Correction {
-    pub(super) fn is_nothing(self) -> bool {
-        self == Self::default()
-    }
-
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             received: self.received.saturating_add(other.received),

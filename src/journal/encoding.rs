@@ -121,7 +121,7 @@ impl Names {
     /// Far more than any site has; a stream of made-up names must not grow it for ever.
     const MAX: usize = 4096;
 
-    fn name(&mut self, text: &str) -> Name {
+    pub(super) fn name(&mut self, text: &str) -> Name {
         if let Some(name) = self.0.get(text) {
             return name.clone();
         }

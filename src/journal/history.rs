@@ -51,7 +51,9 @@ fn visit(
                 total: 0,
             };
             let is_all = read_rows(connection, position, BLOCK, &mut names, &mut rows)?;
+            let is_meant = |row: &&Row| query.source.as_ref().is_none_or(|it| *it == row.source);
             let of_stretch = rows.iter().filter(|row| stretch.holds(row.sequence));
+            let of_stretch = of_stretch.filter(is_meant);
             of_stretch.for_each(|row| buckets.add(row));
             match rows.last() {
                 Some(last) if !is_all && stretch.holds(last.sequence) => {
@@ -261,7 +263,7 @@ mod tests {
             durability: Durability::Normal,
             history: Duration::from_hours(24),
         };
-        let journal = Journal::open(&config, &[], "test").unwrap();
+        let journal = Journal::open(&config, &[]).unwrap();
         let packets = (0..1_000).map(|second| {
             let reading = |node: &str, value| Reading {
                 node: Name::new(node),
@@ -275,13 +277,17 @@ mod tests {
                 readings: vec![reading("node1", second as f64), reading("node2", -1.0)],
             }
         });
-        journal.append(packets.collect()).await.unwrap();
+        journal
+            .append(&"source".into(), packets.collect())
+            .await
+            .unwrap();
         journal.settle().await;
         journal
     }
 
     fn query(from: i64, to: i64, points: usize) -> HistoryQuery {
         HistoryQuery {
+            source: None,
             node: Name::new("node1"),
             metric: Name::new("temperature"),
             from: Timestamp(from * SECOND),
@@ -320,7 +326,7 @@ mod tests {
             durability: Durability::Normal,
             history: Duration::from_hours(24),
         };
-        let journal = Journal::open(&config, &[], "test").unwrap();
+        let journal = Journal::open(&config, &[]).unwrap();
         let packet = |second| Packet {
             received: Timestamp::now(),
             event_time: Timestamp(second * SECOND),
@@ -332,7 +338,7 @@ mod tests {
         };
         for stretch in stretches {
             journal
-                .append(stretch.clone().map(packet).collect())
+                .append(&"source".into(), stretch.clone().map(packet).collect())
                 .await
                 .unwrap();
         }

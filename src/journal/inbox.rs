@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Correction, JournalError, Position, Rejection};
+use super::{Correction, JournalError, Position, Rejection, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Packet, SetAside};
+use crate::telemetry::{KnownName, Name, Packet, SetAside};
 
 /// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
 const CAPACITY: usize = 4096;
@@ -35,15 +35,15 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// What the writer takes at once.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    pub(super) packets: Vec<Packet>,
+    pub(super) packets: Vec<Sourced<Packet>>,
     /// By the sink's place among those of the journal.
     pub(super) acknowledged: Vec<Option<Position>>,
     pub(super) rejections: Vec<Rejection>,
-    pub(super) set_aside: Vec<SetAside>,
+    pub(super) set_aside: Vec<Sourced<SetAside>>,
     pub(super) names: Vec<KnownName>,
     pub(super) nodes: Option<Vec<KnownNode>>,
-    /// What is to become of the times of all packets of this run before those here.
-    pub(super) correction: Correction,
+    /// What is to become of the times of all packets that these sources gave in this run before those here.
+    pub(super) corrections: Vec<Sourced<Correction>>,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -124,14 +124,14 @@ impl Work {
     /// Whether there is more than can wait a moment for what comes behind it.
     fn is_pressing(&self) -> bool {
         self.packets.len() >= MANY_PACKETS
-            || !self.correction.is_nothing()
+            || !self.corrections.is_empty()
             || self.damage.is_some()
             || self.closing
     }
 
     /// Whether there is more than acknowledgements.
     fn has_more(&self) -> bool {
-        self.has_entries() || !self.correction.is_nothing() || self.damage.is_some() || self.closing
+        self.has_entries() || self.damage.is_some() || self.closing
     }
 
     /// Whether there is something that belongs into the database.
@@ -145,7 +145,7 @@ impl Work {
             || !self.set_aside.is_empty()
             || !self.names.is_empty()
             || self.nodes.is_some()
-            || !self.correction.is_nothing()
+            || !self.corrections.is_empty()
     }
 
     fn has_acknowledgements(&self) -> bool {
@@ -174,12 +174,16 @@ impl Inbox {
     }
 
     /// Adds packets as soon as there is room, all of them or, when cancelled, none.
-    pub(super) async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
+    pub(super) async fn append(
+        &self,
+        source: &Name,
+        packets: Vec<Packet>,
+    ) -> Result<(), JournalError> {
         let mut waiting = self.make_room(packets.len()).await?;
         // Who waits for more than has come so far is not woken by less.
         let had_more = waiting.has_more();
         waiting.ticket += packets.len() as u64;
-        waiting.packets.append(&mut packets);
+        waiting.packets.extend(Sourced::all(source, packets));
         let wakes = !had_more || waiting.is_pressing();
         drop(waiting);
         if wakes {
@@ -189,10 +193,14 @@ impl Inbox {
     }
 
     /// Adds what is set aside, in the same way.
-    pub(super) async fn set_aside(&self, mut entries: Vec<SetAside>) -> Result<(), JournalError> {
+    pub(super) async fn set_aside(
+        &self,
+        source: &Name,
+        entries: Vec<SetAside>,
+    ) -> Result<(), JournalError> {
         let size = |entry: &SetAside| 1 + entry.frame.len() / BYTES_OF_A_PLACE;
         let mut waiting = self.make_room(entries.iter().map(size).sum()).await?;
-        waiting.set_aside.append(&mut entries);
+        waiting.set_aside.extend(Sourced::all(source, entries));
         drop(waiting);
         self.wake.notify_one();
         Ok(())
@@ -248,19 +256,26 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Moves the times of everything that was given so far.
-    pub(super) fn correct(&self, correction: Correction) {
+    /// Moves the times of everything that a source gave so far.
+    pub(super) fn correct(&self, source: &Name, correction: Correction) {
         let mut waiting = self.lock();
-        for packet in &mut waiting.packets {
+        for packet in waiting.packets.iter_mut().filter(|it| it.source == *source) {
             let Packet {
                 received,
                 event_time,
                 ..
-            } = packet;
+            } = &mut packet.entry;
             received.0 = received.0.saturating_add(correction.received);
             event_time.0 = event_time.0.saturating_add(correction.event_time);
         }
-        waiting.correction = waiting.correction.and(correction);
+        let mut corrections = waiting.corrections.iter_mut();
+        match corrections.find(|it| it.source == *source) {
+            Some(before) => before.entry = before.entry.and(correction),
+            None => waiting.corrections.push(Sourced {
+                source: source.clone(),
+                entry: correction,
+            }),
+        }
         waiting.ticket += 1;
         drop(waiting);
         self.wake.notify_one();
@@ -316,7 +331,7 @@ impl Inbox {
                 .extend(waiting.acknowledged.iter_mut().map(Option::take));
             waiting.owed.settle(work.packets.is_empty());
         }
-        work.correction = std::mem::take(&mut waiting.correction);
+        work.corrections = std::mem::take(&mut waiting.corrections);
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
         work.closing = waiting.closing;

@@ -71,7 +71,7 @@ pub use rejected::{RejectedEntry, RejectedTable};
 
 use crate::config;
 use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, SinkId};
-use crate::telemetry::{KnownName, Packet, Reading, SetAside, Timestamp};
+use crate::telemetry::{KnownName, Name, Packet, Reading, SetAside, Timestamp};
 
 use shared::Shared;
 use writer::Writer;
@@ -84,6 +84,8 @@ pub struct Row {
     /// Messages of this row and all before it, since the journal began: the difference of two
     /// totals is the number of messages between them, without counting anything.
     pub total: u64,
+    /// The name of the source that it came from.
+    pub source: Name,
     /// When the gateway read it.
     pub received: Timestamp,
     /// When the board measured it.
@@ -107,6 +109,26 @@ impl Row {
     }
 }
 
+/// The name of a source that has none of its own, because it is the only one.
+const ONLY_SOURCE: &str = "source";
+
+/// Something with the name of the source that it came from.
+#[derive(Debug, Clone)]
+struct Sourced<T> {
+    source: Name,
+    entry: T,
+}
+
+impl<T> Sourced<T> {
+    fn all(source: &Name, entries: Vec<T>) -> impl Iterator<Item = Self> {
+        let source = source.clone();
+        entries.into_iter().map(move |entry| Self {
+            source: source.clone(),
+            entry,
+        })
+    }
+}
+
 /// What a server refused has this as its reason, in place of the name of a
 /// [`RejectReason`](crate::telemetry::RejectReason).
 pub const REFUSED: &str = "refused";
@@ -116,6 +138,8 @@ pub const REFUSED: &str = "refused";
 pub struct Rejection {
     /// Who refused it.
     pub sink: SinkId,
+    /// The name of the source that it came from.
+    pub source: Name,
     /// The row it came from.
     pub sequence: u64,
     /// When it was measured.
@@ -139,17 +163,12 @@ struct Handle {
 }
 
 impl Journal {
-    /// Opens or creates the journal for the enabled sinks. Packets appended are marked with
-    /// `source`.
+    /// Opens or creates the journal for the enabled sinks.
     ///
     /// A damaged file is moved aside to `<name>.damaged-<time>` and a new one is begun with what no
     /// sink had and could still be read; the log and [`JournalStatus::notice`] say so.
-    pub fn open(
-        config: &config::Journal,
-        sinks: &[SinkId],
-        source: &str,
-    ) -> Result<Self, JournalError> {
-        let writer = Writer::open(config, sinks, source)?;
+    pub fn open(config: &config::Journal, sinks: &[SinkId]) -> Result<Self, JournalError> {
+        let writer = Writer::open(config, sinks)?;
         let shared = Arc::clone(writer.shared());
         let writer = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -161,9 +180,13 @@ impl Journal {
         })))
     }
 
-    /// Gives packets to the writer, all of them or, when cancelled, none; waits only for room in
+    /// Gives packets of a source to the writer, all of them or, when cancelled, none; waits only for room in
     /// its bounded queue. Packets without readings are left out: nothing of them can be delivered.
-    pub async fn append(&self, mut packets: Vec<Packet>) -> Result<(), JournalError> {
+    pub async fn append(
+        &self,
+        source: &Name,
+        mut packets: Vec<Packet>,
+    ) -> Result<(), JournalError> {
         for packet in &mut packets {
             packet.readings.retain(|reading| reading.value.is_finite());
         }
@@ -171,16 +194,20 @@ impl Journal {
         if packets.is_empty() {
             return Ok(());
         }
-        self.0.shared.inbox.append(packets).await
+        self.0.shared.inbox.append(source, packets).await
     }
 
     /// Keeps what is not to be delivered, with its reason. Waits only for room in the writer's bounded
     /// queue; all of it is taken or, when cancelled, none.
-    pub async fn set_aside(&self, entries: Vec<SetAside>) -> Result<(), JournalError> {
+    pub async fn set_aside(
+        &self,
+        source: &Name,
+        entries: Vec<SetAside>,
+    ) -> Result<(), JournalError> {
         if entries.is_empty() {
             return Ok(());
         }
-        self.0.shared.inbox.set_aside(entries).await
+        self.0.shared.inbox.set_aside(source, entries).await
     }
 
     /// Remembers names that were confirmed. Never waits; of very many, the oldest are forgotten.
@@ -204,11 +231,11 @@ impl Journal {
         names::nodes(&self.0.shared)
     }
 
-    /// Moves the times of everything that was appended in this run, because they come from a clock that
+    /// Moves the times of everything that a source gave in this run, because they come from a clock that
     /// was set since; returns when that is committed. What sinks have read already keeps its times until
     /// they read it again.
-    pub async fn correct_times(&self, correction: Correction) {
-        self.0.shared.inbox.correct(correction);
+    pub async fn correct_times(&self, source: &Name, correction: Correction) {
+        self.0.shared.inbox.correct(source, correction);
         self.settle().await;
     }
 

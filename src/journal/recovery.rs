@@ -183,11 +183,10 @@ pub(super) fn salvage_file(
     after: Position,
     start: Position,
     store: &mut Store,
-    source: &str,
 ) -> Salvage {
     let connection = open_reader(damaged);
     let connection = connection.as_ref().map_err(Fault::clone);
-    salvage(connection, after, start, store, source)
+    salvage(connection, after, start, store)
 }
 
 /// Copies the rows behind a position that can be read from a damaged file into an empty store, and
@@ -200,14 +199,12 @@ pub(super) fn salvage(
     after: Position,
     start: Position,
     store: &mut Store,
-    source: &str,
 ) -> Salvage {
     let mut copy = Copy {
         after: after.sequence,
         last: after,
         chunk: Vec::with_capacity(CHUNK),
         store,
-        source,
         salvage: Salvage {
             rows: 0,
             messages: 0,
@@ -245,7 +242,6 @@ struct Copy<'a> {
     last: Position,
     chunk: Vec<Row>,
     store: &'a mut Store,
-    source: &'a str,
     salvage: Salvage,
 }
 
@@ -313,7 +309,7 @@ impl Copy<'_> {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.store.restore(&self.chunk, self.source)?;
+        self.store.restore(&self.chunk)?;
         self.salvage.rows += self.chunk.len() as u64;
         let messages = self.chunk.iter().map(|row| row.readings.len() as u64);
         self.salvage.messages += messages.sum::<u64>();

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::link::{is_only_source, only_source};
 use super::{Ring, SharedRing, SinkId, Weighed};
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// Deliveries kept, and bytes of them.
 const DELIVERIES: (usize, usize) = (512, 256 << 10);
 
-/// A piece of what arrived, what became of one, or what was sent. The bytes of all that arrived, one after
-/// the other, are the stream.
+/// A piece of what arrived, what became of one, or what was sent. The bytes of all that arrived from a
+/// source, one after the other, are its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrafficEntry {
+    /// The name of the source that it came from; in JSON only where that has one.
+    #[serde(default = "only_source", skip_serializing_if = "is_only_source")]
+    pub source: Name,
     /// When it arrived, or was sent.
     pub at: Timestamp,
     /// What it is.
@@ -63,6 +67,9 @@ pub enum TrafficKind {
         reason: RejectReason,
         /// Whether it broke off at the end of these bytes; else all of it was rejected as a whole.
         broke_at_end: bool,
+        /// The place in the bytes at which all of it is wrong, where the reason does not tell it.
+        #[serde(default)]
+        place: Option<u64>,
     },
     /// What became of an earlier piece. Has no bytes.
     Judged {
@@ -211,6 +218,7 @@ mod tests {
     #[test]
     fn every_byte_survives_as_json() {
         let entry = TrafficEntry {
+            source: only_source(),
             at: Timestamp(1),
             kind: TrafficKind::Text,
             bytes: (0..=255).collect(),

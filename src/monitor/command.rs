@@ -104,23 +104,28 @@ pub enum Command {
     Reset(LinkId),
     /// Has every sink send what is waiting.
     FlushAll,
-    /// Begins to record the raw stream into a file of the gateway's choice.
-    StartRecording,
-    /// Ends the recording.
-    StopRecording,
+    /// Begins to record the raw stream of a source, or of all, into a file of the gateway's choice.
+    StartRecording(Option<LinkId>),
+    /// Ends the recording of a source, or all.
+    StopRecording(Option<LinkId>),
     /// Stops the gateway; asked for once more, it stops at once.
     Quit,
 }
 
 impl Command {
-    /// Those that are about no link.
-    const OF_THE_GATEWAY: [Self; 3] = [Self::StartRecording, Self::StopRecording, Self::Quit];
+    /// Those that need no link.
+    const OF_THE_GATEWAY: [Self; 3] = [
+        Self::StartRecording(None),
+        Self::StopRecording(None),
+        Self::Quit,
+    ];
 
     /// The link that it is about.
     pub fn link(&self) -> Option<&LinkId> {
         match self {
             Self::To(_, link) | Self::Send(link, _) | Self::Reset(link) => Some(link),
-            _ => None,
+            Self::StartRecording(link) | Self::StopRecording(link) => link.as_ref(),
+            Self::FlushAll | Self::Quit => None,
         }
     }
 
@@ -130,8 +135,8 @@ impl Command {
             Self::Send(..) => SEND,
             Self::Reset(_) => RESET,
             Self::FlushAll => Order::Flush.name(),
-            Self::StartRecording => "start_recording",
-            Self::StopRecording => "stop_recording",
+            Self::StartRecording(_) => "start_recording",
+            Self::StopRecording(_) => "stop_recording",
             Self::Quit => "quit",
         }
     }
@@ -154,6 +159,13 @@ impl Command {
             (Some(order), _, Some(link)) => Ok(Self::To(order, link)),
             (Some(_), _, None) => Err("missing field `link`".to_owned()),
             (None, Some(command), None) => Ok(command),
+            (None, Some(Self::StartRecording(_) | Self::StopRecording(_)), Some(link))
+                if link.sink().is_some() =>
+            {
+                Err(format!("{link} has no stream to be recorded"))
+            }
+            (None, Some(Self::StartRecording(_)), link) => Ok(Self::StartRecording(link)),
+            (None, Some(Self::StopRecording(_)), link) => Ok(Self::StopRecording(link)),
             (None, Some(_), Some(_)) => Err(format!("{name} is about no link")),
             (None, None, _) => Err(format!(
                 "unknown command `{name}`, expected one of {}",
@@ -230,6 +242,7 @@ impl Serialize for Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::LinkKind;
 
     #[test]
     fn commands_are_written_as_one_short_object() {
@@ -273,7 +286,14 @@ mod tests {
                 Command::To(Order::Hold, LinkId::mqtt()),
                 r#"{"command":"hold","link":"mqtt"}"#,
             ),
-            (Command::StartRecording, r#"{"command":"start_recording"}"#),
+            (
+                Command::StartRecording(None),
+                r#"{"command":"start_recording"}"#,
+            ),
+            (
+                Command::StopRecording(Some(LinkId::new(LinkKind::Source, "north"))),
+                r#"{"command":"stop_recording","link":"source north"}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&command).unwrap(), text);
         }
@@ -290,6 +310,7 @@ mod tests {
             r#"{"command":"flush","link":"source"}"#,
             r#"{"command":"stop"}"#,
             r#"{"command":"quit","link":"mqtt"}"#,
+            r#"{"command":"start_recording","link":"mqtt"}"#,
             r#"{"command":"send","link":"source"}"#,
             r#"{"command":"send","text":"led on"}"#,
             r#"{"command":"send","link":"mqtt","text":"led on"}"#,

@@ -1,12 +1,10 @@
 //! What is counted, once, for the log, the metrics and the screen.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::SinkId;
 use crate::telemetry::RejectReason;
 
 /// A number that only grows.
@@ -87,7 +85,7 @@ pub struct SinkCounters {
     pub latency: LatencyHistogram,
 }
 
-/// What the whole pipeline counts.
+/// What is counted of a source.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Bytes read from the source.
@@ -106,19 +104,4 @@ pub struct Counters {
     pub frames_rejected: [Counter; RejectReason::ALL.len()],
     /// Readings that were set aside, by [`RejectReason`].
     pub readings_rejected: [Counter; RejectReason::ALL.len()],
-    /// Of each sink that was asked for.
-    sinks: Mutex<Vec<(SinkId, Arc<SinkCounters>)>>,
-}
-
-impl Counters {
-    /// A sink's counters, to be kept by whoever counts.
-    pub fn sink(&self, sink: &SinkId) -> Arc<SinkCounters> {
-        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, counters)) = sinks.iter().find(|(id, _)| id == sink) {
-            return Arc::clone(counters);
-        }
-        let counters = Arc::<SinkCounters>::default();
-        sinks.push((sink.clone(), Arc::clone(&counters)));
-        counters
-    }
 }

@@ -4,14 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::link::{is_only_source, only_source};
 use crate::telemetry::{MetricTable, Name, Packet, Reading, Timestamp};
 
-/// Values remembered; names that damage makes up must not fill the memory.
+/// Values remembered of a source; names that damage makes up must not fill the memory.
 const MAX_VALUES: usize = 4096;
 
 /// The last value of one metric of one node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatestValue {
+    /// The name of the source that it comes from; in JSON only where that has one.
+    #[serde(default = "only_source", skip_serializing_if = "is_only_source")]
+    pub source: Name,
     /// The node.
     pub node: Name,
     /// The metric.
@@ -69,11 +73,11 @@ pub(super) struct LatestValues {
 }
 
 impl LatestValues {
-    pub(super) fn record(&mut self, packet: &Packet, metrics: &MetricTable) {
+    pub(super) fn record(&mut self, source: &Name, packet: &Packet, metrics: &MetricTable) {
         for reading in &packet.readings {
             let of_node = self.values.get_mut(&reading.node);
             let Some(latest) = of_node.and_then(|values| values.get_mut(&reading.metric)) else {
-                self.add(reading, packet, metrics);
+                self.add(source, reading, packet, metrics);
                 continue;
             };
             let value = reading.value;
@@ -86,7 +90,7 @@ impl LatestValues {
         }
     }
 
-    fn add(&mut self, reading: &Reading, packet: &Packet, metrics: &MetricTable) {
+    fn add(&mut self, source: &Name, reading: &Reading, packet: &Packet, metrics: &MetricTable) {
         if self.count >= MAX_VALUES {
             return;
         }
@@ -98,6 +102,7 @@ impl LatestValues {
         } = reading;
         let info = metrics.by_name(metric);
         let latest = LatestValue {
+            source: source.clone(),
             node: node.clone(),
             metric: metric.clone(),
             unit: info.map_or_else(String::new, |info| info.unit.clone()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Name, Timestamp};
 
 /// What kind of connection a link is. The order is that of the data path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,6 +187,16 @@ impl<'de> Deserialize<'de> for SinkId {
         let no_sink = || de::Error::custom(format!("{link} is no sink"));
         link.sink().ok_or_else(no_sink)
     }
+}
+
+/// The name of a source that has none of its own, for what does not say whose it is.
+pub(super) fn only_source() -> Name {
+    Name::new(LinkKind::Source.name())
+}
+
+/// Whether it is the name of a source that has none of its own.
+pub(super) fn is_only_source(name: &Name) -> bool {
+    name.as_str() == LinkKind::Source.name()
 }
 
 /// What a link is doing.

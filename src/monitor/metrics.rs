@@ -3,7 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use super::{
-    LATENCY_BUCKETS, LinkKind, LinkState, NodeStatus, ProblemKind, Severity, SinkSnapshot, Snapshot,
+    LATENCY_BUCKETS, LinkId, LinkKind, LinkState, NodeStatus, ProblemKind, Severity, SinkSnapshot,
+    Snapshot, TelemetrySnapshot,
 };
 use crate::telemetry::RejectReason;
 
@@ -53,6 +54,14 @@ impl Sample {
             labels,
             value: value as f64,
         }
+    }
+
+    /// Of a source: the only one needs no label.
+    fn of_source(source: &LinkId, reason: Option<RejectReason>, value: u64) -> Self {
+        let named = (!source.is_only()).then(|| ("source", source.name()));
+        let reason = reason.map(|reason| ("reason", reason.name()));
+        let labels: Vec<_> = named.into_iter().chain(reason).collect();
+        Self::new(&labels, value)
     }
 
     /// Of one of the sinks whose kind stands in the metric's name: the only one needs no label.
@@ -179,42 +188,56 @@ fn delivery(snapshot: &Snapshot) -> Vec<MetricFamily> {
 }
 
 fn telemetry(snapshot: &Snapshot) -> Vec<MetricFamily> {
-    let telemetry = &snapshot.telemetry;
-    let by_reason = |rejected: &[(RejectReason, u64)]| {
-        let samples = rejected.iter();
-        samples
-            .map(|(reason, count)| Sample::new(&[("reason", reason.name())], *count))
-            .collect()
+    let sources = || {
+        let links = snapshot.links().map(|(link, _)| link);
+        links.filter(|link| link.sink().is_none())
     };
-    let damaged = Sample {
-        value: telemetry.line_damaged_ratio,
-        ..Sample::new(&[], 0)
+    let by_source = |value: fn(&TelemetrySnapshot) -> u64| {
+        let sample = |link: LinkId| {
+            let value = value(snapshot.telemetry_of(&link));
+            Sample::of_source(&link, None, value)
+        };
+        sources().map(sample).collect::<Vec<_>>()
+    };
+    let by_reason = |rejected: fn(&TelemetrySnapshot) -> &[(RejectReason, u64)]| {
+        let mut samples = Vec::new();
+        for link in sources() {
+            let counts = rejected(snapshot.telemetry_of(&link)).iter();
+            samples.extend(
+                counts.map(|(reason, count)| Sample::of_source(&link, Some(*reason), *count)),
+            );
+        }
+        samples
+    };
+    let damaged = |link: LinkId| Sample {
+        value: snapshot.telemetry_of(&link).line_damaged_ratio,
+        ..Sample::of_source(&link, None, 0)
     };
     vec![
         counter(
             "telemetry_packets_processed_total",
             "Packets decoded and given to the journal.",
-            vec![Sample::new(&[], telemetry.packets_processed)],
+            by_source(|telemetry| telemetry.packets_processed),
         ),
         counter(
             "telemetry_frames_rejected_total",
             "Frames that were no telemetry, or contradicted those around them.",
-            by_reason(&telemetry.frames_rejected),
+            by_reason(|telemetry| &telemetry.frames_rejected),
         ),
         counter(
             "telemetry_readings_rejected_total",
             "Readings that were set aside.",
-            by_reason(&telemetry.readings_rejected),
+            by_reason(|telemetry| &telemetry.readings_rejected),
         ),
         gauge(
             "line_damaged_ratio",
             "The share of damaged ones among the last 200 frames.",
-            vec![damaged],
+            sources().map(damaged).collect(),
         ),
         counter(
             "telemetry_packets_missed_total",
             "Packets that the radio received and the gateway never saw.",
-            vec![Sample::new(&[], telemetry.packets_missed)],
+            by_source(|telemetry| telemetry.packets_missed),
         ),
     ]
 }
@@ -240,7 +263,6 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
         let (name, peer) = (sink.sink.as_str(), &*sink.link.peer);
         Sample::new(&[("link", name), ("server", peer)], 1)
     });
-    let servers = servers.collect();
     vec![
         gauge(
             "queue_depth",
@@ -261,7 +283,7 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
         gauge(
             "link_server",
             "Which server a sink uses, or tries.",
-            servers,
+            servers.collect(),
         ),
         counter(
             "reconnects_total",

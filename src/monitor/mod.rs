@@ -10,6 +10,7 @@ mod journal;
 mod latest;
 mod lease;
 mod link;
+mod live;
 mod metrics;
 mod nodes;
 mod observer;
@@ -18,14 +19,15 @@ mod problems;
 mod pulse;
 mod ring;
 mod snapshot;
+mod source;
 mod standing;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use activity::{
     Activity, DeliveryEntry, DeliveryOutcome, LogEntry, LogLevel, TrafficEntry, TrafficKind,
@@ -41,6 +43,7 @@ pub use journal::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use latest::{Alarm, LatestValue};
 pub use lease::Lease;
 pub use link::{LinkId, LinkKind, LinkState, LinkStatus, SinkId};
+pub use live::{LiveReading, LiveReadings};
 pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
@@ -50,18 +53,18 @@ pub use problem::{Problem, ProblemKind, Severity};
 pub use problems::{ProblemChange, Problems};
 pub use pulse::{Pulse, Pulses, Stage, StageGuard};
 pub use ring::{Numbered, Ring, SharedRing, Weighed};
-pub use snapshot::{Recording, SinkSnapshot, Snapshot, Storage, TelemetrySnapshot};
+pub use snapshot::{Recording, SinkSnapshot, Snapshot, SourceSnapshot, Storage, TelemetrySnapshot};
+pub use source::SourceMonitor;
 pub use standing::Standing;
 
-use crate::telemetry::{Hearing, LeftOut, MetricTable, Packet, Timestamp};
+use crate::telemetry::{Hearing, MetricTable, Timestamp};
 use incident::Incidents;
-use latest::LatestValues;
+use live::Live;
+use source::SourceReport;
 
 /// What every stage reports to. Shared by all of them; never blocks for long.
 #[derive(Debug)]
 pub struct Monitor {
-    /// All that is counted.
-    pub counters: Counters,
     /// The last of what happened.
     pub activity: Activity,
     /// Whether every stage still does something.
@@ -70,10 +73,13 @@ pub struct Monitor {
     metrics: Arc<MetricTable>,
     /// In the order of the data path.
     links: Mutex<Vec<(LinkId, LinkStatus)>>,
-    latest: Mutex<LatestValues>,
-    recording: Mutex<Recording>,
-    line: Mutex<Line>,
+    /// Also those that were taken out of the configuration.
+    sources: Mutex<Vec<Arc<SourceReport>>>,
+    sinks: Mutex<Vec<(SinkId, Arc<SinkCounters>)>>,
     nodes: Mutex<Nodes>,
+    live: Live,
+    /// Whether nodes are known by their source as well.
+    qualifies_nodes: AtomicBool,
     problems: Mutex<Problems>,
     machine: Mutex<Machine>,
     /// When telemetry came last, in nanoseconds; 0: never.
@@ -85,22 +91,12 @@ pub struct Monitor {
     ends_by: OnceLock<Timestamp>,
 }
 
-/// What is known of the line that telemetry comes over.
-#[derive(Debug, Default)]
-struct Line {
-    damaged_ratio: f64,
-    left_out: BTreeMap<String, u64>,
-}
-
 /// What is known of the machine.
 #[derive(Debug, Clone, Copy, Default)]
 struct Machine {
     storage: Option<Storage>,
     clock_unsynchronised: bool,
 }
-
-/// Keys of values that were left out and are counted by themselves; those of all others as one.
-const MAX_LEFT_OUT: usize = 64;
 
 impl Default for Monitor {
     fn default() -> Self {
@@ -116,16 +112,16 @@ impl Monitor {
         let now = Timestamp::now();
         let unknown = |link| (link, LinkStatus::unknown(now));
         Self {
-            counters: Counters::default(),
             activity,
             pulses: Pulses::default(),
             started: now,
             metrics,
             links: Mutex::new(links.into_iter().map(unknown).collect()),
-            latest: Mutex::default(),
-            recording: Mutex::default(),
-            line: Mutex::default(),
+            sources: Mutex::default(),
+            sinks: Mutex::default(),
             nodes: Mutex::default(),
+            live: Live::default(),
+            qualifies_nodes: AtomicBool::new(false),
             problems: Mutex::default(),
             machine: Mutex::default(),
             last_packet: AtomicI64::new(0),
@@ -208,17 +204,50 @@ impl Monitor {
         Some(use_it(status))
     }
 
-    /// Counts the readings that are to be delivered, and keeps their values.
-    pub fn record(&self, packets: &[Packet]) {
-        if packets.is_empty() {
+    /// The monitor as a source reports to it. A link that is not known yet is known from now on.
+    pub fn source(self: &Arc<Self>, link: &LinkId) -> SourceMonitor {
+        self.add_link(link);
+        let mut sources = self.sources();
+        let known = sources.iter().find(|report| report.link == *link).cloned();
+        let report = known.unwrap_or_else(|| {
+            let report = Arc::new(SourceReport::new(link.clone()));
+            sources.push(Arc::clone(&report));
+            report
+        });
+        drop(sources);
+        SourceMonitor::new(Arc::clone(self), report)
+    }
+
+    /// A sink's counters, to be kept by whoever counts.
+    pub fn sink_counters(&self, sink: &SinkId) -> Arc<SinkCounters> {
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counters)) = sinks.iter().find(|(id, _)| id == sink) {
+            return Arc::clone(counters);
+        }
+        let counters = Arc::<SinkCounters>::default();
+        sinks.push((sink.clone(), Arc::clone(&counters)));
+        counters
+    }
+
+    /// There is a link from now on, behind those of its kind.
+    fn add_link(&self, link: &LinkId) {
+        let mut links = self.links();
+        if links.iter().any(|(id, _)| id == link) {
             return;
         }
-        let readings = packets.iter().map(|packet| packet.readings.len() as u64);
-        self.counters.readings_processed.add(readings.sum());
-        let mut latest = self.latest();
-        for packet in packets {
-            latest.record(packet, &self.metrics);
-        }
+        let at = links.partition_point(|(id, _)| id.kind() <= link.kind());
+        let status = LinkStatus::unknown(Timestamp::now());
+        links.insert(at, (link.clone(), status));
+    }
+
+    /// There is no such link any more. What was counted of it still counts.
+    pub fn remove_link(&self, link: &LinkId) {
+        self.links().retain(|(id, _)| id != link);
+    }
+
+    /// Readings as they come, from now on.
+    pub fn watch_readings(&self) -> broadcast::Receiver<LiveReadings> {
+        self.live.watch()
     }
 
     /// Takes in which nodes frames are heard of.
@@ -289,86 +318,66 @@ impl Monitor {
     /// Everything that can be observed, with what the journal says of itself.
     pub fn snapshot(&self, journal: JournalStatus) -> Snapshot {
         let links = self.links().clone();
-        let source = |(id, _): &&(LinkId, LinkStatus)| id.kind() == LinkKind::Source;
-        let unknown = || LinkStatus::unknown(self.started);
-        let source = links
-            .iter()
-            .find(source)
-            .map_or_else(unknown, |(_, it)| it.clone());
-        let sink = |(id, status): (LinkId, LinkStatus)| {
-            Some(SinkSnapshot::of(
-                id.sink()?,
-                status,
-                &self.counters,
-                &journal,
-            ))
-        };
+        let reports = self.sources().clone();
+        let report = |link: &LinkId| reports.iter().find(|report| report.link == *link);
+        let mut sources = Vec::new();
+        let mut latest = Vec::new();
+        for (link, status) in links.iter().filter(|(id, _)| id.sink().is_none()) {
+            let report = report(link);
+            latest.extend(report.map(|it| it.latest()).unwrap_or_default());
+            sources.push(SourceSnapshot {
+                source: link.clone(),
+                link: status.clone(),
+                telemetry: report.map(|it| it.telemetry()).unwrap_or_default(),
+                recording: report.map(|it| it.recording()).unwrap_or_default(),
+            });
+        }
+        let nothing = Counters::default();
+        let mut telemetry = TelemetrySnapshot::of(&nothing, 0.0, BTreeMap::new(), None);
+        for report in &reports {
+            telemetry.add(&report.telemetry());
+        }
+        let sinks = links.into_iter().filter_map(|(id, status)| {
+            let sink = id.sink()?;
+            let counters = self.sink_counters(&sink);
+            Some(SinkSnapshot::of(sink, status, &counters, &journal))
+        });
+        let first = sources.first();
         let machine = *self.machine();
         Snapshot {
             taken: Timestamp::now(),
             started: self.started,
-            telemetry: self.telemetry(),
-            source,
-            sinks: links.into_iter().filter_map(sink).collect(),
-            latest: self.latest().all(),
+            telemetry,
+            source: first.map_or_else(
+                || LinkStatus::unknown(self.started),
+                |source| source.link.clone(),
+            ),
+            sinks: sinks.collect(),
+            latest,
             nodes: self.nodes().all(),
             problems: self.problems().all(),
             storage: machine.storage,
             clock_unsynchronised: machine.clock_unsynchronised,
-            recording: self.recording().clone(),
+            recording: Recording::of_all(sources.iter().map(|it| &it.recording)),
             incidents: self.incidents().all(),
             ends_by: self.ends_by.get().copied(),
             journal,
+            sources,
         }
     }
 
-    /// Says what share of the last frames arrived damaged.
-    pub fn set_line_damage(&self, ratio: f64) {
-        self.line().damaged_ratio = ratio;
+    /// Has nodes be known by their source as well, from now on: two boards may use one name.
+    pub fn qualify_nodes(&self) {
+        self.qualifies_nodes.store(true, Ordering::Relaxed);
     }
 
-    /// The share of the last frames that arrived damaged.
-    pub fn line_damaged_ratio(&self) -> f64 {
-        self.line().damaged_ratio
-    }
-
-    /// Counts values that were no readings, by their key.
-    pub fn note_left_out(&self, values: BTreeMap<String, LeftOut>) {
-        let mut line = self.line();
-        for (key, values) in values {
-            let has_room = line.left_out.len() < MAX_LEFT_OUT || line.left_out.contains_key(&key);
-            let key = if has_room { key } else { "…".to_owned() };
-            *line.left_out.entry(key).or_default() += values.count;
-        }
-    }
-
-    fn telemetry(&self) -> TelemetrySnapshot {
-        let line = self.line();
-        let last_packet = self.last_packet.load(Ordering::Relaxed);
-        let last_packet = (last_packet > 0).then_some(Timestamp(last_packet));
-        let left_out = line.left_out.clone();
-        TelemetrySnapshot::of(&self.counters, line.damaged_ratio, left_out, last_packet)
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says what becomes of the raw stream.
-    pub fn set_recording(&self, recording: Recording) {
-        *self.recording() = recording;
+    fn qualifies_nodes(&self) -> bool {
+        self.qualifies_nodes.load(Ordering::Relaxed)
     }
 
     /// Says that the gateway was told to stop; the first time counts.
     pub fn set_ends_by(&self, ends_by: Timestamp) {
         self.ends_by.get_or_init(|| ends_by);
-    }
-
-    /// What becomes of the raw stream.
-    pub(crate) fn recording(&self) -> MutexGuard<'_, Recording> {
-        self.recording
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
@@ -383,8 +392,8 @@ impl Monitor {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn latest(&self) -> MutexGuard<'_, LatestValues> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sources(&self) -> MutexGuard<'_, Vec<Arc<SourceReport>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> MutexGuard<'_, Vec<(LinkId, LinkStatus)>> {

@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
 
 use super::{
-    Asker, Command, DeliveryEntry, Lease, LinkId, LogEntry, Numbered, Snapshot, TrafficEntry,
+    Asker, Command, DeliveryEntry, Lease, LinkId, LiveReadings, LogEntry, Numbered, Snapshot,
+    TrafficEntry,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -38,6 +40,9 @@ pub enum Sight {
 /// Which stretch of a metric's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {
+    /// The name of the source; `None`: whichever has such a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Name>,
     /// The node.
     pub node: Name,
     /// The metric.
@@ -82,6 +87,11 @@ pub trait Observer: Send + Sync + 'static {
 
     /// What was logged from this number on.
     fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>>;
+
+    /// Readings as they come, from now on; `None`: they cannot be watched here.
+    fn readings(&self) -> Option<broadcast::Receiver<LiveReadings>> {
+        None
+    }
 
     /// A metric's history out of the journal, in the order of time.
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>>;

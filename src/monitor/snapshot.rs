@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Counters, Incident, JournalStatus, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
-    NodeStatus, Problem, SinkId,
+    NodeStatus, Problem, SinkCounters, SinkId,
 };
 use crate::telemetry::{Name, RejectReason, Timestamp};
 
@@ -17,15 +17,18 @@ pub struct Snapshot {
     pub taken: Timestamp,
     /// When the gateway started.
     pub started: Timestamp,
-    /// What came in.
+    /// What came in from all sources.
     pub telemetry: TelemetrySnapshot,
-    /// The link of the source.
+    /// The link of the first source.
     pub source: LinkStatus,
+    /// The sources, in the order of the configuration; empty in what an earlier gateway says.
+    #[serde(default)]
+    pub sources: Vec<SourceSnapshot>,
     /// The sinks, disabled ones included, brokers first.
     pub sinks: Vec<SinkSnapshot>,
     /// The journal.
     pub journal: JournalStatus,
-    /// The last value of every metric, by node and name.
+    /// The last value of every metric, by source, node and name.
     pub latest: Vec<LatestValue>,
     /// The nodes, by name.
     #[serde(default)]
@@ -43,7 +46,7 @@ pub struct Snapshot {
     /// Reboots and outages, the last of them, the oldest first.
     #[serde(default)]
     pub incidents: Vec<Incident>,
-    /// The recording of the raw stream.
+    /// The recording of the raw stream, with several sources the first of those that are recorded.
     pub recording: Recording,
     /// When the gateway will have ended at the latest; `None`: nobody told it to stop.
     pub ends_by: Option<Timestamp>,
@@ -80,7 +83,7 @@ pub enum Recording {
 }
 
 /// What came in since the gateway started.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TelemetrySnapshot {
     /// Bytes read from the source.
     pub source_bytes: u64,
@@ -126,6 +129,19 @@ pub struct Storage {
     pub disk_bytes: u64,
 }
 
+/// A source since the gateway started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceSnapshot {
+    /// Which one.
+    pub source: LinkId,
+    /// Its link.
+    pub link: LinkStatus,
+    /// What came in from it.
+    pub telemetry: TelemetrySnapshot,
+    /// The recording of its raw stream.
+    pub recording: Recording,
+}
+
 /// A sink since the gateway started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SinkSnapshot {
@@ -157,6 +173,13 @@ impl Snapshot {
         self.sinks.iter().find(|snapshot| snapshot.sink == *sink)
     }
 
+    /// What came in from a source.
+    pub fn telemetry_of(&self, source: &LinkId) -> &TelemetrySnapshot {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|snapshot| snapshot.source == *source);
+        found.map_or(&self.telemetry, |source| &source.telemetry)
+    }
+
     /// A node's status.
     pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
         self.nodes.iter().find(|status| status.node == *name)
@@ -164,9 +187,13 @@ impl Snapshot {
 
     /// All links, in the order of the data path.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkStatus)> {
+        let old = self.sources.is_empty();
+        let only = old.then(|| (LinkId::source(), &self.source));
+        let sources = self.sources.iter();
+        let sources = sources.map(|source| (source.source.clone(), &source.link));
         let sinks = self.sinks.iter();
         let sinks = sinks.map(|sink| (sink.sink.link().clone(), &sink.link));
-        std::iter::once((LinkId::source(), &self.source)).chain(sinks)
+        only.into_iter().chain(sources).chain(sinks)
     }
 
     /// A link's status; `None`: there is no such link.
@@ -176,7 +203,38 @@ impl Snapshot {
     }
 }
 
+impl Recording {
+    /// What is said of several in one word: one that is on, or else the first that ever was.
+    pub(super) fn of_all<'a>(recordings: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut on = recordings
+            .clone()
+            .filter(|it| matches!(it, Self::On { .. }));
+        let mut others = recordings.filter(|it| **it != Self::Off);
+        on.next()
+            .or_else(|| others.next())
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
 impl TelemetrySnapshot {
+    /// Adds what came in from another source; the worse line counts.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.source_bytes += other.source_bytes;
+        self.ignored_bytes += other.ignored_bytes;
+        self.packets_processed += other.packets_processed;
+        self.readings_processed += other.readings_processed;
+        self.packets_missed += other.packets_missed;
+        add_counts(&mut self.frames_rejected, &other.frames_rejected);
+        add_counts(&mut self.readings_rejected, &other.readings_rejected);
+        self.last_packet = self.last_packet.max(other.last_packet);
+        self.clock_drifts += other.clock_drifts;
+        self.line_damaged_ratio = self.line_damaged_ratio.max(other.line_damaged_ratio);
+        for (key, count) in &other.left_out {
+            *self.left_out.entry(key.clone()).or_default() += count;
+        }
+    }
+
     pub(super) fn of(
         counters: &Counters,
         line_damaged_ratio: f64,
@@ -201,6 +259,15 @@ impl TelemetrySnapshot {
     }
 }
 
+fn add_counts(counts: &mut Vec<(RejectReason, u64)>, others: &[(RejectReason, u64)]) {
+    for (reason, other) in others {
+        match counts.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, count)) => *count += other,
+            None => counts.push((*reason, *other)),
+        }
+    }
+}
+
 impl SinkSnapshot {
     /// Whether it is not configured.
     pub fn is_disabled(&self) -> bool {
@@ -210,10 +277,9 @@ impl SinkSnapshot {
     pub(super) fn of(
         sink: SinkId,
         link: LinkStatus,
-        counters: &Counters,
+        counters: &SinkCounters,
         journal: &JournalStatus,
     ) -> Self {
-        let counters = counters.sink(&sink);
         let backlog = journal.sink(&sink);
         Self {
             sink,

@@ -22,6 +22,11 @@ impl Consoles {
         Some(Arc::clone(console))
     }
 
+    /// There is no such source any more.
+    pub(super) fn end(&self, link: &LinkId) {
+        self.lock().retain(|(id, _)| id != link);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<(LinkId, Arc<Console>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,6 +43,18 @@ impl Directives {
         }
     }
 
+    /// Tells every source something.
+    pub(super) fn tell_sources(&self, change: impl Fn(&mut Directive)) {
+        for (_, sender) in self.lock().iter().filter(|(id, _)| id.sink().is_none()) {
+            sender.send_modify(&change);
+        }
+    }
+
+    /// There is no such link any more.
+    pub(super) fn end(&self, link: &LinkId) {
+        self.lock().retain(|(id, _)| id != link);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<(LinkId, watch::Sender<Directive>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Pipeline, Stop, lookout};
 use crate::journal::{Journal, JournalError};
-use crate::monitor::{LinkId, Snapshot, Stage};
-use crate::source::{End, SourceError};
+use crate::monitor::{Snapshot, Stage};
+use crate::source::SourceError;
 
 /// What a stop may take beside the time that the sinks have: the source is closed, what is in memory
 /// is written, the journal is closed. A disk that needs longer hangs.
@@ -54,7 +54,7 @@ pub enum RunFailure {
 }
 
 impl Pipeline {
-    /// Runs until it is told to stop, or until its source has no more input and everything of it is
+    /// Runs until it is told to stop, or until its sources have no more input and everything of them is
     /// delivered. A part of it that fails ends all: whoever started it starts it again, and nothing is
     /// lost by that.
     pub async fn run(self) -> Outcome {
@@ -89,11 +89,7 @@ impl Pipeline {
     }
 
     async fn run_to_end(mut self) -> Outcome {
-        let source_error = self.end_source().await.map(RunFailure::Source);
-        // Ends by itself once the source is gone and its last chunk is in the journal.
-        if let Err(error) = (&mut self.ingest).await {
-            tracing::error!(error = %error, "The telemetry stage failed.");
-        }
+        let source_error = self.end_sources().await.map(RunFailure::Source);
         let last = self.journal.settle().await;
         self.handle
             .direct_sinks(|directive| directive.drain_to = Some(last.sequence));
@@ -114,34 +110,16 @@ impl Pipeline {
         Outcome { snapshot, failure }
     }
 
-    /// Waits for the end of the source, or ends it when told to stop.
-    async fn end_source(&mut self) -> Option<SourceError> {
-        let result = tokio::select! {
-            result = &mut self.source => result,
-            () = stop_asked(&mut self.stop) => {
-                self.handle
-                    .direct(&LinkId::source(), |directive| directive.retired = true);
-                (&mut self.source).await
-            }
-        };
-        match result {
-            Ok(Ok(End::InputEnded)) => {
-                tracing::info!("The input ended; delivering what there is.");
-                if self.outlives_input {
-                    stop_asked(&mut self.stop).await;
-                }
-                None
-            }
-            Ok(Ok(End::Cancelled)) => None,
-            Ok(Err(error)) => {
-                tracing::error!(error = %error, "The source failed; delivering what there is.");
-                Some(error)
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "The source failed; delivering what there is.");
-                None
-            }
+    /// Waits for the end of all sources, or ends them when told to stop.
+    async fn end_sources(&mut self) -> Option<SourceError> {
+        let sources = self.handle.sources();
+        tokio::select! {
+            () = sources.ended() => if self.outlives_input && !sources.has_failed() {
+                stop_asked(&mut self.stop).await;
+            },
+            () = stop_asked(&mut self.stop) => {}
         }
+        sources.end().await
     }
 
     /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
@@ -210,7 +188,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Overrides};
-    use crate::monitor::{Activity, StageGuard};
+    use crate::monitor::{Activity, LinkId, StageGuard};
 
     #[tokio::test]
     async fn a_stage_that_panics_ends_the_run_and_is_named() {
@@ -222,7 +200,7 @@ mod tests {
         overrides.file = Some(file);
         let environment = [("HOME", "/")].into_iter().collect();
         let config = config::load(&overrides, &environment).unwrap();
-        let pipeline = Pipeline::start(&config, Activity::default()).unwrap();
+        let pipeline = Pipeline::start(&config, Activity::default()).await.unwrap();
         let guard = StageGuard::new(
             Arc::clone(pipeline.handle().monitor()),
             Stage::Ingest(LinkId::source()),

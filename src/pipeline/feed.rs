@@ -10,11 +10,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::recorder::{RecordedChunks, TimesFile};
 use super::{Ingest, Yield};
 use crate::journal::{Correction, Journal};
-use crate::monitor::{LinkId, Monitor, Stage, StageGuard};
+use crate::monitor::{SourceMonitor, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::source::Chunk;
 use crate::system_clock;
-use crate::telemetry::{ClockWatch, Packet, Received, RecordedTimes, SetAside, Timestamp};
+use crate::telemetry::{ClockWatch, Name, Packet, Received, RecordedTimes, SetAside, Timestamp};
 
 const CLOCK_SET: Topic = Topic::new("clock-set");
 const UNKEPT: Topic = Topic::new("packets-not-taken");
@@ -31,7 +31,7 @@ pub(super) struct Feed {
     ingest: Ingest,
     chunks: RecordedChunks,
     journal: Journal,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     noted: TimesFile,
     clock: ClockWatch,
     /// By how much the clock was set last, as long as chunks may have been read before that.
@@ -44,7 +44,7 @@ impl Feed {
         ingest: Ingest,
         chunks: RecordedChunks,
         journal: Journal,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
         tolerance: Duration,
     ) -> Self {
         Self {
@@ -58,16 +58,18 @@ impl Feed {
         }
     }
 
-    /// Works until the source is gone. `times` are those of a recording; `clock_set` is called when what
+    /// Works until the source is gone. `times` are those of a recording; `input_ended` says whether its
+    /// input came to an end by itself; `clock_set` is called when what
     /// waits in the journal got other times.
     pub(super) async fn run(
         mut self,
         times: oneshot::Receiver<Option<RecordedTimes>>,
+        input_ended: oneshot::Receiver<()>,
         clock_set: impl Fn(),
     ) {
-        let stage = Stage::Ingest(LinkId::source());
+        let stage = Stage::Ingest(self.monitor.source().clone());
         let pulse = self.monitor.pulses.of(stage.clone());
-        let _guard = StageGuard::new(Arc::clone(&self.monitor), stage);
+        let _guard = StageGuard::new(Arc::clone(self.monitor.shared()), stage);
         let started = Instant::now();
         self.clock.look(system_clock::now());
         if let Ok(Some(times)) = times.await {
@@ -87,7 +89,11 @@ impl Feed {
             wall: Timestamp::now(),
             monotonic: started.elapsed(),
         };
-        let ingested = self.ingest.finish(end);
+        // The source says so, or goes without a word.
+        let ingested = match input_ended.await {
+            Ok(()) => self.ingest.finish_input(end),
+            Err(_) => self.ingest.finish(end),
+        };
         self.keep(ingested).await;
     }
 
@@ -97,12 +103,16 @@ impl Feed {
             ingest,
             chunks,
             journal,
+            monitor,
             noted,
             clock,
             step,
-            ..
         } = self;
-        let mut out = Out { journal, noted };
+        let mut out = Out {
+            source: monitor.name(),
+            journal,
+            noted,
+        };
         let mut next = pin!(chunks.next());
         let mut ticks = interval(CLOCK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,6 +145,7 @@ impl Feed {
         };
         self.step = Some(step);
         let mut out = Out {
+            source: self.monitor.name(),
             journal: &self.journal,
             noted: &mut self.noted,
         };
@@ -155,6 +166,7 @@ impl Feed {
 
     async fn keep(&mut self, ingested: Yield) {
         let mut out = Out {
+            source: self.monitor.name(),
             journal: &self.journal,
             noted: &mut self.noted,
         };
@@ -164,6 +176,7 @@ impl Feed {
 
 /// Where packets go, and what is noted of them.
 struct Out<'a> {
+    source: &'a Name,
     journal: &'a Journal,
     noted: &'a mut TimesFile,
 }
@@ -183,7 +196,7 @@ impl Out<'_> {
         if packets.is_empty() {
             return;
         }
-        if let Err(error) = self.journal.append(packets).await {
+        if let Err(error) = self.journal.append(self.source, packets).await {
             UNKEPT.say("", "", move |sum| {
                 let repeated = sum.words();
                 tracing::error!(error = %error, repeated, "Packets could not be given to the journal.");
@@ -192,7 +205,7 @@ impl Out<'_> {
     }
 
     async fn set_aside(&self, entries: Vec<SetAside>) {
-        if let Err(error) = self.journal.set_aside(entries).await {
+        if let Err(error) = self.journal.set_aside(self.source, entries).await {
             UNKEPT.say("", "set aside", move |sum| {
                 let repeated = sum.words();
                 tracing::error!(
@@ -221,6 +234,6 @@ impl Out<'_> {
             received: step,
             event_time: if follows { step } else { 0 },
         };
-        self.journal.correct_times(correction).await;
+        self.journal.correct_times(self.source, correction).await;
     }
 }

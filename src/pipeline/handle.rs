@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
-use super::consoles::Consoles;
 use super::sinks::{Sinks, Threads};
+use super::sources::Sources;
 use super::{SinkSettings, StartError, Stop};
+use crate::config::NamedSource;
 use crate::monitor::{
     Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
-    LinkStatus, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight, Snapshot, Stage,
-    TrafficEntry,
+    LinkStatus, LiveReadings, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight,
+    Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
 use crate::source::ConsoleError;
@@ -36,8 +37,7 @@ pub struct Handle(Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) sinks: Sinks,
-    pub(super) consoles: Consoles,
-    pub(super) record: watch::Sender<bool>,
+    pub(super) sources: Sources,
     pub(super) stop: watch::Sender<Stop>,
     pub(super) shutdown_timeout: Duration,
     pub(super) journal_pulse: Pulse,
@@ -60,7 +60,7 @@ impl Handle {
     /// Sends a text to a source, and says in the log who asked and what became of it.
     fn send(&self, link: LinkId, text: String, asker: &Asker) -> Reply<()> {
         let by = asker.to_string();
-        let Some(console) = self.0.consoles.find(&link) else {
+        let Some(console) = self.0.sources.consoles().find(&link) else {
             return refused(&link);
         };
         done(async move {
@@ -77,6 +77,33 @@ impl Handle {
             });
             outcome
         })
+    }
+
+    fn record(&self, link: Option<&LinkId>, is_wanted: bool) -> Reply<()> {
+        let is_there = self.0.sources.record(link, is_wanted);
+        match link {
+            Some(link) if !is_there => refused(link),
+            _ => Box::pin(std::future::ready(Ok(()))),
+        }
+    }
+
+    /// Has these sources run and no others; those that stay as they were notice nothing. Points say which
+    /// source they come from as long as there are several: `influxdb` is told so, if it is to change.
+    pub async fn set_sources(&self, sources: &[NamedSource], influxdb: Option<&SinkSettings>) {
+        if sources.len() > 1 {
+            self.monitor().qualify_nodes();
+        }
+        self.0.sources.set(sources).await;
+        if self.0.sinks.tag_sources(sources.len() > 1)
+            && let Some(settings) = influxdb
+            && let Err(error) = self.restart_sink(settings).await
+        {
+            tracing::error!(error = %error, "A sink does not start again.");
+        }
+    }
+
+    pub(super) fn sources(&self) -> &Sources {
+        &self.0.sources
     }
 
     /// Tells the pipeline to stop tidily, and at once when it was told before.
@@ -158,6 +185,10 @@ impl Observer for Handle {
         self.0.sinks.monitor.activity.log.since(number)
     }
 
+    fn readings(&self) -> Option<broadcast::Receiver<LiveReadings>> {
+        Some(self.0.sinks.monitor.watch_readings())
+    }
+
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
         let journal = self.0.sinks.journal.clone();
         Box::pin(async move {
@@ -190,18 +221,14 @@ impl Observer for Handle {
             }
             Command::Send(link, text) => return self.send(link, text, &asker),
             Command::Reset(link) => {
-                return match self.0.consoles.find(&link) {
+                return match self.0.sources.consoles().find(&link) {
                     Some(console) => done(async move { console.reset().await }),
                     None => refused(&link),
                 };
             }
             Command::FlushAll => self.direct_sinks(|directive| directive.obey(Order::Flush)),
-            Command::StartRecording => {
-                self.0.record.send_replace(true);
-            }
-            Command::StopRecording => {
-                self.0.record.send_replace(false);
-            }
+            Command::StartRecording(link) => return self.record(link.as_ref(), true),
+            Command::StopRecording(link) => return self.record(link.as_ref(), false),
             Command::Quit => {
                 self.stop_further();
             }
@@ -213,7 +240,7 @@ impl Observer for Handle {
 impl Handle {
     /// Holds a source for a program until the lease is dropped, if it is not lent already.
     async fn lend_source(self, link: LinkId, to: String, by: String) -> Result<Lease, String> {
-        let console = self.0.consoles.find(&link);
+        let console = self.0.sources.consoles().find(&link);
         if !console.ok_or_else(|| unknown(&link))?.takes_input() {
             return Err("only a serial port and a program can be lent".to_owned());
         }

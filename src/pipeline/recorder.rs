@@ -2,13 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
-use crate::monitor::{Monitor, Recording};
+use crate::monitor::{Recording, SourceMonitor};
 use crate::repeated::Topic;
 use crate::source::{Chunk, times_path};
 use crate::telemetry::{TimeNote, Timestamp};
@@ -23,7 +22,7 @@ pub(super) struct RecordedChunks {
     chunks: mpsc::Receiver<Chunk>,
     wanted: watch::Receiver<bool>,
     folder: PathBuf,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     recording: Option<OpenRecording>,
 }
 
@@ -38,7 +37,7 @@ impl RecordedChunks {
         chunks: mpsc::Receiver<Chunk>,
         wanted: watch::Receiver<bool>,
         folder: PathBuf,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
     ) -> Self {
         Self {
             chunks,
@@ -85,7 +84,8 @@ impl RecordedChunks {
     }
 
     async fn begin(&mut self) {
-        match create(&self.folder, Timestamp::now()).await {
+        let source = self.monitor.own_name();
+        match create(&self.folder, source.as_deref(), Timestamp::now()).await {
             Ok((file, path)) => {
                 let path = path.display().to_string();
                 let begun = path.clone();
@@ -220,21 +220,26 @@ impl TimesFile {
     }
 }
 
-/// A new file named after the time; one that exists is never written to.
-async fn create(folder: &Path, now: Timestamp) -> io::Result<(File, PathBuf)> {
+/// A new file named after the source, if that has a name, and the time; one that exists is never written to.
+async fn create(
+    folder: &Path,
+    source: Option<&str>,
+    now: Timestamp,
+) -> io::Result<(File, PathBuf)> {
     let time: String = now
         .to_string()
         .chars()
         .take("2026-03-01T12:00:00".len())
         .filter(|c| *c != '-' && *c != ':')
         .collect();
+    let source = source.map_or_else(String::new, |name| format!("{name}-"));
     let mut number = 1;
     loop {
         let suffix = match number {
             1 => String::new(),
             number => format!("-{number}"),
         };
-        let path = folder.join(format!("fieldgate-{time}Z{suffix}.raw"));
+        let path = folder.join(format!("fieldgate-{source}{time}Z{suffix}.raw"));
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -253,11 +258,13 @@ async fn create(folder: &Path, now: Timestamp) -> io::Result<(File, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
 
     use super::*;
+    use crate::monitor::{LinkId, Monitor};
 
     fn chunk(bytes: &'static [u8]) -> Chunk {
         Chunk {
@@ -271,7 +278,7 @@ mod tests {
     fn recorded(folder: &Path) -> (mpsc::Sender<Chunk>, watch::Sender<bool>, RecordedChunks) {
         let (sender, chunks) = mpsc::channel(8);
         let wanted = watch::Sender::new(false);
-        let monitor = Arc::new(Monitor::default());
+        let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
         let chunks = RecordedChunks::new(chunks, wanted.subscribe(), folder.into(), monitor);
         (sender, wanted, chunks)
     }
@@ -283,7 +290,7 @@ mod tests {
         let mut pass = async |bytes: &'static [u8]| {
             sender.send(chunk(bytes)).await.unwrap();
             assert_eq!(chunks.next().await.unwrap().bytes, bytes);
-            chunks.monitor.recording().clone()
+            chunks.monitor.recording()
         };
         assert_eq!(pass(b"before").await, Recording::Off);
         wanted.send_replace(true);
@@ -305,8 +312,8 @@ mod tests {
     async fn two_recordings_within_a_second_are_two_files() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp(1_700_000_000_000_000_000);
-        let (_, first) = create(folder.path(), now).await.unwrap();
-        let (_, second) = create(folder.path(), now).await.unwrap();
+        let (_, first) = create(folder.path(), None, now).await.unwrap();
+        let (_, second) = create(folder.path(), None, now).await.unwrap();
         assert_eq!(first.file_name().unwrap(), "fieldgate-20231114T221320Z.raw");
         assert_eq!(
             second.file_name().unwrap(),
@@ -321,7 +328,7 @@ mod tests {
         sender.send(chunk(b"goes on")).await.unwrap();
         assert_eq!(chunks.next().await.unwrap().bytes, &b"goes on"[..]);
         assert!(matches!(
-            &*chunks.monitor.recording(),
+            chunks.monitor.recording(),
             Recording::Failed { .. }
         ));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::Mutex;
@@ -13,7 +14,7 @@ use crate::config::{self, Config};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Monitor, SinkId};
 use crate::sink::{self, Lane};
-use crate::telemetry::{Catalogue, KnownName, MetricTable, Name, OWN_FIGURES};
+use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run.
 pub(super) struct Sinks {
@@ -21,7 +22,11 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
+    /// Of all sources, each once.
+    pub(super) formats: Vec<Format>,
     pub(super) directives: Arc<Directives>,
+    /// Whether points say which source they come from.
+    pub(super) tags_source: AtomicBool,
     /// `None`: the gateway is stopping, and no sink is started any more.
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -97,6 +102,11 @@ impl Sinks {
         Ok(())
     }
 
+    /// Has points say which source they come from, or not; returns whether that is a change.
+    pub(super) fn tag_sources(&self, is_wanted: bool) -> bool {
+        self.tags_source.swap(is_wanted, Ordering::Relaxed) != is_wanted
+    }
+
     fn lane(&self, sink: &SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
         let cursor = self.journal.cursor(sink)?;
         let directive = self.directives.subscribe(sink.link());
@@ -120,11 +130,11 @@ impl Sinks {
         let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
         let delivery = sink::mqtt::MqttDelivery::new(
-            config.clone(),
+            config,
             topics,
             metrics,
             identities,
-            names,
+            &names,
             self.monitor.standing(),
         );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
@@ -141,16 +151,33 @@ impl Sinks {
                 metric: Some(metric.to_owned()),
             })
         });
-        let mut known = self.journal.known_names();
-        known.extend(own);
-        Catalogue::names_of(&known, table, self.names.clone())
+        let own: Vec<KnownName> = own.collect();
+        let known = self.journal.known_names();
+        let mut names = Vec::new();
+        for format in &self.formats {
+            let mut of_format = table.clone();
+            format.complete(&mut of_format, |_| false);
+            names.extend(Catalogue::names_of(
+                &known,
+                of_format,
+                self.names.clone(),
+                format,
+            ));
+        }
+        let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
+        names.extend(board);
+        names
     }
 
     fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {
         let sink = SinkId::influxdb();
         let lane = self.lane(&sink, 2 * config.max_batch_size as u64)?;
         self.monitor.set_peer(sink.link(), config.url.to_string());
-        let delivery = sink::influx::InfluxDelivery::new(config, self.metrics.clone());
+        let delivery = sink::influx::InfluxDelivery::new(
+            config,
+            self.metrics.clone(),
+            self.tags_source.load(Ordering::Relaxed),
+        );
         let delivery = delivery.map_err(|error| StartError::SinkSetup {
             sink: sink.clone(),
             reason: error.to_string(),

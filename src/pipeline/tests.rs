@@ -17,7 +17,7 @@ async fn it_can_be_told_to_stop_further_while_its_source_ends() {
     }
     let environment: Environment = [("HOME", "/")].into_iter().collect();
     let config = config::load(&overrides, &environment).unwrap();
-    let pipeline = Pipeline::start(&config, Activity::default()).unwrap();
+    let pipeline = Pipeline::start(&config, Activity::default()).await.unwrap();
     let handle = pipeline.handle();
     let mut context = Context::from_waker(Waker::noop());
     let mut running = pin!(pipeline.run());

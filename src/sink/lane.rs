@@ -81,7 +81,7 @@ impl Lane {
     ) -> Self {
         let told = directive.borrow().clone();
         Self {
-            counters: monitor.counters.sink(&sink),
+            counters: monitor.sink_counters(&sink),
             shown: AtomicI64::default(),
             sink,
             cursor,

@@ -3,14 +3,14 @@
 //! Whoever has something open serves its requests one after the other, and stops before it is closed.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{self, LineEnding, Reset};
-use crate::monitor::{MAX_TEXT, Monitor, TrafficEntry, TrafficKind};
+use crate::monitor::{MAX_TEXT, SourceMonitor, TrafficKind};
 use crate::telemetry::Timestamp;
 
 /// Requests that may wait: people type one at a time.
@@ -96,13 +96,13 @@ pub struct Console {
     line_ending: Option<LineEnding>,
     /// `None`: it is no serial port.
     reset: Option<Reset>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     open: Mutex<Option<mpsc::Sender<Request>>>,
 }
 
 impl Console {
     /// The way back to a source that is configured so.
-    pub fn new(source: &config::Source, monitor: Arc<Monitor>) -> Self {
+    pub fn new(source: &config::Source, monitor: SourceMonitor) -> Self {
         let reset = match source {
             config::Source::Serial(port) => Some(port.reset),
             _ => None,
@@ -138,11 +138,9 @@ impl Console {
         })?;
         let written = answered.await.map_err(|_| ConsoleError::NotOpen)?;
         if written.taken > 0 {
-            self.monitor.activity.traffic.push(TrafficEntry {
-                at: Timestamp::now(),
-                kind: TrafficKind::Sent,
-                bytes: bytes[..written.taken].into(),
-            });
+            let bytes = bytes[..written.taken].into();
+            self.monitor
+                .show(Timestamp::now(), bytes, TrafficKind::Sent);
         }
         written.outcome
     }

@@ -13,7 +13,7 @@ use super::console::{Console, Request};
 use super::stream::Stream;
 use super::{Chunk, End, SourceError};
 use crate::backoff::Backoff;
-use crate::monitor::{Directive, LinkId, LinkState, Monitor};
+use crate::monitor::{Directive, LinkState, SourceMonitor};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
 
@@ -63,9 +63,8 @@ struct Stopped;
 
 /// What every kind of source works with.
 pub(super) struct Driver {
-    link: LinkId,
     out: mpsc::Sender<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
     console: Arc<Console>,
     /// Reconnects that were asked for and done, or came to nothing.
@@ -76,15 +75,13 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        link: LinkId,
         out: mpsc::Sender<Chunk>,
-        monitor: Arc<Monitor>,
+        monitor: SourceMonitor,
         directive: watch::Receiver<Directive>,
         console: Arc<Console>,
     ) -> Self {
         let reconnects_seen = directive.borrow().reconnects;
         Self {
-            link,
             out,
             monitor,
             directive,
@@ -101,11 +98,12 @@ impl Driver {
         peer: &str,
         open: impl FnOnce(Instant) -> Result<Stream, SourceError>,
     ) -> Result<End, SourceError> {
-        self.monitor.set_peer(&self.link, peer);
+        self.monitor.set_peer(self.monitor.source(), peer);
         self.set(LinkState::Connecting);
         let end = match open(self.started) {
             Ok(stream) => {
-                info!(peer, "Source opened.");
+                let source = self.monitor.own_name();
+                info!(source, peer, "Source opened.");
                 self.play_to_end(stream).await
             }
             Err(error) => Err(error),
@@ -142,7 +140,7 @@ impl Driver {
 
     /// Keeps a source open until shutdown.
     pub(super) async fn keep_open(mut self, kind: &impl Reopen) -> End {
-        self.monitor.set_peer(&self.link, kind.peer());
+        self.monitor.set_peer(self.monitor.source(), kind.peer());
         let Stopped = self.reopen_forever(kind).await;
         self.set(LinkState::Ended);
         End::Cancelled
@@ -164,7 +162,7 @@ impl Driver {
             let error = match opened {
                 Ok(open) => {
                     if was_up {
-                        self.monitor.count_reconnect(&self.link);
+                        self.monitor.count_reconnect(self.monitor.source());
                     }
                     was_up = true;
                     let opened_at = Instant::now();
@@ -187,12 +185,13 @@ impl Driver {
 
     /// Forwards a stream until something ends it, then closes it.
     async fn use_up(&mut self, mut open: Open) -> Interruption {
-        let peer = open.peer.clone();
-        FAILED.over(self.link.as_str());
-        OPENED.say(self.link.as_str(), &open.peer, move |sum| {
-            info!(peer, repeated = sum.words(), "Source opened.");
+        let (source, peer) = (self.monitor.own_name(), open.peer.clone());
+        FAILED.over(self.monitor.name().as_str());
+        OPENED.say(self.monitor.name().as_str(), &open.peer, move |sum| {
+            info!(source, peer, repeated = sum.words(), "Source opened.");
         });
-        self.monitor.set_peer(&self.link, open.peer.as_str());
+        self.monitor
+            .set_peer(self.monitor.source(), open.peer.as_str());
         self.set(LinkState::Up);
         let console = Arc::clone(&self.console);
         let connection = console.connect(open.requests);
@@ -203,8 +202,10 @@ impl Driver {
         let mut rest = Vec::new();
         let closed = timeout(CLOSE_TIMEOUT, open.stream.close(&mut rest)).await;
         if closed.is_err() {
-            STUCK.say(self.link.as_str(), "", move |sum| {
+            let source = self.monitor.own_name();
+            STUCK.say(self.monitor.name().as_str(), "", move |sum| {
                 warn!(
+                    source,
                     peer = %open.peer,
                     repeated = sum.words(),
                     "The source takes too long to close; it is left behind."
@@ -227,8 +228,10 @@ impl Driver {
             until: Timestamp::now().plus(delay),
             reason: reason.clone(),
         });
-        FAILED.say(self.link.as_str(), &reason.clone(), move |sum| {
+        let source = self.monitor.own_name();
+        FAILED.say(self.monitor.name().as_str(), &reason.clone(), move |sum| {
             warn!(
+                source,
                 error = %reason,
                 retry_in = %Seconds(delay),
                 repeated = sum.words(),
@@ -267,8 +270,8 @@ impl Driver {
         };
         chunk.discontinuity = std::mem::take(&mut self.interrupted);
         let count = u64::try_from(chunk.bytes.len()).unwrap_or(u64::MAX);
-        self.monitor.counters.source_bytes.add(count);
-        self.monitor.hear(&self.link, chunk.received);
+        self.monitor.counters().source_bytes.add(count);
+        self.monitor.hear(self.monitor.source(), chunk.received);
         permit.send(chunk);
         Ok(())
     }
@@ -297,8 +300,10 @@ impl Driver {
         if !self.directive.borrow().is_held() {
             return Ok(());
         }
-        HELD.say(self.link.as_str(), "held", |sum| {
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "held", move |sum| {
             info!(
+                source,
                 repeated = sum.words(),
                 "The source is held until it is released."
             );
@@ -318,14 +323,15 @@ impl Driver {
         // A hold is stronger than a reconnect; the wish is not kept for afterwards.
         self.reconnects_seen = now.reconnects;
         drop(now);
-        HELD.say(self.link.as_str(), "released", |sum| {
-            info!(repeated = sum.words(), "The source is released.");
+        let source = self.monitor.own_name();
+        HELD.say(self.monitor.name().as_str(), "released", move |sum| {
+            info!(source, repeated = sum.words(), "The source is released.");
         });
         Ok(())
     }
 
     fn set(&self, state: LinkState) {
-        self.monitor.set_link(&self.link, state);
+        self.monitor.set_link(self.monitor.source(), state);
     }
 }
 
@@ -362,7 +368,7 @@ mod tests {
 
     use super::*;
     use crate::config::Source;
-    use crate::monitor::Order;
+    use crate::monitor::{LinkId, Monitor, Order};
     use crate::source::stream::read_in_thread;
 
     const DEADLINE: Duration = Duration::from_secs(30);
@@ -381,9 +387,9 @@ mod tests {
         let (out, chunks) = mpsc::channel(4);
         let directive = watch::Sender::new(Directive::default());
         let monitor = Arc::new(Monitor::default());
-        let console = Arc::new(Console::new(&Source::Stdin, Arc::clone(&monitor)));
-        let (link, told) = (LinkId::source(), directive.subscribe());
-        let driver = Driver::new(link, out, Arc::clone(&monitor), told, console);
+        let reports = monitor.source(&LinkId::source());
+        let console = Arc::new(Console::new(&Source::Stdin, reports.clone()));
+        let driver = Driver::new(out, reports, directive.subscribe(), console);
         let open = |started| read_in_thread("pipe".to_owned(), || Ok(reader), started);
         Piped {
             input,

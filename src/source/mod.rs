@@ -13,6 +13,7 @@ mod driver;
 mod file;
 mod generator;
 mod ports;
+mod probe;
 mod process;
 mod recording;
 mod serial;
@@ -32,10 +33,11 @@ use tokio::sync::{mpsc, watch};
 pub use console::{Console, ConsoleError};
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
+pub use probe::listen;
 pub use recording::{recorded_times, times_path};
 
 use crate::config;
-use crate::monitor::{Directive, LinkId, Monitor};
+use crate::monitor::{Directive, SourceMonitor};
 use crate::ownership;
 use crate::telemetry::Timestamp;
 use driver::Driver;
@@ -175,21 +177,7 @@ pub fn try_serial_port(port: &config::Port) -> Result<PathBuf, SourceError> {
     serial::try_open(port)
 }
 
-/// A source in a few words: `serial port with USB id 0483:5740`.
-pub fn describe(config: &config::Source) -> String {
-    match config {
-        config::Source::Serial(port) => {
-            format!("serial port with {}", serial::describe(&port.selector))
-        }
-        config::Source::ProbeRs { chip, .. } => format!("probe-rs {chip}"),
-        config::Source::Command { argv, .. } => format!("command {}", argv.join(" ")),
-        config::Source::Stdin => "stdin".to_owned(),
-        config::Source::File { path, .. } => format!("file {}", path.display()),
-        config::Source::Simulator(settings) => format!("simulator, {} nodes", settings.nodes),
-    }
-}
-
-/// Reads from the source behind `link` until it ends or is told to.
+/// Reads from the configured source until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
@@ -202,14 +190,13 @@ pub fn describe(config: &config::Source) -> String {
 ///
 /// An error is returned only by a source that is not opened again: standard input and files.
 pub async fn run(
-    link: LinkId,
     config: &config::Source,
     out: mpsc::Sender<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
     console: Arc<Console>,
 ) -> Result<End, SourceError> {
-    let driver = Driver::new(link, out, monitor, directive, console);
+    let driver = Driver::new(out, monitor, directive, console);
     match config {
         config::Source::Serial(port) => {
             let port = serial::Serial(port.clone());

@@ -53,6 +53,8 @@ pub(crate) enum Action {
     Suspend,
     Repaint,
     Help,
+    /// Lists what is wrong.
+    Problems,
     Show(Page),
     NextPage,
     PreviousPage,

@@ -66,6 +66,7 @@ fn sink(sink: SinkId, peer: &str) -> SinkSnapshot {
 
 fn value(node: &str, metric: &str, unit: &str, value: f64, received: i64) -> LatestValue {
     LatestValue {
+        source: "source".into(),
         node: node.into(),
         metric: metric.into(),
         unit: unit.to_owned(),
@@ -153,6 +154,7 @@ pub(super) fn healthy() -> Snapshot {
             clock_drifts: 0,
         },
         source: link(LinkState::Up, "serial /dev/ttyACM0", 7_380),
+        sources: Vec::new(),
         sinks: vec![
             sink(SinkId::mqtt(), "mqtt://localhost:1883"),
             sink(SinkId::influxdb(), "http://localhost:8086/"),
@@ -271,6 +273,37 @@ pub(super) fn silent() -> Snapshot {
     snapshot
 }
 
+/// A broker is away, a node is late and a value is beyond its limits.
+pub(super) fn troubled() -> Snapshot {
+    let mut snapshot = broker_away();
+    let late = silent();
+    snapshot.nodes = late.nodes;
+    let problem = |kind, concerns: &str, sentence: &str, fix: &str| Problem {
+        kind,
+        severity: Severity::Error,
+        concerns: concerns.to_owned(),
+        since: ago(310),
+        sentence: sentence.to_owned(),
+        fix: fix.to_owned(),
+    };
+    snapshot.problems = vec![
+        problem(
+            ProblemKind::LinkDown,
+            "mqtt",
+            "mqtt://localhost:1883 is down: cannot connect to localhost:1883: connection refused",
+            "see that the server runs and can be reached; readings wait in the journal",
+        ),
+        problem(
+            ProblemKind::ValueBeyondLimits,
+            "node2 temperature",
+            "node2 temperature is 25.3 °C, above 25",
+            "see what is measured there; the limit is max in [telemetry.metrics]",
+        ),
+    ];
+    snapshot.problems.extend(late.problems);
+    snapshot
+}
+
 /// It was told to stop while something waits.
 pub(super) fn stopping() -> Snapshot {
     let mut snapshot = broker_away();
@@ -297,6 +330,7 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
 
 fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
+        source: "source".into(),
         at: ago(seconds),
         kind,
         bytes: bytes.into(),
@@ -304,6 +338,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let rejected = |reason, broke_at_end| TrafficKind::Rejected {
         reason,
         broke_at_end,
+        place: None,
     };
     let frame = br#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"t":25.3,"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
     numbered(vec![

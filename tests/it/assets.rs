@@ -133,7 +133,7 @@ fn a_gateway_in_a_container_finds_the_servers() {
             service["environment"]["INFLUXDB_TOKEN"],
             services["influxdb"]["environment"]["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"]
         );
-        let is_serial = matches!(config.source, Source::Serial(_));
+        let is_serial = matches!(config.sources[0].source, Source::Serial(_));
         assert_eq!(is_serial, name == "fieldgate");
         assert_eq!(!service["devices"].is_null(), is_serial, "{name}");
     }

@@ -55,7 +55,7 @@ fn readings_carry_their_time_and_expire_and_the_status_does_neither() {
     gateway.send("{\"ts\":1000,\"id\":\"N2\",\"n1\":{\"t\":1},\"n2\":{}}\n");
     gateway.send("{\"ts\":2500,\"id\":\"N2\",\"n1\":{\"h\":2},\"n2\":{}}\n");
     gateway.wait_until_delivered(&SinkId::mqtt(), 2);
-    let messages = retained(&broker, 3);
+    let messages = retained(&broker, 6);
     let message = |topic: &str| {
         let mut messages = messages.iter();
         messages.find(|message| message[0] == topic).unwrap()

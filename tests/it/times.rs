@@ -237,7 +237,7 @@ fn the_gateways_own_recording_is_replayed_at_its_times() {
         }
     };
     gateway.wait_until("packets before", processed(10));
-    gateway.command(Command::StartRecording);
+    gateway.command(Command::StartRecording(None));
     let path = gateway.wait_until("recording", |snapshot| match &snapshot.recording {
         Recording::On { path, .. } => Some(path.clone()),
         _ => None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fastrand::Rng;
-use fieldgate::monitor::Monitor;
+use fieldgate::monitor::{LinkId, Monitor, SourceMonitor};
 use fieldgate::pipeline::Ingest;
 use fieldgate::source::{Chunk, Generator};
 use fieldgate::telemetry::{Decoder, Packet, Received, RecordedTimes, Timeline, Timestamp};
@@ -111,8 +111,8 @@ fn damage(frame: &str, kind: Damage, random: &mut Rng) -> String {
 }
 
 /// What the gateway delivers of lines.
-fn deliver<'a>(lines: impl Iterator<Item = &'a str>) -> (Vec<Packet>, Arc<Monitor>) {
-    let monitor = Arc::new(Monitor::default());
+fn deliver<'a>(lines: impl Iterator<Item = &'a str>) -> (Vec<Packet>, SourceMonitor) {
+    let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
     let tolerance = Duration::from_secs(2);
     let decoder = Decoder::default();
     let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
@@ -250,8 +250,8 @@ fn a_clean_stream_is_delivered_as_it_is() {
             .map(|it| it.matches(':').count() - 6)
             .sum();
         assert_eq!(readings, sent);
-        assert_eq!(monitor.counters.packets_missed.get(), 0);
-        let rejected = monitor.counters.readings_rejected.iter();
+        assert_eq!(monitor.counters().packets_missed.get(), 0);
+        let rejected = monitor.counters().readings_rejected.iter();
         assert_eq!(
             rejected.map(fieldgate::monitor::Counter::get).sum::<u64>(),
             0
@@ -264,7 +264,7 @@ fn no_more_packets_are_missed_than_damage_cost() {
     const STEP: Duration = Duration::from_secs(1);
     for seed in 1..=4_u32 {
         let mut generator = Generator::new(3, 0.05, u64::from(seed));
-        let monitor = Arc::new(Monitor::default());
+        let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
         let tolerance = Duration::from_secs(2);
         let decoder = Decoder::default();
         let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
@@ -287,8 +287,8 @@ fn no_more_packets_are_missed_than_damage_cost() {
             end.monotonic += STEP;
         }
         ingest.finish(end);
-        let lost = sent - monitor.counters.packets_processed.get();
-        let missed = monitor.counters.packets_missed.get();
+        let lost = sent - monitor.counters().packets_processed.get();
+        let missed = monitor.counters().packets_missed.get();
         let case = format!("seed {seed}: {missed} missed of {lost} lost");
         println!("{case}");
         assert!(lost > 50, "{case}");

@@ -2,9 +2,12 @@
 
 mod remote;
 mod session;
+mod socket;
 mod stream;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -15,6 +18,9 @@ use crate::monitor::{
 };
 use crate::telemetry::Timestamp;
 pub use remote::{Lending, Remote};
+
+/// The gateway says something at least every five seconds; after this silence it is gone.
+const SILENCE: Duration = Duration::from_secs(12);
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +65,11 @@ impl Client {
     /// Begins to watch the gateway at an address as `http://greenhouse:8787`. Must be called within a
     /// tokio runtime.
     pub fn start(url: &str, token: Option<&SecretString>) -> Result<Self, ClientError> {
-        let remote = Remote::new(url, token)?;
+        Ok(Self::watch(Remote::new(url, token)?))
+    }
+
+    /// Begins to watch a gateway. Must be called within a tokio runtime.
+    pub fn watch(remote: Remote) -> Self {
         let sight = Sight::Lost {
             peer: remote.peer.clone(),
             reason: "connecting".into(),
@@ -78,10 +88,10 @@ impl Client {
         });
         let stop = CancellationToken::new();
         tokio::spawn(session::keep_connected(Arc::clone(&watched), stop.clone()));
-        Ok(Self {
+        Self {
             watched,
             _session: Arc::new(stop.drop_guard()),
-        })
+        }
     }
 }
 

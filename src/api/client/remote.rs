@@ -1,6 +1,8 @@
 //! One gateway elsewhere: what is asked of it, one request at a time.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -10,12 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::ClientError;
+use super::stream::Parser;
+use super::{ClientError, SILENCE, socket};
 use crate::api::lease::{LeaseRequest, Lent};
 use crate::api::refusal::ErrorBody;
 use crate::causes::root_cause;
 use crate::http::{self, Proxy};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, LinkId, Snapshot};
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, LinkId, LiveReading, Snapshot};
 
 /// A gateway in reach is connected to much sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +40,8 @@ const MAX_LINE: usize = 4 << 10;
 pub struct Remote {
     http: reqwest::Client,
     base: Url,
+    /// The socket in the file system that stands for the address.
+    socket: Option<Arc<Path>>,
     pub(super) proxy: Option<Proxy>,
     /// The address in words.
     pub(super) peer: String,
@@ -80,14 +85,32 @@ impl Remote {
         Ok(Self {
             http: http.build()?,
             base,
+            socket: None,
             proxy,
             peer,
+        })
+    }
+
+    /// The gateway that listens on a socket of this machine.
+    pub fn at_socket(path: &Path) -> Result<Self, ClientError> {
+        Ok(Self {
+            http: http::client(None).build()?,
+            base: parse("http://localhost")?,
+            socket: Some(path.into()),
+            proxy: None,
+            peer: path.display().to_string(),
         })
     }
 
     /// Everything that can be observed, now.
     pub async fn snapshot(&self) -> Result<Snapshot, String> {
         self.ask(self.get("/api/v1/snapshot"), MAX_SNAPSHOT).await
+    }
+
+    /// Whether somebody answers there.
+    pub async fn is_alive(&self) -> bool {
+        let request = self.get("/healthz").timeout(CONNECT_TIMEOUT);
+        self.send(request).await.is_ok()
     }
 
     /// A metric's history, in the order of time.
@@ -100,6 +123,10 @@ impl Remote {
             ("to", &query.to.to_rfc3339()),
             ("points", &query.points.to_string()),
         ]);
+        let request = match &query.source {
+            Some(source) => request.query(&[("source", source.as_str())]),
+            None => request,
+        };
         self.ask(request, most).await
     }
 
@@ -108,6 +135,31 @@ impl Remote {
         let request = self.post("/api/v1/commands", command)?;
         let request = request.timeout(ANSWER_TIMEOUT);
         self.send(request).await.map(drop)
+    }
+
+    /// Hands over readings as they come, until `take` says that this is enough or the gateway ends.
+    pub async fn readings(
+        &self,
+        mut take: impl FnMut(Vec<LiveReading>) -> bool,
+    ) -> Result<(), String> {
+        let request = self.get("/api/v1/events").query(&[("kinds", "reading")]);
+        let mut response = self.send(request).await?;
+        let mut parser = Parser::default();
+        loop {
+            let chunk = tokio::time::timeout(SILENCE, response.chunk()).await;
+            let chunk = chunk.map_err(|_| "the gateway fell silent".to_owned())?;
+            let Some(chunk) = chunk.map_err(explain)? else {
+                return Err("the gateway ended".to_owned());
+            };
+            let events = parser.push(&chunk);
+            let events = events.map_err(|_| "the gateway sent an event without end".to_owned())?;
+            for event in events.iter().filter(|event| event.name == "reading") {
+                let readings = serde_json::from_str(&event.data);
+                if !take(readings.map_err(|error| not_understood(&error))?) {
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Borrows a source for a program; returns when the gateway has let go of it.
@@ -152,7 +204,10 @@ impl Remote {
 
     /// Sends a request; anything but success is an error in the gateway's words.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, String> {
-        let response = request.send().await.map_err(explain)?;
+        let response = match &self.socket {
+            None => request.send().await.map_err(explain)?,
+            Some(path) => socket::send(path, request.build().map_err(explain)?).await?,
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(response);

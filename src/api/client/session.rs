@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::remote::explain;
 use super::stream::{Event, Parser};
-use super::{Seen, Watched};
+use super::{SILENCE, Seen, Watched};
 use crate::backoff::Backoff;
 use crate::http::Proxy;
 use crate::monitor::{Sight, Snapshot};
@@ -17,9 +17,6 @@ use crate::telemetry::Timestamp;
 
 /// Whoever watches wants to see the gateway soon after it is back.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// The gateway says something at least every five seconds; after this silence it is gone.
-const SILENCE: Duration = Duration::from_secs(12);
 
 /// Stays connected until told to stop.
 pub(super) async fn keep_connected(watched: Arc<Watched>, stop: CancellationToken) {

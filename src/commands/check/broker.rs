@@ -9,7 +9,7 @@ use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::SinkId;
 use crate::sink::Failure;
 use crate::sink::mqtt::connection::{Connection, Event, Message, OpenError, Published};
-use crate::sink::mqtt::{Negotiation, not_accepted, remedy, remedy_of_refusal};
+use crate::sink::mqtt::{Negotiation, not_accepted, own_prefix, remedy, remedy_of_refusal};
 
 /// For each step.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     };
     // Not the gateway's own name: a running one must not lose its connection.
     let client_id = format!("{}-check-{}", config.client_id, std::process::id());
-    let topic = format!("{}/gateway/check", config.topic_prefix);
+    let topic = format!("{}/gateway/check", own_prefix(&config.topic_prefix));
     let will = message(&topic, String::new(), config.retain != Retain::Never);
     let mut negotiation = Negotiation::default();
     let sink = SinkId::mqtt();
@@ -57,7 +57,7 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
         Ok(()) => report.passed(PART, PUBLISH, &format!("{topic} came back")),
         Err(reason) => {
             let user = config.username.as_deref().unwrap_or("everybody");
-            let prefix = &config.topic_prefix;
+            let prefix = own_prefix(&config.topic_prefix);
             let fix =
                 format!("at the broker, allow {user} to write {prefix}/# and to read {topic}");
             report.failed(PART, PUBLISH, &reason, &fix);

@@ -142,7 +142,7 @@ pub(super) async fn check_api(config: &Api, report: &mut Report) {
     const PART: &str = "api";
     const FREE: &str = "can listen";
     match Server::bind(config).await {
-        Ok(server) => report.passed(PART, FREE, &server.address().to_string()),
+        Ok(server) => report.passed(PART, FREE, &server.address()),
         Err(ApiError::Bind { error, .. })
             if error.kind() == io::ErrorKind::AddrInUse && is_fieldgate(config).await =>
         {

@@ -49,7 +49,11 @@ fn refuse(report: &mut Report, errors: &ConfigErrors) {
 }
 
 async fn try_all(config: &Config, report: &mut Report) {
-    input::check(&config.source, report).await;
+    for source in &config.sources {
+        report.begin_source((config.sources.len() > 1).then_some(&source.name));
+        input::check(&source.source, report).await;
+    }
+    report.begin_source(None);
     match &config.mqtt {
         Some(mqtt) => {
             for broker in mqtt.each() {

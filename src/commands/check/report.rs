@@ -8,11 +8,15 @@ use crate::commands::columns;
 
 /// All checks, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Report(Vec<Check>);
+pub(super) struct Report {
+    checks: Vec<Check>,
+    /// The one of several sources that is being checked.
+    source: Option<String>,
+}
 
 #[derive(Debug, Serialize)]
 struct Check {
-    part: &'static str,
+    part: String,
     #[serde(rename = "check")]
     name: &'static str,
     result: Verdict,
@@ -33,6 +37,11 @@ enum Verdict {
 }
 
 impl Report {
+    /// What follows is about this source; `None`: about no source, or the only one.
+    pub(super) fn begin_source(&mut self, name: Option<&String>) {
+        self.source = name.cloned();
+    }
+
     pub(super) fn passed(&mut self, part: &'static str, check: &'static str, detail: &str) {
         self.push(part, check, Verdict::Passed, detail, None);
     }
@@ -59,8 +68,10 @@ impl Report {
         detail: &str,
         fix: Option<String>,
     ) {
-        self.0.push(Check {
-            part,
+        let source = self.source.iter();
+        let named = source.fold(part.to_owned(), |part, name| format!("{part} {name}"));
+        self.checks.push(Check {
+            part: named,
             name: check,
             result,
             detail: detail.to_owned(),
@@ -70,7 +81,9 @@ impl Report {
 
     /// Whether nothing failed.
     pub(super) fn holds(&self) -> bool {
-        self.0.iter().all(|check| check.result != Verdict::Failed)
+        self.checks
+            .iter()
+            .all(|check| check.result != Verdict::Failed)
     }
 }
 
@@ -83,7 +96,7 @@ impl Serialize for Report {
         }
         let whole = Whole {
             ok: self.holds(),
-            checks: &self.0,
+            checks: &self.checks,
         };
         whole.serialize(to)
     }
@@ -93,7 +106,7 @@ impl Serialize for Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<Vec<String>> = self
-            .0
+            .checks
             .iter()
             .map(|check| {
                 let result = match check.result {
@@ -101,19 +114,19 @@ impl fmt::Display for Report {
                     Verdict::Failed => "FAILED",
                     Verdict::Skipped => "-",
                 };
-                [check.part, check.name, result, &check.detail]
+                [&check.part, check.name, result, &check.detail]
                     .map(str::to_owned)
                     .to_vec()
             })
             .collect();
-        for (line, check) in columns(&rows).lines().zip(&self.0) {
+        for (line, check) in columns(&rows).lines().zip(&self.checks) {
             writeln!(f, "{line}")?;
             if let Some(fix) = &check.fix {
                 writeln!(f, "    fix: {fix}")?;
             }
         }
         let failed = self
-            .0
+            .checks
             .iter()
             .filter(|check| check.result == Verdict::Failed);
         match failed.count() {

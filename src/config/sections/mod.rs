@@ -26,15 +26,16 @@ pub use mqtt::{
     Broker, HomeAssistant, Identity, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
 };
 pub use source::{
-    ControlLine, DataBits, FlowControl, LineEnding, Parity, Port, PortSelector, Recorded, Reset,
-    SOURCE_KINDS, Simulator, Source, SourceKind, Speed, StopBits,
+    ControlLine, DataBits, FlowControl, LineEnding, NamedSource, Parity, Port, PortSelector,
+    Recorded, Reset, SOURCE_KINDS, SOURCE_PLACEHOLDER, Simulator, Source, SourceKind, Speed,
+    StopBits,
 };
 pub use telemetry::{Metric, Node, Telemetry};
 pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};
 use super::section::Section;
-use crate::telemetry::{Name, is_safe};
+use crate::telemetry::{Decoder, Format, MetricTable, Name, is_safe};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -42,10 +43,8 @@ pub struct Config {
     /// The gateway's name among others: top-level key `gateway`. It stands in
     /// [`Mqtt::topic_prefix`] and [`Influxdb::gateway`] already.
     pub gateway: Option<String>,
-    /// `[source]`: where bytes come from.
-    pub source: Source,
-    /// When a recording was made: `source.starts_at`, `source.ends_at`.
-    pub recorded: Recorded,
+    /// `[source]`, or each `[[source]]`: where bytes come from; never empty.
+    pub sources: Vec<NamedSource>,
     /// `[mqtt]`; `None`: the sink is disabled.
     pub mqtt: Option<Mqtt>,
     /// `[influxdb]`; `None`: the sink is disabled.
@@ -74,19 +73,21 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         None if root.has_error("gateway") => Some("gateway"),
         name => name.as_deref(),
     };
-    let source = root.section("source", source::read);
-    let mqtt = root.section("mqtt", |section| mqtt::read(section, name));
+    let sources = source::read_all(root);
+    let mqtt = root.section("mqtt", |section| {
+        let mqtt = mqtt::read(section, name)?;
+        source::tell_apart(section, &mqtt.topic_prefix, sources.as_deref());
+        Some(mqtt)
+    });
     let influxdb = root.section("influxdb", |section| influxdb::read(section, name));
     let journal = root.section("journal", journal::read);
     let telemetry = root.section("telemetry", telemetry::read);
     let api = root.section("api", api::read);
     let log = root.section("log", log::read);
     let tui = root.section("tui", tui::read);
-    let (source, recorded) = source?;
     Some(Config {
         gateway,
-        source,
-        recorded,
+        sources: sources?,
         mqtt,
         influxdb,
         journal: journal?,
@@ -111,13 +112,35 @@ fn gateway_name() -> Kind<String> {
 }
 
 impl Config {
+    /// What is known of metrics: built in, by the formats, and configured.
+    pub fn metric_table(&self) -> MetricTable {
+        let mut table = self.telemetry.metric_table();
+        let rules = self.sources.iter().filter_map(|it| it.format.rules());
+        for (_, info) in rules.flat_map(|rules| &rules.known) {
+            table.describe(info);
+        }
+        table
+    }
+
+    /// A source by its name; without one the first.
+    pub fn source(&self, name: Option<&str>) -> Option<&NamedSource> {
+        let is_meant = |source: &&NamedSource| name.is_none_or(|name| source.name == name);
+        self.sources.iter().find(is_meant)
+    }
+
+    /// What turns frames of the first source into readings under the configured names.
+    pub fn decoder(&self) -> Decoder {
+        let format = self.source(None).map(|source| &source.format);
+        self.telemetry.decoder(format.unwrap_or(&Format::Board))
+    }
+
     /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
     /// the first, if it has one.
     pub fn summary(&self) -> Vec<String> {
         let disabled = || "disabled".to_owned();
         let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
+        let sources = self.sources.iter().map(NamedSource::summary);
         let sections = [
-            format!("source: {}", self.source.summary()),
             format!(
                 "mqtt: {}",
                 self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)
@@ -140,14 +163,14 @@ impl Config {
                 humantime::format_duration(self.shutdown_timeout)
             ),
         ];
-        gateway.chain(sections).collect()
+        gateway.chain(sources).chain(sections).collect()
     }
+
     /// The sections that differ, by their names; top-level keys by their own. Another name of the
     /// gateway is a difference of the sections that it reaches.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
-        let source = differs(&self.source, &other.source) || self.recorded != other.recorded;
         let sections = [
-            ("source", source),
+            ("source", self.sources != other.sources),
             (
                 "mqtt",
                 part_differs(self.mqtt.as_ref(), other.mqtt.as_ref(), Mqtt::secret),

@@ -29,16 +29,16 @@ use super::error::Fault;
 use super::marks::Mark;
 use super::place::with_suffix;
 use super::retention::Keep;
-use super::{Correction, Position, Rejection, Row};
+use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Packet, SetAside};
+use crate::telemetry::{KnownName, Name, Packet, SetAside};
 use cursors::{read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
-use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED};
+use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
 use requests::{read_requests, settle_requests};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
-use schema::{adopt, create_tables, find_extent, last_row};
+use schema::{adopt, create_tables, find_extent, last_row, names_sources};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -56,11 +56,10 @@ pub(super) struct Extent {
 pub(super) struct Batch<'a> {
     /// Where the first packet goes.
     pub(super) start: Position,
-    pub(super) source: &'a str,
-    pub(super) packets: &'a [Packet],
+    pub(super) packets: &'a [Sourced<Packet>],
     pub(super) cursors: &'a [NamedPosition],
     pub(super) rejections: &'a [Rejection],
-    pub(super) set_aside: &'a [SetAside],
+    pub(super) set_aside: &'a [Sourced<SetAside>],
     pub(super) names: &'a [KnownName],
     /// The nodes, in place of those that are there.
     pub(super) nodes: Option<&'a [KnownNode]>,
@@ -246,16 +245,17 @@ impl Store {
         Ok(())
     }
 
-    /// Moves the times of the rows behind `after` up to `up_to`, all or none of them; returns how many.
+    /// Moves the times of a source's rows behind `after` up to `up_to`, all or none of them; returns how many.
     pub(super) fn correct(
         &mut self,
         after: u64,
         up_to: u64,
+        source: &Name,
         correction: Correction,
         durable: bool,
     ) -> Result<usize, Fault> {
         let transaction = self.begin(durable)?;
-        let rows = correct_rows(&transaction, after, up_to, correction)?;
+        let rows = correct_rows(&transaction, after, up_to, source, correction)?;
         transaction.commit()?;
         Ok(rows)
     }
@@ -302,7 +302,7 @@ impl Store {
     }
 
     /// Adds rows that were read from another database, as they are.
-    pub(super) fn restore(&mut self, rows: &[Row], source: &str) -> Result<(), Fault> {
+    pub(super) fn restore(&mut self, rows: &[Row]) -> Result<(), Fault> {
         let mut extent = self.extent;
         let transaction = self.begin(false)?;
         let mut json = Vec::new();
@@ -314,7 +314,7 @@ impl Store {
                 };
             }
             extent.end = row.end();
-            insert_row(&transaction, row, source, &mut json)?;
+            insert_row(&transaction, row, &mut json)?;
         }
         transaction.commit()?;
         self.extent = extent;
@@ -325,8 +325,12 @@ impl Store {
     pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
         self.holdings = None;
         let transaction = self.begin(false)?;
+        let select_rejected = match names_sources(other) {
+            Ok(true) => SELECT_REJECTED,
+            _ => SELECT_REJECTED_OF_ANY,
+        };
         let tables = [
-            (SELECT_REJECTED, INSERT_REJECTED),
+            (select_rejected, INSERT_REJECTED),
             (SELECT_NAMES, INSERT_NAME),
             (SELECT_NODES, INSERT_NODE),
         ];

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::rows::{integer, natural};
 use crate::journal::error::Fault;
 use crate::journal::retention::Keep;
-use crate::journal::{REFUSED, Rejection};
-use crate::telemetry::{Reading, SetAside, Timestamp};
+use crate::journal::{REFUSED, Rejection, Sourced};
+use crate::telemetry::{Name, Reading, SetAside, Timestamp};
 
 /// Entries kept, unless even fewer messages are; the oldest go first.
 const MAX_ENTRIES: u64 = 10_000;
@@ -18,12 +18,17 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// All columns but the number, in the order of [`INSERT_REJECTED`].
 pub(super) const SELECT_REJECTED: &str = "SELECT rejected_at, sink, sequence, received, event_time,
-    node, metric, value, reason_name, reason, frame, delivered_at FROM rejected ORDER BY id";
+    node, metric, value, reason_name, reason, frame, delivered_at, source FROM rejected ORDER BY id";
+
+/// The same where entries did not say which source they came from.
+pub(super) const SELECT_REJECTED_OF_ANY: &str = "SELECT rejected_at, sink, sequence, received,
+    event_time, node, metric, value, reason_name, reason, frame, delivered_at, NULL FROM rejected
+    ORDER BY id";
 
 pub(super) const INSERT_REJECTED: &str = "INSERT INTO rejected
     (rejected_at, sink, sequence, received, event_time,
-     node, metric, value, reason_name, reason, frame, delivered_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+     node, metric, value, reason_name, reason, frame, delivered_at, source)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// About what an entry takes, as [`Entry::size`] has it.
 const SIZE: &str = "100 + octet_length(reason) + ifnull(octet_length(node), 0)
@@ -31,6 +36,7 @@ const SIZE: &str = "100 + octet_length(reason) + ifnull(octet_length(node), 0)
 
 /// An entry on its way in.
 struct Entry<'a> {
+    source: &'a Name,
     sink: Option<&'a str>,
     sequence: Option<i64>,
     received: Option<i64>,
@@ -44,6 +50,7 @@ struct Entry<'a> {
 impl<'a> Entry<'a> {
     fn of_refusal(rejection: &'a Rejection) -> Self {
         Self {
+            source: &rejection.source,
             sink: Some(rejection.sink.as_str()),
             sequence: Some(integer(rejection.sequence)),
             received: None,
@@ -55,9 +62,10 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn set_aside(entry: &'a SetAside) -> Self {
+    fn set_aside(Sourced { source, entry }: &'a Sourced<SetAside>) -> Self {
         let explanation = entry.reason.explanation();
         Self {
+            source,
             sink: None,
             sequence: None,
             received: Some(entry.received.0),
@@ -108,7 +116,7 @@ impl Holdings {
         &mut self,
         transaction: &Transaction<'_>,
         rejections: &[Rejection],
-        set_aside: &[SetAside],
+        set_aside: &[Sourced<SetAside>],
         max_entries: u64,
     ) -> Result<u64, Fault> {
         let now = Timestamp::now().0;
@@ -128,6 +136,7 @@ impl Holdings {
                 entry.reason,
                 entry.frame,
                 None::<i64>,
+                entry.source.as_str(),
             ])?;
             self.entries += 1;
             self.bytes += entry.size();

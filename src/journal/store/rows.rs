@@ -7,12 +7,12 @@ use rusqlite::{Connection, Transaction, params};
 use super::Batch;
 use crate::journal::encoding::{Names, decode, encode};
 use crate::journal::error::Fault;
-use crate::journal::{Correction, Position, Row};
-use crate::telemetry::Timestamp;
+use crate::journal::{Correction, ONLY_SOURCE, Position, Row, Sourced};
+use crate::telemetry::{Name, Timestamp};
 
 /// Whole rows behind a sequence, for [`decode_row`].
 pub(in crate::journal) const SELECT_PACKETS: &str =
-    "SELECT sequence, total, count, received, event_time, checksum, readings
+    "SELECT sequence, total, count, received, event_time, checksum, readings, source
     FROM packets WHERE sequence > ?1 ORDER BY sequence";
 
 /// The first and the last sequence. Asked for in one `SELECT` both would cost a walk over all rows.
@@ -64,7 +64,7 @@ pub(in crate::journal) fn check_gap(
     names: &mut Names,
 ) -> Result<(), Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT sequence, total, count, received, event_time, checksum, readings
+        "SELECT sequence, total, count, received, event_time, checksum, readings, source
          FROM packets WHERE sequence < ?1 ORDER BY sequence DESC LIMIT 1",
     )?;
     let mut found = statement.query([integer(next)])?;
@@ -89,20 +89,19 @@ pub(in crate::journal) fn decode_row(
         *field = columns.get(index)?;
     }
     let checksum: i64 = columns.get(5)?;
-    let json = columns
-        .get_ref(6)?
-        .as_bytes()
-        .map_err(rusqlite::Error::from)?;
-    if checksum != checksum_of(&fields, json) {
+    let json = text_of(columns, 6)?;
+    let source = text_of(columns, 7)?;
+    let Some(source) = verify(checksum, &fields, json, source) else {
         return Err(Fault::Damaged(format!(
             "row {} does not match its checksum",
             fields[0]
         )));
-    }
+    };
     let [sequence, total, count, received, event_time] = fields;
     let row = Row {
         sequence: natural(sequence)?,
         total: natural(total)?,
+        source: names.name(source),
         received: Timestamp(received),
         event_time: Timestamp(event_time),
         readings: decode(json, names)?,
@@ -121,7 +120,11 @@ pub(super) fn insert_packets(
 ) -> Result<Position, Fault> {
     let mut end = batch.start;
     let mut statement = transaction.prepare_cached(INSERT_PACKET)?;
-    for packet in batch.packets {
+    for Sourced {
+        source,
+        entry: packet,
+    } in batch.packets
+    {
         let count = packet.readings.len() as u64;
         end.sequence += 1;
         end.total += count;
@@ -134,7 +137,7 @@ pub(super) fn insert_packets(
             packet.received.0,
             packet.event_time.0,
         ];
-        insert(&mut statement, &fields, batch.source, json)?;
+        insert(&mut statement, &fields, source.as_str(), json)?;
     }
     Ok(end)
 }
@@ -142,7 +145,6 @@ pub(super) fn insert_packets(
 pub(super) fn insert_row(
     transaction: &Transaction<'_>,
     row: &Row,
-    source: &str,
     json: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     json.clear();
@@ -157,7 +159,7 @@ pub(super) fn insert_row(
     insert(
         &mut *transaction.prepare_cached(INSERT_PACKET)?,
         &fields,
-        source,
+        row.source.as_str(),
         json,
     )
 }
@@ -169,7 +171,7 @@ fn insert(
     json: &[u8],
 ) -> Result<(), Fault> {
     let [sequence, total, count, received, event_time] = fields;
-    let checksum = checksum_of(fields, json);
+    let checksum = checksum_with(fields, json, source);
     let json = ToSqlOutput::Borrowed(ValueRef::Text(json));
     statement.execute(params![
         sequence, total, count, received, event_time, checksum, source, json
@@ -177,19 +179,45 @@ fn insert(
     Ok(())
 }
 
+/// The source of a row that matches its checksum. A named source is covered by that; a row of the only one
+/// there was has a checksum without it, and says what that was in whatever words.
+fn verify<'a>(checksum: i64, fields: &[i64; 5], json: &[u8], source: &'a [u8]) -> Option<&'a str> {
+    if checksum == checksum_of(fields, json) {
+        return Some(ONLY_SOURCE);
+    }
+    let source = std::str::from_utf8(source).ok()?;
+    (checksum == checksum_with(fields, json, source)).then_some(source)
+}
+
+/// The checksum of a row of this source.
+fn checksum_with(fields: &[i64; 5], json: &[u8], source: &str) -> i64 {
+    if source == ONLY_SOURCE {
+        return checksum_of(fields, json);
+    }
+    let mut checksum = crc_of(fields, json);
+    checksum.update(source.as_bytes());
+    i64::from(checksum.sum())
+}
+
+fn text_of<'a>(columns: &'a rusqlite::Row<'_>, index: usize) -> Result<&'a [u8], Fault> {
+    let text = columns.get_ref(index)?.as_bytes();
+    Ok(text.map_err(rusqlite::Error::from)?)
+}
+
 /// Rows whose times are moved at once.
 const CORRECTED_AT_ONCE: i64 = 500;
 
-/// Moves the times of the rows behind `after` up to `up_to`. A row that does not match its checksum
+/// Moves the times of the rows of a source behind `after` up to `up_to`. A row that does not match its checksum
 /// stays as it is: whoever reads it will find it damaged.
 pub(super) fn correct_rows(
     transaction: &Transaction<'_>,
     after: u64,
     up_to: u64,
+    source: &Name,
     correction: Correction,
 ) -> Result<usize, Fault> {
     let mut select = transaction.prepare_cached(
-        "SELECT sequence, total, count, received, event_time, checksum, readings
+        "SELECT sequence, total, count, received, event_time, checksum, readings, source
          FROM packets WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3",
     )?;
     let mut update = transaction.prepare_cached(
@@ -206,12 +234,12 @@ pub(super) fn correct_rows(
                 *field = columns.get(index)?;
             }
             last = fields[0];
-            let json = columns.get_ref(6)?.as_bytes();
-            let json = json.map_err(rusqlite::Error::from)?;
-            if columns.get::<_, i64>(5)? == checksum_of(&fields, json) {
+            let (json, of) = (text_of(columns, 6)?, text_of(columns, 7)?);
+            let of = verify(columns.get(5)?, &fields, json, of);
+            if of == Some(source.as_str()) {
                 fields[3] = fields[3].saturating_add(correction.received);
                 fields[4] = fields[4].saturating_add(correction.event_time);
-                moved.push((fields, checksum_of(&fields, json)));
+                moved.push((fields, checksum_with(&fields, json, source.as_str())));
             }
         }
         drop(rows);
@@ -251,12 +279,16 @@ pub(super) fn copy_table(
 /// SQLite keeps no checksums of its pages; a flipped bit in a value would otherwise go out as a
 /// measurement.
 pub(super) fn checksum_of(fields: &[i64], text: &[u8]) -> i64 {
+    i64::from(crc_of(fields, text).sum())
+}
+
+fn crc_of(fields: &[i64], text: &[u8]) -> Crc {
     let mut checksum = Crc::new();
     for field in fields {
         checksum.update(&field.to_le_bytes());
     }
     checksum.update(text);
-    i64::from(checksum.sum())
+    checksum
 }
 
 pub(super) fn integer(value: u64) -> i64 {

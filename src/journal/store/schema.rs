@@ -58,7 +58,8 @@ CREATE TABLE rejected (
     reason_name TEXT NOT NULL,
     reason TEXT NOT NULL,
     frame BLOB,
-    delivered_at INTEGER
+    delivered_at INTEGER,
+    source TEXT
 ) STRICT;
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
@@ -103,10 +104,25 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
         None => create_schema(connection)?,
-        Some(SCHEMA_VERSION) => {}
+        Some(SCHEMA_VERSION) => name_sources(connection)?,
         Some(_) => migrate(connection)?,
     }
     Ok(connection.execute_batch(nodes::TABLE)?)
+}
+
+/// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
+/// column can do without it, so that it makes no new version.
+fn name_sources(connection: &Connection) -> Result<(), Fault> {
+    if !names_sources(connection)? {
+        connection.execute_batch("ALTER TABLE rejected ADD COLUMN source TEXT")?;
+    }
+    Ok(())
+}
+
+/// Whether entries of `rejected` say which source they came from.
+pub(super) fn names_sources(connection: &Connection) -> Result<bool, Fault> {
+    let sql = "SELECT count(*) FROM pragma_table_info('rejected') WHERE name = 'source'";
+    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.
@@ -200,7 +216,7 @@ pub(super) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
 fn check_end_rows(connection: &Connection, order: &str) -> Result<Option<Row>, Fault> {
     let mut names = Names::default();
     let sql = format!(
-        "SELECT sequence, total, count, received, event_time, checksum, readings
+        "SELECT sequence, total, count, received, event_time, checksum, readings, source
          FROM packets ORDER BY sequence {order} LIMIT 100"
     );
     let mut statement = connection.prepare(&sql)?;

@@ -99,6 +99,7 @@ fn an_acknowledgement_is_not_known_before_what_was_refused() {
     let refuse = |cursor: &mut Cursor, row: &Row| {
         cursor.reject(vec![Rejection {
             sink: SinkId::influxdb(),
+            source: "source".into(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[0].clone(),
@@ -412,6 +413,7 @@ fn anyone_can_query_readings_and_rejections() {
     let rows = cursor.read(100).unwrap();
     cursor.reject(vec![Rejection {
         sink: SinkId::influxdb(),
+        source: "source".into(),
         sequence: rows[0].sequence,
         event_time: rows[0].event_time,
         reading: rows[0].readings[1].clone(),
@@ -433,7 +435,7 @@ fn anyone_can_query_readings_and_rejections() {
         "SELECT sink || sequence || event_time || node || metric || value || reason FROM rejected",
     );
     assert_eq!(rejected, "influxdb18node1metric11.0field type conflict");
-    assert_eq!(text("SELECT source FROM packets"), "test");
+    assert_eq!(text("SELECT source FROM packets"), "source");
 }
 
 #[test]
@@ -445,6 +447,7 @@ fn rejections_are_bounded_as_messages_are() {
     for _ in 0..3 {
         let rejection = |reading: &Reading| Rejection {
             sink: SinkId::influxdb(),
+            source: "source".into(),
             sequence: 1,
             event_time: rows[0].event_time,
             reading: reading.clone(),
@@ -504,20 +507,23 @@ async fn everything_appended_is_in_the_file_after_close() {
         durability: Durability::Full,
         ..file_config(folder.path(), 1_000_000)
     };
-    let journal = Journal::open(&config, &[SinkId::mqtt()], "test").unwrap();
+    let journal = Journal::open(&config, &[SinkId::mqtt()]).unwrap();
     let other = journal.clone();
     for id in 0..500 {
         journal
-            .append(vec![packet(id, 2), packet(id, 0)])
+            .append(&"source".into(), vec![packet(id, 2), packet(id, 0)])
             .await
             .unwrap();
     }
     let end = journal.settle().await;
     assert_eq!((end.sequence, end.total), (500, 1000));
-    journal.append(vec![packet(500, 2)]).await.unwrap();
+    journal
+        .append(&"source".into(), vec![packet(500, 2)])
+        .await
+        .unwrap();
     journal.close().await.unwrap();
     assert!(matches!(
-        other.append(vec![packet(1, 1)]).await,
+        other.append(&"source".into(), vec![packet(1, 1)]).await,
         Err(JournalError::Closed)
     ));
     assert_eq!(other.status().state, JournalState::Closed);
@@ -527,7 +533,7 @@ async fn everything_appended_is_in_the_file_after_close() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_in_memory_works_under_load_and_stays_small() {
-    let journal = Journal::open(&config(JournalPath::Memory, 1000), &both(), "test").unwrap();
+    let journal = Journal::open(&config(JournalPath::Memory, 1000), &both()).unwrap();
     let mut mqtt = journal.cursor(&SinkId::mqtt()).unwrap();
     let reader = tokio::spawn(async move {
         let mut delivered = 0;
@@ -546,7 +552,7 @@ async fn a_journal_in_memory_works_under_load_and_stays_small() {
     });
     for first in (1..=60_000).step_by(10) {
         let packets = (first..first + 10).map(|id| packet(id, 1)).collect();
-        journal.append(packets).await.unwrap();
+        journal.append(&"source".into(), packets).await.unwrap();
         assert!(journal.status().stored <= 1000);
     }
     assert_eq!(journal.settle().await.total, 60_000);

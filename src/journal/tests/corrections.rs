@@ -46,7 +46,11 @@ fn what_this_run_took_in_before_moves_and_nothing_else() {
         // More than are moved at once, the last of them not yet written, and what comes after.
         bench.append_ids(first..1_300);
         bench.give(vec![packet(1_300, 1)]);
-        bench.writer.shared().inbox.correct(FORWARD);
+        bench
+            .writer
+            .shared()
+            .inbox
+            .correct(&"source".into(), FORWARD);
         bench.give(vec![packet(1_301, 1)]);
         bench.step();
         let mut cursor = bench.cursor(&SinkId::mqtt());
@@ -71,11 +75,18 @@ fn a_sink_gets_other_times_for_what_it_reads_again() {
     fast.acknowledge(rows[1].end());
     assert_eq!(times(&mut slow).len(), 4);
     bench.step();
-    bench.writer.shared().inbox.correct(FORWARD);
-    bench.writer.shared().inbox.correct(Correction {
-        received: 1,
-        event_time: 0,
-    });
+    bench
+        .writer
+        .shared()
+        .inbox
+        .correct(&"source".into(), FORWARD);
+    bench.writer.shared().inbox.correct(
+        &"source".into(),
+        Correction {
+            received: 1,
+            event_time: 0,
+        },
+    );
     bench.step();
     fast.rewind();
     slow.rewind();
@@ -99,7 +110,11 @@ fn acknowledgements_stay_where_they_are_through_a_crash() {
     let rows = cursor.read(100).unwrap();
     cursor.acknowledge(rows[4].end());
     bench.step();
-    bench.writer.shared().inbox.correct(FORWARD);
+    bench
+        .writer
+        .shared()
+        .inbox
+        .correct(&"source".into(), FORWARD);
     bench.step();
     drop((cursor, bench));
     let bench = Bench::open(&config);
@@ -119,7 +134,11 @@ fn a_file_that_cannot_be_written_is_corrected_when_it_can() {
         bench.append_ids(last..last + 100);
         last += 100;
     }
-    bench.writer.shared().inbox.correct(FORWARD);
+    bench
+        .writer
+        .shared()
+        .inbox
+        .correct(&"source".into(), FORWARD);
     bench.step();
     bench.writer.file.as_ref().unwrap().limit_pages(1_000_000);
     bench.writer.retry_now();
@@ -152,17 +171,23 @@ fn nothing_is_pruned_while_times_wait_for_the_clock() {
     bench.writer.distrusted_until = Some(Instant::now() + DAY);
     bench.keep_house();
     assert_eq!(bench.status().stored, 2);
-    bench.writer.shared().inbox.correct(Correction {
-        received: 5_400_000_000_000,
-        event_time: 0,
-    });
+    bench.writer.shared().inbox.correct(
+        &"source".into(),
+        Correction {
+            received: 5_400_000_000_000,
+            event_time: 0,
+        },
+    );
     bench.step();
     bench.keep_house();
     assert_eq!(bench.status().stored, 2);
-    bench.writer.shared().inbox.correct(Correction {
-        received: -5_400_000_000_000,
-        event_time: 0,
-    });
+    bench.writer.shared().inbox.correct(
+        &"source".into(),
+        Correction {
+            received: -5_400_000_000_000,
+            event_time: 0,
+        },
+    );
     bench.step();
     bench.keep_house();
     assert_eq!(bench.status().stored, 1);

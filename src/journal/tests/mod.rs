@@ -102,7 +102,7 @@ impl Bench {
         sinks: &[SinkId],
     ) -> Result<Self, JournalError> {
         Ok(Self {
-            writer: Writer::open(config, sinks, "test")?,
+            writer: Writer::open(config, sinks)?,
             work: Work::default(),
         })
     }
@@ -114,7 +114,8 @@ impl Bench {
 
     /// Gives packets to a writer that perhaps takes none any more.
     pub(super) fn try_give(&self, packets: Vec<Packet>) -> Result<(), JournalError> {
-        let append = self.writer.shared().inbox.append(packets);
+        let source = "source".into();
+        let append = self.writer.shared().inbox.append(&source, packets);
         append.now_or_never().unwrap()
     }
 

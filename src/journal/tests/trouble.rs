@@ -91,6 +91,7 @@ fn rejections_on_a_full_disk_are_kept() {
     let rows = cursor.read(200).unwrap();
     let rejection = |reading: &Reading| Rejection {
         sink: SinkId::influxdb(),
+        source: "source".into(),
         sequence: rows[0].sequence,
         event_time: rows[0].event_time,
         reading: reading.clone(),

@@ -183,7 +183,7 @@ impl Writer {
         let after = self.shared.ledger().delivered();
         let start = self.file_end();
         let old = Ok(old.connection());
-        let salvage = recovery::salvage(old, after, start, &mut store, &self.terms.source);
+        let salvage = recovery::salvage(old, after, start, &mut store);
         if salvage.fault == Some(Fault::Full) {
             return Err(Fault::Full);
         }

@@ -1,37 +1,41 @@
 //! Moving the times of packets that were taken from a clock which was set since.
 
 use super::Writer;
-use crate::journal::Correction;
 use crate::journal::shared::lock_store;
+use crate::journal::{Correction, Sourced};
 use crate::repeated::Topic;
 
 const UNCORRECTED: Topic = Topic::new("times");
 const CORRECTED: Topic = Topic::new("times-corrected");
 
 /// A correction that the file has not got yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Uncorrected {
     /// The last row that it is for.
     up_to: u64,
-    correction: Correction,
+    correction: Sourced<Correction>,
 }
 
 impl Writer {
-    /// Moves the times of all packets that this run has taken in so far.
-    pub(super) fn correct(&mut self, correction: Correction) {
-        if correction.is_nothing() {
+    /// Moves the times of all packets that this run has taken in so far from these sources.
+    pub(super) fn correct(&mut self, corrections: &[Sourced<Correction>]) {
+        if corrections.is_empty() {
             return;
         }
         let after = self.began_at;
-        if let Some(memory) = &self.shared.tiers().memory {
-            let end = self.end.sequence;
-            if let Err(fault) = lock_store(memory).correct(after, end, correction, false) {
-                tracing::error!(error = %fault, "Times cannot be corrected in memory.");
+        for correction in corrections {
+            let Sourced { source, entry } = correction;
+            if let Some(memory) = &self.shared.tiers().memory {
+                let end = self.end.sequence;
+                if let Err(fault) = lock_store(memory).correct(after, end, source, *entry, false) {
+                    tracing::error!(error = %fault, "Times cannot be corrected in memory.");
+                }
             }
-        }
-        if let Some(file) = &self.file {
-            let up_to = file.extent().end.sequence;
-            self.uncorrected.push(Uncorrected { up_to, correction });
+            if let Some(file) = &self.file {
+                let up_to = file.extent().end.sequence;
+                let correction = correction.clone();
+                self.uncorrected.push(Uncorrected { up_to, correction });
+            }
         }
         self.correct_file();
         // From now on they say again how old rows are.
@@ -45,8 +49,9 @@ impl Writer {
         };
         let durable = self.terms.durable;
         let after = self.began_at;
-        while let Some(&Uncorrected { up_to, correction }) = self.uncorrected.first() {
-            match file.correct(after, up_to, correction, durable) {
+        while let Some(Uncorrected { up_to, correction }) = self.uncorrected.first() {
+            let Sourced { source, entry } = correction;
+            match file.correct(after, *up_to, source, *entry, durable) {
                 Ok(rows) => {
                     self.uncorrected.remove(0);
                     CORRECTED.count("journal", "", rows as u64, |sum| {

@@ -110,7 +110,7 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
-        self.correct(work.correction);
+        self.correct(&work.corrections);
         if work.is_to_be_written() {
             if !self.write_to_file(work) {
                 self.write_to_memory(work);
@@ -127,7 +127,7 @@ impl Writer {
     }
 
     fn end_behind(&self, work: &Work) -> Position {
-        let messages = work.packets.iter().map(|packet| packet.readings.len());
+        let messages = work.packets.iter().map(|it| it.entry.readings.len());
         Position {
             sequence: self.end.sequence + work.packets.len() as u64,
             total: self.end.total + messages.sum::<usize>() as u64,

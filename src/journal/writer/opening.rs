@@ -26,7 +26,6 @@ impl Writer {
     pub(in crate::journal) fn open(
         config: &config::Journal,
         sinks: &[SinkId],
-        source: &str,
     ) -> Result<Self, JournalError> {
         let mut opened = Opened::default();
         let (name, claim) = match &config.path {
@@ -37,7 +36,7 @@ impl Writer {
         let mut memory = None;
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
-            opened.open_file(claim, sinks, source).map_err(failed)?;
+            opened.open_file(claim, sinks).map_err(failed)?;
             opened.marks = claim.marks(sinks);
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
@@ -62,7 +61,6 @@ impl Writer {
         );
         let terms = Terms {
             shared: Arc::new(shared),
-            source: source.to_owned(),
             durable: config.durability == Durability::Full,
             sync_interval: match config.durability {
                 Durability::Interval(interval) => Some(interval),
@@ -136,7 +134,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open_file(&mut self, claim: &Claim, sinks: &[SinkId], source: &str) -> Result<(), Fault> {
+    fn open_file(&mut self, claim: &Claim, sinks: &[SinkId]) -> Result<(), Fault> {
         let opened = if recovery::is_cut_off(&claim.path) {
             Err(Fault::Damaged("it is empty but its log is not".to_owned()))
         } else {
@@ -151,18 +149,12 @@ impl Opened {
                 self.store = Some(store);
                 Ok(())
             }
-            Err(Fault::Damaged(reason)) => self.replace(claim, &reason, sinks, source),
+            Err(Fault::Damaged(reason)) => self.replace(claim, &reason, sinks),
             Err(fault) => Err(fault),
         }
     }
 
-    fn replace(
-        &mut self,
-        claim: &Claim,
-        reason: &str,
-        sinks: &[SinkId],
-        source: &str,
-    ) -> Result<(), Fault> {
+    fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[SinkId]) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
         let moved =
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
@@ -183,7 +175,7 @@ impl Opened {
         // A sink whose cursor cannot be read gets all again that there is.
         let after = delivered.filter(|_| complete).unwrap_or_default();
         let start = furthest.unwrap_or_default();
-        let salvage = recovery::salvage_file(&moved, after, start, &mut store, source);
+        let salvage = recovery::salvage_file(&moved, after, start, &mut store);
         self.notice = Some(recovery::report(&claim.path, &moved, reason, &salvage));
         self.missing = salvage.missing;
         self.cursors = cursors;

@@ -28,7 +28,7 @@ impl Writer {
         let packets = requests.into_iter().map(|request| request.packet);
         let mut work = Work::default();
         work.packets
-            .extend(packets.filter(|packet| !packet.readings.is_empty()));
+            .extend(packets.filter(|packet| !packet.entry.readings.is_empty()));
         let limits = self.terms.file_limits(file);
         let batch = Batch {
             sent_on: &ids,

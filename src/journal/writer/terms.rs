@@ -16,8 +16,6 @@ const MAX_MESSAGES: u64 = 50_000;
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) shared: Arc<Shared>,
-    /// Where packets come from, as the file names it.
-    pub(super) source: String,
     /// Whether packets are on the disk when they are committed.
     pub(super) durable: bool,
     /// How long after that at the latest, where they are not.
@@ -37,7 +35,6 @@ impl Terms {
     ) -> Batch<'a> {
         Batch {
             start,
-            source: &self.source,
             packets: &work.packets,
             cursors,
             rejections: &work.rejections,

@@ -255,7 +255,7 @@ impl Writer {
             return;
         };
         let after = self.shared.ledger().delivered();
-        let salvage = recovery::salvage_file(&moved, after, start, store, &self.terms.source);
+        let salvage = recovery::salvage_file(&moved, after, start, store);
         let notice = recovery::report(&self.shared.name, &moved, &reason, &salvage);
         let mut ledger = self.shared.ledger();
         ledger.missing = salvage.missing;

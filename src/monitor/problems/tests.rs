@@ -3,6 +3,7 @@ use crate::monitor::{
     JournalState, JournalStatus, LatestValue, LinkState, Monitor, NodeSignal, NodeState,
     NodeStatus, Position, Storage,
 };
+use crate::telemetry::RejectReason;
 
 /// The time of day at which a test begins.
 const START: Timestamp = Timestamp(1_800_000_000_000_000_000);
@@ -179,6 +180,7 @@ fn a_source_of_which_nothing_is_known_is_given_a_minute() {
 fn a_value_has_to_come_back_a_little_further_than_its_limit() {
     let mut bench = Bench::new();
     bench.snapshot.latest = vec![LatestValue {
+        source: "source".into(),
         node: "node1".into(),
         metric: "temperature".into(),
         unit: "°C".to_owned(),
@@ -257,7 +259,7 @@ fn what_is_lost_or_set_aside_is_a_problem_for_five_minutes() {
     bench.look(10.0);
     bench.snapshot.sinks[0].dropped = 7;
     bench.snapshot.sinks[1].rejected = 2;
-    bench.snapshot.telemetry.readings_rejected[0].1 = 3;
+    bench.snapshot.telemetry.readings_rejected = vec![(RejectReason::Spike, 3)];
     let mut changes = bench.look(1.0);
     changes.sort();
     let expected = [

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::monitor::{LinkId, Monitor, TrafficEntry, TrafficKind, TrafficVerdict};
+use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
     ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
@@ -18,20 +18,32 @@ const LEFT_OUT: Topic = Topic::new("left-out");
 const ASIDE: Topic = Topic::new("set-aside");
 const QUALITY: Topic = Topic::new("line-quality");
 
+/// Where something that is rejected is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// As a whole, or at a place that its reason tells.
+    Whole,
+    At(usize),
+    AtEnd,
+}
+
 /// Tells the monitor and the log what happens.
 #[derive(Debug)]
 pub(super) struct Notices {
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
 }
 
 impl Notices {
-    pub(super) fn new(monitor: Arc<Monitor>) -> Self {
+    pub(super) fn new(monitor: SourceMonitor) -> Self {
         Self { monitor }
     }
 
     /// Bytes between frames.
     pub(super) fn text(&self, at: Timestamp, bytes: &[u8]) {
-        self.monitor.counters.ignored_bytes.add(bytes.len() as u64);
+        self.monitor
+            .counters()
+            .ignored_bytes
+            .add(bytes.len() as u64);
         // A noisy stream without a frame comes in pieces as large as they were read.
         for bytes in bytes.chunks(MAX_FRAME) {
             self.show(at, bytes.into(), TrafficKind::Text);
@@ -40,18 +52,12 @@ impl Notices {
 
     /// A piece of the stream. Returns the number under which it is shown.
     pub(super) fn show(&self, at: Timestamp, bytes: Arc<[u8]>, kind: TrafficKind) -> u64 {
-        let traffic = &self.monitor.activity.traffic;
-        traffic.push(TrafficEntry { at, kind, bytes })
+        self.monitor.show(at, bytes, kind)
     }
 
     /// What became of a piece that was shown before.
     pub(super) fn judged(&self, at: Timestamp, piece: u64, verdict: TrafficVerdict) {
-        let traffic = &self.monitor.activity.traffic;
-        traffic.push_about(piece, |back| TrafficEntry {
-            at,
-            kind: TrafficKind::Judged { back, verdict },
-            bytes: Arc::default(),
-        });
+        self.monitor.show_verdict(at, piece, verdict);
     }
 
     /// A frame that is not believed.
@@ -62,7 +68,7 @@ impl Notices {
     }
 
     fn count_rejected(&self, bytes: &[u8], reason: RejectReason) {
-        self.monitor.counters.frames_rejected[reason as usize].increment();
+        self.monitor.counters().frames_rejected[reason as usize].increment();
         tracing::debug!(
             reason = reason.name(),
             bytes = %bytes.escape_ascii(),
@@ -76,32 +82,37 @@ impl Notices {
         at: Timestamp,
         bytes: Arc<[u8]>,
         reason: RejectReason,
-        broke_at_end: bool,
+        fault: Fault,
     ) {
         self.count_rejected(&bytes, reason);
         let kind = TrafficKind::Rejected {
             reason,
-            broke_at_end,
+            broke_at_end: fault == Fault::AtEnd,
+            place: match fault {
+                Fault::At(place) => Some(place as u64),
+                Fault::Whole | Fault::AtEnd => None,
+            },
         };
         self.show(at, bytes, kind);
     }
 
     /// A frame that has its time.
     pub(super) fn processed(&self, event: Option<ClockEvent>, frame: &Decoded) {
-        self.monitor.counters.packets_processed.increment();
-        let uptime_ms = frame.uptime_ms;
+        self.monitor.counters().packets_processed.increment();
+        let uptime_ms = frame.uptime_ms();
+        let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
         let (detail, words) = match event {
             None => return,
-            Some(ClockEvent::FirstPacket) => return new_board(&frame.board),
+            Some(ClockEvent::FirstPacket) => return new_board(name, source, &frame.board),
             Some(ClockEvent::Wrapped) => {
-                return CLOCKS.say("", "wrapped", move |sum| {
+                return CLOCKS.say(name, "wrapped", move |sum| {
                     let repeated = sum.words();
                     let words = "The device clock wrapped after 49.7 days.";
-                    tracing::info!(uptime_ms, repeated, "{words}");
+                    tracing::info!(source, uptime_ms, repeated, "{words}");
                 });
             }
             Some(ClockEvent::Rebooted) => {
-                self.monitor.note_reboot(&LinkId::source());
+                self.monitor.note_reboot(self.monitor.source());
                 let words = "The board rebooted; its clock is anchored anew.";
                 ("rebooted", words)
             }
@@ -109,15 +120,19 @@ impl Notices {
                 let words = "The gateway's clock was set; the device clock is anchored anew.";
                 ("set", words)
             }
+            Some(ClockEvent::NotSet) => {
+                let words = "The time that a board tells cannot be right; that of arrival counts.";
+                ("not-set", words)
+            }
             Some(ClockEvent::Drifted) => {
-                self.monitor.counters.clock_drifts.increment();
+                self.monitor.counters().clock_drifts.increment();
                 let words = "Device and gateway clock drifted apart; anchored anew.";
                 ("drifted", words)
             }
         };
-        CLOCKS.say("", detail, move |sum| {
+        CLOCKS.say(name, detail, move |sum| {
             let repeated = sum.words();
-            tracing::warn!(uptime_ms, repeated, "{words}");
+            tracing::warn!(source, uptime_ms, repeated, "{words}");
         });
     }
 
@@ -146,14 +161,34 @@ impl Notices {
         let Some(reading) = set_aside.reading.clone() else {
             return;
         };
-        self.monitor.counters.readings_rejected[reason as usize].increment();
-        ASIDE.say("", reason.name(), move |sum| {
+        self.monitor.counters().readings_rejected[reason as usize].increment();
+        let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
+        ASIDE.say(name, reason.name(), move |sum| {
             tracing::warn!(
+                source,
                 node = %reading.node,
                 metric = %reading.metric,
                 value = reading.value,
                 repeated = sum.words(),
                 "Set a reading aside: {}.", reason.explanation()
+            );
+        });
+    }
+
+    /// A name that came often enough.
+    pub(super) fn confirmed(&self, name: &KnownName) {
+        let key = match &name.metric {
+            None => name.node.clone(),
+            Some(metric) => format!("{}.{metric}", name.node),
+        };
+        let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
+        NEW_KEYS.say(name, "", move |sum| {
+            let repeated = sum.words();
+            tracing::info!(
+                source,
+                key,
+                repeated,
+                "Unknown key passes under its own name."
             );
         });
     }
@@ -166,9 +201,11 @@ impl Notices {
         for (key, LeftOut { count, absent }) in &left_out {
             let present = count - absent;
             if present > 0 {
-                let named = key.clone();
-                LEFT_OUT.count(key, "", present, move |sum| {
+                let (named, source) = (key.clone(), self.monitor.own_name());
+                let subject = format!("{} {key}", self.monitor.name());
+                LEFT_OUT.count(&subject, "", present, move |sum| {
                     tracing::warn!(
+                        source,
                         key = named,
                         values = sum.amount(),
                         repeated = sum.words(),
@@ -185,17 +222,20 @@ impl Notices {
         let ratio = quality.ratio();
         self.monitor.set_line_damage(ratio);
         let percent = (ratio * 100.0).round();
+        let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
         match quality.turn() {
             None => {}
-            Some(Turn::Bad) => QUALITY.say("", "bad", move |sum| {
+            Some(Turn::Bad) => QUALITY.say(name, "bad", move |sum| {
                 tracing::warn!(
+                    source,
                     percent,
                     repeated = sum.words(),
                     "Many frames arrive damaged: check the cable, the USB hub and the baud rate."
                 );
             }),
-            Some(Turn::Good) => QUALITY.say("", "good", move |sum| {
+            Some(Turn::Good) => QUALITY.say(name, "good", move |sum| {
                 tracing::info!(
+                    source,
                     percent,
                     repeated = sum.words(),
                     "Hardly any frame arrives damaged any more."
@@ -207,9 +247,11 @@ impl Notices {
     /// Packets that the radio received and the gateway did not.
     pub(super) fn missed(&self, board: &str, missed: u64) {
         self.monitor.miss(board, missed);
-        self.monitor.counters.packets_missed.add(missed);
-        LOSSES.count("", "", missed, |sum| {
+        self.monitor.counters().packets_missed.add(missed);
+        let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
+        LOSSES.count(name, "", missed, move |sum| {
             tracing::warn!(
+                source,
                 missed = sum.amount(),
                 repeated = sum.words(),
                 "Packets were lost between the board and the gateway."
@@ -218,22 +260,10 @@ impl Notices {
     }
 }
 
-fn new_board(board: &str) {
+fn new_board(name: &str, source: Option<String>, board: &str) {
     let board = board.to_owned();
-    NEW_BOARDS.say("", "", move |sum| {
+    NEW_BOARDS.say(name, "", move |sum| {
         let repeated = sum.words();
-        tracing::info!(board, repeated, "Board reports.");
-    });
-}
-
-/// A name that came often enough.
-pub(super) fn confirmed(name: &KnownName) {
-    let key = match &name.metric {
-        None => name.node.clone(),
-        Some(metric) => format!("{}.{metric}", name.node),
-    };
-    NEW_KEYS.say("", "", move |sum| {
-        let repeated = sum.words();
-        tracing::info!(key, repeated, "Unknown key passes under its own name.");
+        tracing::info!(source, board, repeated, "Board reports.");
     });
 }

@@ -1,11 +1,13 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::monitor::{TrafficKind, TrafficVerdict};
+use crate::monitor::{LinkId, Monitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{RejectReason, Timestamp};
 
-fn ingest(bytes: &'static [u8]) -> (Vec<Packet>, Arc<Monitor>) {
-    let monitor = Arc::new(Monitor::default());
+fn ingest(bytes: &'static [u8]) -> (Vec<Packet>, SourceMonitor) {
+    let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
     let tolerance = Duration::from_secs(2);
     let decoder = Decoder::default();
     let mut ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, monitor.clone());
@@ -29,8 +31,8 @@ fn ingest(bytes: &'static [u8]) -> (Vec<Packet>, Arc<Monitor>) {
 fn the_clean_sample_keeps_its_spacing_and_misses_nothing() {
     let (packets, monitor) = ingest(include_bytes!("../../../tests/data/clean.ndjson"));
     assert_eq!(packets.len(), 360);
-    assert_eq!(monitor.counters.packets_processed.get(), 360);
-    assert_eq!(monitor.counters.packets_missed.get(), 0);
+    assert_eq!(monitor.counters().packets_processed.get(), 360);
+    assert_eq!(monitor.counters().packets_missed.get(), 0);
     for pair in packets.windows(2) {
         assert_eq!(
             pair[1].event_time.since(pair[0].event_time),
@@ -102,7 +104,7 @@ fn damage_is_counted_by_reason_and_found_missing() {
     let rejected = RejectReason::ALL.map(|reason| {
         (
             reason.name(),
-            monitor.counters.frames_rejected[reason as usize].get(),
+            monitor.counters().frames_rejected[reason as usize].get(),
         )
     });
     let expected = [
@@ -120,6 +122,6 @@ fn damage_is_counted_by_reason_and_found_missing() {
         ("spike", 0),
     ];
     assert_eq!(rejected, expected);
-    assert!(monitor.counters.packets_missed.get() > 0);
-    assert!(monitor.counters.ignored_bytes.get() > 4096);
+    assert!(monitor.counters().packets_missed.get() > 0);
+    assert!(monitor.counters().ignored_bytes.get() > 4096);
 }

@@ -103,7 +103,7 @@ fn fixture(courses: &[Course]) -> Fixture {
         durability: Durability::Full,
         history: Duration::ZERO,
     };
-    let journal = Journal::open(&journal, &[SinkId::mqtt()], "test").unwrap();
+    let journal = Journal::open(&journal, &[SinkId::mqtt()]).unwrap();
     let directive = watch::Sender::new(Directive::default());
     let monitor = Arc::new(Monitor::default());
     let cursor = journal.cursor(&SinkId::mqtt()).unwrap();

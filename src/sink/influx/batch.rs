@@ -46,7 +46,7 @@ impl Points {
             points.first_of_row.push(points.ends.len());
             for reading in &row.readings {
                 let sensor_type = metrics.sensor_type(&reading.metric);
-                format.push_reading(&mut points.text, reading, row.event_time, sensor_type);
+                format.push_reading_of(&mut points.text, row, reading, sensor_type);
                 points.ends.push(points.text.len());
             }
         }

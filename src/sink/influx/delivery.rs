@@ -67,15 +67,20 @@ enum Written {
 }
 
 impl InfluxDelivery {
-    /// A delivery that has not written yet.
-    pub fn new(config: &Influxdb, metrics: Arc<MetricTable>) -> Result<Self, ClientError> {
+    /// A delivery that has not written yet, with or without a tag for the source of each point.
+    pub fn new(
+        config: &Influxdb,
+        metrics: Arc<MetricTable>,
+        tags_source: bool,
+    ) -> Result<Self, ClientError> {
         let servers = config.each().map(|config| Server::new(&config));
+        let format = LineFormat::new(config.gateway.as_deref());
         Ok(Self {
             servers: servers.collect::<Result<_, _>>()?,
             prefer_first: config.prefer_first,
             style: Style {
                 metrics,
-                format: LineFormat::new(config.gateway.as_deref()),
+                format: format.with_source(tags_source),
                 batch_size: config.batch_size,
                 flush_interval: config.flush_interval,
             },
@@ -412,6 +417,7 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
         let row = &batch.rows[row];
         rejections.push(Rejection {
             sink: lane.sink().clone(),
+            source: row.source.clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: row.readings[reading].clone(),

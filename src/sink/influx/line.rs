@@ -13,6 +13,8 @@ use crate::telemetry::{Name, Reading, ShortestValue, Timestamp};
 pub struct LineFormat {
     /// `,gateway=<name>`, or nothing.
     gateway: String,
+    /// Whether a tag says which source a point comes from.
+    tags_source: bool,
 }
 
 impl LineFormat {
@@ -23,7 +25,19 @@ impl LineFormat {
             tag.push_str(",gateway=");
             push_escaped(&mut tag, name, is_special_in_tag);
         }
-        Self { gateway: tag }
+        Self {
+            gateway: tag,
+            tags_source: false,
+        }
+    }
+
+    /// The same lines, with or without a tag for the source.
+    #[must_use]
+    pub fn with_source(self, tags_source: bool) -> Self {
+        Self {
+            tags_source,
+            ..self
+        }
     }
 
     /// Appends one line for each reading of a row.
@@ -34,15 +48,38 @@ impl LineFormat {
         sensor_type: impl Fn(&Name) -> &'a str,
     ) {
         for reading in &row.readings {
-            self.push_reading(lines, reading, row.event_time, sensor_type(&reading.metric));
+            self.push_reading_of(lines, row, reading, sensor_type(&reading.metric));
         }
     }
 
-    /// Appends the line of one reading, its tags sorted as the server likes them best. A tag must not
+    /// Appends the line of one reading of a row.
+    pub fn push_reading_of(
+        &self,
+        lines: &mut String,
+        row: &Row,
+        reading: &Reading,
+        sensor_type: &str,
+    ) {
+        let source = self.tags_source.then(|| row.source.as_str());
+        self.write(lines, source, reading, row.event_time, sensor_type);
+    }
+
+    /// Appends the line of one reading of no source, its tags sorted as the server likes them best. A tag must not
     /// be empty: an empty sensor type is left out.
     pub fn push_reading(
         &self,
         lines: &mut String,
+        reading: &Reading,
+        time: Timestamp,
+        sensor_type: &str,
+    ) {
+        self.write(lines, None, reading, time, sensor_type);
+    }
+
+    fn write(
+        &self,
+        lines: &mut String,
+        source: Option<&str>,
         reading: &Reading,
         time: Timestamp,
         sensor_type: &str,
@@ -54,6 +91,10 @@ impl LineFormat {
         if !sensor_type.is_empty() {
             lines.push_str(",sensor_type=");
             push_escaped(lines, sensor_type, is_special_in_tag);
+        }
+        if let Some(source) = source {
+            lines.push_str(",source=");
+            push_escaped(lines, source, is_special_in_tag);
         }
         let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
@@ -165,6 +206,7 @@ mod tests {
         let row = Row {
             sequence: 1,
             total: 2,
+            source: "north".into(),
             received: Timestamp(9),
             event_time: Timestamp(-5),
             readings: vec![reading("t", 1.0), reading("h", 2.0)],
@@ -178,6 +220,13 @@ mod tests {
             "before\n\
              t,node_id=node1,sensor_type=a value=1 -5\n\
              h,node_id=node1,sensor_type=b value=2 -5\n"
+        );
+        let mut lines = String::new();
+        let format = LineFormat::default().with_source(true);
+        format.push_row(&mut lines, &row, |_| "");
+        assert_eq!(
+            lines,
+            "t,node_id=node1,source=north value=1 -5\nh,node_id=node1,source=north value=2 -5\n"
         );
     }
 }

@@ -210,6 +210,11 @@ impl Announcer {
         }
     }
 
+    /// Whether nodes of each source are announced for themselves: names alone do not say of which.
+    pub(super) fn tells_sources(&self) -> bool {
+        self.topics.tells_sources()
+    }
+
     /// What fits all topics on which this gateway announces anything.
     pub(super) fn filter(&self) -> String {
         format!("{}/+/{}/+/config", self.prefix, self.id)
@@ -285,7 +290,7 @@ impl Announcer {
     pub(super) fn former_topics(&self, names: &[(Name, Name)]) -> Vec<String> {
         let present: BTreeSet<String> = names
             .iter()
-            .map(|(node, metric)| self.object(node, metric))
+            .map(|(node, metric)| self.object(None, node, metric))
             .collect();
         let former = names.iter().map(|(node, metric)| {
             let node = object_id(node.as_str(), false);
@@ -297,14 +302,20 @@ impl Announcer {
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
-    pub(super) fn reading(&self, node: &Name, metric: &Name) -> Option<Announcement> {
+    pub(super) fn reading(
+        &self,
+        source: &Name,
+        node: &Name,
+        metric: &Name,
+    ) -> Option<Announcement> {
         let info = self.metrics.by_name(metric);
         let is_counter = info.is_some_and(|info| info.sensor_type == COUNTER);
         let unit = info.map(|info| &*info.unit);
         // Home Assistant counts without a unit.
         let unit = unit.filter(|unit| !unit.is_empty() && *unit != "1");
         let is_of_board = self.topics.is_of_board(node);
-        let object = self.object(node, metric);
+        let source_of_node = self.topics.tells_sources().then_some(source);
+        let object = self.object(source_of_node, node, metric);
         let device_class = if is_counter {
             None
         } else {
@@ -316,7 +327,7 @@ impl Announcer {
             &Sensor {
                 name: in_words(metric.as_str()),
                 unique_id: format!("{}_{object}", self.identifier),
-                state_topic: self.topics.topic_of(node, metric),
+                state_topic: self.topics.topic_of(source, node, metric),
                 value_template: self.value_template,
                 unit_of_measurement: unit,
                 device_class: device_class.map(DeviceClass::name),
@@ -331,8 +342,10 @@ impl Announcer {
                 states: None,
                 entity_category: is_of_board.then_some("diagnostic"),
                 expire_after: self.expire_after,
-                availability: Some(self.availability((!is_of_board).then_some(node))),
-                device: self.device((!is_of_board).then_some(node)),
+                availability: Some(
+                    self.availability((!is_of_board).then(|| self.topics.full_name(source, node))),
+                ),
+                device: self.device((!is_of_board).then_some((source_of_node, node))),
                 origin: ORIGIN,
             },
         )
@@ -340,7 +353,7 @@ impl Announcer {
 
     /// When a sensor is available: while the gateway is there, and the node that it is of. A node that is
     /// away stays away, also when Home Assistant is started anew and finds a retained value.
-    fn availability(&self, node: Option<&Name>) -> Availability {
+    fn availability(&self, node: Option<Name>) -> Availability {
         let gateway = self.topics.status_topic();
         match node.filter(|_| self.topics.has_node_status()) {
             Some(node) => {
@@ -359,13 +372,18 @@ impl Announcer {
     }
 
     /// What tells a reading from all others of the gateway.
-    fn object(&self, node: &Name, metric: &Name) -> String {
+    fn object(&self, source: Option<&Name>, node: &Name, metric: &Name) -> String {
         let metric = self.identities.metric(node, metric);
-        format!("{}_{}", self.node_id(node), object_id(metric, true))
+        format!("{}_{}", self.node_id(source, node), object_id(metric, true))
     }
 
-    fn node_id(&self, node: &Name) -> String {
-        object_id(self.identities.node(node), false)
+    /// A node among those of all sources, in the characters that discovery topics may have.
+    fn node_id(&self, source: Option<&Name>, node: &Name) -> String {
+        let node = object_id(self.identities.node(node), false);
+        source.map_or_else(
+            || node.clone(),
+            |source| format!("{}_{node}", object_id(source.as_str(), false)),
+        )
     }
 
     /// As configured, or by the metric's key and unit, or by its name.
@@ -385,8 +403,8 @@ impl Announcer {
     }
 
     /// The device of a node; `None`: the gateway.
-    fn device(&self, node: Option<&Name>) -> Device<'_> {
-        let Some(node) = node else {
+    fn device(&self, node: Option<(Option<&Name>, &Name)>) -> Device<'_> {
+        let Some((source, node)) = node else {
             return Device {
                 identifiers: [self.identifier.clone()],
                 name: format!("fieldgate {}", self.gateway),
@@ -397,12 +415,16 @@ impl Announcer {
             };
         };
         Device {
-            identifiers: [format!("{}_{}", self.identifier, self.node_id(node))],
-            // Other gateways may have nodes of the same name.
-            name: if self.has_name {
-                format!("{} {node}", self.gateway)
-            } else {
-                node.to_string()
+            identifiers: [format!(
+                "{}_{}",
+                self.identifier,
+                self.node_id(source, node)
+            )],
+            // Other gateways and sources may have nodes of the same name.
+            name: {
+                let gateway = self.has_name.then_some(self.gateway.as_str());
+                let names = [gateway, source.map(Name::as_str), Some(node.as_str())];
+                names.into_iter().flatten().collect::<Vec<_>>().join(" ")
             },
             manufacturer: MANUFACTURER,
             model: "Sensor node",
@@ -508,7 +530,8 @@ mod tests {
     #[test]
     fn a_reading_is_a_sensor_of_its_node() {
         let announcer = announcer(Some("green-house"), Payload::Json);
-        let announcement = announcer.reading(&"node1".into(), &"temperature".into());
+        let announcement =
+            announcer.reading(&"source".into(), &"node1".into(), &"temperature".into());
         let version = env!("CARGO_PKG_VERSION");
         let expected = json!({
             "name": "Temperature",
@@ -561,7 +584,8 @@ mod tests {
         assert_eq!(gateway["device_class"], "connectivity");
         assert_eq!(gateway["payload_on"], "online");
         assert!(announcer.owns(&topic));
-        let (_, count) = message(announcer.reading(&"stats".into(), &"crc_errors".into()));
+        let (_, count) =
+            message(announcer.reading(&"source".into(), &"stats".into(), &"crc_errors".into()));
         assert_eq!(count["device"], gateway["device"]);
         assert_eq!(count["name"], "CRC errors");
         assert_eq!(count["entity_category"], "diagnostic");
@@ -570,7 +594,8 @@ mod tests {
         for absent in ["unit_of_measurement", "device_class", "value_template"] {
             assert_eq!(count[absent], Value::Null, "{absent}");
         }
-        let (_, strange) = message(announcer.reading(&"node7".into(), &"lux".into()));
+        let (_, strange) =
+            message(announcer.reading(&"source".into(), &"node7".into(), &"lux".into()));
         assert_eq!(strange["device"]["name"], "node7");
         assert_eq!(strange["state_class"], "measurement");
     }
@@ -599,7 +624,8 @@ mod tests {
             ("soil", "x", "moisture", "measurement", json!(1)),
             ("air", "humidity", "humidity", "measurement", Value::Null),
         ] {
-            let (topic, sensor) = message(announcer.reading(&"node1".into(), &name.into()));
+            let (topic, sensor) =
+                message(announcer.reading(&"source".into(), &"node1".into(), &name.into()));
             assert!(
                 topic.ends_with(&format!("/node1_{object}/config")),
                 "{topic}"
@@ -643,7 +669,7 @@ mod tests {
     fn what_is_too_long_is_not_announced() {
         let announcer = announcer(None, Payload::Plain);
         let long = Name::new(&"\u{10348}".repeat(Name::MAX_CHARS));
-        assert_eq!(announcer.reading(&long, &long), None);
+        assert_eq!(announcer.reading(&"source".into(), &long, &long), None);
     }
 
     #[test]
@@ -669,7 +695,7 @@ mod tests {
             let mut topics = HashMap::new();
             for (gateway, node, metric) in names {
                 let announcer = announcer(Some(&gateway), Payload::Plain);
-                let reading = announcer.reading(&node.as_str().into(), &metric.as_str().into());
+                let reading = announcer.reading(&"source".into(), &node.as_str().into(), &metric.as_str().into());
                 let (topic, sensor) = message(reading);
                 let levels: Vec<&str> = topic.split('/').collect();
                 prop_assert_eq!(levels.len(), 5);

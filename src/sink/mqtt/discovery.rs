@@ -82,7 +82,8 @@ enum Task {
 /// The metrics of nodes that Home Assistant knows of.
 #[derive(Default)]
 struct KnownSensors {
-    metrics: HashMap<Name, HashSet<Name>>,
+    /// By source and node.
+    metrics: HashMap<Name, HashMap<Name, HashSet<Name>>>,
     count: usize,
 }
 
@@ -90,7 +91,8 @@ enum Subject {
     Gateway,
     Former(String),
     Problems,
-    Reading(Name, Name),
+    /// Of a source, its node and metric.
+    Reading([Name; 3]),
 }
 
 /// Home Assistant's message that it has started: it may have missed what was announced.
@@ -126,8 +128,9 @@ struct Removal {
 
 impl KnownSensors {
     /// Whether the reading is of a sensor that is to be announced now.
-    fn insert(&mut self, reading: &Reading) -> bool {
-        let of_node = self.metrics.get(&reading.node);
+    fn insert(&mut self, source: &Name, reading: &Reading) -> bool {
+        let of_source = self.metrics.get(source);
+        let of_node = of_source.and_then(|nodes| nodes.get(&reading.node));
         let is_known = of_node.is_some_and(|metrics| metrics.contains(&reading.metric));
         if is_known || self.count > MAX_SENSORS {
             return false;
@@ -140,14 +143,22 @@ impl KnownSensors {
             );
             return false;
         }
-        let of_node = self.metrics.entry(reading.node.clone()).or_default();
+        let of_source = self.metrics.entry(source.clone()).or_default();
+        let of_node = of_source.entry(reading.node.clone()).or_default();
         of_node.insert(reading.metric.clone())
     }
 
     /// The gateway first: the devices of nodes hang on it.
     fn everything(&self, former: &[String]) -> VecDeque<Subject> {
-        let readings = self.metrics.iter().flat_map(|(node, metrics)| {
-            let subject = |metric: &Name| Subject::Reading(node.clone(), metric.clone());
+        let nodes = self.metrics.iter().flat_map(|(source, nodes)| {
+            nodes
+                .iter()
+                .map(move |(node, metrics)| (source, node, metrics))
+        });
+        let readings = nodes.flat_map(|(source, node, metrics)| {
+            let subject = move |metric: &Name| {
+                Subject::Reading([source.clone(), node.clone(), metric.clone()])
+            };
             metrics.iter().map(subject)
         });
         let former = former.iter().cloned().map(Subject::Former);
@@ -239,7 +250,8 @@ impl Discovery {
         } else {
             let sensors = names
                 .iter()
-                .map(|(node, metric)| announcer.reading(node, metric));
+                .filter(|_| !announcer.tells_sources())
+                .map(|(node, metric)| announcer.reading(&Name::new(""), node, metric));
             let announced = sensors.chain([announcer.gateway(), announcer.problems()]);
             let announced = announced.flatten().map(|it| it.topic);
             Task::Remove {
@@ -298,12 +310,12 @@ impl Discovery {
     }
 
     /// A reading is about to be published.
-    pub(super) fn notice(&mut self, reading: &Reading) {
+    pub(super) fn notice(&mut self, source: &Name, reading: &Reading) {
         if let Task::Announce { known, waiting, .. } = &mut self.task
-            && known.insert(reading)
+            && known.insert(source, reading)
         {
             let (node, metric) = (reading.node.clone(), reading.metric.clone());
-            waiting.push_back(Subject::Reading(node, metric));
+            waiting.push_back(Subject::Reading([source.clone(), node, metric]));
         }
     }
 
@@ -391,7 +403,8 @@ impl Discovery {
                 birth,
                 ..
             } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
-                if birth.is_due() {
+                let is_due = birth.is_due();
+                if is_due {
                     *waiting = known.everything(&[]);
                 }
             }
@@ -420,12 +433,14 @@ impl Discovery {
                         topic: topic.clone(),
                         payload: String::new(),
                     }),
-                    Subject::Reading(node, metric) => announcer.reading(node, metric),
+                    Subject::Reading([source, node, metric]) => {
+                        announcer.reading(source, node, metric)
+                    }
                 };
                 if announcement.is_some() {
                     return announcement;
                 }
-                if let Some(Subject::Reading(node, metric)) = waiting.pop_front() {
+                if let Some(Subject::Reading([_, node, metric])) = waiting.pop_front() {
                     LONG_NAMES.say("", "", move |sum| {
                         let repeated = sum.words();
                         tracing::warn!(%node, %metric, repeated, "Names are too long for Home Assistant.");
@@ -547,7 +562,7 @@ mod tests {
         for metrics in [["lux", "lux"], ["lux", "noise"]] {
             discovery.begin();
             for metric in metrics {
-                discovery.notice(&reading(metric));
+                discovery.notice(&"source".into(), &reading(metric));
             }
             // Without room it is the same again.
             assert_eq!(discovery.next(), discovery.next());
@@ -592,10 +607,10 @@ mod tests {
         );
         discovery.subscription_handed_over();
         assert_eq!(discovery.subscription(), None);
-        discovery.notice(&reading("lux"));
+        discovery.notice(&"source".into(), &reading("lux"));
         let first = objects(&mut discovery);
-        assert_eq!(first, ["status", "status", "node1_lux"]);
-        let all = ["status", "node1_lux"];
+        assert_eq!(first, ["status", "status", "problems", "node1_lux"]);
+        let all = ["status", "problems", "node1_lux"];
         for (topic, is_retained, payload) in [
             ("homeassistant/status", true, &b"online"[..]),
             ("homeassistant/status", false, b"offline"),
@@ -622,10 +637,10 @@ mod tests {
         let mut discovery = discovery(true);
         discovery.begin();
         for number in 0..2 * MAX_SENSORS {
-            discovery.notice(&reading(&format!("m{number}")));
+            discovery.notice(&"source".into(), &reading(&format!("m{number}")));
         }
         assert_eq!(objects(&mut discovery).len(), 3 + MAX_SENSORS);
-        discovery.notice(&reading("m0"));
+        discovery.notice(&"source".into(), &reading("m0"));
         assert_eq!(discovery.next(), None);
     }
 
@@ -678,7 +693,7 @@ mod tests {
             }
             assert_eq!(objects(&mut discovery), sent);
             discovery.settle().await;
-            let known = ["status", "node1_lux"].into_iter();
+            let known = ["problems", "status", "node1_lux"].into_iter();
             let unsent: Vec<_> = known.filter(|object| !sent.contains(object)).collect();
             assert_eq!(objects(&mut discovery), unsent);
             discovery.settle().await;

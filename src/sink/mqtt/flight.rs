@@ -188,6 +188,7 @@ impl Flight {
     pub(super) fn reject(&mut self, publish: Publish, reason: String, sink: &SinkId) {
         let rejection = self.reading(publish).map(|(row, reading)| Rejection {
             sink: sink.clone(),
+            source: row.source.clone(),
             sequence: row.sequence,
             event_time: row.event_time,
             reading: reading.clone(),
@@ -258,6 +259,7 @@ mod tests {
         let row = Row {
             sequence,
             total: sequence * 10,
+            source: Name::new("source"),
             received: Timestamp(0),
             event_time: Timestamp(0),
             readings: (0..messages).map(reading).collect(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::config::SOURCE_PLACEHOLDER;
 use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
 /// The last level of the topic of a node's state, and of that of the gateway's own.
@@ -16,7 +17,10 @@ const VALUE: &str = "/value";
 /// The topics of a gateway, `<prefix>/<node>/<metric>`, and what is said there.
 #[derive(Debug, Clone)]
 pub struct TopicMap {
-    prefix: String,
+    /// What stands around each place of the source's name: one part, where it has none.
+    prefix: Vec<String>,
+    /// The prefix of what the gateway says of itself.
+    own_prefix: String,
     /// The nodes that stand for the board's own figures.
     of_board: Vec<Name>,
     /// Whether their last values are of use to a later subscriber.
@@ -30,8 +34,13 @@ pub struct TopicMap {
 impl TopicMap {
     /// `of_board` are the names under which the board's own figures go, which are not retained.
     pub fn new(prefix: impl Into<String>, of_board: impl IntoIterator<Item = Name>) -> Self {
+        let prefix: String = prefix.into();
         Self {
-            prefix: prefix.into(),
+            own_prefix: own_prefix(&prefix),
+            prefix: prefix
+                .split(SOURCE_PLACEHOLDER)
+                .map(str::to_owned)
+                .collect(),
             of_board: of_board.into_iter().collect(),
             retains_all: false,
             has_node_status: false,
@@ -71,26 +80,52 @@ impl TopicMap {
         self.has_node_status
     }
 
-    /// Where the gateway says whether a node is `online` or `offline`; of `+`, a filter for all of them.
+    /// Where the gateway says whether a node is `online` or `offline`, by its
+    /// [full name](Self::full_name); of `+`, a filter for all of them.
     pub fn status_of_node(&self, node: &str) -> String {
-        format!("{}/{node}/{STATUS}", self.prefix)
+        let (source, node) = match node.split_once(' ') {
+            Some(names) if self.tells_sources() => names,
+            _ => ("+", node),
+        };
+        format!("{}/{node}/{STATUS}", self.prefix.join(source))
     }
 
-    /// The first level or levels of all topics.
+    /// What a node is known by among those of all sources: with the name of its source in front, where
+    /// each source has topics of its own.
+    pub fn full_name(&self, source: &Name, node: &Name) -> Name {
+        if self.tells_sources() {
+            Name::new(&format!("{source} {node}"))
+        } else {
+            node.clone()
+        }
+    }
+
+    /// The first level or levels of all topics, those apart that name a source.
     pub fn prefix(&self) -> &str {
-        &self.prefix
+        &self.own_prefix
+    }
+
+    /// Whether each source has topics of its own.
+    pub fn tells_sources(&self) -> bool {
+        self.prefix.len() > 1
     }
 
     /// The topic of a reading.
-    pub fn topic(&self, reading: &Reading) -> String {
-        self.topic_of(&reading.node, &reading.metric)
+    pub fn topic(&self, source: &Name, reading: &Reading) -> String {
+        self.topic_of(source, &reading.node, &reading.metric)
     }
 
     /// The topic of a node's metric.
-    pub fn topic_of(&self, node: &Name, metric: &Name) -> String {
+    pub fn topic_of(&self, source: &Name, node: &Name, metric: &Name) -> String {
         let (node, metric) = (node.as_str(), metric.as_str());
-        let mut topic = String::with_capacity(self.prefix.len() + node.len() + metric.len() + 2);
-        for part in [&self.prefix, "/", node, "/", metric] {
+        let mut topic = String::with_capacity(64 + node.len() + metric.len());
+        for (number, part) in self.prefix.iter().enumerate() {
+            if number > 0 {
+                topic.push_str(source.as_str());
+            }
+            topic.push_str(part);
+        }
+        for part in ["/", node, "/", metric] {
             topic.push_str(part);
         }
         if self.has_node_status && metric == STATUS {
@@ -133,12 +168,28 @@ impl TopicMap {
 
     /// Where the gateway says what is wrong, as a list in JSON; an empty one when all is well.
     pub fn problems_topic(&self) -> String {
-        format!("{}/gateway/problems", self.prefix)
+        join(&self.own_prefix, "gateway/problems")
     }
 
     /// Where the gateway says whether it is `online` or `offline`.
     pub fn status_topic(&self) -> String {
-        format!("{}/gateway/status", self.prefix)
+        join(&self.own_prefix, "gateway/status")
+    }
+}
+
+/// A topic prefix without the levels that name a source: what the gateway says of itself is of none.
+pub fn own_prefix(prefix: &str) -> String {
+    let levels = prefix.split('/');
+    let levels = levels.filter(|level| !level.contains(SOURCE_PLACEHOLDER));
+    levels.collect::<Vec<_>>().join("/")
+}
+
+/// A topic below a prefix, which may be empty.
+fn join(prefix: &str, topic: &str) -> String {
+    if prefix.is_empty() {
+        topic.to_owned()
+    } else {
+        format!("{prefix}/{topic}")
     }
 }
 
@@ -146,6 +197,32 @@ impl TopicMap {
 mod tests {
     use super::*;
     use crate::telemetry::MetricInfo;
+
+    #[test]
+    fn a_source_has_topics_of_its_own_and_the_gateway_those_of_none() {
+        let reading = Reading {
+            node: "node1".into(),
+            metric: "t".into(),
+            value: 1.0,
+        };
+        for (prefix, topic, status) in [
+            ("iiot", "iiot/node1/t", "iiot/gateway/status"),
+            ("iiot/{source}", "iiot/north/node1/t", "iiot/gateway/status"),
+            (
+                "a/x-{source}/b",
+                "a/x-north/b/node1/t",
+                "a/b/gateway/status",
+            ),
+            ("{source}", "north/node1/t", "gateway/status"),
+        ] {
+            let topics = TopicMap::new(prefix, []);
+            assert_eq!(topics.topic(&"north".into(), &reading), topic);
+            assert_eq!(topics.status_topic(), status);
+            let node = topics.full_name(&"north".into(), &"node1".into());
+            let of_node = topic.replace("/t", "/status");
+            assert_eq!(topics.status_of_node(node.as_str()), of_node);
+        }
+    }
 
     #[test]
     fn topics_payloads_and_retain_flags() {
@@ -175,11 +252,12 @@ mod tests {
                 value,
             };
             let payload = topics.payload(&reading, Timestamp(0));
-            let message = format!("{} {payload}", topics.topic(&reading));
+            let message = format!("{} {payload}", topics.topic(&"source".into(), &reading));
             assert_eq!(message, expected);
             assert_eq!(topics.is_retained(&reading), retained, "{expected}");
         }
-        let of_status = |topics: &TopicMap| topics.topic_of(&"node1".into(), &STATUS.into());
+        let of_status =
+            |topics: &TopicMap| topics.topic_of(&"source".into(), &"node1".into(), &STATUS.into());
         assert_eq!(of_status(&topics), "iiot/node1/status");
         let topics = topics.with_node_status(true);
         assert_eq!(of_status(&topics), "iiot/node1/status/value");

@@ -19,5 +19,5 @@ mod suspicion;
 pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use identities::Identities;
-pub use message::TopicMap;
+pub use message::{TopicMap, own_prefix};
 pub use negotiation::Negotiation;

@@ -2,10 +2,11 @@
 
 use super::Decisions;
 use crate::telemetry::catalogue::{Catalogue, NodeId, SeriesId};
-use crate::telemetry::place::place_of_value;
+use crate::telemetry::hearing::Hearing;
+use crate::telemetry::place::{place_of_field, place_of_value};
 use crate::telemetry::quality::LineQuality;
 use crate::telemetry::waiting::Waiting;
-use crate::telemetry::{Mark, RejectReason, SetAside};
+use crate::telemetry::{Frame, Mark, Reading, RejectReason, SetAside, Timestamp};
 
 /// What all readings of one frame are judged by.
 pub(super) struct Context<'a> {
@@ -17,6 +18,18 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Notes what the frame says of its nodes; readings of the signal are added, if they are to be given
+    /// to nodes.
+    pub(super) fn hear(
+        &mut self,
+        frame: &Frame,
+        event_time: Timestamp,
+        readings: (&mut Vec<Reading>, bool),
+    ) {
+        let hearing = Hearing::of(frame, event_time, readings, self.catalogue);
+        self.out.hearings.push(hearing);
+    }
+
     /// Whether a frame with a new name lacks one that is always sent.
     pub(super) fn lacks_old(&mut self, frame: u64, node: NodeId) -> bool {
         let catalogue = &self.catalogue;
@@ -44,7 +57,8 @@ impl Context<'_> {
         );
         self.out.marks.push(Mark {
             piece: it.piece,
-            at: place_of_value(&it.bytes, node, metric),
+            at: place_of_value(&it.bytes, node, metric)
+                .or_else(|| place_of_field(&it.bytes, metric)),
             reason,
         });
         self.out.set_aside.push(SetAside {

@@ -122,14 +122,7 @@ impl ReadingJudge {
             let measured = (reading.value, event_time);
             self.passes(measured, *series, is_count, &waiting, &mut context)
         });
-        let gives_signal = self.gives_signal;
-        let hearing = Hearing::of(
-            &frame,
-            event_time,
-            (&mut readings, gives_signal),
-            context.catalogue,
-        );
-        context.out.hearings.push(hearing);
+        context.hear(&frame, event_time, (&mut readings, self.gives_signal));
         if let (Some(suspect), None) = (suspect, self.suspect) {
             context.quality.damage(suspect);
         }

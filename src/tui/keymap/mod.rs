@@ -8,8 +8,8 @@ use super::action::{Action, Page};
 use super::state::{App, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, SCROLL,
-    SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, HELP, LOG, OVERVIEW, PAGES, PROBLEMS,
+    SCROLL, SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
 };
 
 /// Where keys are pressed.
@@ -24,6 +24,7 @@ pub(crate) enum Context {
     Confirm,
     Detail,
     Help,
+    Problems,
 }
 
 impl Context {
@@ -42,6 +43,7 @@ impl Context {
             Some(Overlay::Confirm { .. }) => Self::Confirm,
             Some(Overlay::Detail { .. }) => Self::Detail,
             Some(Overlay::Help { .. }) => Self::Help,
+            Some(Overlay::Problems { .. }) => Self::Problems,
         }
     }
 }
@@ -111,10 +113,11 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
         Context::Help => HELP,
+        Context::Problems => PROBLEMS,
     };
     match context {
         Context::Page(_) => vec![own, PAGES, EVERYWHERE],
-        Context::Detail | Context::Help => vec![own, SCROLL, EVERYWHERE],
+        Context::Detail | Context::Help | Context::Problems => vec![own, SCROLL, EVERYWHERE],
         _ => vec![own, EVERYWHERE],
     }
 }
@@ -147,7 +150,7 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
 mod tests {
     use super::*;
 
-    const CONTEXTS: [Context; 13] = [
+    const CONTEXTS: [Context; 14] = [
         Context::Page(Page::Overview),
         Context::Page(Page::Charts),
         Context::Page(Page::Traffic),
@@ -161,6 +164,7 @@ mod tests {
         Context::Confirm,
         Context::Detail,
         Context::Help,
+        Context::Problems,
     ];
 
     #[test]

@@ -100,6 +100,12 @@ pub(super) static PAGES: &[Binding] = &[
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
     bind(
+        &[char('!')],
+        Action::Problems,
+        "problems",
+        "what is wrong, and what to do about it",
+    ),
+    bind(
         &[char(' ')],
         Action::Freeze,
         "freeze",
@@ -487,6 +493,21 @@ pub(super) static DETAIL: &[Binding] = &[
         "bytes as hexadecimal digits, or as text again",
     ),
     bind(&[char('?')], Action::Help, "help", "this help"),
+];
+
+pub(super) static PROBLEMS: &[Binding] = &[
+    bind(
+        &[ESCAPE, char('q'), char('!')],
+        Action::Back,
+        "back",
+        "back to the page",
+    ),
+    bind(
+        &[ENTER],
+        Action::Open,
+        "go there",
+        "to the page that it is about",
+    ),
 ];
 
 pub(super) static HELP: &[Binding] = &[bind(

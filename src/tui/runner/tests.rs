@@ -75,6 +75,7 @@ impl Observer for Gateway {
         let entry = |number| Numbered {
             number,
             entry: TrafficEntry {
+                source: "source".into(),
                 at: NOW,
                 kind: TrafficKind::Accepted,
                 bytes: format!("{{\"ts\":{number}}}").into_bytes().into(),

@@ -179,6 +179,7 @@ impl Charts {
             series.is_waiting = true;
             series.span = self.span;
             let query = HistoryQuery {
+                source: None,
                 node: key.0.clone(),
                 metric: key.1.clone(),
                 from: Timestamp(now.0 - span),

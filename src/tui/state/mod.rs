@@ -25,7 +25,7 @@ use super::theme::Theme;
 use super::words::unit;
 use crate::monitor::{
     Command, DeliveryEntry, LatestValue, LinkId, LinkKind, LogEntry, LogLevel, NodeState, Order,
-    Sight, Snapshot,
+    Problem, Sight, Snapshot,
 };
 use crate::telemetry::{Name, Timestamp};
 
@@ -64,6 +64,10 @@ pub(crate) enum Overlay {
     },
     Help {
         scroll: usize,
+    },
+    /// What is wrong, and which of it is chosen.
+    Problems {
+        selected: usize,
     },
 }
 
@@ -203,6 +207,11 @@ impl App {
         let all = || snapshot.nodes.iter().map(|node| node.state).min();
         let own = snapshot.node(name).map(|node| node.state);
         own.or_else(all).unwrap_or(NodeState::Heard)
+    }
+
+    /// What is wrong, as far as that is shown.
+    pub(crate) fn problems(&self) -> &[Problem] {
+        self.snapshot().map_or(&[], |snapshot| &snapshot.problems)
     }
 
     pub(crate) fn is_local(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::{
-    DeliveryEntry, HistoryPoint, LatestValue, LinkState, LogEntry, Numbered, Sight, SinkId,
+    DeliveryEntry, HistoryPoint, LatestValue, LinkId, LinkState, LogEntry, Numbered, Sight, SinkId,
     SinkSnapshot, Snapshot, TrafficEntry,
 };
 use crate::telemetry::Timestamp;
@@ -41,7 +41,7 @@ pub(crate) struct Flow {
 #[derive(Debug, Clone)]
 struct Tally {
     at: Timestamp,
-    packets: u64,
+    packets: Vec<(LinkId, u64)>,
     messages: u64,
     acknowledged: Vec<(SinkId, u64)>,
 }
@@ -113,9 +113,15 @@ impl Observed {
     fn tally(&mut self, snapshot: &Snapshot, now: Timestamp) {
         let backlogs = snapshot.journal.sinks.iter();
         let acknowledged = backlogs.map(|it| (it.sink.clone(), it.acknowledged.total));
+        let sources = snapshot.links().map(|(link, _)| link);
+        let sources = sources.filter(|link| link.sink().is_none());
+        let packets = sources.map(|link| {
+            let packets = snapshot.telemetry_of(&link).packets_processed;
+            (link, packets)
+        });
         self.tallies.push_back(Tally {
             at: now,
-            packets: snapshot.telemetry.packets_processed,
+            packets: packets.collect(),
             messages: snapshot.journal.end.total,
             acknowledged: acknowledged.collect(),
         });
@@ -165,9 +171,12 @@ impl Observed {
         trend.flat_map(|trend| trend.values.iter().copied())
     }
 
-    /// Packets per second.
-    pub(crate) fn packet_rate(&self) -> f64 {
-        self.mean(Timestamp::default(), |tally| Some(tally.packets))
+    /// Packets per second of a source.
+    pub(crate) fn packet_rate(&self, source: &LinkId) -> f64 {
+        let of_source = |(id, packets): &(LinkId, u64)| (id == source).then_some(*packets);
+        self.mean(Timestamp::default(), |tally| {
+            tally.packets.iter().find_map(of_source)
+        })
     }
 
     /// Messages per second through a sink's queue. What came before an outage says nothing about
@@ -222,6 +231,7 @@ impl Observed {
 fn differ(before: &Snapshot, now: &Snapshot) -> bool {
     before.telemetry != now.telemetry
         || before.source != now.source
+        || before.sources != now.sources
         || before.sinks != now.sinks
         || before.journal != now.journal
         || before.incidents != now.incidents
@@ -229,4 +239,5 @@ fn differ(before: &Snapshot, now: &Snapshot) -> bool {
         || before.ends_by != now.ends_by
         || before.latest != now.latest
         || before.nodes != now.nodes
+        || before.problems != now.problems
 }

@@ -44,6 +44,7 @@ impl Piece {
                 self.entry.kind = TrafficKind::Rejected {
                     reason,
                     broke_at_end: false,
+                    place: None,
                 };
             }
             TrafficVerdict::SetAside { at, reason } => {
@@ -91,7 +92,8 @@ impl Stream<Piece, Kinds> {
 
 impl Entry for Piece {
     fn holds(&self, text: &str) -> bool {
-        escape(&self.entry.bytes).to_lowercase().contains(text)
+        let source = self.entry.source.as_str().to_lowercase();
+        escape(&self.entry.bytes).to_lowercase().contains(text) || source == text
     }
 
     fn detail(self) -> Detail {
@@ -174,6 +176,7 @@ mod tests {
 
     fn numbered(number: u64, kind: TrafficKind, bytes: &[u8]) -> Numbered<TrafficEntry> {
         let entry = TrafficEntry {
+            source: "source".into(),
             at: Timestamp(0),
             kind,
             bytes: bytes.into(),

@@ -120,9 +120,9 @@ impl App {
             "The raw stream will be recorded."
         });
         let command = if is_on {
-            Command::StopRecording
+            Command::StopRecording(None)
         } else {
-            Command::StartRecording
+            Command::StartRecording(None)
         };
         self.send(vec![command])
     }
@@ -201,8 +201,8 @@ pub(in crate::tui) fn attempt(command: &Command) -> String {
         Command::Send(_, text) => format!("send \"{}\"", escape_text(text)),
         Command::Reset(_) => "reset the board".to_owned(),
         Command::FlushAll => "flush".to_owned(),
-        Command::StartRecording => "begin to record".to_owned(),
-        Command::StopRecording => "end the recording".to_owned(),
+        Command::StartRecording(_) => "begin to record".to_owned(),
+        Command::StopRecording(_) => "end the recording".to_owned(),
         Command::Quit => "stop the gateway".to_owned(),
     }
 }

@@ -3,6 +3,7 @@
 mod command;
 mod movement;
 mod pointer;
+mod problems;
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,8 @@ use ratatui::layout::{Position, Size};
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
 use super::state::{App, Detail, Focus, List, Observation, Overlay, RowsBy, nanos};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, Recording};
-use crate::telemetry::Timestamp;
+use crate::monitor::{Command, HistoryPoint, HistoryQuery, LatestValue, Recording, Snapshot};
+use crate::telemetry::{Name, Timestamp};
 
 /// How long the screen says what an action did.
 const NOTICE_TIME: Duration = Duration::from_secs(8);
@@ -34,9 +35,24 @@ const MAX_TRENDS: usize = 64;
 /// Clocks of two machines that differ by less are set by their freshest snapshot.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
+/// Where there are several sources, nodes are known by theirs as well: two boards may use one name.
+fn with_named_nodes(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+    let full_name = |latest: &LatestValue| Name::new(&format!("{} {}", latest.source, latest.node));
+    let is_known_so = |latest: &LatestValue| snapshot.node(&full_name(latest)).is_some();
+    if snapshot.sources.len() < 2 && !snapshot.latest.iter().any(is_known_so) {
+        return snapshot;
+    }
+    let mut snapshot = Arc::unwrap_or_clone(snapshot);
+    for latest in &mut snapshot.latest {
+        latest.node = full_name(latest);
+    }
+    Arc::new(snapshot)
+}
+
 impl App {
     /// Takes in what was seen of the gateway.
-    pub(crate) fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Effect> {
+    pub(crate) fn observe(&mut self, mut observation: Observation, now: Timestamp) -> Vec<Effect> {
+        observation.snapshot = observation.snapshot.map(with_named_nodes);
         self.clock = now;
         self.learn(&observation);
         self.announce_recording();
@@ -222,6 +238,7 @@ impl App {
             Action::Pick => return self.pick(),
             Action::Longer | Action::Shorter => return self.change_span(action),
             Action::Help => self.overlay = Some(Overlay::Help { scroll: 0 }),
+            Action::Problems => self.overlay = Some(Overlay::Problems { selected: 0 }),
             Action::Freeze => self.freeze(),
             Action::TurnTable => self.turn_table(),
             Action::Move(direction) => self.go(direction),
@@ -307,6 +324,9 @@ impl App {
 
     /// Opens what is chosen.
     fn open(&mut self) -> Vec<Effect> {
+        if let Some(Overlay::Problems { selected }) = self.overlay {
+            return self.open_problem(selected);
+        }
         let detail = match (self.page, &self.focus) {
             (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {
@@ -377,20 +397,39 @@ impl App {
         };
         let due = self.charts.due(&drawn, self.now);
         due.into_iter()
-            .map(|(key, query)| Effect::History(Purpose::Chart, key, query))
+            .map(|(key, query)| Effect::History(Purpose::Chart, key, self.of_source(query)))
             .collect()
+    }
+
+    /// The question as the gateway takes it, which knows nodes by their source.
+    fn of_source(&self, query: HistoryQuery) -> HistoryQuery {
+        let latest = self.snapshot().map_or(&[][..], |it| &it.latest);
+        let latest = latest.iter().find(|latest| latest.node == query.node);
+        let named = latest.and_then(|latest| {
+            let (source, node) = query.node.as_str().split_once(' ')?;
+            (source == latest.source.as_str()).then(|| (latest.source.clone(), Name::new(node)))
+        });
+        match named {
+            None => query,
+            Some((source, node)) => HistoryQuery {
+                source: Some(source),
+                node,
+                ..query
+            },
+        }
     }
 
     fn ask_trends(&self, newcomers: Vec<MetricKey>) -> Vec<Effect> {
         let ask = |key: MetricKey| {
             let query = HistoryQuery {
+                source: None,
                 node: key.0.clone(),
                 metric: key.1.clone(),
                 from: Timestamp(self.now.0 - nanos(TREND_TIME)),
                 to: self.now.plus_millis(-1_000),
                 points: TREND_POINTS,
             };
-            Effect::History(Purpose::Trend, key, query)
+            Effect::History(Purpose::Trend, key, self.of_source(query))
         };
         newcomers.into_iter().take(MAX_TRENDS).map(ask).collect()
     }

@@ -23,6 +23,9 @@ impl App {
             *scroll = to.min(last);
             return;
         }
+        if matches!(self.overlay, Some(Overlay::Problems { .. })) {
+            return self.go_problems(direction);
+        }
         let is_sideways = matches!(direction, Direction::Left | Direction::Right);
         match self.page {
             Page::Overview => self.go_overview(direction),

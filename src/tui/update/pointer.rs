@@ -16,7 +16,7 @@ impl App {
         }
         match self.overlay {
             None => {}
-            Some(Overlay::Detail { .. } | Overlay::Help { .. }) => {
+            Some(Overlay::Detail { .. } | Overlay::Help { .. } | Overlay::Problems { .. }) => {
                 self.overlay = None;
                 return Vec::new();
             }

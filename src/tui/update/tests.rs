@@ -366,7 +366,7 @@ fn a_recording_is_asked_for_and_told_of() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert_eq!(
         press(&mut app, "3w"),
-        [Effect::Command(Command::StartRecording)]
+        [Effect::Command(Command::StartRecording(None))]
     );
     let mut recording = testing::healthy();
     recording.recording = Recording::On {
@@ -377,7 +377,7 @@ fn a_recording_is_asked_for_and_told_of() {
     assert_eq!(notice(&app), "Recording to /tmp/a.raw; w: stop.");
     assert_eq!(
         press(&mut app, "w"),
-        [Effect::Command(Command::StopRecording)]
+        [Effect::Command(Command::StopRecording(None))]
     );
 }
 
@@ -522,4 +522,22 @@ fn what_an_earlier_run_of_a_gateway_sent_goes_and_does_not_come_again() {
     app.observe(restarted, NOW);
     assert!(app.traffic.shown().is_empty());
     assert_eq!(app.traffic.entries.next_number(), next);
+}
+
+#[test]
+fn a_problem_leads_to_the_page_that_it_is_about() {
+    let mut app = app(80, 24, [testing::troubled()]);
+    app.apply(Action::Show(Page::Log));
+    press(&mut app, "!");
+    app.apply(Action::Open);
+    assert_eq!((app.page, &app.overlay), (Page::Overview, &None));
+    assert_eq!(app.focus, Focus::Link(LinkId::mqtt()));
+    press(&mut app, "!↓");
+    app.apply(Action::Open);
+    let chosen = app.table.selected.clone();
+    assert_eq!(chosen, Some(("node2".into(), "temperature".into())));
+    press(&mut app, "!G");
+    assert_eq!(app.overlay, Some(Overlay::Problems { selected: 2 }));
+    app.apply(Action::Back);
+    assert_eq!(app.overlay, None);
 }

@@ -70,7 +70,7 @@ pub(super) fn row<'a>(app: &App, link: &LinkId, cells: u16) -> Line<'a> {
     let (glyph, role) = state_look(&status.state);
     let sink = link.sink().and_then(|sink| snapshot.sink(&sink));
     let right = match sink {
-        None => format!("{} packets", rate(app.observed.packet_rate())),
+        None => format!("{} packets", rate(app.observed.packet_rate(link))),
         Some(sink) if sink.is_disabled() => String::new(),
         Some(sink) => format!("{} waiting", short_count(sink.queue_depth)),
     };
@@ -103,7 +103,7 @@ fn lines<'a>(app: &App, link: &LinkId, cells: u16, rows: usize) -> Vec<Line<'a>>
         Line::styled(peer, theme.style(Role::Dim)),
     ];
     match link.sink().and_then(|sink| snapshot.sink(&sink)) {
-        None => lines.extend(source_lines(app, snapshot, status, cells)),
+        None => lines.extend(source_lines(app, (link, snapshot), status, cells)),
         Some(sink) if sink.is_disabled() => {}
         Some(sink) => lines.extend(sink_lines(app, snapshot, sink, cells)),
     }
@@ -151,12 +151,12 @@ fn retry(status: &LinkStatus, now: Timestamp) -> Option<String> {
 
 fn source_lines<'a>(
     app: &App,
-    snapshot: &Snapshot,
+    (link, snapshot): (&LinkId, &Snapshot),
     status: &LinkStatus,
     cells: u16,
 ) -> Vec<Line<'a>> {
     let theme = app.theme;
-    let telemetry = &snapshot.telemetry;
+    let telemetry = snapshot.telemetry_of(link);
     let pair = |left: String, right: String| {
         spread(
             vec![Span::raw(left)],
@@ -170,7 +170,7 @@ fn source_lines<'a>(
         .into_iter()
         .collect();
     lines.extend([
-        pair(rate(app.observed.packet_rate()), "packets".to_owned()),
+        pair(rate(app.observed.packet_rate(link)), "packets".to_owned()),
         pair(count(telemetry.packets_processed), "received".to_owned()),
         pair(bytes(telemetry.source_bytes), "read".to_owned()),
     ]);

@@ -15,6 +15,7 @@ mod delivery;
 mod log;
 mod overlay;
 mod overview;
+mod problems;
 mod status;
 mod stream;
 mod table;
@@ -59,6 +60,9 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
             Page::Traffic => traffic::draw(buffer, &areas, app),
             Page::Log => log::draw(buffer, &areas, app),
             Page::Delivery => delivery::draw(buffer, &areas, app),
+        }
+        if let Some(Overlay::Problems { selected }) = app.overlay {
+            problems::draw(buffer, areas.body, app, selected);
         }
         overlay::draw(buffer, &areas, app);
         status::message(buffer, areas.message, app);

@@ -36,7 +36,13 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 }
 
 /// A frame in the middle of the page, emptied.
-fn popup(buffer: &mut Buffer, body: Rect, app: &App, title: &str, size: (u16, u16)) -> Rect {
+pub(super) fn popup(
+    buffer: &mut Buffer,
+    body: Rect,
+    app: &App,
+    title: &str,
+    size: (u16, u16),
+) -> Rect {
     let cells = (size.0 + SIDES).min(body.width);
     let rows = (size.1 + 2).min(body.height);
     let area = Rect::new(
@@ -238,7 +244,7 @@ fn link_detail(app: &App, link: &LinkId) -> Described {
     ];
     match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         Some(sink) => facts.extend(sink_facts(sink)),
-        None => facts.extend(source_facts(&snapshot.telemetry)),
+        None => facts.extend(source_facts(snapshot.telemetry_of(link))),
     }
     let error = match &status.last_error {
         Some(error) => format!("Last error: {}", escape_text(error)),

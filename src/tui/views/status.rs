@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::{Line, Span};
 
-use super::{put, spread};
+use super::{problems, put, spread};
 use crate::monitor::{
     JournalState, LinkId, LinkKind, LinkState, Order, Recording, Sight, SinkId, Snapshot,
 };
@@ -59,6 +59,7 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     if app.frozen.is_some() {
         notes.push(("‖ frozen".to_owned(), Role::Warn));
     }
+    let is_seen = !matches!(app.observed.sight, Sight::Lost { .. });
     match &app.observed.sight {
         Sight::Local => {}
         Sight::Connected { peer } => {
@@ -67,6 +68,9 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
         Sight::Lost { peer, .. } => {
             notes.push((cut(&format!("✖ lost {peer}"), cells), Role::Bad));
         }
+    }
+    if let (Some(snapshot), true) = (app.live(), is_seen) {
+        notes.push(problems::summary(&snapshot.problems));
     }
     if let Some(snapshot) = app.live() {
         if snapshot.ends_by.is_some() {

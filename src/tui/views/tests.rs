@@ -112,6 +112,12 @@ fn what_lies_over_a_page() {
         app.apply(Action::Help);
         app
     });
+    assert_frames("problems", |width, height| {
+        let mut app = app(width, height, [testing::troubled()]);
+        app.apply(Action::Problems);
+        app.apply(Action::Move(crate::tui::action::Direction::Down));
+        app
+    });
     assert_frames("stopping", |width, height| {
         app(width, height, [testing::stopping()])
     });

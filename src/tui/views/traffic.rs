@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::state_words;
 use super::stream::{self, Look, following};
-use crate::monitor::{LinkState, Recording, TrafficEntry, TrafficKind};
+use crate::monitor::{LinkKind, LinkState, Recording, TrafficEntry, TrafficKind};
 use crate::telemetry::{RejectReason, Timestamp};
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Piece, Shown};
@@ -139,6 +139,10 @@ fn traffic_line(
 ) -> Line<'static> {
     let Piece { entry, .. } = line.entry;
     let mut spans = prefix(theme, line, cells);
+    if entry.source.as_str() != LinkKind::Source.name() {
+        let name = format!("{} ", cut(entry.source.as_str(), cells / 4));
+        spans.push(Span::styled(name, theme.style(Role::Accent)));
+    }
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();
     let room = cells.saturating_sub(used);
     let Some(reason) = fault(line.entry) else {
@@ -216,6 +220,11 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 pub(super) fn around_place(piece: &Piece, form: Form) -> (String, Option<String>) {
     let entry = &piece.entry;
     let place = match entry.kind {
+        TrafficKind::Rejected {
+            place: Some(place), ..
+        } => usize::try_from(place)
+            .ok()
+            .filter(|place| *place < entry.bytes.len()),
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
         TrafficKind::Accepted => piece.marks.iter().find_map(|(at, _)| *at),
         _ => None,
@@ -285,10 +294,12 @@ mod tests {
 
     fn rejected(reason: RejectReason, broke_at_end: bool, bytes: &[u8], cells: usize) -> String {
         let entry = TrafficEntry {
+            source: "source".into(),
             at: Timestamp(0),
             kind: TrafficKind::Rejected {
                 reason,
                 broke_at_end,
+                place: None,
             },
             bytes: bytes.into(),
         };
@@ -347,6 +358,7 @@ mod tests {
     fn a_line_tells_how_long_after_the_one_before_it_came() {
         let entry = |millis: i64, kind, bytes: &[u8]| {
             Piece::from(TrafficEntry {
+                source: "source".into(),
                 at: Timestamp(millis * 1_000_000),
                 kind,
                 bytes: bytes.into(),

@@ -72,6 +72,7 @@ async fn two_clients_watch_and_command_a_gateway_through_its_restart() {
     }
     let now = Timestamp::now();
     let query = HistoryQuery {
+        source: None,
         node: Name::new("node1"),
         metric: Name::new("humidity"),
         from: now.plus_millis(-60_000),

@@ -12,7 +12,7 @@ use fieldgate::config::{
     StopBits,
 };
 use fieldgate::monitor::{
-    Directive, LinkId, LinkState, LinkStatus, MAX_TEXT, Monitor, Order, TrafficKind,
+    Directive, LinkId, LinkState, LinkStatus, MAX_TEXT, Monitor, Order, SourceMonitor, TrafficKind,
 };
 use fieldgate::source::{self, Chunk, Console, ConsoleError, End, SourceError};
 use nix::fcntl::OFlag;
@@ -32,7 +32,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// A source that runs.
 struct Running {
     chunks: mpsc::Receiver<Chunk>,
-    monitor: Arc<Monitor>,
+    monitor: SourceMonitor,
     directive: watch::Sender<Directive>,
     console: Arc<Console>,
     task: JoinHandle<Result<End, SourceError>>,
@@ -46,13 +46,12 @@ impl Running {
     fn start_with_room(config: Source, room: usize) -> Self {
         let (out, chunks) = mpsc::channel(room);
         let directive = watch::Sender::new(Directive::default());
-        let monitor = Arc::new(Monitor::default());
-        let console = Arc::new(Console::new(&config, Arc::clone(&monitor)));
+        let monitor = Arc::new(Monitor::default()).source(&LinkId::source());
+        let console = Arc::new(Console::new(&config, monitor.clone()));
         let task = tokio::spawn({
-            let (monitor, told) = (Arc::clone(&monitor), directive.subscribe());
+            let (monitor, told) = (monitor.clone(), directive.subscribe());
             let console = Arc::clone(&console);
-            let link = LinkId::source();
-            async move { source::run(link, &config, out, monitor, told, console).await }
+            async move { source::run(&config, out, monitor, told, console).await }
         });
         Self {
             chunks,
@@ -207,7 +206,7 @@ async fn a_port_goes_on_when_it_comes_back_under_another_name() {
     let chunks = running.read(9).await;
     assert_eq!(bytes(&chunks), b"{\"ts\":1\x00\xff");
     assert!(!chunks[0].discontinuity);
-    assert_eq!(running.monitor.counters.source_bytes.get(), 9);
+    assert_eq!(running.monitor.counters().source_bytes.get(), 9);
 
     drop(first);
     let reason = running.failure().await;
@@ -522,7 +521,7 @@ async fn a_file_is_read_to_its_end() {
     let recorded = fs::read(path).unwrap();
     assert_eq!(bytes(&running.rest().await), recorded);
     assert_eq!(
-        running.monitor.counters.source_bytes.get(),
+        running.monitor.counters().source_bytes.get(),
         recorded.len() as u64
     );
     assert_eq!(running.ended().await.unwrap(), End::InputEnded);
@@ -611,10 +610,10 @@ async fn a_held_simulator_pauses() {
         }
     }
     while running.chunks.try_recv().is_ok() {}
-    let counted = running.monitor.counters.source_bytes.get();
+    let counted = running.monitor.counters().source_bytes.get();
     let silence = timeout(Duration::from_millis(50), running.chunks.recv()).await;
     assert!(silence.is_err());
-    assert_eq!(running.monitor.counters.source_bytes.get(), counted);
+    assert_eq!(running.monitor.counters().source_bytes.get(), counted);
     running.order(Order::Release);
     running.chunk().await;
     running.stop().await;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::process::{Process, Stream};
 
 /// Variables of the caller that would change what a test sees.
-const CLEARED: [&str; 12] = [
+const CLEARED: [&str; 13] = [
     "MQTT_PASSWORD",
     "INFLUXDB_TOKEN",
     "RUST_LOG",
@@ -28,6 +28,7 @@ const CLEARED: [&str; 12] = [
     "ALL_PROXY",
     "XDG_CONFIG_HOME",
     "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
 ];
 
 /// A gateway in a folder of its own, which is its working directory, home and state folder.

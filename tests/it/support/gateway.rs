@@ -55,7 +55,8 @@ impl Gateway {
             let config = config::load(&overrides, &Environment::of_process()).unwrap();
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let outcome = runtime.block_on(async {
-                let pipeline = Pipeline::start(&config, Activity::default()).unwrap();
+                let pipeline = Pipeline::start(&config, Activity::default()).await;
+                let pipeline = pipeline.unwrap();
                 sender.send(pipeline.handle()).unwrap();
                 pipeline.run().await
             });

@@ -170,24 +170,17 @@ const PASSWORD: SecretKey = SecretKey {
 /// Reads the section; `None`: it is not there, or something in it is wrong.
 pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
-    let client_id = Value::Text(format!("fieldgate-{name}"));
     let brokers = one_or_several(broker::url());
     let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
     let prefer_first = section.optional("prefer_first", &prefer_first());
     let protocol = read_protocol(section);
-    let client_id = section.or_described(
-        "client_id",
-        Some(client_id),
-        "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"",
-        &mqtt_text(),
-    );
+    let client_id = read_client_id(section, name);
     let topic_prefix = section.or("topic_prefix", "iiot", &topics::prefix());
     let topic_prefix = topic_prefix.and_then(|prefix| topics::fill_in(section, prefix, gateway));
     let payloads = &[("plain", Payload::Plain), ("json", Payload::Json)];
     let payload = section.or("payload", "plain", &one_of(payloads));
     let retain = section.or("retain", "auto", &retain());
-    let node_status = section.or("node_status", true, &boolean());
-    let node_signal = section.or("node_signal", false, &boolean());
+    let (node_status, node_signal) = of_nodes(section);
     let qos = section.or("qos", 1, &qos());
     let keep_alive = section.or("keep_alive", "30s", &keep_alive());
     let username = section.optional("username", &mqtt_text());
@@ -230,6 +223,13 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
         password,
         max_inflight: max_inflight?,
     })
+}
+
+/// Its name among the clients of the broker.
+fn read_client_id(section: &mut Section<'_, '_>, name: &str) -> Option<String> {
+    let default = Value::Text(format!("fieldgate-{name}"));
+    let described = "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"";
+    section.or_described("client_id", Some(default), described, &mqtt_text())
 }
 
 /// Which MQTT is spoken, with the keys that one of them alone has.
@@ -283,6 +283,12 @@ fn check_login(
         let allowed = "at most 65535 bytes, which is what MQTT carries";
         section.refuse("password", "is too long", allowed.into());
     }
+}
+
+/// What is said of nodes beside their readings: their state, and their signal.
+fn of_nodes(section: &mut Section<'_, '_>) -> (Option<bool>, Option<bool>) {
+    let status = section.or("node_status", true, &boolean());
+    (status, section.or("node_signal", false, &boolean()))
 }
 
 /// A text that MQTT carries: its length is a number of 16 bits.

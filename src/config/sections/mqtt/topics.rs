@@ -2,6 +2,7 @@
 
 use crate::config::kind::{Kind, OrRefuse, Refusal};
 use crate::config::section::Section;
+use crate::config::sections::source::SOURCE_PLACEHOLDER;
 use crate::telemetry::is_mqtt_char;
 
 /// What stands for the gateway's name in a topic prefix.
@@ -17,10 +18,13 @@ pub(super) fn prefix() -> Kind<String> {
          no + or #, no $ in front, no / at either end, at most {MAX_TOPIC_PREFIX} bytes"
     );
     Kind::of_text(allowed, |text| {
-        if text.replace(GATEWAY_PLACEHOLDER, "").contains(['{', '}']) {
+        let rest = text
+            .replace(GATEWAY_PLACEHOLDER, "")
+            .replace(SOURCE_PLACEHOLDER, "");
+        if rest.contains(['{', '}']) {
             return Err(format!(
-                "only {GATEWAY_PLACEHOLDER} may stand in braces: the name that the top-level key \
-                 gateway gives"
+                "only {GATEWAY_PLACEHOLDER} and {SOURCE_PLACEHOLDER} may stand in braces: the names \
+                 that the top-level key gateway and the key source.name give"
             )
             .into());
         }

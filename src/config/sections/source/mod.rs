@@ -1,20 +1,24 @@
 //! `[source]`: where bytes come from. The keys of every kind are known whatever kind is chosen, so that
 //! one file can hold several and switch between them.
 
+mod format;
 mod input;
+mod named;
 mod port;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
 
 pub use input::LineEnding;
+pub use named::{NamedSource, SOURCE_PLACEHOLDER};
+pub(in crate::config) use named::{read as read_all, tell_apart};
 pub use port::{ControlLine, Port, PortSelector, Reset};
 pub use serialport::{DataBits, FlowControl, Parity, StopBits};
 
 use crate::config::kind::{Kind, OrRefuse, argv, at_least, number, one_of, path, text, whole};
 use crate::config::section::Section;
 use crate::config::time::parse_time;
-use crate::telemetry::{Timeline, Timestamp};
+use crate::telemetry::{Beginning, Format, Timeline, Timestamp};
 
 /// `[source]`: where bytes come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +120,7 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 /// Reads the section.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
+fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded, Format)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let line_ending = input::line_ending(section);
     let serial = port::read(section, kind == Some(SourceKind::Serial), line_ending);
@@ -125,6 +129,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> 
     let file = file(section, kind == Some(SourceKind::File));
     let recorded = recorded(section);
     let simulator = simulator(section);
+    let format = format::read(section);
     let source = match kind? {
         SourceKind::Serial => serial.map(Source::Serial),
         SourceKind::ProbeRs => probe_rs,
@@ -133,7 +138,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> 
         SourceKind::File => file,
         SourceKind::Simulator => simulator,
     };
-    Some((source?, recorded))
+    Some((source?, recorded, format?))
 }
 
 fn probe_rs(
@@ -276,6 +281,14 @@ impl Source {
                 "simulator of {} nodes, {} packets/s",
                 simulator.nodes, simulator.rate
             ),
+        }
+    }
+
+    /// Where in a frame its stream may begin.
+    pub fn beginning(&self) -> Beginning {
+        match self {
+            Self::Serial { .. } => Beginning::Midway,
+            _ => Beginning::Whole,
         }
     }
 

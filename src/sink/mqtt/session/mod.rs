@@ -201,7 +201,7 @@ impl Session<'_> {
         let (row, reading) = self.flight.reading(publish)?;
         let topics = self.setting.topics;
         Some(Message {
-            topic: topics.topic(reading),
+            topic: topics.topic(&row.source, reading),
             payload: topics.payload(reading, row.event_time),
             qos: self.setting.qos,
             retained: self.setting.retains && topics.is_retained(reading),
@@ -264,7 +264,7 @@ impl Session<'_> {
                 break;
             };
             for reading in &row.readings {
-                self.setting.discovery.notice(reading);
+                self.setting.discovery.notice(&row.source, reading);
             }
             let first_message = lane.wants_to_show().then(|| self.describe(&row)).flatten();
             self.flight.begin_row(row, first_message);
@@ -276,7 +276,7 @@ impl Session<'_> {
         let reading = row.readings.first()?;
         Some(format!(
             "{} {}",
-            self.setting.topics.topic(reading),
+            self.setting.topics.topic(&row.source, reading),
             self.setting.topics.payload(reading, row.event_time)
         ))
     }
@@ -347,7 +347,7 @@ impl Session<'_> {
             reason,
             is_of_this_message,
         } = refusal;
-        let Some((_, reading)) = self.flight.reading(publish) else {
+        let Some((row, reading)) = self.flight.reading(publish) else {
             // Readings are worth more than what the gateway says of itself.
             let topic = match publish {
                 Publish::Announcement => {
@@ -369,7 +369,7 @@ impl Session<'_> {
             self.flight.arrived(publish);
             return Ok(());
         };
-        let topic = self.setting.topics.topic(reading);
+        let topic = self.setting.topics.topic(&row.source, reading);
         if !is_of_this_message {
             let reason = format!("the broker refused a message to {topic}: {reason}");
             return Err(Ending::other(Failure::Refused(reason)));
@@ -383,7 +383,7 @@ impl Session<'_> {
         let Some((row, reading)) = self.flight.reading(publish) else {
             return;
         };
-        let topic = self.setting.topics.topic(reading);
+        let topic = self.setting.topics.topic(&row.source, reading);
         let (of, error) = (topic.clone(), reason.clone());
         let link = lane.sink().clone();
         REJECTIONS.say(lane.sink().as_str(), "", move |sum| {

@@ -31,7 +31,8 @@ impl Page {
                     overrides.file = Some(default);
                 }
                 let config = config::load(&overrides, &self.environment());
-                match config.map_err(|errors| errors.to_string())?.source {
+                let config = config.map_err(|errors| errors.to_string())?;
+                match config.sources[0].source {
                     Source::Simulator(_) => {
                         add_flag(&mut words, "--no-tui");
                         if !words.iter().any(|word| word == "--count") {
