@@ -14,6 +14,8 @@ pub fn changes(before: &[MetricFamily], now: &[MetricFamily]) -> Option<String> 
         let before = before.map_or(&[][..], |family| &family.samples);
         let words = match family.kind {
             MetricKind::Counter => told(&family.samples, before, true),
+            // When something was last heard changes all the time.
+            MetricKind::Gauge if family.name.ends_with("_seconds") => String::new(),
             MetricKind::Gauge => told(&family.samples, before, false),
             MetricKind::Histogram => means(&family.samples, before),
         };
@@ -32,7 +34,8 @@ fn told(samples: &[Sample], before: &[Sample], is_counter: bool) -> String {
         if sample.value.to_bits() == old.to_bits() {
             continue;
         }
-        for (_, label) in &sample.labels {
+        let labels = sample.labels.iter().map(|(_, label)| label);
+        for label in labels.filter(|label| !label.is_empty()) {
             // Writing to a `String` cannot fail.
             let _infallible = write!(words, " {label}");
         }

@@ -107,6 +107,7 @@ fn of_gateway(snapshot: &Snapshot) -> Vec<MetricFamily> {
     let mut families = delivery(snapshot);
     families.extend(telemetry(snapshot));
     families.extend(queues_and_links(snapshot));
+    families.push(written(snapshot));
     families.push(latency(snapshot));
     families
 }
@@ -292,16 +293,6 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "Entries of the table `rejected` that went before their time because it was full.",
             vec![Sample::new(&[], snapshot.journal.rejected_dropped)],
         ),
-        counter(
-            "write_bytes_total",
-            "Bytes that the process has written to disks, as the system counts them: the journal, and log files.",
-            snapshot
-                .journal
-                .write_bytes
-                .map(|bytes| Sample::new(&[], bytes))
-                .into_iter()
-                .collect(),
-        ),
         gauge("link_up", "Whether a link is up.", up),
         servers(snapshot),
         counter(
@@ -310,6 +301,18 @@ fn queues_and_links(snapshot: &Snapshot) -> Vec<MetricFamily> {
             reconnects,
         ),
     ]
+}
+
+fn written(snapshot: &Snapshot) -> MetricFamily {
+    let bytes = snapshot.journal.write_bytes;
+    counter(
+        "write_bytes_total",
+        "Bytes that the process has written to disks, as the system counts them: the journal, and log files.",
+        bytes
+            .map(|bytes| Sample::new(&[], bytes))
+            .into_iter()
+            .collect(),
+    )
 }
 
 fn nodes(snapshot: &Snapshot) -> Vec<MetricFamily> {

@@ -130,11 +130,11 @@ impl Sinks {
         let identities = sink::mqtt::Identities::new(&self.names, &self.metrics);
         let metrics = self.metrics.clone();
         let delivery = sink::mqtt::MqttDelivery::new(
-            config.clone(),
+            config,
             topics,
             metrics,
             identities,
-            names,
+            &names,
             self.monitor.standing(),
         );
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })

@@ -60,11 +60,11 @@ struct Broker {
 impl MqttDelivery {
     /// A delivery that is not connected yet. `names` are nodes and metrics that may have been announced.
     pub fn new(
-        config: Mqtt,
+        config: &Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
-        names: Vec<(Name, Name)>,
+        names: &[(Name, Name)],
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let topics = topics.with_node_status(config.node_status);
@@ -76,7 +76,7 @@ impl MqttDelivery {
         };
         let topics = topics.with_payload(config.payload, metrics.clone());
         let messages = Messages {
-            discovery: Discovery::new(&config, &topics, metrics, identities, &names),
+            discovery: Discovery::new(config, &topics, metrics, identities, names),
             report: Report::new(standing, topics.clone()),
             topics,
         };

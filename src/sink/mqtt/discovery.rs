@@ -403,7 +403,8 @@ impl Discovery {
                 birth,
                 ..
             } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
-                if birth.is_due() {
+                let is_due = birth.is_due();
+                if is_due {
                     *waiting = known.everything(&[]);
                 }
             }

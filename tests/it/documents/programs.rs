@@ -49,6 +49,7 @@ const PROGRAMS: &[(&str, CheckLine)] = &[
     ("stty", names_files),
     ("systemctl", names_files),
     ("tee", names_files),
+    ("useradd", names_files),
     ("usermod", names_files),
 ];
 
