@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fieldgate::config::{self, Durability, JournalPath, Overrides};
 use fieldgate::journal::{Journal, Row};
-use fieldgate::monitor::{Activity, SinkId};
+use fieldgate::monitor::{Activity, LinkId, Monitor, SinkId};
 use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::mqtt::TopicMap;
@@ -98,7 +98,8 @@ fn ingest(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (line, tolerance) = (Timeline::Line, Duration::from_secs(2));
                 let decoder = Decoder::default();
-                let mut ingest = Ingest::new(decoder, &[], line, tolerance, Arc::default());
+                let monitor = Arc::<Monitor>::default().source(&LinkId::source());
+                let mut ingest = Ingest::new(decoder, &[], line, tolerance, monitor);
                 let packets = chunks.iter().map(|chunk| ingest.take(chunk).packets.len());
                 packets.sum::<usize>()
             });
@@ -142,7 +143,9 @@ fn mapping(criterion: &mut Criterion) {
         bencher.iter(|| {
             let messages = row.readings.iter();
             messages
-                .map(|it| topics.topic(it).len() + topics.payload(it, row.event_time).len())
+                .map(|it| {
+                    topics.topic(&row.source, it).len() + topics.payload(it, row.event_time).len()
+                })
                 .sum::<usize>()
         });
     });

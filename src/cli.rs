@@ -12,8 +12,8 @@ pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
 pub use tools::{
-    AttachArguments, CheckArguments, CompletionsArguments, DemoArguments, ExportArguments,
-    ExportFormat, InitArguments, PortsArguments, RejectedArguments,
+    AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments, DecodedAs,
+    DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments, RejectedArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -80,6 +80,8 @@ pub enum Command {
     Lend(LendArguments),
     /// Try every part of the configuration for real and say what to do about what fails
     Check(CheckArguments),
+    /// Show what each frame of a recording becomes, and what is rejected where
+    Decode(DecodeArguments),
     /// List serial ports, each with the configuration that uses it
     Ports(PortsArguments),
     /// Write a commented config.toml

@@ -41,6 +41,11 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),
         },
+        Command::Decode(arguments) => match commands::decode(&arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::from(FAILURE),
+            Err(error) => Err(error),
+        },
         Command::Ports(arguments) => commands::ports(&arguments),
         Command::Init(arguments) => commands::init(&arguments),
         Command::Export(arguments) => commands::export(&arguments),

@@ -68,6 +68,82 @@ pub struct PortsArguments {
     /// Print the ports as JSON
     #[arg(long)]
     pub json: bool,
+    /// Listen to a port at the usual speeds and print the configuration for what it says; without a path
+    /// to the only one on USB
+    #[arg(long, value_name = "PORT", num_args = 0..=1, conflicts_with = "json")]
+    pub probe: Option<Option<PathBuf>>,
+}
+
+/// How decoded readings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum DecodedAs {
+    /// Time, node, metric, value and unit
+    #[default]
+    Readings,
+    /// Topics and payloads, as the broker gets them
+    Topics,
+    /// Line protocol, as InfluxDB gets it
+    LineProtocol,
+    /// One JSON object a line
+    Json,
+}
+
+/// Flags of `decode`.
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  fieldgate decode capture.ndjson                    with the [source] of config.toml
+  fieldgate decode --format json --as topics esp32.txt
+  fieldgate decode --strict --preset rtl_433 - < sample.json
+  fieldgate decode --learn capture.txt               the [source] for what it sees
+
+What is rejected goes to standard error, with its line. Names need no confirmation here.
+
+Exit codes:
+  0  done
+  1  failed, or with --strict something was rejected
+  2  wrong usage or configuration")]
+pub struct DecodeArguments {
+    /// Recording; - is standard input
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example source.node.name=kitchen; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// The source among several in the configuration whose format it is
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Format of the bytes: board, json, plotter or line-protocol
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Rules for what is known: rtl_433, esphome or meshtastic
+    #[arg(long, value_name = "PRESET")]
+    preset: Option<String>,
+    /// How to write readings
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t)]
+    pub decoded_as: DecodedAs,
+    /// End with 1 if anything is rejected
+    #[arg(long)]
+    pub strict: bool,
+    /// Propose a [source] section for what the file holds
+    #[arg(long)]
+    pub learn: bool,
+}
+
+impl DecodeArguments {
+    /// The configuration as far as decoding needs one: where bytes come from is no matter.
+    pub fn overrides(&self) -> Overrides {
+        let mut overrides = overrides_of_reader(self.config.as_ref(), &self.set, None);
+        if let Some(format) = &self.format {
+            overrides.flag("--format", "source.format", format);
+        }
+        if let Some(preset) = &self.preset {
+            overrides.flag("--preset", "source.preset", preset);
+        }
+        overrides
+    }
 }
 
 /// Flags of `init`.

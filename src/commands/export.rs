@@ -24,7 +24,7 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     };
     let filter = Filter::new(arguments)?;
     let archive = Archive::open(path)?;
-    let metrics = config.telemetry.metric_table();
+    let metrics = config.metric_table();
     let writer = Writer {
         format: arguments.format,
         metrics: &metrics,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+use super::probe;
 use crate::cli::InitArguments;
 use crate::config::{self, ConfigErrors, Environment, Overrides};
 use crate::source;
@@ -101,7 +102,9 @@ pub fn init(arguments: &InitArguments) -> anyhow::Result<()> {
     }
     let asks = !arguments.no_input && io::stdin().is_terminal() && io::stderr().is_terminal();
     let answers = ask(arguments, asks)?;
-    write(output, &fill_in(&answers))?;
+    let mut text = fill_in(&answers);
+    listen(&answers.port, &mut text);
+    write(output, &text)?;
     let secrets = if answers.influxdb_url == NONE {
         ""
     } else {
@@ -176,6 +179,26 @@ fn prompt(question: &Question, default: &str) -> anyhow::Result<String> {
                 for line in errors.to_string().lines().skip(1) {
                     eprintln!("{line}");
                 }
+            }
+        }
+    }
+}
+
+/// Listens to the port, and has the section say what it sends, if that is anything but what a gateway
+/// board does.
+fn listen(port: &str, file: &mut String) {
+    if port == SIMULATOR || !Path::new(port).exists() {
+        return;
+    }
+    eprintln!("Listening to {port} for a moment.");
+    match probe::look(Path::new(port)) {
+        Err(error) => eprintln!("It cannot be opened: {error}"),
+        Ok(heard) => {
+            eprintln!("Heard: {}.", heard.words());
+            let lines = heard.lines();
+            if !lines.is_empty() {
+                let lines = lines.join("\n");
+                *file = file.replacen("[source]\n", &format!("[source]\n{lines}\n"), 1);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod check;
+mod decode;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
@@ -10,6 +11,7 @@ mod init;
 mod lend;
 mod operate;
 mod ports;
+mod probe;
 mod rejected;
 mod reload;
 mod run;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 pub use attach::attach;
 pub use check::check;
+pub use decode::decode;
 #[cfg(feature = "demo")]
 pub use demo::demo;
 pub use export::export;

@@ -1,8 +1,11 @@
 //! `fieldgate ports`: serial ports, and how to configure each.
 
+use std::path::Path;
+
+use anyhow::bail;
 use serde::Serialize;
 
-use super::{columns, print};
+use super::{columns, print, probe};
 use crate::cli::PortsArguments;
 use crate::source::{self, PortInfo};
 
@@ -56,13 +59,53 @@ impl Port {
 
 /// Lists the ports.
 pub fn ports(arguments: &PortsArguments) -> anyhow::Result<()> {
-    let ports: Vec<Port> = source::ports().iter().map(Port::new).collect();
+    let found = source::ports();
+    if let Some(wanted) = &arguments.probe {
+        return probe(wanted.as_deref(), &found);
+    }
+    let ports: Vec<Port> = found.iter().map(Port::new).collect();
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&ports)?)
     } else {
         describe(&ports)
     };
     Ok(print(text.as_bytes())?)
+}
+
+/// Listens to one port, and prints what it says and the section for it.
+fn probe(wanted: Option<&Path>, found: &[PortInfo]) -> anyhow::Result<()> {
+    let on_usb = || {
+        let mut on_usb = found.iter().filter(|port| port.usb.is_some());
+        let first = on_usb.next();
+        first.filter(|_| on_usb.next().is_none())
+    };
+    let path = match (wanted, on_usb()) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(port)) => port.path.clone(),
+        (None, None) => bail!("name the port: fieldgate ports --probe /dev/ttyUSB0"),
+    };
+    eprintln!("Listening to {} at the usual speeds, 20 s.", path.display());
+    let heard = probe::probe(&path)?;
+    let rows: Vec<Vec<String>> = heard
+        .iter()
+        .map(|it| vec![it.baud.to_string(), it.bytes.to_string(), it.words()])
+        .collect();
+    let header = ["BAUD", "BYTES", "WHAT"].map(String::from).to_vec();
+    let table = columns(&[&[header][..], &rows].concat());
+    print(table.as_bytes())?;
+    let Some(best) = probe::best(&heard) else {
+        bail!("no telemetry in it: does the board send, and is the port the right one?");
+    };
+    let port = found.iter().find(|port| port.path == path);
+    let port = port.cloned().unwrap_or(PortInfo { path, usb: None });
+    let lines: String = best
+        .lines()
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect();
+    Ok(print(
+        format!("\n{}{lines}", Port::new(&port).source).as_bytes(),
+    )?)
 }
 
 fn describe(ports: &[Port]) -> String {

@@ -14,7 +14,7 @@ use crate::api::{TIME_FORMS, parse_time};
 use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
 use crate::journal::{RejectedEntry, RejectedTable};
-use crate::telemetry::{Decoder, Name, Reading, ShortestValue, Timestamp};
+use crate::telemetry::{Calibration, Decoder, Name, Reading, ShortestValue, Timestamp};
 
 /// How long a gateway that runs may take until it takes up what it is asked for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,7 +29,7 @@ pub fn rejected(arguments: &RejectedArguments) -> anyhow::Result<bool> {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
     };
     if arguments.deliver.is_empty() {
-        list(path, arguments, &config.telemetry.decoder())?;
+        list(path, arguments, &config.decoder())?;
         return Ok(true);
     }
     deliver(path, &arguments.deliver, &config)
@@ -225,11 +225,12 @@ fn excerpt(text: &str) -> String {
 /// Has entries sent on: those that can be. Says which cannot, and why.
 fn deliver(path: &Path, ids: &[i64], config: &Config) -> anyhow::Result<bool> {
     let table = RejectedTable::open_to_ask(path)?;
-    let mut decoder = config.telemetry.decoder();
+    let mut decoder = config.decoder();
+    let calibration = &config.telemetry.calibration;
     let mut asked = Vec::new();
     let mut is_all = true;
     for id in ids.iter().copied().collect::<BTreeSet<_>>() {
-        match ask(&table, id, &mut decoder) {
+        match ask(&table, id, &mut decoder, calibration) {
             Ok(readings) => asked.push((id, readings)),
             Err(Refused::Journal(error)) => return Err(error.into()),
             Err(Refused::Entry(reason)) => {
@@ -259,14 +260,23 @@ enum Refused {
 }
 
 /// Asks for one entry; returns how many readings it has.
-fn ask(table: &RejectedTable, id: i64, decoder: &mut Decoder) -> Result<usize, Refused> {
+fn ask(
+    table: &RejectedTable,
+    id: i64,
+    decoder: &mut Decoder,
+    calibration: &Calibration,
+) -> Result<usize, Refused> {
     let refused = |reason: &str| Refused::Entry(reason.to_owned());
     let found = table.find(id).map_err(Refused::Journal)?;
     let entry = found.ok_or_else(|| refused("there is no such entry, or not any more"))?;
     if entry.delivered_at.is_some() {
         return Err(refused("it was sent on before"));
     }
-    let readings = readings_of(&entry, decoder).map_err(Refused::Entry)?;
+    let mut readings = readings_of(&entry, decoder).map_err(Refused::Entry)?;
+    // What a server refused was corrected before.
+    if entry.sink.is_none() {
+        readings.iter_mut().for_each(|it| calibration.apply(it));
+    }
     let time = entry
         .event_time
         .or(entry.received)

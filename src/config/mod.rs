@@ -107,7 +107,7 @@ fn is_in(error: &ConfigError, syntax_errors: &[ConfigError]) -> bool {
 /// All keys that can be set, in the order of the documentation. Where the user chooses names, as in
 /// `[telemetry.nodes]`, `NAME` stands for any.
 pub fn known_keys() -> Vec<KnownKey> {
-    let names = "[telemetry]\nnodes.NAME = {}\nmetrics.NAME = {}";
+    let names = "[telemetry]\nnodes.NAME = {}\nmetrics.NAME = {}\ncalibrate.NAME.NAME = {}";
     let settings: Table = file::parse(&Path::new("").into(), names).settings;
     let environment: Environment = [("HOME", "/")].into_iter().collect();
     section::read_all(settings, &environment, Place::Nowhere, sections::read).known

@@ -224,14 +224,20 @@ impl<'e> Section<'_, 'e> {
         name: &str,
         mut read: impl FnMut(&mut Section<'_, 'e>, &str) -> Option<T>,
     ) -> Option<BTreeMap<String, T>> {
-        self.inner(name, false, |section| {
-            let names: Vec<String> = section.settings.keys().cloned().collect();
-            let values = names.into_iter().filter_map(|name| {
-                let value = read(section, &name)?;
-                Some((name, value))
-            });
-            Some(values.collect())
-        })
+        self.inner(name, false, |section| Some(section.all(&mut read)))
+    }
+
+    /// All of a section whose keys are names that the user chooses.
+    pub(super) fn all<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, &str) -> Option<T>,
+    ) -> BTreeMap<String, T> {
+        let names: Vec<String> = self.settings.keys().cloned().collect();
+        let values = names.into_iter().filter_map(|name| {
+            let value = read(self, &name)?;
+            Some((name, value))
+        });
+        values.collect()
     }
 
     /// Whether a key is a section of its own.

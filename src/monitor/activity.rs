@@ -67,6 +67,9 @@ pub enum TrafficKind {
         reason: RejectReason,
         /// Whether it broke off at the end of these bytes; else all of it was rejected as a whole.
         broke_at_end: bool,
+        /// The place in the bytes at which all of it is wrong, where the reason does not tell it.
+        #[serde(default)]
+        place: Option<u64>,
     },
     /// What became of an earlier piece. Has no bytes.
     Judged {

@@ -58,11 +58,13 @@ impl Feed {
         }
     }
 
-    /// Works until the source is gone. `times` are those of a recording; `clock_set` is called when what
+    /// Works until the source is gone. `times` are those of a recording; `input_ended` says whether its
+    /// input came to an end by itself; `clock_set` is called when what
     /// waits in the journal got other times.
     pub(super) async fn run(
         mut self,
         times: oneshot::Receiver<Option<RecordedTimes>>,
+        input_ended: oneshot::Receiver<()>,
         clock_set: impl Fn(),
     ) {
         let stage = Stage::Ingest(self.monitor.source().clone());
@@ -87,7 +89,11 @@ impl Feed {
             wall: Timestamp::now(),
             monotonic: started.elapsed(),
         };
-        let ingested = self.ingest.finish(end);
+        // The source says so, or goes without a word.
+        let ingested = match input_ended.await {
+            Ok(()) => self.ingest.finish_input(end),
+            Err(_) => self.ingest.finish(end),
+        };
         self.keep(ingested).await;
     }
 

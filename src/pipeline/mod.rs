@@ -43,6 +43,7 @@ pub use sinks::SinkSettings;
 use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, SinkId, Stage};
+use crate::telemetry::Format;
 use crate::telemetry::Name;
 use sinks::Sinks;
 use sources::{Sources, link_of};
@@ -102,7 +103,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub async fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
-        let metrics = Arc::new(config.telemetry.metric_table());
+        let metrics = Arc::new(config.metric_table());
         let monitor = Monitor::new(metrics.clone(), activity, links(config));
         let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
         let enabled = enabled_sinks(config);
@@ -115,6 +116,7 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: names.clone(),
+            formats: formats(config),
             directives: first_directives(config),
             tags_source: AtomicBool::new(config.sources.len() > 1),
             threads: Mutex::new(None),
@@ -214,6 +216,17 @@ fn first_directives(config: &Config) -> Arc<Directives> {
         directives.begin(sink.link().clone(), first.clone());
     }
     Arc::new(directives)
+}
+
+/// The formats of all sources, each once.
+fn formats(config: &Config) -> Vec<Format> {
+    let mut formats = Vec::new();
+    for source in &config.sources {
+        if !formats.contains(&source.format) {
+            formats.push(source.format.clone());
+        }
+    }
+    formats
 }
 
 /// All links, in the order of the data path. Of a kind that is not configured there is one all the same, to

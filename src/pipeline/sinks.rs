@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::journal::{Journal, JournalError};
 use crate::monitor::{Monitor, SinkId};
 use crate::sink::{self, Lane};
-use crate::telemetry::{Catalogue, KnownName, MetricTable, Name, OWN_FIGURES};
+use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
 
 /// What every sink is made of, and the threads that run.
 pub(super) struct Sinks {
@@ -22,6 +22,8 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
+    /// Of all sources, each once.
+    pub(super) formats: Vec<Format>,
     pub(super) directives: Arc<Directives>,
     /// Whether points say which source they come from.
     pub(super) tags_source: AtomicBool,
@@ -149,9 +151,22 @@ impl Sinks {
                 metric: Some(metric.to_owned()),
             })
         });
-        let mut known = self.journal.known_names();
-        known.extend(own);
-        Catalogue::names_of(&known, table, self.names.clone())
+        let own: Vec<KnownName> = own.collect();
+        let known = self.journal.known_names();
+        let mut names = Vec::new();
+        for format in &self.formats {
+            let mut of_format = table.clone();
+            format.complete(&mut of_format, |_| false);
+            names.extend(Catalogue::names_of(
+                &known,
+                of_format,
+                self.names.clone(),
+                format,
+            ));
+        }
+        let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
+        names.extend(board);
+        names
     }
 
     fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {

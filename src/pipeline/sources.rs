@@ -118,10 +118,11 @@ impl Sources {
         self.consoles.begin(link, Arc::clone(&console));
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (times_sender, times) = oneshot::channel();
+        let (ended_sender, input_ended) = oneshot::channel();
         let source = read(
             settings.clone(),
             chunk_sender,
-            times_sender,
+            (times_sender, ended_sender),
             monitor.clone(),
             (directive, console),
         );
@@ -131,13 +132,16 @@ impl Sources {
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
         let tolerance = self.telemetry.clock_tolerance;
         let ingest = Ingest::new(
-            self.telemetry.decoder(),
+            self.telemetry.decoder(&settings.format),
             &self.journal.known_names(),
             settings.source.timeline(settings.recorded),
             tolerance,
             monitor.clone(),
         );
-        let ingest = ingest.giving_signal(self.gives_signal);
+        let ingest = ingest
+            .giving_signal(self.gives_signal)
+            .of_format(&settings.format, settings.source.beginning())
+            .calibrated(self.telemetry.calibration.clone());
         let feed = Feed::new(
             ingest,
             chunks,
@@ -147,7 +151,7 @@ impl Sources {
         );
         let directives = Arc::clone(&self.directives);
         let clock_set = move || directives.tell_sinks(|it| it.obey(Order::Reconnect));
-        let feed = tokio::spawn(feed.run(times, clock_set));
+        let feed = tokio::spawn(feed.run(times, input_ended, clock_set));
         self.working.send_modify(|working| *working += 1);
         let (working, failure) = (Arc::clone(&self.working), Arc::clone(&self.failure));
         let task = tokio::spawn(async move {
@@ -248,11 +252,12 @@ fn announce_end(
     }
 }
 
-/// Reads a source until it ends or is told to; says before what is known of a recording's times.
+/// Reads a source until it ends or is told to; says before what is known of a recording's times, and behind
+/// it whether the input ended by itself.
 async fn read(
     settings: NamedSource,
     chunks: mpsc::Sender<Chunk>,
-    times: oneshot::Sender<Option<RecordedTimes>>,
+    (times, input_ended): (oneshot::Sender<Option<RecordedTimes>>, oneshot::Sender<()>),
     monitor: SourceMonitor,
     (mut directive, console): (watch::Receiver<Directive>, Arc<Console>),
 ) -> Result<End, SourceError> {
@@ -264,7 +269,11 @@ async fn read(
         _ = directive.wait_for(|directive| directive.retired) => None,
     };
     let _nobody_reads = times.send(known);
-    source::run(&settings.source, chunks, monitor, directive, console).await
+    let end = source::run(&settings.source, chunks, monitor, directive, console).await;
+    if matches!(end, Ok(End::InputEnded)) {
+        let _nobody_feeds = input_ended.send(());
+    }
+    end
 }
 
 /// When the packets of a recording were measured, if the source is one and is not measured anew.

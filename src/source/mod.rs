@@ -13,6 +13,7 @@ mod driver;
 mod file;
 mod generator;
 mod ports;
+mod probe;
 mod process;
 mod recording;
 mod serial;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 pub use console::{Console, ConsoleError};
 pub use generator::{Damage, Generator};
 pub use ports::{PortInfo, UsbInfo, ports};
+pub use probe::listen;
 pub use recording::{recorded_times, times_path};
 
 use crate::config;

@@ -26,6 +26,8 @@ pub fn looks_like_telemetry(bytes: &[u8]) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Node,
+    /// A node whose key is its name.
+    Own,
     Signal,
     Stats,
 }
@@ -46,7 +48,7 @@ impl Group {
     /// The key of a metric in this group, as the metric table and the configuration write it.
     pub(super) fn wire_key(self, metric: &str) -> Cow<'_, str> {
         match self {
-            Self::Node => Cow::Borrowed(metric),
+            Self::Node | Self::Own => Cow::Borrowed(metric),
             Self::Signal => Cow::Owned(format!("sig.{metric}")),
             Self::Stats => Cow::Owned(format!("sts.{metric}")),
         }
@@ -60,7 +62,7 @@ pub fn default_node_name(key: &str) -> String {
         Some(Group::Node) => key.replacen('n', "node", 1),
         Some(Group::Signal) => OWN_FIGURES[0].1.to_owned(),
         Some(Group::Stats) => OWN_FIGURES[1].1.to_owned(),
-        None => key.to_owned(),
+        Some(Group::Own) | None => key.to_owned(),
     }
 }
 

@@ -81,6 +81,11 @@ impl MetricInfo {
         Self::built_in(key, "", MetricTable::UNKNOWN_SENSOR_TYPE, Range::ANY)
     }
 
+    /// A metric of which a publisher says the unit.
+    pub fn described(name: &str, unit: &str, sensor_type: &str) -> Self {
+        Self::built_in(name, unit, sensor_type, Range::ANY)
+    }
+
     fn built_in(name: &str, unit: &str, sensor_type: &str, range: Range) -> Self {
         Self {
             name: Name::new(name),
@@ -171,6 +176,17 @@ impl MetricTable {
                 .extend(new.map(|info| (old.name, info.clone())));
         }
         self.by_name.insert(info.name.clone(), info);
+    }
+
+    /// Adds what is known of a name, whatever its key; what is known already stays.
+    pub fn describe(&mut self, info: &MetricInfo) {
+        let by_name = self.by_name.entry(info.name.clone());
+        by_name.or_insert_with(|| info.clone());
+    }
+
+    /// Takes a key out. What is known of its name stays.
+    pub fn forget_key(&mut self, key: &str) {
+        self.by_key.remove(key);
     }
 
     /// The metric of a key on the wire.

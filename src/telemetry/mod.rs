@@ -1,15 +1,20 @@
 //! From bytes to packets: pure code without any I/O and without anything else of the crate.
 
+mod calibration;
 mod catalogue;
 mod clock;
+mod decoded;
 mod decoder;
 mod device_class;
+mod format;
 mod frame;
 mod frame_judge;
 mod framer;
 mod group;
 mod hearing;
+mod losses;
 mod metrics;
+mod non_numbers;
 mod packet;
 mod place;
 mod quality;
@@ -20,18 +25,25 @@ mod set_aside;
 mod spikes;
 mod waiting;
 
+pub use calibration::{Calibration, Correction};
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
-    ClockEvent, ClockWatch, Clocks, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote, Timed,
-    Timeline,
+    ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote,
+    Timed, Timeline,
 };
-pub use decoder::{Decoded, Decoder, LeftOut};
+pub use decoded::{Decoded, FrameTime};
+pub use decoder::{Decoder, LeftOut};
 pub use device_class::DeviceClass;
+pub use format::{
+    Format, MEASUREMENT, NodeRule, PRESETS, Preset, Proposal, Rules, TIMESTAMP, TimeKind, TimeRule,
+    learn,
+};
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};
-pub use framer::{Framer, MAX_FRAME, Segment};
+pub use framer::{Beginning, Framer, MAX_FRAME, Segment};
 pub use group::{OWN_FIGURES, default_node_name, looks_like_telemetry};
 pub use hearing::{Hearing, Remote, Signal};
+pub use losses::Losses;
 pub use metrics::{MetricInfo, MetricTable, Range};
 pub use packet::{Packet, Timestamp};
 pub use quality::{FrameNumber, LineQuality, Turn};

@@ -29,6 +29,25 @@ pub(super) fn place_of_value(frame: &[u8], node: &str, metric: &str) -> Option<u
     None
 }
 
+/// Where the value of a field begins, by its key or the last part of one that was joined; `None`: it is
+/// written in another way.
+pub(super) fn place_of_field(frame: &[u8], key: &str) -> Option<usize> {
+    let parts = key.match_indices('_').map(|(at, _)| &key[at + 1..]);
+    std::iter::once(key).chain(parts).find_map(|key| {
+        let is_key = |window: &[u8]| !key.is_empty() && window == key.as_bytes();
+        let mut found = frame.windows(key.len().max(1)).enumerate();
+        found.find_map(|(at, window)| {
+            let before = at.checked_sub(1).and_then(|before| frame.get(before));
+            let is_whole = before.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+            let rest = frame.get(at + key.len()..)?;
+            let rest = rest.strip_prefix(b"\"").unwrap_or(rest).trim_ascii_start();
+            let value = rest.strip_prefix(b":").or(rest.strip_prefix(b"="))?;
+            let value = value.trim_ascii_start();
+            (is_key(window) && is_whole).then(|| frame.len() - value.len())
+        })
+    })
+}
+
 /// The place behind the string that begins at `start`.
 fn end_of_text(bytes: &[u8], start: usize) -> Option<usize> {
     let mut is_escaped = false;
@@ -54,6 +73,21 @@ fn value_behind(bytes: &[u8], end: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_place_of_a_field_is_found_in_every_format() {
+        let rest = |frame: &'static str, key| {
+            let at = place_of_field(frame.as_bytes(), key)?;
+            Some(&frame[at..])
+        };
+        assert_eq!(
+            rest(r#"{"out":{"t": 1},"t":2}"#, "out_t"),
+            Some("1},\"t\":2}")
+        );
+        assert_eq!(rest("attemp:1,temp: 2", "temp"), Some("2"));
+        assert_eq!(rest("temp,x=temp temp=3", "temp"), Some("3"));
+        assert_eq!(rest("22.5 40", "temp"), None);
+    }
 
     #[test]
     fn the_place_of_a_value_is_found_by_its_keys() {

@@ -80,11 +80,11 @@ impl RejectReason {
     /// The reason in plain words.
     pub fn explanation(self) -> &'static str {
         match self {
-            Self::Syntax => "no JSON from here on",
+            Self::Syntax => "cannot be read from here on",
             Self::Unfinished => "the line ended inside the object",
             Self::TooLong => "longer than 4096 bytes",
             Self::InvalidUtf8 => "not UTF-8",
-            Self::NotTelemetry => "an object without \"ts\"",
+            Self::NotTelemetry => "an object without \"ts\", or without its node",
             Self::InvalidTime => "\"ts\" is not between 0 and 4294967295",
             Self::NoReadings => "telemetry without any reading",
             Self::RepeatedKey => "the same key twice in one object",

@@ -338,6 +338,7 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let rejected = |reason, broke_at_end| TrafficKind::Rejected {
         reason,
         broke_at_end,
+        place: None,
     };
     let frame = br#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"t":25.3,"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
     numbered(vec![

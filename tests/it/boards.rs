@@ -115,9 +115,13 @@ fn what_befalls_one_board_is_nothing_to_the_others() {
     let mut back_for = 0;
     for tick in 1.. {
         if tick == 80 {
-            AWAY.map(|board| boards[board].close());
+            for board in AWAY {
+                boards[board].close();
+            }
         } else if tick == 120 {
-            AWAY.map(|board| boards[board].reopen());
+            for board in AWAY {
+                boards[board].reopen();
+            }
         }
         is_back = is_back || tick > 120 && gateway.count_log("Source opened.") >= 10;
         back_for += u64::from(is_back);
@@ -182,7 +186,9 @@ fn a_board_is_held_and_released_by_its_name() {
     let named = [("b0", &boards[0]), ("b1", &boards[1])];
     let mut gateway = Fieldgate::new(&config(&named, &broker)).start();
     let api = Api::of(&mut gateway);
-    ["b0", "b1"].map(|name| api.wait_for_state(name, "up"));
+    for name in ["b0", "b1"] {
+        api.wait_for_state(name, "up");
+    }
     assert_eq!(api.command("hold", "source b9"), 409);
     assert_eq!(api.command("flush", "source b0"), 400);
     assert_eq!(api.command("hold", "source b0"), 202);
@@ -219,7 +225,9 @@ fn boards_come_and_go_with_the_configuration() {
     let named = [("b0", &boards[0]), ("b1", &boards[1])];
     let mut gateway = Fieldgate::new(&config(&named, &broker)).start();
     let api = Api::of(&mut gateway);
-    ["b0", "b1"].map(|name| api.wait_for_state(name, "up"));
+    for name in ["b0", "b1"] {
+        api.wait_for_state(name, "up");
+    }
     let before = api.source("b0").unwrap()["link"].clone();
     for number in 1..=5 {
         boards[0].write(frame(0, number).as_bytes());

@@ -20,6 +20,7 @@ mod documents;
 mod examples;
 mod failover;
 mod fixtures;
+mod formats;
 mod gateways;
 mod gone;
 mod hang_ups;

@@ -35,7 +35,7 @@ pub use tui::{TUI_THEMES, Tui, TuiGlyphs, TuiTheme};
 
 use super::kind::{HOUR, Kind, OrRefuse, duration};
 use super::section::Section;
-use crate::telemetry::{Name, is_safe};
+use crate::telemetry::{Decoder, Format, MetricTable, Name, is_safe};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -112,6 +112,28 @@ fn gateway_name() -> Kind<String> {
 }
 
 impl Config {
+    /// What is known of metrics: built in, by the formats, and configured.
+    pub fn metric_table(&self) -> MetricTable {
+        let mut table = self.telemetry.metric_table();
+        let rules = self.sources.iter().filter_map(|it| it.format.rules());
+        for (_, info) in rules.flat_map(|rules| &rules.known) {
+            table.describe(info);
+        }
+        table
+    }
+
+    /// A source by its name; without one the first.
+    pub fn source(&self, name: Option<&str>) -> Option<&NamedSource> {
+        let is_meant = |source: &&NamedSource| name.is_none_or(|name| source.name == name);
+        self.sources.iter().find(is_meant)
+    }
+
+    /// What turns frames of the first source into readings under the configured names.
+    pub fn decoder(&self) -> Decoder {
+        let format = self.source(None).map(|source| &source.format);
+        self.telemetry.decoder(format.unwrap_or(&Format::Board))
+    }
+
     /// One line per section, without secrets: `mqtt: mqtt://localhost:1883, …`. The gateway's name is
     /// the first, if it has one.
     pub fn summary(&self) -> Vec<String> {

@@ -99,8 +99,8 @@ fn file(folder: &Path) -> Connection {
 }
 
 const TWO_ENTRIES: [&str; 2] = [
-    "1|-|11|-|-|-|-|syntax|no JSON from here on|7B227473223AFF",
-    "2|-|12|11|node1|gas|8400.0|syntax|no JSON from here on: a detail|7B227473223AFF",
+    "1|-|11|-|-|-|-|syntax|cannot be read from here on|7B227473223AFF",
+    "2|-|12|11|node1|gas|8400.0|syntax|cannot be read from here on: a detail|7B227473223AFF",
 ];
 
 #[test]
@@ -273,7 +273,7 @@ fn a_journal_of_version_1_goes_on_with_what_it_has() {
         [
             "7|mqtt|-|50|node1|temperature|27.5|refused|too large|",
             "9|influxdb|-|51|node2|pressure|1.5|refused|type conflict|",
-            "10|-|11|-|-|-|-|syntax|no JSON from here on|7B227473223AFF",
+            "10|-|11|-|-|-|-|syntax|cannot be read from here on|7B227473223AFF",
         ]
     );
     drop((bench, cursor));

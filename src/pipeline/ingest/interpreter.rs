@@ -4,20 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Yield;
-use super::notices::Notices;
+use super::notices::{Fault, Notices};
 use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::telemetry::{
-    Clocks, Counts, Decisions, Decoded, Decoder, Frame, FrameJudge, LineQuality, ReadingJudge,
-    Received, RecordedTimes, RejectReason, Segment, SetAside, Stamp, TimeNote, Timed, Timeline,
-    Verdict, looks_like_telemetry,
+    Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
+    LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
+    Stamp, TimeNote, Timed, Timeline, Timestamp, Verdict, looks_like_telemetry,
 };
+
+/// Which keys a frame has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Naming {
+    #[default]
+    OfBoard,
+    Any,
+}
+
+/// What the format of a source means beyond its decoder.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traits {
+    naming: Naming,
+    /// Frames are lines: what is none is text.
+    has_lines: bool,
+    /// Frames may tell the time by a clock of their own.
+    tells_time: bool,
+}
 
 /// The stages behind the framer.
 #[derive(Debug)]
 pub(super) struct Interpreter {
+    traits: Traits,
+    calibration: Calibration,
     decoder: Decoder,
     quality: LineQuality,
     frames: FrameJudge<Box<Frame>>,
+    losses: Losses,
     verdicts: Vec<Verdict<Box<Frame>>>,
     clocks: Clocks<Box<Frame>>,
     timed: Vec<Timed<Box<Frame>>>,
@@ -36,9 +57,12 @@ impl Interpreter {
         monitor: SourceMonitor,
     ) -> Self {
         Self {
+            traits: Traits::default(),
+            calibration: Calibration::default(),
             decoder,
             quality: LineQuality::default(),
             frames: FrameJudge::default(),
+            losses: Losses::default(),
             verdicts: Vec::new(),
             clocks: Clocks::new(timeline, tolerance),
             timed: Vec::new(),
@@ -55,6 +79,23 @@ impl Interpreter {
         self
     }
 
+    /// What comes is of this format, as the decoder's is.
+    pub(super) fn expect(&mut self, format: &Format) {
+        self.traits = Traits {
+            naming: match format {
+                Format::Board => Naming::OfBoard,
+                _ => Naming::Any,
+            },
+            has_lines: matches!(format, Format::Plotter(_) | Format::LineProtocol(_)),
+            tells_time: format.tells_time(),
+        };
+    }
+
+    /// Corrects what is delivered from here on.
+    pub(super) fn calibrate(&mut self, calibration: Calibration) {
+        self.calibration = calibration;
+    }
+
     /// Takes the next piece of the stream.
     pub(super) fn interpret(&mut self, segment: Segment<'_>, received: Received) {
         let at = received.wall;
@@ -62,34 +103,46 @@ impl Interpreter {
             Segment::Text(bytes) => self.notices.text(at, bytes),
             Segment::Damaged { bytes, reason } => {
                 // What a log puts into braces says nothing of the line.
-                if looks_like_telemetry(bytes) {
+                if self.could_be_telemetry(bytes) {
                     let number = self.quality.begin();
                     self.quality.damage(number);
                 }
                 let bytes: Arc<[u8]> = bytes.into();
                 // Braces in a log line are no frame, and would fill the table.
-                if bytes.starts_with(b"{\"") {
+                if self.traits.has_lines || begins_object(&bytes) {
                     self.set_frame_aside(Arc::clone(&bytes), received, reason, "");
                 }
-                self.notices.rejected(at, bytes, reason, true);
+                self.notices.rejected(at, bytes, reason, Fault::AtEnd);
             }
             Segment::Frame(frame) => match self.decoder.decode(frame) {
+                Err(RejectReason::NotTelemetry) if self.traits.has_lines => {
+                    self.notices.text(at, frame.as_bytes());
+                }
                 Err(reason) => {
                     self.count_rejected(reason);
                     let bytes: Arc<[u8]> = frame.as_bytes().into();
                     if reason != RejectReason::NotTelemetry {
                         self.set_frame_aside(Arc::clone(&bytes), received, reason, "");
                     }
-                    self.notices.rejected(at, bytes, reason, false);
+                    let fault = self.decoder.fault_at().map_or(Fault::Whole, Fault::At);
+                    self.notices.rejected(at, bytes, reason, fault);
                 }
                 Ok(decoded) => self.accept(decoded, frame.as_bytes().into(), received),
             },
         }
     }
 
+    /// Whether what broke off was a frame.
+    fn could_be_telemetry(&self, bytes: &[u8]) -> bool {
+        match self.traits.naming {
+            Naming::OfBoard => looks_like_telemetry(bytes),
+            Naming::Any => self.traits.has_lines || begins_object(bytes),
+        }
+    }
+
     /// Counts a frame that the decoder did not take, unless it is another object in the stream.
     fn count_rejected(&mut self, reason: RejectReason) {
-        if self.decoder.met_telemetry() || reason == RejectReason::Syntax {
+        if self.decoder.met_telemetry() {
             let number = self.quality.begin();
             if reason != RejectReason::NoReadings {
                 self.quality.damage(number);
@@ -98,11 +151,16 @@ impl Interpreter {
     }
 
     fn accept(&mut self, decoded: Decoded, bytes: Arc<[u8]>, received: Received) {
+        let time = decoded.time;
         let counts = Counts {
-            uptime_ms: decoded.uptime_ms,
+            uptime_ms: decoded.uptime_ms(),
             radio: decoded.radio_count,
             read: received.monotonic,
         };
+        if let Some(number) = decoded.counter {
+            self.losses.observe(&decoded.board, number);
+            self.report_losses();
+        }
         let at = received.wall;
         let piece = self
             .notices
@@ -116,6 +174,11 @@ impl Interpreter {
             received,
             wrong_radio_count: false,
         });
+        match time {
+            FrameTime::Uptime(_) => {}
+            FrameTime::Own(time) => return self.date(frame, Some(time)),
+            FrameTime::Arrival => return self.date(frame, None),
+        }
         let board = Arc::clone(&frame.decoded.board);
         let is_damaged = self.quality.is_damaged();
         self.frames
@@ -127,6 +190,12 @@ impl Interpreter {
         self.follow_verdicts();
     }
 
+    /// Gives a frame its time of whose place nothing else speaks.
+    fn date(&mut self, frame: Box<Frame>, own: Option<Timestamp>) {
+        self.clocks.observe_dated(own, frame, &mut self.timed);
+        self.judge_readings();
+    }
+
     /// What comes from here on was recorded before.
     pub(super) fn begin_recording(&mut self, times: RecordedTimes) {
         self.clocks.begin_recording(times, &mut self.timed);
@@ -136,7 +205,10 @@ impl Interpreter {
     pub(super) fn set_clock(&mut self, step: i64) -> bool {
         self.clocks.set_clock(step, &mut self.timed);
         self.judge_readings();
-        let follows = !self.clocks.is_recording();
+        // What was behind the gateway's clock had the time that its board told; what was ahead of it had
+        // the time of arrival, and moves along.
+        let is_told = self.traits.tells_time && step < 0;
+        let follows = !self.clocks.is_recording() && !is_told;
         for frame in self.frames.held_mut() {
             frame.received.wall.0 = frame.received.wall.0.saturating_add(step);
         }
@@ -181,10 +253,18 @@ impl Interpreter {
             .min()
     }
 
+    fn report_losses(&mut self) {
+        for (node, missed) in self.losses.take_missed() {
+            self.notices.missed(&node, missed);
+        }
+    }
+
     /// Nothing more will come: decides on all that waits.
     pub(super) fn finish(&mut self) {
         let is_damaged = self.quality.is_damaged();
         self.frames.finish(is_damaged, &mut self.verdicts);
+        self.losses.finish();
+        self.report_losses();
         self.follow_verdicts();
         self.clocks.release(&mut self.timed);
         self.judge_readings();
@@ -268,7 +348,12 @@ impl Interpreter {
 
     /// What came out since this was asked last, counted.
     pub(super) fn report(&mut self) -> Yield {
-        let decisions = std::mem::take(&mut self.decisions);
+        let mut decisions = std::mem::take(&mut self.decisions);
+        for packet in &mut decisions.packets {
+            for reading in &mut packet.readings {
+                self.calibration.apply(reading);
+            }
+        }
         self.notices.recorded(&decisions.packets);
         self.notices.heard(&decisions.hearings);
         for set_aside in &decisions.set_aside {
@@ -288,4 +373,10 @@ impl Interpreter {
             learnt: decisions.learnt,
         }
     }
+}
+
+/// Whether these bytes begin as an object does that holds something.
+fn begins_object(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(b"{");
+    rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""))
 }

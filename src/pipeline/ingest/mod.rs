@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::monitor::SourceMonitor;
 use crate::source::Chunk;
 use crate::telemetry::{
-    Decoder, Framer, KnownName, Packet, Received, RecordedTimes, SetAside, TimeNote, Timeline,
+    Beginning, Calibration, Decoder, Format, Framer, KnownName, Packet, Received, RecordedTimes,
+    SetAside, TimeNote, Timeline,
 };
 use interpreter::Interpreter;
 
@@ -56,6 +57,21 @@ impl Ingest {
     #[must_use]
     pub fn giving_signal(mut self, gives_signal: bool) -> Self {
         self.interpreter = self.interpreter.giving_signal(gives_signal);
+        self
+    }
+
+    /// The same for streams of a format, by a decoder for it.
+    #[must_use]
+    pub fn of_format(mut self, format: &Format, beginning: Beginning) -> Self {
+        self.framer = Framer::new(format, beginning);
+        self.interpreter.expect(format);
+        self
+    }
+
+    /// Corrects what is delivered.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+        self.interpreter.calibrate(calibration);
         self
     }
 
@@ -108,6 +124,15 @@ impl Ingest {
     pub fn tick(&mut self) -> Yield {
         self.interpreter.wait();
         self.interpreter.report()
+    }
+
+    /// The input ended by itself, so that its last line is whole without a line feed; else as
+    /// [`finish`](Self::finish).
+    pub fn finish_input(&mut self, received: Received) -> Yield {
+        let interpreter = &mut self.interpreter;
+        self.framer
+            .end(&mut |segment| interpreter.interpret(segment, received));
+        self.finish(received)
     }
 
     /// The stream ended: what is unfinished will stay so, and what waits is decided.

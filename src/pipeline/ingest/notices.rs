@@ -18,6 +18,15 @@ const LEFT_OUT: Topic = Topic::new("left-out");
 const ASIDE: Topic = Topic::new("set-aside");
 const QUALITY: Topic = Topic::new("line-quality");
 
+/// Where something that is rejected is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// As a whole, or at a place that its reason tells.
+    Whole,
+    At(usize),
+    AtEnd,
+}
+
 /// Tells the monitor and the log what happens.
 #[derive(Debug)]
 pub(super) struct Notices {
@@ -73,12 +82,16 @@ impl Notices {
         at: Timestamp,
         bytes: Arc<[u8]>,
         reason: RejectReason,
-        broke_at_end: bool,
+        fault: Fault,
     ) {
         self.count_rejected(&bytes, reason);
         let kind = TrafficKind::Rejected {
             reason,
-            broke_at_end,
+            broke_at_end: fault == Fault::AtEnd,
+            place: match fault {
+                Fault::At(place) => Some(place as u64),
+                Fault::Whole | Fault::AtEnd => None,
+            },
         };
         self.show(at, bytes, kind);
     }
@@ -86,7 +99,7 @@ impl Notices {
     /// A frame that has its time.
     pub(super) fn processed(&self, event: Option<ClockEvent>, frame: &Decoded) {
         self.monitor.counters().packets_processed.increment();
-        let uptime_ms = frame.uptime_ms;
+        let uptime_ms = frame.uptime_ms();
         let (name, source) = (self.monitor.name().as_str(), self.monitor.own_name());
         let (detail, words) = match event {
             None => return,
@@ -106,6 +119,10 @@ impl Notices {
             Some(ClockEvent::GatewayClockSet) => {
                 let words = "The gateway's clock was set; the device clock is anchored anew.";
                 ("set", words)
+            }
+            Some(ClockEvent::NotSet) => {
+                let words = "The time that a board tells cannot be right; that of arrival counts.";
+                ("not-set", words)
             }
             Some(ClockEvent::Drifted) => {
                 self.monitor.counters().clock_drifts.increment();

@@ -73,6 +73,11 @@ pub(super) fn try_open(config: &Port) -> Result<PathBuf, SourceError> {
     Ok(path)
 }
 
+/// Opens a port for who only listens.
+pub(super) fn open_to_listen(path: &Path, config: &Port) -> Result<TTYPort, SourceError> {
+    open_port(path, config).map(|(port, _output)| port)
+}
+
 /// Which port is meant, under the name that it has now.
 fn find(selector: &PortSelector, ports: &[PortInfo]) -> Result<PathBuf, SourceError> {
     let wanted = |port: &PortInfo| match (selector, &port.usb) {

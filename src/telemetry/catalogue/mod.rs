@@ -9,7 +9,8 @@ mod presence;
 
 use std::collections::{HashMap, HashSet};
 
-use super::group::{Group, default_node_name, keys_in};
+use super::format::Format;
+use super::group::{Group, OWN_FIGURES, default_node_name, keys_in};
 use super::spikes::History;
 use super::{KnownName, MetricTable, Name, Range};
 use entries::{Node, Series};
@@ -31,6 +32,18 @@ pub struct NodeId(Place);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesId(Place);
 
+/// What keys of nodes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Naming {
+    /// `n1`, `sig`: each frame may hold several nodes.
+    Wire,
+    /// The names themselves: each frame is of one node.
+    Own,
+}
+
+/// Names that the gateway needs itself: no node has them.
+const TAKEN: [&str; 3] = ["gateway", "signal", "stats"];
+
 /// See the module.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -39,6 +52,11 @@ pub struct Catalogue {
     renamed_nodes: HashMap<String, Name>,
     nodes: Places<Node>,
     by_key: HashMap<String, NodeId>,
+    naming: Naming,
+    /// Whether no name needs to be confirmed.
+    believes_all: bool,
+    /// The board's radio, where keys of nodes may be any text.
+    signal: Option<NodeId>,
     series: Places<Series>,
     unknown: usize,
     /// Metric keys that were confirmed for some node, as the metric table writes them.
@@ -51,13 +69,20 @@ pub struct Catalogue {
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self::new(MetricTable::default(), HashMap::new())
+        Self::new(MetricTable::default(), HashMap::new(), Naming::Wire)
     }
 }
 
 impl Catalogue {
-    pub(super) fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
+    pub(super) fn new(
+        table: MetricTable,
+        renamed_nodes: HashMap<String, Name>,
+        naming: Naming,
+    ) -> Self {
         Self {
+            naming,
+            believes_all: false,
+            signal: None,
             table,
             renamed_nodes,
             nodes: Places::new(MAX_NODES),
@@ -70,10 +95,19 @@ impl Catalogue {
         }
     }
 
+    /// Believes every name that comes: for who looks at what is sent.
+    pub fn believe_all(&mut self) {
+        self.believes_all = true;
+    }
+
     /// Believes names that were confirmed in an earlier run.
     pub fn know(&mut self, names: &[KnownName]) {
         for KnownName { node, metric } in names {
-            let Some(group) = Group::of(node) else {
+            let group = match self.naming {
+                Naming::Wire => Group::of(node),
+                Naming::Own => Some(Group::Own),
+            };
+            let Some(group) = group else {
                 continue;
             };
             let Some(id) = self.node_of_key(node, group) else {
@@ -96,8 +130,13 @@ impl Catalogue {
         known: &[KnownName],
         table: MetricTable,
         renamed_nodes: HashMap<String, Name>,
+        format: &Format,
     ) -> Vec<(Name, Name)> {
-        let mut catalogue = Self::new(table, renamed_nodes);
+        let naming = match format {
+            Format::Board => Naming::Wire,
+            _ => Naming::Own,
+        };
+        let mut catalogue = Self::new(table, renamed_nodes, naming);
         catalogue.know(known);
         let series = catalogue.by_key.values().filter_map(|id| {
             let node = catalogue.node(*id)?;
@@ -172,8 +211,12 @@ impl Catalogue {
     }
 
     /// The name of a node on the way out, and whether it is one that was configured.
-    fn name_of_node(&self, key: &str) -> (Name, bool) {
-        let default = default_node_name(key);
+    fn name_of_node(&self, key: &str, group: Group) -> (Name, bool) {
+        let default = match group {
+            Group::Own if TAKEN.contains(&key) => format!("{key}_"),
+            Group::Own => key.to_owned(),
+            Group::Node | Group::Signal | Group::Stats => default_node_name(key),
+        };
         let renamed = self.renamed_nodes.get(key);
         let renamed = renamed.or_else(|| self.renamed_nodes.get(&default));
         let name = renamed.cloned().unwrap_or_else(|| Name::new(&default));
@@ -182,7 +225,10 @@ impl Catalogue {
 
     /// The names of the nodes in some bytes, also where these are no whole frame.
     pub(super) fn nodes_in(&self, bytes: &[u8]) -> Vec<Name> {
-        let names = keys_in(bytes).map(|key| self.name_of_node(key));
+        if self.naming == Naming::Own {
+            return Vec::new();
+        }
+        let names = keys_in(bytes).filter_map(|key| Some(self.name_of_node(key, Group::of(key)?)));
         names.map(|(name, _)| name).collect()
     }
 
@@ -191,12 +237,36 @@ impl Catalogue {
         if let Some(id) = self.by_key.get(key) {
             return Some(*id);
         }
+        let id = self.add_node(key, group)?;
+        self.by_key.insert(key.to_owned(), id);
+        Some(id)
+    }
+
+    /// The node of a key that is its name. One that is `certain` needs no confirmation.
+    pub(super) fn own_node(&mut self, key: &str, certain: bool) -> Option<NodeId> {
+        let id = self.node_of_key(key, Group::Own)?;
+        if certain {
+            self.believe_node(id);
+        }
+        Some(id)
+    }
+
+    /// The board's radio, where keys of nodes may be any text.
+    pub(super) fn signal_node(&mut self) -> Option<NodeId> {
+        if self.signal.is_none() {
+            self.signal = self.add_node(OWN_FIGURES[0].0, Group::Signal);
+        }
+        self.signal
+    }
+
+    fn add_node(&mut self, key: &str, group: Group) -> Option<NodeId> {
         self.make_room();
-        let (name, is_renamed) = self.name_of_node(key);
+        let (name, is_renamed) = self.name_of_node(key, group);
+        let is_own = matches!(group, Group::Signal | Group::Stats);
         let id = NodeId(self.nodes.add(Node {
             key: key.to_owned(),
             group,
-            is_known: is_renamed || group != Group::Node,
+            is_known: is_renamed || self.believes_all || is_own,
             name,
             sightings: Sightings::default(),
             presence: Presence::default(),
@@ -206,12 +276,11 @@ impl Catalogue {
             first: None,
             next: None,
         })?);
-        self.by_key.insert(key.to_owned(), id);
         Some(id)
     }
 
     /// The series of a metric's key in a node; `None`: there are too many.
-    fn series_of_key(&mut self, id: NodeId, key: &str) -> Option<SeriesId> {
+    pub(super) fn series_of_key(&mut self, id: NodeId, key: &str) -> Option<SeriesId> {
         if let Some(series) = self.node(id)?.series.get(key) {
             return Some(*series);
         }
@@ -219,7 +288,8 @@ impl Catalogue {
         let node = self.node(id)?;
         let wire_key = node.group.wire_key(key);
         let info = self.table.by_key(&wire_key);
-        let is_known = info.is_some() && node.group != Group::Node;
+        let is_own = matches!(node.group, Group::Signal | Group::Stats);
+        let is_known = self.believes_all || info.is_some() && is_own;
         let series = Series {
             node: id,
             key: key.to_owned(),
@@ -419,11 +489,14 @@ impl Catalogue {
         }
     }
 
-    /// Whether a frame that was noted lacks a node that is always sent.
+    /// Whether a frame that was noted lacks a node that is always sent. Nodes that send frames of their
+    /// own lack nothing.
     pub(super) fn lacks_node(&self, frame: u64) -> bool {
-        self.nodes
-            .iter()
-            .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame))
+        self.naming == Naming::Wire
+            && self
+                .nodes
+                .iter()
+                .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame))
     }
 
     /// Whether the last frame with this node lacked a metric that the node always sends.

@@ -26,6 +26,7 @@
 //! board's clock from there on.
 
 mod burst;
+mod dated;
 mod device;
 mod recording;
 mod track;
@@ -35,6 +36,8 @@ use std::time::Duration;
 
 use super::{Decoded, Timestamp};
 use burst::Burst;
+pub use dated::Dated;
+use dated::Dates;
 pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
@@ -76,6 +79,8 @@ pub enum ClockEvent {
     GatewayClockSet,
     /// Board and gateway ran apart.
     Drifted,
+    /// The time that the board told cannot be right.
+    NotSet,
 }
 
 /// What the clock has to know of a packet. Two that are equal, one behind the other, are the same
@@ -100,7 +105,7 @@ impl Stamp {
             mixed.wrapping_mul(0x517c_c1b7_2722_0a95)
         });
         Self {
-            uptime_ms: decoded.uptime_ms,
+            uptime_ms: decoded.uptime_ms(),
             readings: decoded.readings.len(),
             content,
         }
@@ -137,6 +142,7 @@ pub struct Clocks<T> {
     boards: Vec<String>,
     devices: Vec<DeviceClock>,
     burst: Burst<T>,
+    dates: Dates,
     recording: Option<Recording>,
     /// `None`: nothing is noted.
     notes: Option<Vec<TimeNote>>,
@@ -156,6 +162,7 @@ impl<T> Clocks<T> {
             boards: Vec::new(),
             devices: Vec::new(),
             burst: Burst::default(),
+            dates: Dates::default(),
             recording: None,
             notes: None,
             noted_zeros: Vec::new(),
@@ -180,6 +187,7 @@ impl<T> Clocks<T> {
     pub fn set_clock(&mut self, step: i64, out: &mut Vec<Timed<T>>) {
         self.release(out);
         self.noted_zeros.clear();
+        self.dates.set_clock(step);
         for clock in &mut self.devices {
             clock.set_clock(step);
         }
@@ -292,6 +300,7 @@ impl<T> Clocks<T> {
                 board: self.boards[board].clone(),
                 ts,
                 event_time,
+                arrival: false,
             });
         }
     }

@@ -24,6 +24,10 @@ pub struct TimeNote {
     pub ts: u32,
     /// When it was measured.
     pub event_time: Timestamp,
+    /// Whether its board counts nothing: the note is of this packet alone, and `ts` is the checksum of
+    /// its frame.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub arrival: bool,
 }
 
 /// What is known of a recording before it is read.
@@ -41,12 +45,17 @@ pub(super) struct Recording {
     start: Timestamp,
     track: Track,
     notes: Vec<(String, VecDeque<TimeNote>)>,
+    /// Notes of packets whose boards count nothing.
+    arrivals: VecDeque<TimeNote>,
+    last_arrival: Timestamp,
 }
 
 impl Recording {
     pub(super) fn new(times: RecordedTimes) -> Self {
         let mut notes: Vec<(String, VecDeque<TimeNote>)> = Vec::new();
-        for note in times.notes {
+        let (arrivals, counted): (VecDeque<TimeNote>, VecDeque<TimeNote>) =
+            times.notes.into_iter().partition(|note| note.arrival);
+        for note in counted {
             let place = notes.iter().position(|(board, _)| *board == note.board);
             if let Some(place) = place {
                 notes[place].1.push_back(note);
@@ -58,7 +67,21 @@ impl Recording {
             start: times.start,
             track: Track::default(),
             notes,
+            arrivals,
+            last_arrival: times.start,
         }
+    }
+
+    /// When a packet arrived whose board counts nothing. What nothing was noted of comes with the one
+    /// before.
+    pub(super) fn arrival(&mut self, checksum: u32) -> Timestamp {
+        let mut ahead = self.arrivals.iter().take(LOOK_AHEAD);
+        if let Some(place) = ahead.position(|note| note.ts == checksum)
+            && let Some(note) = self.arrivals.drain(..=place).next_back()
+        {
+            self.last_arrival = note.event_time;
+        }
+        self.last_arrival
     }
 
     /// The time of the next packet.

@@ -1,7 +1,6 @@
 //! Turns a frame into readings.
 
 mod content;
-mod non_numbers;
 mod scalar;
 
 use std::borrow::Cow;
@@ -10,32 +9,15 @@ use std::sync::Arc;
 
 use serde::de::DeserializeSeed as _;
 
-use super::catalogue::{Catalogue, NodeId, SeriesId};
-use super::{MetricTable, Name, Reading, RejectReason};
+use super::catalogue::{Catalogue, Naming};
+use super::decoded::{Decoded, FrameTime};
+use super::format::{Format, Mapper};
+use super::non_numbers::without_non_numbers;
+use super::{MetricTable, Name, RejectReason};
 use content::{Content, FrameSeed};
-use non_numbers::without_non_numbers;
 
 /// Keys of values that are left out and are counted by themselves; those of all others as one.
 const MAX_LEFT_OUT: usize = 64;
-
-/// A frame's content, before it has a time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decoded {
-    /// Milliseconds since the board booted.
-    pub uptime_ms: u32,
-    /// The board.
-    pub board: Arc<str>,
-    /// Packets that the radio received since the board booted.
-    pub radio_count: Option<u32>,
-    /// Its readings, in the frame's order.
-    pub readings: Vec<Reading>,
-    /// The series of each of them; `None`: one name too many.
-    pub series: Vec<Option<SeriesId>>,
-    /// The nodes in it, those without readings included.
-    pub nodes: Vec<NodeId>,
-    /// Which of the readings is the radio's count.
-    pub radio_count_at: Option<usize>,
-}
 
 /// Turns frames into readings by a metric table. Remembers names, so that a known one costs no
 /// allocation.
@@ -47,8 +29,12 @@ pub struct Decoder {
     board: Arc<str>,
     /// How many readings and nodes it had.
     usual: (usize, usize),
+    /// For formats of fields; `None`: the format `board`.
+    mapper: Option<Mapper>,
     /// Whether the last frame had something that only telemetry has.
     met_telemetry: bool,
+    /// Where the last frame that was rejected is wrong, as far as it is known.
+    fault_at: Option<usize>,
 }
 
 /// Values that were left out.
@@ -63,13 +49,17 @@ pub struct LeftOut {
 impl Decoder {
     /// A decoder with a metric table and names for nodes, by their key on the wire (`n1`) or their
     /// default name (`node1`).
-    pub fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>) -> Self {
+    pub fn new(table: MetricTable, renamed_nodes: HashMap<String, Name>, format: &Format) -> Self {
+        let mapper = Mapper::new(format);
+        let naming = if mapper.is_some() {
+            Naming::Own
+        } else {
+            Naming::Wire
+        };
         Self {
-            catalogue: Catalogue::new(table, renamed_nodes),
-            left_out: BTreeMap::new(),
-            board: Arc::default(),
-            usual: (0, 0),
-            met_telemetry: false,
+            catalogue: Catalogue::new(table, renamed_nodes, naming),
+            mapper,
+            ..Self::default()
         }
     }
 
@@ -77,6 +67,11 @@ impl Decoder {
     /// another object that stands in the stream.
     pub fn met_telemetry(&self) -> bool {
         self.met_telemetry
+    }
+
+    /// The place in a frame that was rejected just now at which it is wrong, as far as it is known.
+    pub fn fault_at(&self) -> Option<usize> {
+        self.fault_at
     }
 
     /// The names that were met.
@@ -96,6 +91,10 @@ impl Decoder {
 
     /// Reads a frame.
     pub fn decode(&mut self, frame: &str) -> Result<Decoded, RejectReason> {
+        if self.mapper.is_some() {
+            return self.map(frame);
+        }
+        self.met_telemetry = true;
         match self.read(frame) {
             Ok(decoded) => decoded,
             // No JSON: most likely a float that is no number. Rare, so it may cost a second pass.
@@ -104,6 +103,23 @@ impl Decoder {
                 Cow::Borrowed(_) => Err(RejectReason::Syntax),
             },
         }
+    }
+
+    /// Reads a frame of a format of fields.
+    fn map(&mut self, frame: &str) -> Result<Decoded, RejectReason> {
+        let Some(mapper) = &mut self.mapper else {
+            return Err(RejectReason::NotTelemetry);
+        };
+        self.catalogue.begin_frame();
+        let decoded = mapper.decode(frame, &mut self.catalogue);
+        let left_out = mapper.take_left_out();
+        let rejection = decoded.as_ref().err();
+        self.fault_at = rejection.and_then(|it| it.at);
+        self.met_telemetry = rejection.is_some_and(|it| it.reason != RejectReason::NotTelemetry);
+        for (key, is_absent) in &left_out {
+            self.leave_out(key, *is_absent);
+        }
+        decoded.map_err(|rejection| rejection.reason)
     }
 
     fn read(&mut self, json: &str) -> Result<Result<Decoded, RejectReason>, serde_json::Error> {
@@ -127,7 +143,8 @@ impl Decoder {
             Err(_) => Err(RejectReason::InvalidTime),
             Ok(_) if content.readings.is_empty() => Err(RejectReason::NoReadings),
             Ok(uptime_ms) => Ok(Decoded {
-                uptime_ms,
+                time: FrameTime::Uptime(uptime_ms),
+                counter: None,
                 board: self.board_of(&content.board.unwrap_or_default()),
                 radio_count: content.radio_count,
                 readings: content.readings,

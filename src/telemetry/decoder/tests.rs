@@ -1,4 +1,5 @@
 use super::*;
+use crate::telemetry::Reading;
 
 fn decode(frame: &str) -> Result<Decoded, RejectReason> {
     Decoder::default().decode(frame)
@@ -32,7 +33,7 @@ fn a_packet_of_every_kind_of_reading() {
         expected.map(|(name, value)| (name.to_owned(), value))
     );
     let decoded = decode(frame).unwrap();
-    assert_eq!((decoded.uptime_ms, decoded.radio_count), (12000, Some(1)));
+    assert_eq!((decoded.uptime_ms(), decoded.radio_count), (12000, Some(1)));
     assert_eq!(&*decoded.board, "N2");
 }
 
@@ -68,7 +69,7 @@ fn rejections_have_a_reason() {
     assert_eq!(
         decode(r#"{"ts":4294967295,"n1":{"t":1}}"#)
             .unwrap()
-            .uptime_ms,
+            .uptime_ms(),
         u32::MAX
     );
 }
@@ -148,7 +149,7 @@ fn telemetry_without_readings_is_none() {
 fn nodes_are_renamed_by_either_name() {
     let names = [("n1", "kitchen"), ("node2", "attic"), ("signal", "radio")];
     let names = names.map(|(key, name)| (key.to_owned(), Name::new(name)));
-    let mut decoder = Decoder::new(MetricTable::default(), HashMap::from(names));
+    let mut decoder = Decoder::new(MetricTable::default(), HashMap::from(names), &Format::Board);
     let frame = r#"{"ts":1,"n1":{"t":1},"n2":{"t":2},"n3":{"t":3},"sig":{"snr":4}}"#;
     let decoded = decoder.decode(frame).unwrap();
     let nodes: Vec<_> = decoded.readings.iter().map(|r| r.node.as_str()).collect();

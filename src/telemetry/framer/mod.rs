@@ -1,35 +1,25 @@
-//! Cuts JSON objects out of a byte stream that also holds log text, boot messages and damage.
-//!
-//! Every `{` could begin an object. An object *closes* when its JSON is complete, and *dies* at the
-//! first byte that no JSON object can have there, at a line feed, or when it grows too long. What is
-//! given out is decided from left to right: the first object that closed is a frame, and the search
-//! goes on behind it; an object that died is skipped, and the search goes on at its next `{`.
-//!
-//! This takes linear time, because no byte is looked at by more than two [`Track`]s. A `{` in the
-//! structure of an object belongs to that object's own track. A `{` inside a string of it needs a
-//! second one, in case the string is none; every quote moves both, so one of the two is always inside
-//! a string and the other is not, and there can be no third.
+//! Cuts what a format needs out of a byte stream: JSON objects, or lines.
 
-mod track;
+mod lines;
+mod objects;
 
-use std::collections::VecDeque;
+use super::{Format, RejectReason};
+use lines::Lines;
+use objects::{Objects, Style};
 
-use super::RejectReason;
-use track::{Failure, Step, Track, Window};
+pub(super) use objects::is_not_finite;
 
-pub(super) use track::is_not_finite;
-
-/// No object longer than this is kept, in bytes.
+/// No frame longer than this is kept, in bytes.
 pub const MAX_FRAME: usize = 4096;
 
 /// A piece of the stream. The pieces given out, one after the other, are the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// What stands between objects.
+    /// What stands between frames.
     Text(&'a [u8]),
-    /// A whole JSON object; numbers may also be `NaN` or `inf`.
+    /// A whole JSON object, in which numbers may also be `NaN` or `inf`; or a line without its end.
     Frame(&'a str),
-    /// The beginning of something that began as an object and was none.
+    /// The beginning of something that began as a frame and was none.
     Damaged {
         /// Up to where it broke, or up to a whole object inside.
         bytes: &'a [u8],
@@ -38,313 +28,65 @@ pub enum Segment<'a> {
     },
 }
 
-/// A `{` that may begin an object.
+/// Where a stream may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Beginning {
+    /// At its first byte.
+    #[default]
+    Whole,
+    /// Anywhere in a frame, as that of a port that was opened.
+    Midway,
+}
+
+/// Cuts one stream.
 #[derive(Debug)]
-struct Object {
-    start: u64,
-    fate: Fate,
-}
+pub struct Framer(Cutter);
 
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    /// Not known yet.
-    Open,
-    /// Complete; `end` is behind its `}`.
-    Closed { end: u64 },
-    /// Broken.
-    Dead(Failure),
-    /// A brace in a text, as in `{state: idle}`: no key follows it.
-    Brace,
-}
-
-/// The candidates that are not given out yet, in the order of the stream.
-#[derive(Debug, Default)]
-struct Objects {
-    waiting: VecDeque<Object>,
-    /// The number of the first of them, counted from the beginning of the stream.
-    first: u64,
-}
-
-impl Objects {
-    fn add(&mut self, start: u64) -> u64 {
-        self.waiting.push_back(Object {
-            start,
-            fate: Fate::Open,
-        });
-        self.first + self.waiting.len() as u64 - 1
-    }
-
-    /// An object by its number; `None` when it is given out already.
-    fn get_mut(&mut self, number: u64) -> Option<&mut Object> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.waiting.get_mut(index)
-    }
-
-    fn start(&self, number: u64) -> Option<u64> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        Some(self.waiting.get(index)?.start)
-    }
-
-    fn set_fate(&mut self, number: u64, fate: Fate) {
-        if let Some(object) = self.get_mut(number) {
-            object.fate = fate;
-        }
-    }
-
-    fn close(&mut self, number: u64, end: u64) {
-        self.set_fate(number, Fate::Closed { end });
-    }
-
-    fn kill(&mut self, number: u64, failure: Failure) {
-        self.set_fate(number, Fate::Dead(failure));
-    }
-
-    fn mark_as_brace(&mut self, number: u64) {
-        self.set_fate(number, Fate::Brace);
-    }
-
-    fn pop(&mut self) {
-        self.waiting.pop_front();
-        self.first += 1;
-    }
-}
-
-/// See the module. All places are offsets in the stream.
 #[derive(Debug)]
-pub struct Framer {
-    /// The bytes from `base` on: those that are not given out yet.
-    buffer: Vec<u8>,
-    base: u64,
-    objects: Objects,
-    tracks: [Track; 2],
-    /// Up to where the stream is given out.
-    given: u64,
-    /// Up to where the last damage reached.
-    damaged_until: u64,
-    /// Behind damage, and where a stream begins, objects without a time are taken for the rest of a
-    /// broken one until the line ends, so that it counts once.
-    resynchronising: bool,
-    /// The last byte of text given out: a line end can be the two characters `\` and `n`.
-    previous: u8,
+enum Cutter {
+    Objects(Objects),
+    Lines(Lines),
 }
 
 impl Default for Framer {
     fn default() -> Self {
-        Self {
-            buffer: Vec::new(),
-            base: 0,
-            objects: Objects::default(),
-            tracks: [Track::default(), Track::default()],
-            given: 0,
-            damaged_until: 0,
-            resynchronising: true,
-            previous: 0,
-        }
+        Self::new(&Format::Board, Beginning::Whole)
     }
 }
 
 impl Framer {
+    /// A framer for streams of a format.
+    pub fn new(format: &Format, beginning: Beginning) -> Self {
+        Self(match format {
+            Format::Board => Cutter::Objects(Objects::new(Style::Board)),
+            Format::Json(_) => Cutter::Objects(Objects::new(Style::Any)),
+            Format::Plotter(_) | Format::LineProtocol(_) => {
+                Cutter::Lines(Lines::new(format, beginning))
+            }
+        })
+    }
+
     /// Takes the next bytes of the stream, and gives out what is certain after them.
     pub fn push(&mut self, bytes: &[u8], give: &mut impl FnMut(Segment<'_>)) {
-        // Pieces of a bounded size keep the buffer bounded, whatever a caller passes.
-        for piece in bytes.chunks(16 * MAX_FRAME) {
-            let start = self.base + self.buffer.len() as u64;
-            self.buffer.extend_from_slice(piece);
-            for (position, byte) in (start..).zip(piece) {
-                if self.scan(position, *byte) {
-                    self.resolve(position + 1, give);
-                }
-            }
-            self.resolve(start + piece.len() as u64, give);
-            self.forget_given();
+        match &mut self.0 {
+            Cutter::Objects(objects) => objects.push(bytes, give),
+            Cutter::Lines(lines) => lines.push(bytes, give),
         }
     }
 
     /// The stream ended or was interrupted: what is unfinished will stay so. The framer is as new.
     pub fn finish(&mut self, give: &mut impl FnMut(Segment<'_>)) {
-        let end = self.base + self.buffer.len() as u64;
-        self.end_line(end);
-        self.resolve(end, give);
-        *self = Self::default();
+        match &mut self.0 {
+            Cutter::Objects(objects) => objects.finish(give),
+            Cutter::Lines(lines) => lines.finish(give),
+        }
     }
 
-    /// Looks at one byte. Returns whether the fate of an object became known.
-    fn scan(&mut self, position: u64, byte: u8) -> bool {
-        if byte == b'\n' {
-            return self.end_line(position);
+    /// The input ended by itself: its last line is whole without a line feed behind it.
+    pub fn end(&mut self, give: &mut impl FnMut(Segment<'_>)) {
+        match &mut self.0 {
+            Cutter::Objects(objects) => objects.finish(give),
+            Cutter::Lines(lines) => lines.end(give),
         }
-        let window = Window {
-            bytes: &self.buffer,
-            base: self.base,
-        };
-        let (mut opened, mut resolved) = (false, false);
-        for track in &mut self.tracks {
-            match track.step(position, byte, window, &mut self.objects) {
-                Step::Quiet => {}
-                Step::Opened => opened = true,
-                Step::Resolved => resolved = true,
-            }
-        }
-        if byte == b'{' && !opened {
-            // There is an idle one: of two busy tracks, one is outside of a string and either took
-            // this brace or fell idle over it.
-            if let Some(track) = self.tracks.iter_mut().find(|track| track.is_idle()) {
-                track.open_object(position, &mut self.objects);
-            }
-        }
-        self.give_up_too_long(position) || resolved
-    }
-
-    fn end_line(&mut self, position: u64) -> bool {
-        let failure = Failure {
-            at: position,
-            reason: RejectReason::Unfinished,
-        };
-        let mut resolved = false;
-        for track in &mut self.tracks {
-            resolved |= !track.is_idle();
-            track.kill(failure, &mut self.objects);
-        }
-        resolved
-    }
-
-    fn give_up_too_long(&mut self, position: u64) -> bool {
-        let failure = Failure {
-            at: position,
-            reason: RejectReason::TooLong,
-        };
-        let is_over = |objects: &Objects, object| {
-            objects
-                .start(object)
-                .is_none_or(|start| position + 1 - start >= MAX_FRAME as u64)
-        };
-        let mut resolved = false;
-        for track in &mut self.tracks {
-            resolved |= track.give_up_outermost(failure, &mut self.objects, is_over);
-        }
-        resolved
-    }
-
-    /// Gives out all that is certain of the stream up to `end`.
-    fn resolve(&mut self, end: u64, give: &mut impl FnMut(Segment<'_>)) {
-        while let Some(object) = self.objects.waiting.front() {
-            let start = object.start;
-            match object.fate {
-                Fate::Open => return self.give_text(start, give),
-                Fate::Brace => self.objects.pop(),
-                Fate::Dead(failure) => {
-                    self.objects.pop();
-                    self.give_damage(start, failure, give);
-                }
-                Fate::Closed { end } => {
-                    self.give_object(start, end, give);
-                    while self
-                        .objects
-                        .waiting
-                        .front()
-                        .is_some_and(|inner| inner.start < end)
-                    {
-                        self.objects.pop();
-                    }
-                }
-            }
-        }
-        self.give_text(end, give);
-    }
-
-    fn give_object(&mut self, start: u64, end: u64, give: &mut impl FnMut(Segment<'_>)) {
-        self.give_text(start, give);
-        let window = Window {
-            bytes: &self.buffer,
-            base: self.base,
-        };
-        let bytes = window.slice(start, end);
-        if self.resynchronising && !has_time(bytes) {
-            return;
-        }
-        // Its strings were checked one by one, and all else in it is ASCII.
-        if let Ok(frame) = std::str::from_utf8(bytes) {
-            give(Segment::Frame(frame));
-        }
-        self.given = end;
-        self.resynchronising = false;
-    }
-
-    fn give_damage(&mut self, start: u64, failure: Failure, give: &mut impl FnMut(Segment<'_>)) {
-        if start < self.damaged_until {
-            return;
-        }
-        self.give_text(start, give);
-        let window = Window {
-            bytes: &self.buffer,
-            base: self.base,
-        };
-        if self.resynchronising && !has_time(window.slice(start, failure.at)) {
-            return;
-        }
-        let until = self.next_inside(failure.at, window);
-        give(Segment::Damaged {
-            bytes: window.slice(start, until),
-            reason: failure.reason,
-        });
-        self.given = until;
-        self.damaged_until = failure.at;
-        self.resynchronising = true;
-        self.previous = 0;
-    }
-
-    /// Where the first object begins that is, or may become, a frame of its own inside of damage that
-    /// reaches up to `end`; else `end`.
-    fn next_inside(&self, end: u64, window: Window<'_>) -> u64 {
-        let mut behind = 0;
-        for object in &self.objects.waiting {
-            match object.fate {
-                _ if object.start >= end => break,
-                _ if object.start < behind => {}
-                Fate::Open => return object.start,
-                Fate::Closed { end } if has_time(window.slice(object.start, end)) => {
-                    return object.start;
-                }
-                Fate::Closed { end } => behind = end,
-                Fate::Dead(_) | Fate::Brace => {}
-            }
-        }
-        end
-    }
-
-    /// Gives out what stands before `until` as text.
-    fn give_text(&mut self, until: u64, give: &mut impl FnMut(Segment<'_>)) {
-        if until <= self.given {
-            return;
-        }
-        let window = Window {
-            bytes: &self.buffer,
-            base: self.base,
-        };
-        let text = window.slice(self.given, until);
-        if self.resynchronising {
-            for byte in text {
-                if *byte == b'\n' || (self.previous == b'\\' && *byte == b'n') {
-                    self.resynchronising = false;
-                }
-                self.previous = *byte;
-            }
-        }
-        give(Segment::Text(text));
-        self.given = until;
-    }
-
-    fn forget_given(&mut self) {
-        let count = usize::try_from(self.given - self.base).unwrap_or(usize::MAX);
-        self.buffer.drain(..count.min(self.buffer.len()));
-        self.base = self.given;
     }
 }
-
-/// Whether an object could be telemetry, or hold some: it has a key `ts`.
-fn has_time(bytes: &[u8]) -> bool {
-    bytes.windows(4).any(|window| window == b"\"ts\"")
-}
-
-#[cfg(test)]
-mod tests;

@@ -3,7 +3,7 @@
 use super::Decisions;
 use crate::telemetry::catalogue::{Catalogue, NodeId, SeriesId};
 use crate::telemetry::hearing::Hearing;
-use crate::telemetry::place::place_of_value;
+use crate::telemetry::place::{place_of_field, place_of_value};
 use crate::telemetry::quality::LineQuality;
 use crate::telemetry::waiting::Waiting;
 use crate::telemetry::{Frame, Mark, Reading, RejectReason, SetAside, Timestamp};
@@ -57,7 +57,8 @@ impl Context<'_> {
         );
         self.out.marks.push(Mark {
             piece: it.piece,
-            at: place_of_value(&it.bytes, node, metric),
+            at: place_of_value(&it.bytes, node, metric)
+                .or_else(|| place_of_field(&it.bytes, metric)),
             reason,
         });
         self.out.set_aside.push(SetAside {

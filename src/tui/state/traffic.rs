@@ -44,6 +44,7 @@ impl Piece {
                 self.entry.kind = TrafficKind::Rejected {
                     reason,
                     broke_at_end: false,
+                    place: None,
                 };
             }
             TrafficVerdict::SetAside { at, reason } => {

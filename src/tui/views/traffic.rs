@@ -220,6 +220,11 @@ fn broke_off(entry: &TrafficEntry) -> bool {
 pub(super) fn around_place(piece: &Piece, form: Form) -> (String, Option<String>) {
     let entry = &piece.entry;
     let place = match entry.kind {
+        TrafficKind::Rejected {
+            place: Some(place), ..
+        } => usize::try_from(place)
+            .ok()
+            .filter(|place| *place < entry.bytes.len()),
         TrafficKind::Rejected { reason, .. } if !broke_off(entry) => place(reason, &entry.bytes),
         TrafficKind::Accepted => piece.marks.iter().find_map(|(at, _)| *at),
         _ => None,
@@ -294,6 +299,7 @@ mod tests {
             kind: TrafficKind::Rejected {
                 reason,
                 broke_at_end,
+                place: None,
             },
             bytes: bytes.into(),
         };

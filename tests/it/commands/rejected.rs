@@ -39,7 +39,7 @@ fn fill(gateway: &Fieldgate) {
                  VALUES (1767225600000000000, 'influxdb', 1, 1767225590000000000, 'hall',
                      'temperature', 27.5, 'refused', 'field type' || char(27) || ' conflict');
                  INSERT INTO rejected (rejected_at, received, reason_name, reason, frame)
-                 VALUES (1767225601000000000, 1767225601000000000, 'syntax', 'no JSON from here on',
+                 VALUES (1767225601000000000, 1767225601000000000, 'syntax', 'cannot be read from here on',
                      CAST('{\"ts\":1' AS BLOB)),
                      (1767225602000000000, 1767225602000000000, 'invalid_time', 'a jump',
                      CAST('{\"ts\":9,\"id\":\"N2\",\"n1\":{\"t\":1.5,\"h\":2},\"n2\":{\"p\":900}}' AS BLOB));",
@@ -71,7 +71,7 @@ fn entries_are_listed_by_what_is_asked_while_the_gateway_runs_and_after() {
             lines[0]
         );
         assert!(
-            lines[1].contains("  {\"ts\":1: no JSON from here on"),
+            lines[1].contains("  {\"ts\":1: cannot be read from here on"),
             "{}",
             lines[1]
         );
@@ -140,7 +140,7 @@ fn what_is_sent_on_reaches_the_servers_once_now_or_after_the_next_start() {
     let sent = rejected(&gateway, &["--deliver", "1", "2", "99"]);
     assert_eq!(sent.code, Some(1));
     for reason in [
-        "ID 2 cannot be sent on: its frame is no telemetry: no JSON from here on.",
+        "ID 2 cannot be sent on: its frame is no telemetry: cannot be read from here on.",
         "ID 99 cannot be sent on: there is no such entry, or not any more.",
     ] {
         assert!(sent.stderr.contains(reason), "{}", sent.stderr);

@@ -155,8 +155,13 @@ fn example_lines(example: &str) -> Vec<Line> {
         {
             let path = format!("{section}{key}");
             let name_at = match path.split('.').collect::<Vec<_>>()[..] {
-                ["telemetry", "nodes" | "metrics", name, ..] => Some(name),
+                ["telemetry", "nodes" | "metrics", name, ..] => Some(name.to_owned()),
                 _ => None,
+            };
+            let corrected = path.strip_prefix("telemetry.calibrate.");
+            let path = match corrected.and_then(|rest| rest.rsplit_once('.')) {
+                Some((_, key)) => format!("telemetry.calibrate.NAME.NAME.{key}"),
+                None => path,
             };
             lines.push(Line {
                 path: name_at.map_or(path.clone(), |name| {
@@ -223,6 +228,7 @@ fn every_key_of_the_example_can_be_uncommented() {
             "mqtt.client_certificate" => "mqtt.client_key",
             "mqtt.client_key" => "mqtt.client_certificate",
             "mqtt.password_file" => "mqtt.username",
+            "source.time.key" => "source.time.format",
             _ => "",
         };
         let partner = lines.iter().find(|line| line.path == partner);

@@ -1,6 +1,7 @@
 //! `[source]`: where bytes come from. The keys of every kind are known whatever kind is chosen, so that
 //! one file can hold several and switch between them.
 
+mod format;
 mod input;
 mod named;
 mod port;
@@ -17,7 +18,7 @@ pub use serialport::{DataBits, FlowControl, Parity, StopBits};
 use crate::config::kind::{Kind, OrRefuse, argv, at_least, number, one_of, path, text, whole};
 use crate::config::section::Section;
 use crate::config::time::parse_time;
-use crate::telemetry::{Timeline, Timestamp};
+use crate::telemetry::{Beginning, Format, Timeline, Timestamp};
 
 /// `[source]`: where bytes come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +120,7 @@ pub const SOURCE_KINDS: [(&str, SourceKind); 6] = [
 ];
 
 /// Reads the section.
-fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
+fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded, Format)> {
     let kind = section.or("kind", "serial", &one_of(&SOURCE_KINDS));
     let line_ending = input::line_ending(section);
     let serial = port::read(section, kind == Some(SourceKind::Serial), line_ending);
@@ -128,6 +129,7 @@ fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
     let file = file(section, kind == Some(SourceKind::File));
     let recorded = recorded(section);
     let simulator = simulator(section);
+    let format = format::read(section);
     let source = match kind? {
         SourceKind::Serial => serial.map(Source::Serial),
         SourceKind::ProbeRs => probe_rs,
@@ -136,7 +138,7 @@ fn read(section: &mut Section<'_, '_>) -> Option<(Source, Recorded)> {
         SourceKind::File => file,
         SourceKind::Simulator => simulator,
     };
-    Some((source?, recorded))
+    Some((source?, recorded, format?))
 }
 
 fn probe_rs(
@@ -279,6 +281,14 @@ impl Source {
                 "simulator of {} nodes, {} packets/s",
                 simulator.nodes, simulator.rate
             ),
+        }
+    }
+
+    /// Where in a frame its stream may begin.
+    pub fn beginning(&self) -> Beginning {
+        match self {
+            Self::Serial { .. } => Beginning::Midway,
+            _ => Beginning::Whole,
         }
     }
 

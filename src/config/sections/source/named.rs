@@ -3,6 +3,7 @@
 use super::{Recorded, Source};
 use crate::config::kind::link_name;
 use crate::config::section::Section;
+use crate::telemetry::Format;
 
 /// The name of a source that needs none.
 const ONLY: &str = "source";
@@ -19,6 +20,8 @@ pub struct NamedSource {
     pub source: Source,
     /// When a recording was made: `source.starts_at`, `source.ends_at`.
     pub recorded: Recorded,
+    /// How its bytes become packets: `source.format` and its keys.
+    pub format: Format,
 }
 
 /// Reads all of them; `None`: something in them is wrong.
@@ -38,7 +41,7 @@ pub(in crate::config) fn read(root: &mut Section<'_, '_>) -> Option<Vec<NamedSou
             section.refuse("name", "is the name of another source", allowed.into());
         }
         names.push(name.clone());
-        let (source, recorded) = read?;
+        let (source, recorded, format) = read?;
         if source == Source::Stdin && std::mem::replace(&mut reads_stdin, true) {
             let allowed = "standard input for one source alone";
             section.refuse("kind", "is that of another source", allowed.into());
@@ -47,6 +50,7 @@ pub(in crate::config) fn read(root: &mut Section<'_, '_>) -> Option<Vec<NamedSou
             name,
             source,
             recorded,
+            format,
         })
     });
     sources.into_iter().collect()
@@ -81,11 +85,21 @@ impl NamedSource {
 
     /// Its line in the log.
     pub(in crate::config) fn summary(&self) -> String {
-        let what = self.source.summary();
+        let what = format!("{}{}", self.source.summary(), format_note(&self.format));
         if self.is_only() {
             format!("source: {what}")
         } else {
             format!("source {}: {what}", self.name)
         }
+    }
+}
+
+/// What the line in the log says of a format that is not the one of old.
+fn format_note(format: &Format) -> &'static str {
+    match format {
+        Format::Board => "",
+        Format::Json(_) => ", any JSON",
+        Format::Plotter(_) => ", plotter lines",
+        Format::LineProtocol(_) => ", line protocol",
     }
 }

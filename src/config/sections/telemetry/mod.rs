@@ -11,7 +11,8 @@ use crate::config::error::nearest;
 use crate::config::kind::{HOUR, Kind, OrRefuse, Refusal, duration, number, range, text, whole};
 use crate::config::section::Section;
 use crate::telemetry::{
-    Decoder, DeviceClass, MetricInfo, MetricTable, Name, Range, default_node_name, is_safe,
+    Calibration, Correction, Decoder, DeviceClass, Format, MetricInfo, MetricTable, Name, Range,
+    default_node_name, is_safe,
 };
 
 /// `[telemetry]`.
@@ -21,6 +22,8 @@ pub struct Telemetry {
     pub nodes: BTreeMap<String, Node>,
     /// `[telemetry.metrics.KEY]`: additions to and changes of the metric table.
     pub metrics: BTreeMap<String, Metric>,
+    /// `[telemetry.calibrate.NODE.METRIC]`: corrections of what is measured.
+    pub calibration: Calibration,
     /// How far device and gateway clock may drift apart before the anchor is set anew.
     pub clock_tolerance: Duration,
     /// Usual intervals of silence after which a node is stale.
@@ -78,6 +81,14 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
             Some(metric)
         })
     });
+    let calibration = section.named("calibrate", |nodes, node| {
+        nodes.section(node, |metrics| {
+            let all = metrics.all(|metrics, metric| {
+                metrics.section(metric, |section| Some(correction(section)))
+            });
+            Some(all)
+        })
+    });
     section.report(names::check_nodes(&node_names));
     let keys = metrics.iter().flatten().map(|(key, _)| key.as_str());
     section.report(names::check_metrics(
@@ -87,6 +98,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
     Some(Telemetry {
         nodes: nodes?,
         metrics: metrics?,
+        calibration: joined(calibration?),
         clock_tolerance: clock_tolerance?,
         stale_after: stale_after?,
         offline_after: offline_after?,
@@ -135,6 +147,26 @@ fn node(nodes: &mut Section<'_, '_>, key: &str, names: &mut Vec<Given>) -> Optio
         let interval = section.optional("interval", &interval);
         Some(Node { name, interval })
     })
+}
+
+fn correction(section: &mut Section<'_, '_>) -> Correction {
+    let any_number = || number("a finite number", |_| true);
+    let scale = number("a finite number other than 0", |scale| scale.abs() > 0.0);
+    Correction {
+        scale: section.or("scale", 1.0, &scale).unwrap_or(1.0),
+        offset: section.or("offset", 0.0, &any_number()).unwrap_or(0.0),
+        decimals: section.optional("decimals", &whole(0..=15)),
+    }
+}
+
+fn joined(nodes: BTreeMap<String, BTreeMap<String, Correction>>) -> Calibration {
+    let mut calibration = Calibration::default();
+    for (node, metrics) in nodes {
+        for (metric, correction) in metrics {
+            calibration.set(Name::new(&node), Name::new(&metric), correction);
+        }
+    }
+    calibration
 }
 
 fn metric(section: &mut Section<'_, '_>) -> Metric {
@@ -207,8 +239,10 @@ impl Telemetry {
     }
 
     /// What turns frames into readings under the configured names.
-    pub fn decoder(&self) -> Decoder {
-        Decoder::new(self.metric_table(), self.node_names())
+    pub fn decoder(&self, format: &Format) -> Decoder {
+        let mut table = self.metric_table();
+        format.complete(&mut table, |key| self.metrics.contains_key(key));
+        Decoder::new(table, self.node_names(), format)
     }
 
     /// The configured names of nodes, by their key on the wire or their default name.

@@ -1,11 +1,11 @@
-//! Floats that are no numbers, as firmware prints them, made JSON.
+//! Floats that are no numbers, as firmware prints them into JSON.
 
 use std::borrow::Cow;
 
-use crate::telemetry::framer::is_not_finite;
+use super::framer::is_not_finite;
 
-/// The frame with `null` in the place of every `NaN` and `inf`, and with `true`, which is no number
-/// either, in the place of numbers beyond the range of `f64`. Borrowed where there is none.
+/// The frame with `null` in the place of every `NaN` and `inf`, and with an empty list, which is no
+/// number either, in the place of numbers beyond the range of `f64`. Borrowed where there is none.
 pub(super) fn without_non_numbers(frame: &str) -> Cow<'_, str> {
     let mut json = String::new();
     let mut copied = 0;
@@ -23,7 +23,7 @@ pub(super) fn without_non_numbers(frame: &str) -> Cow<'_, str> {
                 let is_absent = is_not_finite(token.as_bytes());
                 if is_absent || token.parse().is_ok_and(f64::is_infinite) {
                     json.push_str(&frame[copied..rest]);
-                    json.push_str(if is_absent { "null" } else { "true" });
+                    json.push_str(if is_absent { "null" } else { "[]" });
                     copied = rest + length;
                 }
                 rest += length;

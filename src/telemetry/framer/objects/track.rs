@@ -1,6 +1,6 @@
 //! One reading of the stream as JSON: a pushdown automaton that begins at some `{`.
 
-use super::Objects;
+use super::{Candidates, Style};
 use crate::telemetry::RejectReason;
 
 /// A container that is open at the current byte.
@@ -67,10 +67,15 @@ impl<'a> Window<'a> {
 }
 
 /// See the module. Idle while nothing is open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Track {
+    style: Style,
     open: Vec<Container>,
     expect: Expect,
+    /// Whether the outermost object may hold line feeds.
+    spans_lines: bool,
+    /// The first line feed behind the last byte that is no white space.
+    line_feed: Option<u64>,
 }
 
 /// What a byte did to a track.
@@ -85,13 +90,28 @@ pub(super) enum Step {
 }
 
 impl Track {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            open: Vec::new(),
+            expect: Expect::default(),
+            spans_lines: false,
+            line_feed: None,
+        }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
     }
 
     /// Begins an object at `position`.
-    pub(super) fn open_object(&mut self, position: u64, objects: &mut Objects) {
-        self.open.push(Container::Object(objects.add(position)));
+    pub(super) fn open_object(&mut self, position: u64, is_inner: bool, objects: &mut Candidates) {
+        if self.open.is_empty() {
+            self.spans_lines = self.style == Style::Any;
+            self.line_feed = None;
+        }
+        self.open
+            .push(Container::Object(objects.add(position, is_inner)));
         self.expect = Expect::FirstKey;
     }
 
@@ -101,7 +121,7 @@ impl Track {
         position: u64,
         byte: u8,
         window: Window<'_>,
-        objects: &mut Objects,
+        objects: &mut Candidates,
     ) -> Step {
         if self.is_idle() {
             return Step::Quiet;
@@ -120,8 +140,11 @@ impl Track {
         position: u64,
         byte: u8,
         window: Window<'_>,
-        objects: &mut Objects,
+        objects: &mut Candidates,
     ) -> Result<Step, Failure> {
+        if byte == b'\n' {
+            return self.feed_line(position, window);
+        }
         let unexpected = Failure {
             at: position,
             reason: RejectReason::Syntax,
@@ -162,11 +185,36 @@ impl Track {
         if matches!(byte, b' ' | b'\t' | b'\r') {
             return Ok(Step::Quiet);
         }
-        self.structure(position, byte, objects).ok_or(unexpected)
+        let line_feed = self.line_feed.take();
+        let step = self.structure(position, byte, objects);
+        step.ok_or_else(|| line_feed.map_or(unexpected, unfinished))
+    }
+
+    /// A line feed: damage, unless it stands between two tokens where it may.
+    fn feed_line(&mut self, position: u64, window: Window<'_>) -> Result<Step, Failure> {
+        self.spans_lines |= self.open.len() == 1 && matches!(self.expect, Expect::FirstKey);
+        let is_allowed = match self.expect {
+            Expect::Scalar { start } => {
+                let is_whole = is_scalar(window.slice(start, position));
+                if is_whole && self.spans_lines {
+                    self.expect = Expect::Comma;
+                }
+                is_whole
+            }
+            Expect::FirstKey | Expect::Key | Expect::FirstElement | Expect::Comma => true,
+            // Behind a colon the next frame would be taken for the value.
+            Expect::Value => matches!(self.open.last(), Some(Container::Array)),
+            Expect::Colon | Expect::Text(_) | Expect::Escape(_) | Expect::Unicode(..) => false,
+        };
+        if !is_allowed || !self.spans_lines {
+            return Err(unfinished(position));
+        }
+        self.line_feed.get_or_insert(position);
+        Ok(Step::Quiet)
     }
 
     /// A byte outside of strings, numbers and white space; `None`: it cannot stand here.
-    fn structure(&mut self, position: u64, byte: u8, objects: &mut Objects) -> Option<Step> {
+    fn structure(&mut self, position: u64, byte: u8, objects: &mut Candidates) -> Option<Step> {
         let text = |is_key| {
             Expect::Text(Text {
                 is_key,
@@ -179,7 +227,7 @@ impl Track {
             (Expect::Colon, b':') => self.expect = Expect::Value,
             (Expect::Value | Expect::FirstElement, b'"') => self.expect = text(false),
             (Expect::Value | Expect::FirstElement, b'{') => {
-                self.open_object(position, objects);
+                self.open_object(position, self.style == Style::Any, objects);
                 step = Step::Opened;
             }
             (Expect::Value | Expect::FirstElement, b'[') => {
@@ -217,7 +265,7 @@ impl Track {
     }
 
     /// Nothing that is open can become whole. Idle after this.
-    pub(super) fn kill(&mut self, failure: Failure, objects: &mut Objects) {
+    pub(super) fn kill(&mut self, failure: Failure, objects: &mut Candidates) {
         if let (Expect::FirstKey, Some(&Container::Object(object))) =
             (self.expect, self.open.last())
         {
@@ -236,8 +284,8 @@ impl Track {
     pub(super) fn give_up_outermost(
         &mut self,
         failure: Failure,
-        objects: &mut Objects,
-        is_over: impl Fn(&Objects, u64) -> bool,
+        objects: &mut Candidates,
+        is_over: impl Fn(&Candidates, u64) -> bool,
     ) -> bool {
         let stays = |container: &Container| match *container {
             Container::Object(object) => !is_over(objects, object),
@@ -254,6 +302,13 @@ impl Track {
             }
         }
         true
+    }
+}
+
+fn unfinished(at: u64) -> Failure {
+    Failure {
+        at,
+        reason: RejectReason::Unfinished,
     }
 }
 
@@ -286,7 +341,7 @@ fn is_scalar(token: &[u8]) -> bool {
 }
 
 /// `NaN`, `-inf`, `Infinity` and their like: no JSON, but sent by firmware that prints floats.
-pub(crate) fn is_not_finite(token: &[u8]) -> bool {
+pub(in crate::telemetry) fn is_not_finite(token: &[u8]) -> bool {
     let word = token
         .strip_prefix(b"-")
         .or(token.strip_prefix(b"+"))

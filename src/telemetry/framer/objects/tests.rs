@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::telemetry::Decoder;
 
-const DIRTY: &[u8] = include_bytes!("../../../tests/data/dirty.bin");
+const DIRTY: &[u8] = include_bytes!("../../../../tests/data/dirty.bin");
 
 /// What came out of a stream.
 #[derive(Debug, Default, PartialEq, Clone)]
@@ -30,7 +30,7 @@ impl Output {
 }
 
 fn cut<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Output {
-    let mut framer = Framer::default();
+    let mut framer = Objects::new(Style::Board);
     let mut output = Output::default();
     for chunk in chunks {
         framer.push(chunk, &mut |segment| output.take(segment));
@@ -116,14 +116,11 @@ fn reference(bytes: &[u8]) -> Vec<String> {
 
 /// The length of the object that begins here, or how far it was one; `None`: no key follows.
 fn object_at(bytes: &[u8]) -> Result<usize, Option<usize>> {
-    let mut objects = Objects::default();
-    let mut track = Track::default();
-    track.open_object(0, &mut objects);
+    let mut objects = Candidates::default();
+    let mut track = Track::new(Style::Board);
+    track.open_object(0, false, &mut objects);
     let window = Window { bytes, base: 0 };
     for (position, byte) in (0..).zip(bytes).skip(1) {
-        if *byte == b'\n' {
-            break;
-        }
         track.step(position, *byte, window, &mut objects);
         match objects.waiting[0].fate {
             Fate::Closed { end } => return Ok(usize::try_from(end).unwrap()),
@@ -135,18 +132,14 @@ fn object_at(bytes: &[u8]) -> Result<usize, Option<usize>> {
             Fate::Open => {}
         }
     }
-    let end = bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len());
-    let only_space = bytes[1..end].iter().all(u8::is_ascii_whitespace);
-    Err((!only_space).then_some(end))
+    let only_space = bytes[1..].iter().all(u8::is_ascii_whitespace);
+    Err((!only_space).then_some(bytes.len()))
 }
 
 #[test]
 fn the_dirty_sample_gives_exactly_its_packets() {
     let expected: serde_json::Value =
-        serde_json::from_str(include_str!("../../../tests/data/dirty.expected.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../tests/data/dirty.expected.json")).unwrap();
     let mut decoder = Decoder::default();
     let packets: Vec<serde_json::Value> = cut([DIRTY])
         .frames
@@ -163,7 +156,7 @@ fn the_dirty_sample_gives_exactly_its_packets() {
                     )
                 })
                 .collect();
-            serde_json::json!({"ts": decoded.uptime_ms, "id": decoded.board, "readings": readings})
+            serde_json::json!({"ts": decoded.uptime_ms(), "id": decoded.board, "readings": readings})
         })
         .collect();
     let expected = expected.as_array().unwrap();
@@ -188,7 +181,7 @@ fn the_dirty_sample_gives_exactly_its_packets() {
 
 #[test]
 fn every_clean_packet_comes_out_of_every_kind_of_line() {
-    let clean = include_str!("../../../tests/data/clean.ndjson");
+    let clean = include_str!("../../../../tests/data/clean.ndjson");
     let first: Vec<&str> = clean.lines().take(40).collect();
     assert_eq!(frames(clean).len(), 360);
     for name in ["literal-newline.txt", "probe-rs.log"] {
@@ -287,7 +280,7 @@ fn the_tail_of_an_object_at_the_beginning_counts_as_text() {
 
 #[test]
 fn an_interruption_ends_what_is_unfinished() {
-    let mut framer = Framer::default();
+    let mut framer = Objects::new(Style::Board);
     let mut output = Output::default();
     framer.push(b"\n{\"ts\":1,\"n1\":{", &mut |segment| output.take(segment));
     framer.finish(&mut |segment| output.take(segment));
@@ -300,7 +293,7 @@ fn an_interruption_ends_what_is_unfinished() {
 
 /// Steps taken by tracks, a measure of work that no machine's load disturbs.
 fn work(stream: &[u8]) -> usize {
-    let mut framer = Framer::default();
+    let mut framer = Objects::new(Style::Board);
     let mut work = 0;
     for byte in stream {
         work += framer
@@ -379,5 +372,97 @@ proptest! {
         let stream = [stream.as_slice(), b"\n", whole.as_bytes(), b"\n"].concat();
         let output = cut([stream.as_slice()]);
         prop_assert_eq!(output.frames.last().map(String::as_str), Some(whole));
+    }
+}
+
+#[test]
+fn an_object_may_span_lines_if_it_begins_so() {
+    let pretty = "{\r\n  \"ts\": 1,\r\n  \"n1\": {\r\n    \"t\": 2\r\n  }\r\n}";
+    let output = cut([format!("boot\r\n{pretty}\r\n{pretty}\r\n").as_bytes()]);
+    assert_eq!(output.frames, [pretty, pretty]);
+    assert!(output.damages.is_empty());
+    // A line feed in the place of a digit.
+    let output = cut([&b"{\"ts\":1,\"n1\":{\"g\":8419\n}}\n"[..]]);
+    assert!(output.frames.is_empty());
+    assert_eq!(output.damages, [RejectReason::Unfinished]);
+    // The second one broke off.
+    let broken = &pretty[..pretty.len() - 6];
+    let output = cut([format!("\n{broken}\n{pretty}\n").as_bytes()]);
+    assert_eq!(output.frames, [pretty]);
+    assert_eq!(output.damages, [RejectReason::Unfinished]);
+}
+
+fn cut_any(stream: &str) -> Output {
+    let mut output = Output::default();
+    for size in [1, 7, usize::MAX] {
+        let mut framer = Objects::new(Style::Any);
+        let mut one = Output::default();
+        for chunk in chunks(stream.as_bytes(), &[size]) {
+            framer.push(chunk, &mut |segment| one.take(segment));
+        }
+        framer.finish(&mut |segment| one.take(segment));
+        assert_eq!(one.pieces, stream.as_bytes());
+        assert!(size == 1 || one == output, "{stream} by {size}: {one:?}");
+        output = one;
+    }
+    output
+}
+
+#[test]
+fn any_object_is_cut_wherever_it_stands() {
+    for (stream, expected) in [
+        ("{\"a\":1}\n{\"a\":2}\n", vec!["{\"a\":1}", "{\"a\":2}"]),
+        ("[{\"a\":1},\n {\"a\":2}]\n", vec!["{\"a\":1}", "{\"a\":2}"]),
+        ("I (12) main: {\"a\":1} sent\r\n", vec!["{\"a\":1}"]),
+        (
+            "{ \"a\": 1,\n\"b\": [\n1,\n2]\n}",
+            vec!["{ \"a\": 1,\n\"b\": [\n1,\n2]\n}"],
+        ),
+        ("{\"x\":{\"a\":1}}", vec!["{\"x\":{\"a\":1}}"]),
+        ("{state: idle} {\"a\":1}", vec!["{\"a\":1}"]),
+    ] {
+        let output = cut_any(stream);
+        assert_eq!(output.frames, expected, "{stream}");
+        assert!(output.damages.is_empty(), "{stream}: {:?}", output.damages);
+    }
+}
+
+#[test]
+fn what_stood_within_a_broken_object_is_no_frame() {
+    for (stream, expected) in [
+        // Opened in mid-stream.
+        ("mp\":1,\"air\":{\"a\":1}}\n{\"b\":2}\n", vec!["{\"b\":2}"]),
+        (
+            "  \"h\": 1,\n  \"air\": {\n    \"a\": 1\n  }\n}\n{\"b\":2}",
+            vec!["{\"b\":2}"],
+        ),
+        // A byte is missing.
+        ("{\"x:1,\"air\":{\"a\":1}}\n{\"b\":2}", vec!["{\"b\":2}"]),
+        (
+            "{\"air\":{\"a\":1},\"x\":1\"}\n{\"b\":2}",
+            vec!["{\"b\":2}"],
+        ),
+        // The end is missing.
+        ("{\"x\":1,\"y\":\n{\"b\":2}\n", vec!["{\"b\":2}"]),
+        ("{\"x\":1,\n{\"b\":2}\n", vec!["{\"b\":2}"]),
+        ("{\"x\":22.\n{\"b\":2}\n", vec!["{\"b\":2}"]),
+    ] {
+        assert_eq!(cut_any(stream).frames, expected, "{stream}");
+    }
+    let long = format!(
+        "{{\"x\":\"{}\",\"y\":{{\"a\":1}}}}\n{{\"b\":2}}",
+        "z".repeat(5000)
+    );
+    let output = cut_any(&long);
+    assert_eq!(output.frames, ["{\"b\":2}"]);
+    assert_eq!(output.damages, [RejectReason::TooLong]);
+}
+
+proptest! {
+    #[test]
+    fn the_reads_do_not_matter_for_any_object(
+        parts in prop::collection::vec("[{}\\[\\]:,\"a1 \n]{1,12}|\\{\"a\":1\\}", 0..20),
+    ) {
+        cut_any(&parts.concat());
     }
 }

@@ -1,0 +1,358 @@
+//! Boards of every format, end to end: their readings at the broker and in the database, at their times.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::{
+    Fieldgate, Message, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
+};
+
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data")).join(name)
+}
+
+/// Starts a gateway for a source; `keys` are those of the format.
+fn gateway(source: &str, keys: &str, rest: &str) -> Fieldgate {
+    Fieldgate::new(&format!("[source]\n{source}\n{keys}\n{rest}\n"))
+}
+
+fn mqtt(broker: &Mosquitto) -> String {
+    format!("[mqtt]\nbroker_url = \"{}\"", broker.url())
+}
+
+/// Payloads by topic, those of the gateway itself apart.
+fn by_topic(messages: Vec<Message>) -> BTreeMap<String, Vec<String>> {
+    let mut topics: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for message in messages {
+        if message.topic.starts_with("iiot/") && !message.topic.starts_with("iiot/gateway/") {
+            topics
+                .entry(message.topic)
+                .or_default()
+                .push(message.payload);
+        }
+    }
+    topics
+}
+
+/// What a file becomes at the broker.
+fn topics_of(file: &str, keys: &str, count: usize) -> BTreeMap<String, Vec<String>> {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let path = data(file);
+    let source = format!(
+        "kind = \"file\"\npath = '{}'\nspeed = \"max\"",
+        path.display()
+    );
+    let mut gateway = gateway(&source, keys, &mqtt(&broker)).start();
+    let messages = subscriber.wait_for_count(count + 2, PATIENCE);
+    assert!(gateway.wait_exit(PATIENCE).success());
+    by_topic(messages)
+}
+
+fn payloads(topics: &BTreeMap<String, Vec<String>>, topic: &str) -> Vec<String> {
+    topics
+        .get(topic)
+        .cloned()
+        .unwrap_or_else(|| panic!("{topic} is not among {topics:?}"))
+}
+
+/// What a board prints on a port becomes at the broker, as `topic payload`, each as often as it comes.
+fn through_a_port(keys: &str, pieces: &[&str], count: usize) -> BTreeMap<String, Vec<String>> {
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let mut port = Pty::open();
+    let source = format!("port = '{}'", port.path().display());
+    let mut gateway = gateway(&source, keys, &mqtt(&broker)).start();
+    gateway.wait_for_log(&format!("serial {}", port.path().display()), PATIENCE);
+    for piece in pieces {
+        port.write(piece.as_bytes());
+    }
+    let messages = subscriber.wait_for_count(count + 1, PATIENCE);
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.wait_exit(PATIENCE).success());
+    by_topic(messages)
+}
+
+#[test]
+fn the_json_of_an_esp32_arrives_with_no_more_than_its_format_named() {
+    let line = "{\"temp\":22.5,\"hum\":40}\r\n";
+    let topics = through_a_port("format = \"json\"", &["rst:0x1\r\n", line, line, line], 6);
+    assert_eq!(payloads(&topics, "iiot/board/temp"), ["22.5"; 3]);
+    assert_eq!(payloads(&topics, "iiot/board/hum"), ["40"; 3]);
+    assert_eq!(topics.len(), 2);
+}
+
+#[test]
+fn every_form_of_the_serial_plotter_arrives() {
+    let metrics = "format = \"plotter\"\nnode.name = \"bench\"\nmetrics = [\"temp\", \"hum\"]";
+    let lines = [
+        "boot\n",
+        "temp:22.5,hum:40\n",
+        "22.5 41\n",
+        "22.5\t42\n",
+        "22.5 4",
+    ];
+    let topics = through_a_port(metrics, &lines, 6);
+    assert_eq!(payloads(&topics, "iiot/bench/temp"), ["22.5"; 3]);
+    assert_eq!(payloads(&topics, "iiot/bench/hum"), ["40", "41", "42"]);
+}
+
+#[test]
+fn json_over_several_lines_arrives() {
+    let topics = topics_of("arduino-json.txt", "format = \"json\"", 12);
+    assert_eq!(
+        payloads(&topics, "iiot/board/temp"),
+        ["22.5", "23.5", "24.5", "25.5"]
+    );
+    assert_eq!(
+        payloads(&topics, "iiot/board/air_hum"),
+        ["40", "41", "42", "43"]
+    );
+    assert_eq!(payloads(&topics, "iiot/board/air_ok"), ["1"; 4]);
+    assert_eq!(topics.len(), 3);
+}
+
+#[test]
+fn presets_know_what_people_have() {
+    let topics = topics_of("rtl_433.ndjson", "preset = \"rtl_433\"", 52);
+    let of = "iiot/Nexus-TH_2_184/temperature_C";
+    assert_eq!(payloads(&topics, of), ["21.7", "21.8", "21.9", "22"]);
+    assert_eq!(
+        payloads(&topics, "iiot/Bresser-5in1_77/rain_mm"),
+        ["12.4"; 4]
+    );
+    assert_eq!(payloads(&topics, "iiot/signal/rssi").len(), 8);
+    assert!(
+        !topics
+            .keys()
+            .any(|topic| topic.contains("freq") || topic.contains("noise"))
+    );
+
+    let topics = topics_of(
+        "esphome.txt",
+        "preset = \"esphome\"\nnode.name = \"room\"",
+        8,
+    );
+    let of = "iiot/room/sensor-room_temperature";
+    assert_eq!(payloads(&topics, of), ["22.5", "23.5", "24.5", "25.5"]);
+    assert_eq!(
+        payloads(&topics, "iiot/room/binary_sensor-window"),
+        ["0", "1", "0", "1"]
+    );
+
+    let topics = topics_of("meshtastic.txt", "preset = \"meshtastic\"", 28);
+    assert_eq!(
+        payloads(&topics, "iiot/2130636288/battery_level"),
+        ["99", "98", "97", "96"]
+    );
+    assert_eq!(topics.len(), 7, "{topics:?}");
+}
+
+#[test]
+fn line_protocol_keeps_its_times_and_rtl_433_is_announced() {
+    let broker = Mosquitto::start();
+    let announced = Subscriber::start(broker.port(), "homeassistant/#");
+    let database = VictoriaMetrics::start();
+    let rest = format!(
+        "{}\n[mqtt.home_assistant]\n[influxdb]\nurl = \"{}\"\norg = \"o\"\nbucket = \"b\"\n",
+        mqtt(&broker),
+        database.url()
+    );
+    let path = data("rtl_433.ndjson");
+    let source = format!(
+        "kind = \"file\"\npath = '{}'\nspeed = \"max\"",
+        path.display()
+    );
+    let mut first = gateway(&source, "preset = \"rtl_433\"", &rest).start();
+    database.wait_for_points("{node_id=\"Nexus-TH_2_184\"}", 12, PATIENCE);
+    let messages = announced.wait_until("temperature_C", PATIENCE, |messages| {
+        messages
+            .iter()
+            .any(|it| it.payload.contains("temperature_C"))
+    });
+    let told = messages
+        .iter()
+        .find(|it| it.payload.contains("temperature_C"));
+    assert!(told.unwrap().payload.contains("°C"), "{told:?}");
+    assert!(first.wait_exit(PATIENCE).success());
+
+    let path = data("line-protocol.txt");
+    let source = format!(
+        "kind = \"file\"\npath = '{}'\nspeed = \"max\"",
+        path.display()
+    );
+    let mut second = gateway(&source, "format = \"line-protocol\"", &rest).start();
+    let series = database.wait_for_points("temp_value{node_id=\"weather\"}", 4, PATIENCE);
+    let times: Vec<i64> = series
+        .iter()
+        .flat_map(|it| it.timestamps_ms.clone())
+        .collect();
+    let expected: Vec<i64> = (0..4)
+        .map(|second| 1_772_366_400_000 + second * 1_000)
+        .collect();
+    assert_eq!(times, expected);
+    assert!(second.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn a_correction_is_applied_once_and_traffic_stays_raw() {
+    let keys = "format = \"line-protocol\"";
+    let broker = Mosquitto::start();
+    let subscriber = Subscriber::start(broker.port(), "iiot/#");
+    let path = data("line-protocol.txt");
+    let source = format!(
+        "kind = \"file\"\npath = '{}'\nspeed = \"max\"",
+        path.display()
+    );
+    let rest = format!(
+        "{}\n[telemetry.calibrate.weather.temp]\nscale = 1.8\noffset = 32\ndecimals = 1",
+        mqtt(&broker)
+    );
+    let mut gateway = gateway(&source, keys, &rest).start();
+    let messages = subscriber.wait_for_count(12 + 2, PATIENCE);
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let topics = by_topic(messages);
+    assert_eq!(
+        payloads(&topics, "iiot/weather/temp"),
+        ["72.5", "74.3", "76.1", "77.9"]
+    );
+    assert_eq!(
+        payloads(&topics, "iiot/weather/hum"),
+        ["40", "41", "42", "43"]
+    );
+}
+
+fn decode(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let arguments: Vec<&str> = ["decode"].iter().chain(arguments).copied().collect();
+    let mut process = Fieldgate::with_arguments(&arguments).start();
+    process.close_stdin();
+    let code = process.wait_exit(PATIENCE).code();
+    (
+        code,
+        process.stdout().join("\n"),
+        process.stderr().join("\n"),
+    )
+}
+
+#[test]
+fn decode_says_what_each_frame_becomes_and_what_is_rejected_where() {
+    let plotter = data("plotter.txt").display().to_string();
+    let (code, out, err) = decode(&["--format", "plotter", "--as", "topics", &plotter]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.starts_with("iiot/board/temp 22.5\niiot/board/hum 40\n"),
+        "{out}"
+    );
+    assert_eq!(out.lines().count(), 9, "{out}");
+    assert!(err.contains("line 6: rejected: "), "{err}");
+    assert!(err.contains("hum:▶4x"), "{err}");
+    let (code, ..) = decode(&["--format", "plotter", "--strict", &plotter]);
+    assert_eq!(code, Some(1));
+
+    let lines = data("line-protocol.txt").display().to_string();
+    let strict = [
+        "--format",
+        "line-protocol",
+        "--strict",
+        "--as",
+        "line-protocol",
+        &lines,
+    ];
+    let (code, out, err) = decode(&strict);
+    assert_eq!(code, Some(0), "{err}");
+    let first = "temp,node_id=weather,sensor_type=other value=22.5 1772366400000000000";
+    assert_eq!(out.lines().next(), Some(first));
+
+    let clean = data("clean.ndjson").display().to_string();
+    let (code, out, _) = decode(&["--strict", "--as", "json", &clean]);
+    assert_eq!(code, Some(0));
+    assert!(out.lines().count() > 3_000);
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["node"], "node1");
+}
+
+#[test]
+fn learning_proposes_a_section_that_works() {
+    for (file, expected) in [
+        ("rtl_433.ndjson", "preset = \"rtl_433\""),
+        ("arduino-json.txt", "format = \"json\""),
+        ("plotter.txt", "format = \"plotter\""),
+        ("line-protocol.txt", "format = \"line-protocol\""),
+        ("meshtastic.txt", "preset = \"meshtastic\""),
+        ("clean.ndjson", "of format board"),
+    ] {
+        let path = data(file).display().to_string();
+        let (code, out, err) = decode(&["--learn", &path]);
+        assert_eq!(code, Some(0), "{file}: {err}");
+        assert!(out.contains(expected), "{file}: {out}");
+        let process = Fieldgate::with_arguments(&["decode", "--config", "learnt.toml", &path]);
+        process.write_file("learnt.toml", &out);
+        let mut process = process.start();
+        process.close_stdin();
+        assert!(
+            process.wait_exit(PATIENCE).success(),
+            "{:?}",
+            process.stderr()
+        );
+        assert!(process.stdout().len() > 3, "{file}: {:?}", process.stderr());
+    }
+}
+
+#[test]
+fn a_port_is_probed_for_its_speed_and_format() {
+    let mut port = Pty::open();
+    let path = port.path().display().to_string();
+    let mut process = Fieldgate::with_arguments(&["ports", "--probe", &path]).start();
+    process.close_stdin();
+    let ended = poll(3 * PATIENCE, || {
+        port.write(b"temp:22.5,hum:40\n");
+        let said = process.stdout();
+        said.iter()
+            .any(|line| line.contains("[source]"))
+            .then_some(())
+    });
+    assert!(
+        ended.is_some(),
+        "{:?} {:?}",
+        process.stdout(),
+        process.stderr()
+    );
+    assert!(process.wait_exit(PATIENCE).success());
+    let said = process.stdout().join("\n");
+    assert!(said.contains("plotter, "), "{said}");
+    assert!(said.contains(&format!("port = \"{path}\"")), "{said}");
+    assert!(said.contains("format = \"plotter\""), "{said}");
+}
+
+/// A recording of the gateway's own, made of what a port said, gives each packet its time of then.
+#[test]
+fn a_replay_gives_packets_without_a_clock_their_times_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = folder.path().join("a.raw");
+    let frames = ["{\"temp\":1}\n", "{\"temp\":2}\n", "{\"temp\":1}\n"];
+    fs::write(&recording, frames.concat()).unwrap();
+    let times = [
+        1_772_366_400_000_000_000_i64,
+        1_772_366_401_500_000_000,
+        1_772_366_409_000_000_000,
+    ];
+    let sum = |frame: &str| {
+        frame.trim_end().bytes().fold(0x811c_9dc5_u32, |sum, byte| {
+            (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        })
+    };
+    let notes = frames.iter().zip(times).map(|(frame, time)| {
+        let ts = sum(frame);
+        format!("{{\"board\":\"\",\"ts\":{ts},\"event_time\":{time},\"arrival\":true}}\n")
+    });
+    fs::write(folder.path().join("a.raw.times"), notes.collect::<String>()).unwrap();
+    let path = recording.display().to_string();
+    let (code, out, err) = decode(&["--format", "json", "--as", "line-protocol", &path]);
+    assert_eq!(code, Some(0), "{err}");
+    let told: Vec<&str> = out
+        .lines()
+        .filter_map(|line| line.rsplit(' ').next())
+        .collect();
+    assert_eq!(told, times.map(|time| time.to_string()));
+}
