@@ -18,7 +18,7 @@ use crate::telemetry::RejectReason;
 one, is taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Address of the HTTP API of a gateway elsewhere, as http://HOST:8787; else the one of this machine
+    /// Address of the HTTP API of a gateway elsewhere; without it, the one of this machine
     #[arg(value_name = "URL")]
     pub url: Option<String>,
     /// Configuration of the gateway of this machine, where it is not config.toml
