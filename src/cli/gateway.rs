@@ -8,7 +8,7 @@ use clap::Args;
 /// Where the gateway is, and what it wants to know of whoever asks.
 #[derive(Debug, Clone, Args)]
 pub struct GatewayArguments {
-    /// Address of the HTTP API of a gateway elsewhere, as http://HOST:8787; else the one of this machine
+    /// Address of the HTTP API of a gateway elsewhere; without it, the one of this machine
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
     /// Configuration of the gateway of this machine, where it is not config.toml

@@ -18,7 +18,7 @@ use crate::telemetry::RejectReason;
 one, is taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Addresses of gateways' HTTP APIs, as http://HOST:8787; several are listed first; none: the gateway of this machine
+    /// Addresses of gateways elsewhere, as http://HOST:8787; several are listed first; none: this machine
     #[arg(value_name = "URL")]
     pub urls: Vec<String>,
     /// Configuration of the gateway of this machine, where it is not config.toml

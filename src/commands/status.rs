@@ -1,5 +1,6 @@
 //! `fieldgate status`: how a running gateway is, on one screen.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -83,14 +84,13 @@ fn screen(snapshot: &Snapshot) -> String {
     for problem in &snapshot.problems {
         let since = time(now.since(problem.since));
         let severity = problem.severity.name();
-        text += &format!(
-            "\n{severity} for {since}: {}\n  {}\n",
-            problem.sentence, problem.fix
-        );
+        let (sentence, fix) = (&problem.sentence, &problem.fix);
+        // Writing to a `String` cannot fail.
+        let _infallible = write!(text, "\n{severity} for {since}: {sentence}\n  {fix}\n");
     }
-    text += &format!("\n{}", columns(&links(snapshot)));
+    let _infallible = write!(text, "\n{}", columns(&links(snapshot)));
     if !snapshot.nodes.is_empty() {
-        text += &format!("\n{}", columns(&nodes(snapshot, now)));
+        let _infallible = write!(text, "\n{}", columns(&nodes(snapshot, now)));
     }
     text
 }

@@ -64,14 +64,14 @@ impl Machine {
     fn storage(&self) -> Option<Storage> {
         let path = self.journal.as_deref()?;
         let disk = statvfs(path).ok()?;
-        let fragment = u64::from(disk.fragment_size());
-        let free = u64::from(disk.blocks_available()) * fragment;
+        let fragment = disk.fragment_size();
+        let free = disk.blocks_available() * fragment;
         Some(Storage {
             journal_bytes: bytes(path).ok()?,
             log_bytes: bytes(&log_of(path)).unwrap_or(0),
             max_bytes: self.max_bytes,
             free_bytes: free >> 20 << 20,
-            disk_bytes: u64::from(disk.blocks()) * fragment,
+            disk_bytes: disk.blocks() * fragment,
         })
     }
 }

@@ -161,7 +161,7 @@ struct Node {
 #[derive(Debug, Default)]
 pub struct Nodes {
     rules: NodeRules,
-    nodes: BTreeMap<Name, Node>,
+    all: BTreeMap<Name, Node>,
     /// For whom each board speaks beside itself.
     remotes: BTreeMap<Arc<str>, Remote>,
     changes: Vec<NodeChange>,
@@ -199,17 +199,17 @@ impl Nodes {
                 missed: 0,
                 signal: SignalRecord::default(),
             };
-            self.nodes.entry(it.node).or_insert(node);
+            self.all.entry(it.node).or_insert(node);
         }
     }
 
     /// Takes in which nodes a frame is heard of.
     pub fn hear(&mut self, hearing: &Hearing, now: Duration) {
         for name in &hearing.nodes {
-            if !self.nodes.contains_key(name) {
+            if !self.all.contains_key(name) {
                 self.add(name, hearing, now);
             }
-            let Some(node) = self.nodes.get_mut(name) else {
+            let Some(node) = self.all.get_mut(name) else {
                 continue;
             };
             let change = node.hear(hearing, now);
@@ -222,7 +222,7 @@ impl Nodes {
                 }));
         }
         if let Remote::Node(name) = &hearing.remote
-            && let Some(node) = self.nodes.get_mut(name)
+            && let Some(node) = self.all.get_mut(name)
         {
             node.signal.take(hearing.signal, hearing.received);
         }
@@ -230,11 +230,11 @@ impl Nodes {
     }
 
     fn add(&mut self, name: &Name, hearing: &Hearing, now: Duration) {
-        if self.nodes.len() >= MAX_NODES {
+        if self.all.len() >= MAX_NODES {
             return;
         }
         let configured = self.rules.intervals.get(name).copied();
-        self.nodes.insert(
+        self.all.insert(
             name.clone(),
             Node {
                 first_heard: hearing.received,
@@ -276,7 +276,7 @@ impl Nodes {
     /// Takes in that packets of a board were missed.
     pub fn miss(&mut self, board: &str, missed: u64) {
         if let Some(Remote::Node(name)) = self.remotes.get(board)
-            && let Some(node) = self.nodes.get_mut(name)
+            && let Some(node) = self.all.get_mut(name)
         {
             node.missed += missed;
         }
@@ -284,7 +284,7 @@ impl Nodes {
 
     /// Time passed. Returns what changed since this was last called; `wall` is the time of day.
     pub fn advance(&mut self, now: Duration, wall: Timestamp) -> Vec<NodeChange> {
-        for (name, node) in &mut self.nodes {
+        for (name, node) in &mut self.all {
             let silence = now.saturating_sub(node.heard_at);
             node.follow_clock(silence, wall);
             let state = node.state_after(silence, &self.rules);
@@ -300,20 +300,20 @@ impl Nodes {
                 node.since = wall;
             }
         }
-        self.nodes
+        self.all
             .retain(|_, node| wall.since(node.last_heard) < FORGOTTEN_AFTER);
         std::mem::take(&mut self.changes)
     }
 
     /// All nodes, by name.
     pub fn all(&self) -> Vec<NodeStatus> {
-        let nodes = self.nodes.iter();
+        let nodes = self.all.iter();
         nodes.map(|(name, node)| node.status(name)).collect()
     }
 
     /// What is to be remembered.
     pub fn known(&self) -> Vec<KnownNode> {
-        let nodes = self.nodes.iter();
+        let nodes = self.all.iter();
         let known = nodes.map(|(name, node)| KnownNode {
             key: name.to_string(),
             node: name.clone(),

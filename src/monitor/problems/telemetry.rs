@@ -34,7 +34,8 @@ fn silent(node: &NodeStatus) -> Option<Finding> {
         NodeState::Offline => (Severity::Error, "offline"),
     };
     let usual = node.interval.map_or_else(String::new, |seconds| {
-        let interval = std::time::Duration::from_secs(seconds.round().max(1.0) as u64);
+        let interval = std::time::Duration::try_from_secs_f64(seconds.round().max(1.0));
+        let interval = interval.unwrap_or_default();
         format!(
             ", and usually comes every {}",
             humantime::format_duration(interval)

@@ -16,6 +16,10 @@ const SUSPENSIONS: Topic = Topic::of_attempts("reports-suspended");
 const MAX_BYTES: usize = 10_000;
 
 /// What is said on the present connection, and what outlives it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and none follows from another"
+)]
 pub(super) struct Report {
     standing: watch::Receiver<Standing>,
     topics: TopicMap,
