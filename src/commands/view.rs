@@ -31,7 +31,8 @@ pub fn view(arguments: &ViewArguments) -> anyhow::Result<()> {
             let snapshot = read(archive, path.display().to_string());
             place.get_or_init(|| Arc::new(snapshot));
         });
-        Ok(vec![Arc::new(past)])
+        let past: Arc<dyn Observer> = Arc::new(past);
+        Ok(vec![past])
     })
 }
 

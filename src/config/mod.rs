@@ -107,22 +107,10 @@ fn is_in(error: &ConfigError, syntax_errors: &[ConfigError]) -> bool {
 /// All keys that can be set, in the order of the documentation. Where the user chooses names, as in
 /// `[telemetry.nodes]`, `NAME` stands for any.
 pub fn known_keys() -> Vec<KnownKey> {
+    let names = "[telemetry]\nnodes.NAME = {}\nmetrics.NAME = {}\ncalibrate.NAME.NAME = {}";
+    let settings: Table = file::parse(&Path::new("").into(), names).settings;
     let environment: Environment = [("HOME", "/")].into_iter().collect();
-    let mut known: Vec<KnownKey> = Vec::new();
-    // A node is a name, or a section of its own.
-    for node in ["\"name\"", "{}"] {
-        let names = format!(
-            "[telemetry]\nnodes.NAME = {node}\nmetrics.NAME = {{}}\ncalibrate.NAME.NAME = {{}}"
-        );
-        let settings: Table = file::parse(&Path::new("").into(), &names).settings;
-        let read = section::read_all(settings, &environment, Place::Nowhere, sections::read);
-        for key in read.known {
-            if !known.iter().any(|it| it.path == key.path) {
-                known.push(key);
-            }
-        }
-    }
-    known
+    section::read_all(settings, &environment, Place::Nowhere, sections::read).known
 }
 
 fn unreadable(path: Arc<Path>, error: &std::io::Error) -> ConfigError {
