@@ -18,7 +18,7 @@ use crate::telemetry::RejectReason;
 one, is taken\nfrom the variable FIELDGATE_API_TOKEN or from a file."
 )]
 pub struct AttachArguments {
-    /// Addresses of gateways elsewhere, as http://HOST:8787; several are listed first; none: this machine
+    /// Addresses of gateways elsewhere, as <http://HOST:8787>; several are listed first; none: this machine
     #[arg(value_name = "URL")]
     pub urls: Vec<String>,
     /// Configuration of the gateway of this machine, where it is not config.toml
@@ -141,7 +141,7 @@ pub struct DecodeArguments {
     /// Format of the bytes: board, json, plotter or line-protocol
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Rules for what is known: rtl_433, esphome or meshtastic
+    /// Rules for what is known: `rtl_433`, esphome or meshtastic
     #[arg(long, value_name = "PRESET")]
     preset: Option<String>,
     /// How to write readings

@@ -1,5 +1,6 @@
 //! `fieldgate decode`: what each frame of a recording becomes, and what is rejected where.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -69,14 +70,11 @@ fn propose(input: impl Read) -> anyhow::Result<()> {
     let Some(proposal) = learn(&sample) else {
         bail!("nothing in it is telemetry of a known format: see docs/your-board.md");
     };
-    let lines: String = proposal
-        .lines
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect();
     let text = format!(
-        "# {} frames of format {}\n[source]\n{lines}",
-        proposal.frames, proposal.format
+        "# {} frames of format {}\n[source]\n{}\n",
+        proposal.frames,
+        proposal.format,
+        proposal.lines.join("\n")
     );
     Ok(print(text.as_bytes())?)
 }
@@ -222,7 +220,7 @@ impl Decoding {
             let at = at.or(broke_at_end.then_some(entry.bytes.len()));
             let at = at.unwrap_or(0).min(entry.bytes.len());
             let (before, behind) = entry.bytes.split_at(at);
-            let feeds = before.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let feeds = before.split(|byte| *byte == b'\n').skip(1).count() as u64;
             let before = &before[before.len().saturating_sub(AROUND)..];
             eprintln!(
                 "line {}: rejected: {}: {}▶{}",
@@ -269,21 +267,21 @@ impl Writer {
             let value = ShortestValue(reading.value);
             let info = self.metrics.by_name(&reading.metric);
             let unit = info.map_or("", |info| &*info.unit);
-            match self.decoded_as {
+            // Writing to a `String` cannot fail.
+            let _infallible = match self.decoded_as {
                 DecodedAs::Readings => {
                     let line = format!("{} {} {value} {unit}", reading.node, reading.metric);
-                    text.push_str(&format!("{time} {}\n", line.trim_end()));
+                    writeln!(text, "{time} {}", line.trim_end())
                 }
                 DecodedAs::Topics => {
                     let payload = self.topics.payload([reading], time);
-                    text.push_str(&format!(
-                        "{} {payload}\n",
-                        self.topics.topic(&self.source, reading)
-                    ));
+                    let topic = self.topics.topic(&self.source, reading);
+                    writeln!(text, "{topic} {payload}")
                 }
                 DecodedAs::LineProtocol => {
                     let sensor_type = self.metrics.sensor_type(&reading.metric);
                     self.lines.push_reading(text, reading, time, sensor_type);
+                    Ok(())
                 }
                 DecodedAs::Json => {
                     let object = serde_json::json!({
@@ -293,9 +291,9 @@ impl Writer {
                         "value": reading.value,
                         "unit": unit,
                     });
-                    text.push_str(&format!("{object}\n"));
+                    writeln!(text, "{object}")
                 }
-            }
+            };
         }
     }
 }

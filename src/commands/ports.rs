@@ -98,14 +98,8 @@ fn probe(wanted: Option<&Path>, found: &[PortInfo]) -> anyhow::Result<()> {
     };
     let port = found.iter().find(|port| port.path == path);
     let port = port.cloned().unwrap_or(PortInfo { path, usb: None });
-    let lines: String = best
-        .lines()
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect();
-    Ok(print(
-        format!("\n{}{lines}", Port::new(&port).source).as_bytes(),
-    )?)
+    let text = format!("\n{}{}\n", Port::new(&port).source, best.lines().join("\n"));
+    Ok(print(text.as_bytes())?)
 }
 
 fn describe(ports: &[Port]) -> String {

@@ -275,7 +275,9 @@ fn ask(
     let mut readings = readings_of(&entry, decoder).map_err(Refused::Entry)?;
     // What a server refused was corrected before.
     if entry.sink.is_none() {
-        readings.iter_mut().for_each(|it| calibration.apply(it));
+        for reading in &mut readings {
+            calibration.apply(reading);
+        }
     }
     let time = entry
         .event_time

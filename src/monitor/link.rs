@@ -126,9 +126,12 @@ impl FromStr for LinkId {
             )
         };
         let (first, name) = text.split_once(' ').unwrap_or((text, text));
-        let is_meant = |kind: &LinkKind| match text.contains(' ') {
-            true => kind.name() == first && !name.is_empty(),
-            false => is_named_by_kind(*kind, name),
+        let is_meant = |kind: &LinkKind| {
+            if text.contains(' ') {
+                kind.name() == first && !name.is_empty()
+            } else {
+                is_named_by_kind(*kind, name)
+            }
         };
         let kind = LinkKind::ALL.into_iter().find(is_meant);
         Ok(Self::new(kind.ok_or_else(unknown)?, name))

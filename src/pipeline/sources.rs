@@ -104,9 +104,7 @@ impl Sources {
         }
         for settings in wanted {
             let link = link_of(settings);
-            if !running.contains_key(&link) {
-                running.insert(link, self.start(settings));
-            }
+            running.entry(link).or_insert_with(|| self.start(settings));
         }
     }
 
@@ -130,24 +128,12 @@ impl Sources {
         let record = watch::Sender::new(false);
         let folder = self.recordings.clone();
         let chunks = RecordedChunks::new(chunks, record.subscribe(), folder, monitor.clone());
-        let tolerance = self.telemetry.clock_tolerance;
-        let ingest = Ingest::new(
-            self.telemetry.decoder(&settings.format),
-            &self.journal.known_names(),
-            settings.source.timeline(settings.recorded),
-            tolerance,
-            monitor.clone(),
-        );
-        let ingest = ingest
-            .giving_signal(self.gives_signal)
-            .of_format(&settings.format, settings.source.beginning())
-            .calibrated(self.telemetry.calibration.clone());
         let feed = Feed::new(
-            ingest,
+            self.ingest(settings, monitor.clone()),
             chunks,
             self.journal.clone(),
             monitor.clone(),
-            tolerance,
+            self.telemetry.clock_tolerance,
         );
         let directives = Arc::clone(&self.directives);
         let clock_set = move || directives.tell_sinks(|it| it.obey(Order::Reconnect));
@@ -156,7 +142,7 @@ impl Sources {
         let (working, failure) = (Arc::clone(&self.working), Arc::clone(&self.failure));
         let task = tokio::spawn(async move {
             let result = source.await;
-            let failed = announce_end(result, monitor.own_name());
+            let failed = announce_end(result, monitor.own_name().as_deref());
             // Ends by itself once the source is gone and its last chunk is in the journal.
             if let Err(error) = feed.await {
                 tracing::error!(error = %error, "The telemetry stage failed.");
@@ -172,6 +158,21 @@ impl Sources {
             record,
             task,
         }
+    }
+
+    /// What makes packets of a source's bytes.
+    fn ingest(&self, settings: &NamedSource, monitor: SourceMonitor) -> Ingest {
+        let ingest = Ingest::new(
+            self.telemetry.decoder(&settings.format),
+            &self.journal.known_names(),
+            settings.source.timeline(settings.recorded),
+            self.telemetry.clock_tolerance,
+            monitor,
+        );
+        ingest
+            .giving_signal(self.gives_signal)
+            .of_format(&settings.format, settings.source.beginning())
+            .calibrated(self.telemetry.calibration.clone())
     }
 
     /// Begins or ends the recording of a source; `None`: of all. False: there is no such source.
@@ -233,7 +234,7 @@ async fn join(task: JoinHandle<()>) {
 /// Says how a source came to its end, and returns why, if it failed.
 fn announce_end(
     result: Result<Result<End, SourceError>, tokio::task::JoinError>,
-    source: Option<String>,
+    source: Option<&str>,
 ) -> Option<SourceError> {
     match result {
         Ok(Ok(End::InputEnded)) => {

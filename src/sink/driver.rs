@@ -124,7 +124,7 @@ pub async fn run<D: Delivery>(mut delivery: D, mut lane: Lane) {
             let (held, acknowledged) = lane.session_result();
             backoff.connection_ended(held, acknowledged);
             let next = rotation.failed(&failure, held);
-            let delay = announce(&lane, failure, next, &mut backoff);
+            let delay = announce(&lane, &failure, next, &mut backoff);
             lane.pause(delay).await;
         } else if lane.is_recalled() {
             tracing::info!(link = %link, server = servers.first(), "Going back to the first server.");
@@ -165,9 +165,9 @@ fn broken(panic: &(dyn Any + Send)) -> Failure {
 }
 
 /// Says what failed and when it is tried again.
-fn announce(lane: &Lane, failure: Failure, next: Next, backoff: &mut Backoff) -> Duration {
+fn announce(lane: &Lane, failure: &Failure, next: Next, backoff: &mut Backoff) -> Duration {
     let link = lane.sink().link().clone();
-    let (Failure::Unavailable(reason) | Failure::Refused(reason)) = &failure;
+    let (Failure::Unavailable(reason) | Failure::Refused(reason)) = failure;
     let (reason, is_refusal) = (reason.clone(), matches!(failure, Failure::Refused(_)));
     let delay = match next {
         Next::AtOnce => Duration::ZERO,

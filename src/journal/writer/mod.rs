@@ -152,7 +152,7 @@ impl Writer {
         }
         let file = self.file.as_mut()?;
         let limits = self.terms.file_limits(file);
-        let batch = self.terms.batch(self.end, work, &cursors);
+        let batch = Terms::batch(self.end, work, &cursors);
         let result = file.commit(batch, limits, self.terms.durable);
         if result.is_ok() {
             self.saved_end = end;
@@ -182,7 +182,7 @@ impl Writer {
         };
         let nothing_else = Work::default();
         let limits = self.terms.file_limits(file);
-        let batch = self.terms.batch(self.end, &nothing_else, positions);
+        let batch = Terms::batch(self.end, &nothing_else, positions);
         file.commit(batch, limits, false)
     }
 

@@ -32,7 +32,7 @@ impl Writer {
         let limits = self.terms.file_limits(file);
         let batch = Batch {
             sent_on: &ids,
-            ..self.terms.batch(self.end, &work, &[])
+            ..Terms::batch(self.end, &work, &[])
         };
         file.commit(batch, limits, self.terms.durable)?;
         self.advance(&work);

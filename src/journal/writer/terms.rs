@@ -28,7 +28,6 @@ pub(super) struct Terms {
 impl Terms {
     /// What was taken from the inbox, for the place where the journal ends.
     pub(super) fn batch<'a>(
-        &'a self,
         start: Position,
         work: &'a Work,
         cursors: &'a [NamedPosition],

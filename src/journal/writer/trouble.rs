@@ -101,7 +101,7 @@ impl Writer {
         }
         match &self.shared.tiers().memory {
             Some(memory) => {
-                let batch = self.terms.batch(self.end, work, &[]);
+                let batch = Terms::batch(self.end, work, &[]);
                 lock_store(memory).commit(batch, self.terms.memory_limits(), false)
             }
             None => Ok(()),

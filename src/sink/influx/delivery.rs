@@ -295,7 +295,7 @@ impl Session<'_> {
             Answer::TooLarge { reason } => {
                 self.server.pace.too_large(write.points());
                 say_too_large(write.points(), &reason, lane.sink());
-                (isolation.too_large(write.part.clone(), &reason), reason)
+                (isolation.too_large(&write.part, &reason), reason)
             }
             Answer::BadPoints(rejected) => {
                 let reason = rejected.reason.clone();
@@ -336,7 +336,7 @@ impl Session<'_> {
         if points > 1 && is_known && !rejected.is_about_points {
             Verdict::Configuration
         } else {
-            isolation.bad(write.part.clone(), rejected)
+            isolation.bad(&write.part, rejected)
         }
     }
 }

@@ -142,22 +142,22 @@ impl<'a> Isolation<'a> {
     }
 
     /// The server does not take a part of this size.
-    pub(super) fn too_large(&mut self, part: Part, reason: &str) -> Verdict {
+    pub(super) fn too_large(&mut self, part: &Part, reason: &str) -> Verdict {
         let middle = part.points.len() / 2;
         if middle == 0 {
-            return self.reject(&part, reason);
+            return self.reject(part, reason);
         }
         let (first, second) = part.points.split_at(middle);
         let halves = [second, first].map(|half| Part {
             points: half.to_vec(),
-            ..part
+            ..*part
         });
         self.parts.extend(halves);
         Verdict::Open
     }
 
     /// The server refused a part.
-    pub(super) fn bad(&mut self, part: Part, answer: Rejected) -> Verdict {
+    pub(super) fn bad(&mut self, part: &Part, answer: Rejected) -> Verdict {
         let Rejected {
             reason,
             is_about_points,
@@ -166,14 +166,14 @@ impl<'a> Isolation<'a> {
         let words = self.words.get_or_insert_with(|| reason.clone());
         let is_of_the_whole = *words == reason;
         if dropped.is_some_and(|dropped| dropped >= part.points.len()) {
-            return self.reject(&part, &reason);
+            return self.reject(part, &reason);
         }
         let [point] = part.points[..] else {
-            self.divide(&part, dropped);
+            self.divide(part, dropped);
             return Verdict::Open;
         };
         if is_about_points || self.is_any_taken || !is_of_the_whole {
-            return self.reject(&part, &reason);
+            return self.reject(part, &reason);
         }
         self.suspects.push(point);
         if self.suspects.len() >= SAMPLES || self.parts.is_empty() {
@@ -298,7 +298,7 @@ mod tests {
                     isolation.taken();
                 }
                 Some(rejected) => {
-                    if isolation.bad(part, rejected) == Verdict::Configuration {
+                    if isolation.bad(&part, rejected) == Verdict::Configuration {
                         return (writes, Verdict::Configuration, Vec::new());
                     }
                 }

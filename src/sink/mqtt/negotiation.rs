@@ -38,7 +38,7 @@ impl Negotiation {
     ) -> Result<Opened, OpenError> {
         let client = Client {
             config,
-            client_id,
+            name: client_id,
             will,
         };
         match config.protocol {
@@ -71,13 +71,13 @@ impl Negotiation {
 /// Who connects.
 struct Client<'a> {
     config: &'a Mqtt,
-    client_id: &'a str,
+    name: &'a str,
     will: Message,
 }
 
 impl Client<'_> {
     async fn open(&self, version: Version) -> Result<Opened, OpenError> {
-        retain::open(self.config, version, self.client_id, self.will.clone()).await
+        retain::open(self.config, version, self.name, self.will.clone()).await
     }
 
     async fn negotiate(&self) -> Result<Opened, OpenError> {
@@ -109,7 +109,7 @@ impl Client<'_> {
 
     /// Whether the broker accepts MQTT 3.1.1.
     async fn try_older(&self) -> Result<(), OpenError> {
-        let opened = connection::open(self.config, Version::Mqtt311, self.client_id, None);
+        let opened = connection::open(self.config, Version::Mqtt311, self.name, None);
         let mut connection = opened.await?;
         connection.disconnect();
         let ending = async { while connection.next().await.is_ok() {} };

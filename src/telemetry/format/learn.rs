@@ -74,7 +74,7 @@ pub fn learn(bytes: &[u8]) -> Option<Proposal> {
     let json = frames(bytes, &Format::Json(Rules::default()), |it| {
         json::read(it).ok()
     });
-    let json: Vec<Fields> = json.into_iter().filter(|it| has_numbers(it)).collect();
+    let json: Vec<Fields> = json.into_iter().filter(has_numbers).collect();
     let of_lines = Format::LineProtocol(Rules::default());
     let lines = frames(bytes, &of_lines, |it| line_protocol::read(it).ok());
     let of_plotter = Format::Plotter(Rules::default());

@@ -68,7 +68,7 @@ impl Session<'_> {
             }
             Some(Conviction::Guilty(reason)) => {
                 if let Some(publish) = self.flight.begin_reading() {
-                    self.reject(publish, reason, lane);
+                    self.reject(publish, &reason, lane);
                 }
                 return Ok(true);
             }

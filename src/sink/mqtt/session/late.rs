@@ -73,7 +73,9 @@ impl Session<'_> {
                 break;
             };
             after = last.end();
-            rows.iter().for_each(|row| self.newest.note(row));
+            for row in &rows {
+                self.newest.note(row);
+            }
             tokio::select! {
                 biased;
                 exchanged = self.connection.exchange() => exchanged?,

@@ -389,17 +389,17 @@ impl Session<'_> {
             let reason = format!("the broker refused a message to {topic}: {reason}");
             return Err(Ending::other(Failure::Refused(reason)));
         }
-        self.reject(publish, reason, lane);
+        self.reject(publish, &reason, lane);
         Ok(())
     }
 
     /// Sets a reading aside.
-    fn reject(&mut self, publish: Publish, reason: String, lane: &Lane) {
+    fn reject(&mut self, publish: Publish, reason: &str, lane: &Lane) {
         let Some((row, readings @ [first, ..])) = self.flight.readings(publish) else {
             return;
         };
         let (topic, count) = (self.topic(row, first), readings.len() as u64);
-        let (of, error) = (topic.clone(), reason.clone());
+        let (of, error) = (topic.clone(), reason.to_owned());
         let link = lane.sink().clone();
         REJECTIONS.say(lane.sink().as_str(), "", move |sum| {
             tracing::warn!(
@@ -408,10 +408,10 @@ impl Session<'_> {
             );
         });
         let outcome = DeliveryOutcome::Rejected {
-            reason: reason.clone(),
+            reason: reason.to_owned(),
         };
         lane.show(topic, count, outcome, row.received);
-        self.flight.reject(publish, &reason, lane.sink());
+        self.flight.reject(publish, reason, lane.sink());
     }
 
     /// Waits for what is under way, says `offline` and disconnects, all within [`FAREWELL`].
