@@ -1,6 +1,7 @@
 //! What is sent on after all goes the one way: as a packet of its own at the end of the journal.
 
 use super::Writer;
+use super::terms::Terms;
 use crate::journal::error::Fault;
 use crate::journal::inbox::Work;
 use crate::journal::store::Batch;
