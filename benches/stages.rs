@@ -144,7 +144,7 @@ fn mapping(criterion: &mut Criterion) {
             let messages = row.readings.iter();
             messages
                 .map(|it| {
-                    topics.topic(&row.source, it).len() + topics.payload(it, row.event_time).len()
+                    topics.topic(&row.source, it).len() + topics.payload([it], row.event_time).len()
                 })
                 .sum::<usize>()
         });

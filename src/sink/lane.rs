@@ -394,7 +394,7 @@ async fn recall_of(recalled: &mut Option<watch::Receiver<bool>>) {
     {
         return;
     }
-    std::future::pending().await;
+    std::future::pending::<()>().await;
 }
 
 /// How long ago something was received. What was under way when the clock was set has a time by the clock

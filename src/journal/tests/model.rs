@@ -176,7 +176,7 @@ impl Model {
                 }
             }
             Operation::Step => self.step(),
-            Operation::Read(sink, max) => self.read(sink, max),
+            Operation::Read(sink, max) => self.read(&sink, max),
             Operation::Acknowledge(sink, part) => {
                 let sink = self.sinks.get_mut(&sink).unwrap();
                 let count = (sink.in_flight.len() * part).div_ceil(100);
@@ -221,8 +221,8 @@ impl Model {
         }
     }
 
-    fn read(&mut self, id: SinkId, max: usize) {
-        let sink = self.sinks.get_mut(&id).unwrap();
+    fn read(&mut self, id: &SinkId, max: usize) {
+        let sink = self.sinks.get_mut(id).unwrap();
         let rows = sink.cursor.as_mut().unwrap().read(max).unwrap();
         for row in &rows {
             assert!(row.sequence > sink.read);

@@ -247,17 +247,25 @@ impl Packet<'_> {
     }
 }
 
+/// A time in units of so many nanoseconds; a fraction of seconds is exact to a microsecond.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what would be cut off is looked for before"
+)]
+fn fraction(number: f64, scale: i64) -> Option<Timestamp> {
+    let micros = (number * scale as f64 / 1e3).round();
+    let is_time = micros.abs() < i64::MAX as f64 / 1e3;
+    is_time.then(|| Timestamp(micros as i64 * 1_000))
+}
+
 /// What a frame's time says; a time that is not there says nothing.
 fn time(rule: &TimeRule, value: &Value) -> Result<FrameTime, RejectReason> {
     let invalid = RejectReason::InvalidTime;
-    let nanos = |scale: f64| {
+    let nanos = |scale: i64| {
         if let Some(integer) = value.integer() {
-            return integer.checked_mul(scale as i64).map(Timestamp);
+            return integer.checked_mul(scale).map(Timestamp);
         }
-        // A fraction of so many seconds is exact to a microsecond.
-        let micros = (value.number()? * scale / 1e3).round();
-        let is_time = micros.abs() < i64::MAX as f64 / 1e3;
-        is_time.then(|| Timestamp(micros as i64 * 1_000))
+        fraction(value.number()?, scale)
     };
     let time = match rule.kind {
         _ if *value == Value::Absent => return Ok(FrameTime::Arrival),
@@ -271,9 +279,9 @@ fn time(rule: &TimeRule, value: &Value) -> Result<FrameTime, RejectReason> {
             Value::Text(text) | Value::Label(text) => rfc3339(text),
             _ => None,
         },
-        TimeKind::Seconds => nanos(1e9),
-        TimeKind::Milliseconds => nanos(1e6),
-        TimeKind::Microseconds => nanos(1e3),
+        TimeKind::Seconds => nanos(1_000_000_000),
+        TimeKind::Milliseconds => nanos(1_000_000),
+        TimeKind::Microseconds => nanos(1_000),
         TimeKind::Nanoseconds => value.integer().map(Timestamp),
     };
     time.map(FrameTime::Own).ok_or(invalid)

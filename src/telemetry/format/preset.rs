@@ -8,7 +8,7 @@ use crate::telemetry::MetricInfo;
 pub enum Preset {
     /// `rtl_433 -F json`.
     Rtl433,
-    /// The events of ESPHome's web server.
+    /// The events of `ESPHome`'s web server.
     Esphome,
     /// The JSON packets in the log of Meshtastic.
     Meshtastic,

@@ -111,7 +111,7 @@ pub(super) struct Objects {
     /// The bytes from `base` on: those that are not given out yet.
     buffer: Vec<u8>,
     base: u64,
-    objects: Candidates,
+    candidates: Candidates,
     tracks: [Track; 2],
     /// Up to where the stream is given out.
     given: u64,
@@ -132,7 +132,7 @@ impl Objects {
             style,
             buffer: Vec::new(),
             base: 0,
-            objects: Candidates::default(),
+            candidates: Candidates::default(),
             tracks: [Track::new(style), Track::new(style)],
             given: 0,
             damaged_until: 0,
@@ -166,7 +166,7 @@ impl Objects {
             reason: RejectReason::Unfinished,
         };
         for track in &mut self.tracks {
-            track.kill(failure, &mut self.objects);
+            track.kill(failure, &mut self.candidates);
         }
         self.resolve(end, give);
         *self = Self::new(self.style);
@@ -183,7 +183,7 @@ impl Objects {
         };
         let (mut opened, mut resolved) = (false, false);
         for track in &mut self.tracks {
-            match track.step(position, byte, window, &mut self.objects) {
+            match track.step(position, byte, window, &mut self.candidates) {
                 Step::Quiet => {}
                 Step::Opened => opened = true,
                 Step::Resolved => resolved = true,
@@ -195,7 +195,7 @@ impl Objects {
             if let Some(track) = self.tracks.iter_mut().find(|track| track.is_idle()) {
                 let is_inner = self.style == Style::Any
                     && tail(window.slice(self.given, position), self.tail) == *b"\":";
-                track.open_object(position, is_inner, &mut self.objects);
+                track.open_object(position, is_inner, &mut self.candidates);
             }
         }
         self.give_up_too_long(position) || resolved
@@ -213,32 +213,32 @@ impl Objects {
         };
         let mut resolved = false;
         for track in &mut self.tracks {
-            resolved |= track.give_up_outermost(failure, &mut self.objects, is_over);
+            resolved |= track.give_up_outermost(failure, &mut self.candidates, is_over);
         }
         resolved
     }
 
     /// Gives out all that is certain of the stream up to `end`.
     fn resolve(&mut self, end: u64, give: &mut impl FnMut(Segment<'_>)) {
-        while let Some(object) = self.objects.waiting.front() {
+        while let Some(object) = self.candidates.waiting.front() {
             let start = object.start;
             match object.fate {
-                _ if object.is_inner => self.objects.pop(),
+                _ if object.is_inner => self.candidates.pop(),
                 Fate::Open => return self.give_text(start, give),
-                Fate::Brace => self.objects.pop(),
+                Fate::Brace => self.candidates.pop(),
                 Fate::Dead(failure) => {
-                    self.objects.pop();
+                    self.candidates.pop();
                     self.give_damage(start, failure, give);
                 }
                 Fate::Closed { end } => {
                     self.give_object(start, end, give);
                     while self
-                        .objects
+                        .candidates
                         .waiting
                         .front()
                         .is_some_and(|inner| inner.start < end)
                     {
-                        self.objects.pop();
+                        self.candidates.pop();
                     }
                 }
             }
@@ -293,7 +293,7 @@ impl Objects {
     /// reaches up to `end`; else `end`.
     fn next_inside(&self, end: u64, window: Window<'_>) -> u64 {
         let mut behind = 0;
-        for object in &self.objects.waiting {
+        for object in &self.candidates.waiting {
             match object.fate {
                 _ if object.start >= end => break,
                 _ if object.start < behind => {}

@@ -117,7 +117,9 @@ fn boxes(body: Rect, demand: &Demand<'_>) -> (Vec<Card>, Rect) {
         }
         if rows == 1 {
             let mut cards = cards;
-            cards.iter_mut().for_each(|card| card.area.height = room);
+            for card in &mut cards {
+                card.area.height = room;
+            }
             return (cards, below(body, room));
         }
     }

@@ -28,6 +28,11 @@ enum Answered {
     Command(Command, String),
 }
 
+type Answers = (
+    mpsc::Sender<(usize, Answered)>,
+    mpsc::Receiver<(usize, Answered)>,
+);
+
 /// One sitting at a console.
 pub(super) struct Session<C> {
     pub(super) console: C,
@@ -36,10 +41,7 @@ pub(super) struct Session<C> {
     observers: Vec<Arc<dyn Observer>>,
     runtime: tokio::runtime::Handle,
     /// Each with the number of the gateway that answers.
-    answers: (
-        mpsc::Sender<(usize, Answered)>,
-        mpsc::Receiver<(usize, Answered)>,
-    ),
+    answers: Answers,
     next_look: Instant,
     /// When what was only seen may be drawn.
     next_frame: Instant,

@@ -295,9 +295,9 @@ impl App {
             [(node, _), ..] => format!("All of {node} is"),
         };
         if keys.iter().all(|key| self.charts.picked.contains(key)) {
-            keys.into_iter().for_each(|key| {
+            for key in keys {
                 self.charts.toggle(key);
-            });
+            }
             self.say(format!("{said} no longer charted."));
         } else {
             self.pick_all(keys);

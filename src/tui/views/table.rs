@@ -184,8 +184,11 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
     }
 }
 
+/// Puts a row into cells; told whether it is marked.
+type DrawRow<'a> = dyn Fn(&LatestValue, bool) -> Line<'a> + 'a;
+
 /// How a row is put into so many cells.
-fn line_of<'a>(app: &'a App, cells: u16) -> Box<dyn Fn(&LatestValue, bool) -> Line<'a> + 'a> {
+fn line_of(app: &App, cells: u16) -> Box<DrawRow<'_>> {
     if app.table.by == RowsBy::Node {
         Box::new(move |latest, marked| node_line(app, latest, usize::from(cells), marked))
     } else if is_narrow(usize::from(cells)) {

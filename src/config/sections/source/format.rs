@@ -80,7 +80,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Format> {
             "no other format beside it".to_owned(),
         );
     }
-    let rules = preset.map(Preset::rules);
+    let rules = preset.map(crate::telemetry::Preset::rules);
     match format {
         None | Some(FormatName::Board) if rules.is_none() => Some(Format::Board),
         Some(FormatName::Plotter) => Some(Format::Plotter(set.over(Rules::default())?)),

@@ -154,7 +154,9 @@ mod tests {
     fn only_the_newest_of_a_metric_is_not_superseded() {
         let mut newest = Newest::default();
         let rows = [row(1, &["t", "h"]), row(2, &["t"]), row(3, &["p"])];
-        rows.iter().for_each(|row| newest.note(row));
+        for row in &rows {
+            newest.note(row);
+        }
         let superseded = rows.iter().flat_map(|row| {
             let newest = &newest;
             let readings = row.readings.iter();

@@ -301,7 +301,7 @@ fn work(stream: &[u8]) -> usize {
             .iter()
             .filter(|track| !track.is_idle())
             .count();
-        work += framer.objects.waiting.len().min(1);
+        work += framer.candidates.waiting.len().min(1);
         framer.push(&[*byte], &mut |_| {});
     }
     work
