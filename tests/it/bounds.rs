@@ -101,7 +101,7 @@ fn the_newest_stay_and_the_rest_is_counted(path: &str) {
     );
     let oldest = PACKETS + 1 - 1_000 / MESSAGES as u64;
     tally.assert_holds(path, oldest..=PACKETS);
-    assert_eq!(gateway.count_log("the journal is full"), 1);
+    assert_eq!(gateway.count_log("be delivered: the journal is full"), 1);
     let end = gateway.logged("End of the drops");
     assert!(end.contains(&format!("mqtt={dropped}")), "{end}");
 }

@@ -255,7 +255,11 @@ fn a_wrong_password_is_refused_with_what_to_set() {
 #[test]
 fn every_return_code_of_a_broker_says_what_to_do() {
     for (code, words, pause) in [
-        (1, "the broker does not speak MQTT 3.1.1", "retry_in=1m"),
+        (
+            1,
+            "the broker speaks neither MQTT 5 nor MQTT 3.1.1",
+            "retry_in=1m",
+        ),
         (
             2,
             "client identifier rejected, change mqtt.client_id",

@@ -114,14 +114,14 @@ fn a_configuration_read_again_changes_what_it_can_and_names_the_rest() {
     };
     arrived("before/node1/temperature", 1);
 
-    // Another login and other topics; the source needs a restart.
-    let second =
-        config("two", "2", "after", "[log]\nlevel = \"debug\"\n").replace("stdin", "simulator");
+    // Another login and other topics; what is believed of telemetry needs a restart.
+    let more = "[log]\nlevel = \"debug\"\n[telemetry]\nclock_tolerance = \"3s\"\n";
+    let second = config("two", "2", "after", more);
     gateway.write_file("config.toml", &second);
     gateway.signal(Signal::SIGHUP);
     let line = gateway.wait_for_log("The configuration was read again", PATIENCE);
     assert!(line.contains("changed=\"mqtt, log\""), "{line}");
-    assert!(line.contains("need_restart=\"source\""), "{line}");
+    assert!(line.contains("need_restart=\"telemetry\""), "{line}");
     arrived("after/gateway/status", 1);
     gateway.write_stdin(format!("{{\"ts\":1,\n{PACKET}\n").as_bytes());
     arrived("after/node1/temperature", 1);
