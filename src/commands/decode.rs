@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 
 use super::print;
+use super::rejected::readable;
 use crate::cli::{DecodeArguments, DecodedAs};
 use crate::config::{self, Config, Environment, Recorded, Speed};
 use crate::monitor::{
@@ -226,8 +227,8 @@ impl Decoding {
                 "line {}: rejected: {}: {}▶{}",
                 self.line + feeds,
                 reason.explanation(),
-                shown(before),
-                shown(&behind[..behind.len().min(AROUND)])
+                readable(before),
+                readable(&behind[..behind.len().min(AROUND)])
             );
         }
         let is_judgement = matches!(
@@ -245,10 +246,6 @@ impl Decoding {
             self.line += feeds.count() as u64;
         }
     }
-}
-
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().collect()
 }
 
 /// Writes readings as they are asked for.

@@ -200,7 +200,7 @@ fn text_line(entry: &RejectedEntry) -> String {
 }
 
 /// Bytes as they are, but for those that are no text or act on a terminal.
-fn readable(bytes: &[u8]) -> String {
+pub(super) fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
