@@ -161,13 +161,12 @@ impl Listener {
     fn look_at(&mut self, snapshot: Option<Arc<Snapshot>>) {
         let Some(snapshot) = snapshot else { return };
         let is_new = self.last.as_deref().is_none_or(|last| {
-            let taken = last.taken;
-            // All but the time at which it was taken.
-            *last
-                != Snapshot {
-                    taken,
-                    ..Snapshot::clone(&snapshot)
-                }
+            // All but what changes by itself: when it was taken, and what others write to the disk.
+            let mut same = Snapshot::clone(&snapshot);
+            same.taken = last.taken;
+            same.storage = last.storage;
+            same.journal.write_bytes = last.journal.write_bytes;
+            *last != same
         });
         if is_new {
             self.put_event(Kind::Snapshot, &*snapshot);

@@ -202,7 +202,7 @@ impl Decoding {
                 let value = ShortestValue(reading.value);
                 format!("{} {} {value}", reading.node, reading.metric)
             }
-            None if reason == RejectReason::ContradictsNeighbours => shown(&set_aside.frame),
+            None if reason == RejectReason::ContradictsNeighbours => readable(&set_aside.frame),
             None => return,
         };
         self.rejected += 1;
