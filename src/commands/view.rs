@@ -9,8 +9,8 @@ use super::screen;
 use crate::cli::ViewArguments;
 use crate::journal::{Archive, JournalError, JournalState, JournalStatus, Position, SinkBacklog};
 use crate::monitor::{
-    Activity, Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LinkId, LinkState,
-    LogEntry, Monitor, Numbered, Observer, Reply, Sight, Snapshot, SourceMonitor, TrafficEntry,
+    Activity, Asker, Command, HistoryPoint, HistoryQuery, LinkId, LinkState, Monitor, Observer,
+    Reply, Sight, Snapshot, SourceMonitor,
 };
 use crate::telemetry::{Packet, Timestamp};
 
@@ -51,18 +51,6 @@ impl Observer for Past {
 
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.get().cloned()
-    }
-
-    fn traffic_since(&self, _: u64) -> Vec<Numbered<TrafficEntry>> {
-        Vec::new()
-    }
-
-    fn deliveries_since(&self, _: u64) -> Vec<Numbered<DeliveryEntry>> {
-        Vec::new()
-    }
-
-    fn log_since(&self, _: u64) -> Vec<Numbered<LogEntry>> {
-        Vec::new()
     }
 
     fn history(&self, query: HistoryQuery) -> Reply<Vec<HistoryPoint>> {

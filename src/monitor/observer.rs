@@ -84,14 +84,20 @@ pub trait Observer: Send + Sync + 'static {
     /// Everything at one instant; `None`: nothing is known yet.
     fn snapshot(&self) -> Option<Arc<Snapshot>>;
 
-    /// What arrived from this number on.
-    fn traffic_since(&self, number: u64) -> Vec<Numbered<TrafficEntry>>;
+    /// What arrived from this number on; nothing where no gateway runs.
+    fn traffic_since(&self, _number: u64) -> Vec<Numbered<TrafficEntry>> {
+        Vec::new()
+    }
 
-    /// What was delivered from this number on.
-    fn deliveries_since(&self, number: u64) -> Vec<Numbered<DeliveryEntry>>;
+    /// What was delivered from this number on; nothing where no gateway runs.
+    fn deliveries_since(&self, _number: u64) -> Vec<Numbered<DeliveryEntry>> {
+        Vec::new()
+    }
 
-    /// What was logged from this number on.
-    fn log_since(&self, number: u64) -> Vec<Numbered<LogEntry>>;
+    /// What was logged from this number on; nothing where no gateway runs.
+    fn log_since(&self, _number: u64) -> Vec<Numbered<LogEntry>> {
+        Vec::new()
+    }
 
     /// Readings as they come, from now on; `None`: they cannot be watched here.
     fn readings(&self) -> Option<broadcast::Receiver<LiveReadings>> {

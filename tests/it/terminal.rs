@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fieldgate::monitor::{
-    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
-    Sight, Snapshot, TrafficEntry,
+    Asker, Command, HistoryPoint, HistoryQuery, Observer, Reply, Sight, Snapshot,
 };
 use fieldgate::tui::{Control, Depth, Ended, Guide, Screen, Theme};
 use nix::fcntl::OFlag;
@@ -536,18 +535,6 @@ impl Observer for Panicking {
 
     fn snapshot(&self) -> Option<Arc<Snapshot>> {
         None
-    }
-
-    fn traffic_since(&self, _: u64) -> Vec<Numbered<TrafficEntry>> {
-        Vec::new()
-    }
-
-    fn deliveries_since(&self, _: u64) -> Vec<Numbered<DeliveryEntry>> {
-        Vec::new()
-    }
-
-    fn log_since(&self, _: u64) -> Vec<Numbered<LogEntry>> {
-        Vec::new()
     }
 
     fn history(&self, _: HistoryQuery) -> Reply<Vec<HistoryPoint>> {

@@ -46,7 +46,7 @@ pub use watch::ClockWatch;
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
 /// another for ever.
-const MAX_BOARDS: usize = 16;
+pub(super) const MAX_BOARDS: usize = 16;
 
 /// When the gateway received something, by both of its clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

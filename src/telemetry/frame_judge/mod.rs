@@ -11,13 +11,10 @@ mod track;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::MAX_BOARDS;
 use board::Board;
 pub use counts::Counts;
 use track::{ENOUGH_PACES, Track};
-
-/// Boards that are told apart in one stream; a source has one, and a damaged name must not become
-/// another for ever.
-const MAX_BOARDS: usize = 16;
 
 /// A board that was heard so often is no damaged name.
 const REAL: u64 = 4;

@@ -14,8 +14,8 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use super::session::{REFRESH, Session};
 use crate::monitor::{
-    Asker, Command, DeliveryEntry, HistoryPoint, HistoryQuery, LogEntry, Numbered, Observer, Reply,
-    Sight, Snapshot, TrafficEntry, TrafficKind,
+    Asker, Command, HistoryPoint, HistoryQuery, Numbered, Observer, Reply, Sight, Snapshot,
+    TrafficEntry, TrafficKind,
 };
 use crate::telemetry::Timestamp;
 use crate::tui::action::Page;
@@ -82,14 +82,6 @@ impl Observer for Gateway {
             },
         };
         (number..self.packets()).map(entry).collect()
-    }
-
-    fn deliveries_since(&self, _: u64) -> Vec<Numbered<DeliveryEntry>> {
-        Vec::new()
-    }
-
-    fn log_since(&self, _: u64) -> Vec<Numbered<LogEntry>> {
-        Vec::new()
     }
 
     fn history(&self, _: HistoryQuery) -> Reply<Vec<HistoryPoint>> {
