@@ -35,6 +35,10 @@ const SUSPENSIONS: Topic = Topic::of_attempts("not-suspended");
 /// The name of the thread that draws; the panic hook knows it by that.
 pub(super) const THREAD: &str = "fieldgate-tui";
 
+/// For what is already read but stands behind an answer of the terminal, such as where its cursor is:
+/// without any time crossterm passes over one such answer and says that there is nothing more.
+const PATIENCE_WITH_THE_REST: Duration = Duration::from_millis(1);
+
 /// Reports of buttons and the wheel, not of every motion.
 const MOUSE_ON: &[u8] = b"\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1000l";
@@ -112,7 +116,7 @@ impl Console for OwnTerminal {
         if (!has_input(patience)? && !self.may_have_more) || !is_foreground() {
             return Ok(None);
         }
-        self.may_have_more = event::poll(Duration::ZERO)?;
+        self.may_have_more = event::poll(PATIENCE_WITH_THE_REST)?;
         self.may_have_more.then(event::read).transpose()
     }
 

@@ -74,6 +74,8 @@ fn a_terminal_without_a_size_is_asked_for_it() {
     // Nobody is there, as in a container that runs detached.
     let mut vacant = Terminal::start((0, 0), &arguments);
     vacant.wait_for("the terminal has no size and does not answer");
+    // Signals are heeded from here on.
+    vacant.wait_for("Source opened");
     vacant.signal(Signal::SIGTERM);
     assert_eq!(vacant.wait_exit(), 0);
     vacant.wait_for("Stopped. ");
@@ -491,6 +493,20 @@ fn a_terminal_without_a_size_neither_ends_it_nor_keeps_it_busy() {
     terminal.type_keys("q");
     assert_eq!(terminal.wait_exit(), 0);
     terminal.assert_restored();
+}
+
+#[test]
+fn a_key_beside_a_change_of_the_size_or_an_answer_of_the_terminal_is_heard() {
+    let mut terminal = Terminal::start(SIZE, &["--source=simulator", "--journal=:memory:"]);
+    terminal.wait_for("Source up");
+    for round in 0..10 {
+        terminal.resize((80 + round, 24));
+        terminal.type_keys("?");
+        terminal.wait_for("Keys on Overview");
+        // Where the cursor is, which nobody asked for, and a key behind it.
+        terminal.type_keys("\x1b[24;80R?");
+        terminal.wait_until("no help", |screen| !screen.contains("Keys on Overview"));
+    }
 }
 
 #[test]
