@@ -498,7 +498,7 @@ fn a_terminal_without_a_size_neither_ends_it_nor_keeps_it_busy() {
 #[test]
 fn a_key_beside_a_change_of_the_size_or_an_answer_of_the_terminal_is_heard() {
     let mut terminal = Terminal::start(SIZE, &["--source=simulator", "--journal=:memory:"]);
-    terminal.wait_for("Source up");
+    terminal.wait_for("● up");
     for round in 0..10 {
         terminal.resize((80 + round, 24));
         terminal.type_keys("?");
