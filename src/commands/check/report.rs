@@ -8,7 +8,7 @@ use crate::commands::columns;
 
 /// All checks, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     checks: Vec<Check>,
     /// The one of several sources that is being checked.
     source: Option<String>,
@@ -80,7 +80,7 @@ impl Report {
     }
 
     /// Whether nothing failed.
-    pub(super) fn holds(&self) -> bool {
+    pub(in crate::commands) fn holds(&self) -> bool {
         self.checks
             .iter()
             .all(|check| check.result != Verdict::Failed)
