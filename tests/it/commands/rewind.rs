@@ -175,6 +175,4 @@ fn what_cannot_be_is_said_with_what_can() {
         assert!(wrong.stderr.contains(words), "{}", wrong.stderr);
     }
     assert_eq!(rewind(&gateway, &["mqtt"]).code, Some(2));
-    gateway.close_stdin();
-    gateway.wait_exit(PATIENCE);
 }
