@@ -38,8 +38,12 @@ pub struct RewindArguments {
     /// Address of the HTTP API of a gateway elsewhere; without it, the one of this machine
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "set", "journal"])]
     pub gateway: Option<String>,
-    /// File that holds the API token, instead of FIELDGATE_API_TOKEN
-    #[arg(long, value_name = "PATH")]
+    /// Where the API token is.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "File that holds the API token, instead of FIELDGATE_API_TOKEN"
+    )]
     pub token_file: Option<PathBuf>,
     /// Read this file instead of config.toml
     #[arg(long, value_name = "PATH")]

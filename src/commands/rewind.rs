@@ -43,7 +43,7 @@ pub fn rewind(arguments: &RewindArguments) -> anyhow::Result<()> {
 /// By whom it is done.
 enum Way {
     /// A gateway that runs.
-    Gateway(Remote),
+    Gateway(Box<Remote>),
     /// This process, in the file of a journal that no gateway has. It is done.
     Journal { messages: u64 },
 }
@@ -55,7 +55,7 @@ async fn find(arguments: &RewindArguments, sink: &SinkId, to: RewindTo) -> anyho
         let config = config::load(&arguments.overrides(), &Environment::of_process())?;
         let journal = &config.journal.path;
         if let Some(gateway) = gateway::of_journal(journal).await? {
-            return Ok(Way::Gateway(gateway));
+            return Ok(Way::Gateway(Box::new(gateway)));
         }
         if let JournalPath::File(path) = journal
             && path.exists()
@@ -72,7 +72,8 @@ async fn find(arguments: &RewindArguments, sink: &SinkId, to: RewindTo) -> anyho
         arguments.token_file.as_deref(),
     );
     let config = arguments.config.as_deref();
-    Ok(Way::Gateway(gateway::find(url, token_file, config).await?))
+    let gateway = gateway::find(url, token_file, config).await?;
+    Ok(Way::Gateway(Box::new(gateway)))
 }
 
 async fn ask(gateway: &Remote, sink: &SinkId, to: RewindTo, no_wait: bool) -> anyhow::Result<()> {
