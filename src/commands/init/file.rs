@@ -104,8 +104,12 @@ fn begin(file: &mut String, section: &str, lines: &[String]) {
         is_replaced.then(|| format!("# {line}"))
     });
     let header = format!("[{section}]\n");
-    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    *file = file.replacen(&header, &format!("{header}{lines}"), 1);
+    let mut begun = header.clone();
+    for line in lines {
+        begun.push_str(line);
+        begun.push('\n');
+    }
+    *file = file.replacen(&header, &begun, 1);
 }
 
 fn comment_out(file: &mut String, section: &str) {
