@@ -51,9 +51,9 @@ fn a_copied_journal_is_shown_and_left_as_it_is() {
         let mut terminal = Terminal::start(SIZE, &["view", copy.to_str().unwrap()]);
         let screen = terminal.wait_for("temperature");
         assert!(screen.contains("■ ended"), "{screen}");
-        terminal.type_keys("2");
+        terminal.type_keys("3");
         terminal.wait_for("°C");
-        terminal.type_keys("3w");
+        terminal.type_keys("4w");
         terminal.wait_for("there is no gateway");
         terminal.type_keys("q");
         assert_eq!(terminal.wait_exit(), 0);

@@ -12,7 +12,7 @@ use crate::monitor::{
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
 use crate::tui::layout::{Areas, name, tab_text};
-use crate::tui::state::{App, Guide, Overlay};
+use crate::tui::state::{App, Asked, Guide, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{
     bytes, count, cut, cut_front, duration, escape_text, time_of_day, width,
@@ -114,8 +114,8 @@ fn line(app: &App, link: &LinkId, cells: usize) -> String {
 
 fn said(app: &App, cells: usize) -> (String, Role) {
     match (&app.overlay, &app.notice) {
-        (Some(Overlay::WhichLink { order, among }), _) => {
-            (which(app, *order, *among), Role::Accent)
+        (Some(Overlay::WhichLink { asked, among }), _) => {
+            (which(app, *asked, *among), Role::Accent)
         }
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Send(link)), _) => (line(app, link, cells), Role::Accent),
@@ -127,14 +127,16 @@ fn said(app: &App, cells: usize) -> (String, Role) {
 }
 
 /// Asks which link is meant; with a kind, which one of that kind.
-pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String {
-    let question = match order {
-        Order::Flush => "Flush which?",
-        Order::Reconnect => "Reconnect which?",
-        Order::Hold | Order::Release => "Hold or release which?",
+pub(super) fn which(app: &App, asked: Asked, among: Option<LinkKind>) -> String {
+    let (question, others) = match asked {
+        Asked::Order(Order::Flush) => ("Flush which?", "a all, Esc none"),
+        Asked::Order(Order::Reconnect) => ("Reconnect which?", "a all, Esc none"),
+        Asked::Order(Order::Hold | Order::Release) => ("Hold or release which?", "a all, Esc none"),
+        Asked::Line => ("Send a line to which?", "Esc none"),
+        Asked::Reset => ("Reset the board of which?", "Esc none"),
     };
-    let choices = match (among, order) {
-        (None, Order::Flush) => "m MQTT, i InfluxDB".to_owned(),
+    let choices = match (among, asked) {
+        (None, Asked::Order(Order::Flush)) => "m MQTT, i InfluxDB".to_owned(),
         (None, _) => "s source, m MQTT, i InfluxDB".to_owned(),
         (Some(kind), _) => {
             let links = app.links().into_iter().filter(|link| link.kind() == kind);
@@ -143,7 +145,7 @@ pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String 
             choices.collect::<Vec<_>>().join(", ")
         }
     };
-    format!("{question} {choices}, a all, Esc none")
+    format!("{question} {choices}, {others}")
 }
 
 fn condition(app: &App) -> (String, Role) {
@@ -231,7 +233,7 @@ pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
         .filter(|binding| !binding.short.is_empty())
         .map(|binding| (binding.keys[0].name(), binding.short))
         .collect();
-    if matches!(context, Context::Page(_)) {
+    if context.is_page() {
         // Quit and help stand where the hand looks for them, and never fall off.
         shown.sort_by_key(|(_, short)| match *short {
             "quit" => 0,
