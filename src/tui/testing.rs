@@ -324,7 +324,9 @@ pub(super) fn two_sources() -> Snapshot {
             value("node1", "humidity", "%", 54.1, 2),
             value("node1", "temperature", "°C", 27.6, 2),
         ];
-        values.iter_mut().for_each(|it| it.source = name.into());
+        for latest in &mut values {
+            latest.source = name.into();
+        }
         values
     };
     snapshot.latest = names.into_iter().flat_map(of).collect();

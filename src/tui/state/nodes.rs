@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{App, first_shown, natural_order};
-use crate::monitor::{Alarm, NodeState, NodeStatus, Spread};
+use crate::monitor::{Alarm, LatestValue, NodeState, NodeStatus, Spread};
 use crate::telemetry::{Name, Timestamp};
 use crate::tui::action::MetricKey;
 use crate::tui::layout::Trouble;
@@ -131,7 +131,7 @@ impl App {
 
     /// The first alarm among the metrics of a node.
     pub(crate) fn node_alarm(&self, node: &Name) -> Alarm {
-        let alarms = self.metrics_of(node).iter().map(|latest| latest.alarm());
+        let alarms = self.metrics_of(node).iter().map(LatestValue::alarm);
         let mut alarms = alarms.filter(|alarm| *alarm != Alarm::None);
         alarms.next().unwrap_or(Alarm::None)
     }

@@ -24,8 +24,8 @@ pub(crate) trait Entry: Weighed + Clone {
     }
 
     /// Where it comes from: the entries of each origin are a stream of their own.
-    fn origin(&self) -> &str {
-        ""
+    fn origin(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -74,7 +74,7 @@ impl<T: Entry, C: Choice<T>> Stream<T, C> {
         let filter = self.view.filter.to_lowercase();
         let mut shown: Vec<Shown<'_, T>> = Vec::new();
         // The last of each origin, if it is shown.
-        let mut last: Vec<(&str, Option<usize>)> = Vec::new();
+        let mut last: Vec<(Option<&str>, Option<usize>)> = Vec::new();
         for Numbered { number, entry } in self.entries.iter() {
             if !entry.is_shown() {
                 continue;

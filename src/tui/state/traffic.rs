@@ -113,8 +113,8 @@ impl Entry for Piece {
         is_line_end.then_some(&*self.entry.bytes)
     }
 
-    fn origin(&self) -> &str {
-        self.entry.source.as_str()
+    fn origin(&self) -> Option<&str> {
+        Some(self.entry.source.as_str())
     }
 }
 

@@ -548,8 +548,8 @@ fn a_line_and_a_reset_go_to_the_source_that_is_shown_or_to_the_one_that_is_named
     let mut app = app(80, 24, [testing::two_sources()]);
     let south = LinkId::new(crate::monitor::LinkKind::Source, "south");
     assert!(press(&mut app, "4R").is_empty());
-    let reset = Effect::Command(Command::Reset(south.clone()));
-    assert_eq!(press(&mut app, "2"), [reset.clone()]);
+    let reset = [Effect::Command(Command::Reset(south.clone()))];
+    assert_eq!(press(&mut app, "2"), reset);
     assert!(press(&mut app, "i⎋").is_empty());
     assert_eq!(app.overlay, None, "nothing was named");
     press(&mut app, "i9a");
@@ -561,7 +561,7 @@ fn a_line_and_a_reset_go_to_the_source_that_is_shown_or_to_the_one_that_is_named
     assert_eq!(app.overlay, Some(Overlay::Send(south.clone())));
     press(&mut app, "⎋ss");
     assert_eq!(notice(&app), "Shown: everything of south.");
-    assert_eq!(press(&mut app, "R"), [reset]);
+    assert_eq!(press(&mut app, "R"), reset);
     let line = Effect::Command(Command::Send(south, "on".to_owned()));
     assert_eq!(press(&mut app, "ion⏎"), [line]);
 }

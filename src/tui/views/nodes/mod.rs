@@ -163,7 +163,7 @@ impl Columns {
         spans.push(Span::styled(format!(" {bar}"), theme.style(role)));
         spans.push(Span::raw(format!(" {age:>AGE$}")));
         spans.extend(self.signals(app, node));
-        spans.extend(self.counts(app, node));
+        spans.extend(counts(app, node));
         let used: usize = spans.iter().map(|it| super::width(&it.content)).sum();
         let room = self.cells.saturating_sub(used + 1);
         if room >= LEAST_VALUES {
@@ -191,14 +191,14 @@ impl Columns {
             trend(heard.map(|heard| of(&heard.snr))),
         ]
     }
+}
 
-    fn counts<'a>(&self, app: &App, node: &NodeStatus) -> [Span<'a>; 2] {
-        let (lost, role) = lost(app, node);
-        [
-            Span::raw(format!(" {:>7}", count(node.packets))),
-            Span::styled(format!(" {lost:>6}"), app.theme.style(role)),
-        ]
-    }
+fn counts<'a>(app: &App, node: &NodeStatus) -> [Span<'a>; 2] {
+    let (lost, role) = lost(app, node);
+    [
+        Span::raw(format!(" {:>7}", count(node.packets))),
+        Span::styled(format!(" {lost:>6}"), app.theme.style(role)),
+    ]
 }
 
 /// A node's name without that of its source, where this stands beside it.
