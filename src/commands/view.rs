@@ -106,25 +106,7 @@ fn read(mut archive: Archive, path: &Path) -> Seen {
         .or(unshown)
         .map(|error| error.to_string());
     let ends = record.ends.unwrap_or_default();
-    let backlogs = acknowledged.iter().filter_map(|(link, position)| {
-        Some(SinkBacklog {
-            sink: link.sink()?,
-            depth: ends.end.total.saturating_sub(position.total),
-            dropped: 0,
-            acknowledged: *position,
-        })
-    });
-    let journal = JournalStatus {
-        state: JournalState::File,
-        since: ends.last,
-        notice,
-        end: ends.end,
-        stored: ends.end.total - ends.before,
-        max_messages: (ends.end.total - ends.before).max(1),
-        rejected_dropped: 0,
-        write_bytes: None,
-        sinks: backlogs.collect(),
-    };
+    let journal = journal_status(&ends, &acknowledged, notice);
     let monitor = record.monitor;
     if record.sources.is_empty() {
         monitor.source(&LinkId::source());
@@ -148,6 +130,33 @@ fn read(mut archive: Archive, path: &Path) -> Seen {
     Seen {
         snapshot: Arc::new(snapshot),
         monitor,
+    }
+}
+
+/// The journal as it was when its last packet came.
+fn journal_status(
+    ends: &Ends,
+    acknowledged: &[(LinkId, Position)],
+    notice: Option<String>,
+) -> JournalStatus {
+    let backlogs = acknowledged.iter().filter_map(|(link, position)| {
+        Some(SinkBacklog {
+            sink: link.sink()?,
+            depth: ends.end.total.saturating_sub(position.total),
+            dropped: 0,
+            acknowledged: *position,
+        })
+    });
+    JournalStatus {
+        state: JournalState::File,
+        since: ends.last,
+        notice,
+        end: ends.end,
+        stored: ends.end.total - ends.before,
+        max_messages: (ends.end.total - ends.before).max(1),
+        rejected_dropped: 0,
+        write_bytes: None,
+        sinks: backlogs.collect(),
     }
 }
 

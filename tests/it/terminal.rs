@@ -39,10 +39,10 @@ fn keys_switch_pages_and_q_restores_the_terminal() {
     terminal.wait_for("temperature");
     assert!(terminal.look(vt100::Screen::alternate_screen));
     for (key, shown) in [
-        ("2", "lost    values"),
+        ("2", "lost  values"),
         ("t", "margin in dB"),
         ("\x1b", "its last frames"),
-        ("\x1b", "lost    values"),
+        ("\x1b", "lost  values"),
         ("4", "accepted,"),
         ("5", "Starting."),
         ("6", "half <"),

@@ -82,7 +82,7 @@ struct Columns {
 
 impl Columns {
     fn of(app: &App, cells: usize) -> Self {
-        let is_wide = cells >= 100;
+        let is_wide = cells >= 110;
         let several = app.snapshot().is_some_and(|it| it.sources.len() > 1);
         let name = if is_narrow(cells) {
             cells.saturating_sub(2 + 1 + HEARD).min(24)
