@@ -308,7 +308,7 @@ pub(super) fn troubled() -> Snapshot {
 /// Two sources with a node each, of one name.
 pub(super) fn two_sources() -> Snapshot {
     let mut snapshot = healthy();
-    let names = ["north", "south"];
+    let names = ["south", "north"];
     let source = |name: &str, peer: &str| SourceSnapshot {
         source: LinkId::new(LinkKind::Source, name),
         link: link(LinkState::Up, peer, 7_380),
@@ -316,8 +316,8 @@ pub(super) fn two_sources() -> Snapshot {
         recording: Recording::Off,
     };
     snapshot.sources = vec![
-        source("north", "serial /dev/ttyACM0"),
-        source("south", "serial /dev/ttyACM1"),
+        source("south", "serial /dev/ttyACM0"),
+        source("north", "serial /dev/ttyACM1"),
     ];
     let of = |name: &str| {
         let mut values = vec![

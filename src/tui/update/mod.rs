@@ -52,6 +52,9 @@ fn with_named_nodes(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
     for latest in &mut snapshot.latest {
         latest.node = full_name(latest);
     }
+    // The sources come in the order of the configuration; nodes are looked for by their names.
+    let by_name = |it: &LatestValue| (it.node.clone(), it.metric.clone());
+    snapshot.latest.sort_by_cached_key(by_name);
     Arc::new(snapshot)
 }
 

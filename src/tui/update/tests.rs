@@ -549,7 +549,7 @@ fn a_line_and_a_reset_go_to_the_source_that_is_shown_or_to_the_one_that_is_named
     let south = LinkId::new(crate::monitor::LinkKind::Source, "south");
     assert!(press(&mut app, "4R").is_empty());
     let reset = [Effect::Command(Command::Reset(south.clone()))];
-    assert_eq!(press(&mut app, "2"), reset);
+    assert_eq!(press(&mut app, "1"), reset);
     assert!(press(&mut app, "i⎋").is_empty());
     assert_eq!(app.overlay, None, "nothing was named");
     press(&mut app, "i9a");
@@ -557,13 +557,23 @@ fn a_line_and_a_reset_go_to_the_source_that_is_shown_or_to_the_one_that_is_named
         app.overlay.is_some(),
         "there is no ninth, and no line for all"
     );
-    press(&mut app, "2");
+    press(&mut app, "1");
     assert_eq!(app.overlay, Some(Overlay::Send(south.clone())));
-    press(&mut app, "⎋ss");
+    press(&mut app, "⎋s");
     assert_eq!(notice(&app), "Shown: everything of south.");
     assert_eq!(press(&mut app, "R"), reset);
     let line = Effect::Command(Command::Send(south, "on".to_owned()));
     assert_eq!(press(&mut app, "ion⏎"), [line]);
+}
+
+#[test]
+fn the_values_of_a_node_are_those_of_its_own_source() {
+    let app = app(80, 24, [testing::two_sources()]);
+    for node in &app.snapshot().unwrap().nodes {
+        let metrics = app.metrics_of(&node.node);
+        assert_eq!(metrics.len(), 2, "{}", node.node);
+        assert!(metrics.iter().all(|latest| latest.node == node.node));
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::tui::words::{level_word, levels};
 /// Cells before the message: time, level, module.
 const MESSAGE: usize = 10 + 5 + TARGET + 2;
 
+/// How the line begins that tells of everything.
+const METRICS: &str = "Metrics: ";
+
 /// Cells for the module that wrote a line.
 const TARGET: usize = 12;
 
@@ -45,7 +48,7 @@ pub(super) fn draw_last(buffer: &mut Buffer, area: Rect, app: &App) {
 /// The last lines that name a node, below a heading.
 pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Name) {
     draw_some(buffer, area, app, "its last events", |it| {
-        names(&it.message, node.as_str())
+        !it.message.starts_with(METRICS) && names(&it.message, node.as_str())
     });
 }
 

@@ -53,28 +53,34 @@ pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     );
 }
 
-/// What holds on every page, what matters most first; each in at most so many cells.
+/// Cells in which it can be told where a gateway is.
+const LEAST_PLACE: usize = 9;
+
+/// What holds on every page, what matters most first. Where the gateway is and what is wrong there share so
+/// many cells.
 fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let mut notes = Vec::new();
     if app.frozen.is_some() {
         notes.push(("‖ frozen".to_owned(), Role::Warn));
     }
     let is_seen = !matches!(app.observed.sight, Sight::Lost { .. });
-    match &app.observed.sight {
-        Sight::Local => {}
-        Sight::Past { path } => {
-            notes.push((cut(&format!("■ {path}"), cells), Role::Warn));
-        }
-        Sight::Connected { peer } => {
-            notes.push((cut(&format!("● {peer}"), cells), Role::Good));
-        }
-        Sight::Lost { peer, .. } => {
-            notes.push((cut(&format!("✖ lost {peer}"), cells), Role::Bad));
-        }
+    let problems = app.live().filter(|_| is_seen);
+    let problems = problems.map(|live| problems::summary(&live.problems));
+    let kept = problems.as_ref().map_or(0, |it| width(&it.sign) + 2);
+    let used: usize = notes.iter().map(|(text, _)| width(text) + 2).sum();
+    let mut room = cells.saturating_sub(used);
+    let place = match &app.observed.sight {
+        Sight::Local => None,
+        Sight::Past { path } => Some((format!("■ {path}"), Role::Warn)),
+        Sight::Connected { peer } => Some((format!("● {peer}"), Role::Good)),
+        Sight::Lost { peer, .. } => Some((format!("✖ lost {peer}"), Role::Bad)),
+    };
+    if let Some((text, role)) = place.filter(|_| room >= kept + LEAST_PLACE) {
+        let text = cut(&text, room.saturating_sub(kept));
+        room = room.saturating_sub(width(&text) + 2);
+        notes.push((text, role));
     }
-    if let (Some(snapshot), true) = (app.live(), is_seen) {
-        notes.push(problems::summary(&snapshot.problems));
-    }
+    notes.extend(problems.map(|it| (it.fitting(room), it.role)));
     if let Some(snapshot) = app.live() {
         if snapshot.ends_by.is_some() {
             notes.push(("■ stopping".to_owned(), Role::Warn));

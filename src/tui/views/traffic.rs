@@ -189,7 +189,9 @@ fn traffic_line(
     cells: usize,
 ) -> Line<'static> {
     let Piece { entry, .. } = line.entry;
-    let mut spans = prefix(theme, line, cells);
+    // The name takes the place of the time since the line before, where there is little room.
+    let has_gap = !names_source || cells >= WORDS;
+    let mut spans = prefix(theme, line, has_gap, cells);
     if names_source {
         let name = format!("{} ", fitted(entry.source.as_str(), SOURCE.min(cells / 6)));
         spans.push(Span::styled(name, theme.style(Role::Accent)));
@@ -238,7 +240,12 @@ fn traffic_line(
 }
 
 /// When it was, how long after the line before, and what it is.
-fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'static>> {
+fn prefix(
+    theme: Theme,
+    line: &Shown<'_, Piece>,
+    has_gap: bool,
+    cells: usize,
+) -> Vec<Span<'static>> {
     let entry = &line.entry.entry;
     let (glyph, word, role) = look(line.entry);
     let since = line.before.map_or_else(String::new, |before| {
@@ -251,7 +258,11 @@ fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'stat
     };
     vec![
         Span::styled(
-            format!(" {} {}", time_of_day(entry.at), fitted(&since, GAP)),
+            format!(
+                " {} {}",
+                time_of_day(entry.at),
+                fitted(&since, if has_gap { GAP } else { 0 })
+            ),
             theme.style(Role::Dim),
         ),
         Span::styled(kind, theme.style(role)),

@@ -13,7 +13,7 @@ use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::App;
 use crate::tui::theme::Role;
 use crate::tui::views::{charts, log, put, traffic};
-use crate::tui::widgets::{aligned, count, duration, fitted, sparkline};
+use crate::tui::widgets::{aligned, count, duration, fitted, gap, sparkline};
 use crate::tui::words::unit;
 
 /// Cells of the bar of what has passed of its interval.
@@ -61,7 +61,13 @@ pub(super) fn state<'a>(app: &App, node: &NodeStatus, cells: u16) -> Line<'a> {
     let age = duration(app.now.since(node.last_heard));
     let usual = node.interval.map_or_else(String::new, |interval| {
         let interval = Duration::try_from_secs_f64(interval).unwrap_or_default();
-        format!(" of {}", duration(interval))
+        let short = interval < Duration::from_secs(1);
+        let words = if short {
+            gap(interval)
+        } else {
+            duration(interval)
+        };
+        format!(" of {words}")
     });
     Line::from(vec![
         Span::styled(format!(" {} ", node.node), theme.style(Role::Title)),
@@ -82,7 +88,7 @@ fn signal<'a>(app: &App, node: &NodeStatus, cells: u16) -> Line<'a> {
     let margin = decibels(factor.margin(rssi, snr));
     if is_narrow(usize::from(cells)) {
         let (rssi, snr) = (decibels(rssi), decibels(snr));
-        let text = format!(" margin {margin} dB  RSSI {rssi} dBm  SNR {snr} dB");
+        let text = format!(" margin {margin} dB  RSSI {rssi}  SNR {snr}");
         return Line::raw(text);
     }
     let text = format!(" margin {margin} dB at {}  ", factor.name());
