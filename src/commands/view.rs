@@ -145,6 +145,7 @@ fn journal_status(
             depth: ends.end.total.saturating_sub(position.total),
             dropped: 0,
             acknowledged: *position,
+            again: 0,
         })
     });
     JournalStatus {
