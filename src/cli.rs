@@ -14,7 +14,7 @@ pub use gateway::{
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
     DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments,
-    RejectedArguments, ViewArguments,
+    ForgetArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -93,6 +93,8 @@ pub enum Command {
     Export(ExportArguments),
     /// List what was set aside and what servers refused, or send it on after all
     Rejected(RejectedArguments),
+    /// Forget how far a broker or database is that is not configured any more
+    Forget(ForgetArguments),
     /// Write completions for a shell to standard output
     Completions(CompletionsArguments),
     /// Write the manual page to standard output

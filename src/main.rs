@@ -55,6 +55,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),
         },
+        Command::Forget(arguments) => commands::forget(&arguments),
         Command::Completions(arguments) => commands::completions(&arguments),
         Command::Man => commands::man(),
     };

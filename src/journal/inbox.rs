@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Correction, JournalError, Position, Rejection, Sourced};
+use super::{Correction, Enrolled, JournalError, Position, Rejection, Sourced};
 use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Name, Packet, SetAside};
 
@@ -44,6 +44,8 @@ pub(super) struct Work {
     pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets that these sources gave in this run before those here.
     pub(super) corrections: Vec<Sourced<Correction>>,
+    /// Which sinks are enabled from now on.
+    pub(super) enrolment: Option<Vec<Enrolled>>,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -125,13 +127,14 @@ impl Work {
     fn is_pressing(&self) -> bool {
         self.packets.len() >= MANY_PACKETS
             || !self.corrections.is_empty()
+            || self.enrolment.is_some()
             || self.damage.is_some()
             || self.closing
     }
 
     /// Whether there is more than acknowledgements.
     fn has_more(&self) -> bool {
-        self.has_entries() || self.damage.is_some() || self.closing
+        self.has_entries() || self.enrolment.is_some() || self.damage.is_some() || self.closing
     }
 
     /// Whether there is something that belongs into the database.
@@ -160,19 +163,17 @@ pub(super) struct Inbox {
     room: Semaphore,
 }
 
-impl Inbox {
-    pub(super) fn new(sinks: usize) -> Self {
-        let waiting = Work {
-            acknowledged: vec![None; sinks],
-            ..Work::default()
-        };
+impl Default for Inbox {
+    fn default() -> Self {
         Self {
-            waiting: Mutex::new(waiting),
+            waiting: Mutex::default(),
             wake: Condvar::new(),
             room: Semaphore::new(CAPACITY),
         }
     }
+}
 
+impl Inbox {
     /// Adds packets as soon as there is room, all of them or, when cancelled, none.
     pub(super) async fn append(
         &self,
@@ -241,6 +242,9 @@ impl Inbox {
     /// Of the sink at this place among those of the journal.
     pub(super) fn acknowledge(&self, sink: usize, up_to: Position, messages: u64, is_urgent: bool) {
         let mut waiting = self.lock();
+        if waiting.acknowledged.len() <= sink {
+            waiting.acknowledged.resize(sink + 1, None);
+        }
         let before = waiting.acknowledged[sink].replace(up_to);
         let was_due = waiting.owed.is_due(Duration::MAX);
         waiting.owed.add(messages, is_urgent);
@@ -276,6 +280,15 @@ impl Inbox {
                 entry: correction,
             }),
         }
+        waiting.ticket += 1;
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Has these sinks be enabled and no others.
+    pub(super) fn enrol(&self, sinks: Vec<Enrolled>) {
+        let mut waiting = self.lock();
+        waiting.enrolment = Some(sinks);
         waiting.ticket += 1;
         drop(waiting);
         self.wake.notify_one();
@@ -332,6 +345,7 @@ impl Inbox {
             waiting.owed.settle(work.packets.is_empty());
         }
         work.corrections = std::mem::take(&mut waiting.corrections);
+        work.enrolment = waiting.enrolment.take();
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
         work.closing = waiting.closing;

@@ -37,6 +37,15 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// That of no row.
+    pub(super) const NONE: Self = Self {
+        end: Position {
+            sequence: 0,
+            total: 0,
+        },
+        received: Timestamp(i64::MIN),
+    };
+
     pub(super) fn of(row: &Row) -> Self {
         Self {
             end: row.end(),
@@ -103,6 +112,13 @@ impl Marks {
     /// From now on keeps them in another file, which is empty.
     pub(super) fn move_to(&self, file: File) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).file = file;
+    }
+
+    /// From now on keeps those of these sinks, in their order.
+    pub(super) fn follow(&self, sinks: &[SinkId]) -> io::Result<()> {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        kept.places = places(&kept.file, sinks)?;
+        Ok(())
     }
 
     fn places(&self) -> RwLockReadGuard<'_, Places> {

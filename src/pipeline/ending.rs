@@ -129,8 +129,8 @@ impl Pipeline {
         let joined = task::spawn_blocking({
             let ended = ended.clone();
             move || {
-                for thread in threads.into_values() {
-                    if thread.join().is_err() {
+                for running in threads.into_values() {
+                    if running.thread.join().is_err() {
                         tracing::error!("A sink failed.");
                     }
                 }
