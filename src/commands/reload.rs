@@ -40,7 +40,11 @@ async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &H
     let (sources, others): (Vec<_>, Vec<_>) = others.partition(|section| *section == "source");
     // What more sources send needs topics of its own.
     let is_more = new.sources.len() > running.sources.len();
-    let (first, last) = if is_more { (vec![], sources) } else { (sources, vec![]) };
+    let (first, last) = if is_more {
+        (vec![], sources)
+    } else {
+        (sources, vec![])
+    };
     for section in first {
         change(section, &mut running, &new, level, handle, &mut report).await;
     }

@@ -113,14 +113,21 @@ impl Sinks {
 
     /// Has these sinks run and no others. One that stays as it was notices nothing. Returns what came of
     /// each that was to change: one that cannot have its new settings goes on with the old ones.
-    pub(super) async fn set(&self, wanted: &[SinkSettings]) -> Vec<(SinkId, Result<(), StartError>)> {
+    pub(super) async fn set(
+        &self,
+        wanted: &[SinkSettings],
+    ) -> Vec<(SinkId, Result<(), StartError>)> {
         // Held all the time, so that a stop finds all threads that there are.
         let mut threads = self.threads.lock().await;
         let Some(threads) = threads.as_mut() else {
             return Vec::new();
         };
         let is_wanted = |sink: &SinkId| wanted.iter().any(|settings| settings.sink() == *sink);
-        let leaving: Vec<SinkId> = threads.keys().filter(|it| !is_wanted(it)).cloned().collect();
+        let leaving: Vec<SinkId> = threads
+            .keys()
+            .filter(|it| !is_wanted(it))
+            .cloned()
+            .collect();
         let mut outcomes = Vec::new();
         for sink in leaving {
             self.retire(threads, &sink).await;
@@ -241,11 +248,7 @@ impl Sinks {
         Ok(lane.choosing(settings.common().choice.clone()))
     }
 
-    fn start_mqtt(
-        &self,
-        config: &config::Mqtt,
-        lane: Lane,
-    ) -> Result<JoinHandle<()>, StartError> {
+    fn start_mqtt(&self, config: &config::Mqtt, lane: Lane) -> Result<JoinHandle<()>, StartError> {
         let sink = lane.sink().clone();
         self.monitor.set_peer(sink.link(), config.url());
         let own_figures = OWN_FIGURES.map(|(key, default)| {

@@ -167,9 +167,8 @@ impl Lane {
         }
         rows.retain_mut(|row| {
             let choice = &self.choice;
-            row.readings.retain(|reading| {
-                choice.takes(reading.node.as_str(), reading.metric.as_str())
-            });
+            row.readings
+                .retain(|reading| choice.takes(reading.node.as_str(), reading.metric.as_str()));
             let is_for_sink = !row.readings.is_empty();
             match self.passed.back_mut() {
                 _ if is_for_sink => self.handed_out = row.end(),

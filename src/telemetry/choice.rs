@@ -75,7 +75,9 @@ impl Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [("only", &self.only), ("not", &self.not)];
-        let named = named.into_iter().filter(|(_, patterns)| !patterns.is_empty());
+        let named = named
+            .into_iter()
+            .filter(|(_, patterns)| !patterns.is_empty());
         for (index, (word, patterns)) in named.enumerate() {
             let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
             let separator = if index > 0 { ", " } else { "" };

@@ -50,7 +50,9 @@ fn readings(broker: &ContractBroker) -> Tally {
 
 /// Waits until so many readings are acknowledged.
 fn wait_for_readings(broker: &ContractBroker, count: usize) {
-    let arrived = poll(PATIENCE, || (readings(broker).distinct() >= count).then_some(()));
+    let arrived = poll(PATIENCE, || {
+        (readings(broker).distinct() >= count).then_some(())
+    });
     arrived.unwrap_or_else(|| panic!("{} of {count} arrived", readings(broker).distinct()));
 }
 
@@ -153,7 +155,11 @@ fn each_gets_what_is_chosen_for_it() {
     let server = ContractServer::start();
     let mut gateway = Fieldgate::new(&config(&[
         broker("first", &brokers[0].url(), "only = [\"node1/*\"]"),
-        broker("second", &brokers[1].url(), "not = [\"node1/*\", \"stats/*\"]"),
+        broker(
+            "second",
+            &brokers[1].url(),
+            "not = [\"node1/*\", \"stats/*\"]",
+        ),
         broker("nothing", &brokers[2].url(), "only = [\"attic/*\"]"),
         database("influxdb", &server, "only = [\"*/pressure\"]"),
     ]))
@@ -167,7 +173,12 @@ fn each_gets_what_is_chosen_for_it() {
     assert_eq!(topics(&brokers[1]), ["node2/pressure"]);
     assert_eq!(topics(&brokers[2]), [""; 0]);
     assert_eq!(readings(&brokers[1]).distinct(), 3_000);
-    assert!(server.points().iter().all(|it| it.measurement == "pressure"));
+    assert!(
+        server
+            .points()
+            .iter()
+            .all(|it| it.measurement == "pressure")
+    );
     // The statuses of nodes go where their readings do.
     let says = |broker: &ContractBroker, topic: &str| {
         let sessions = broker.record().sessions();
@@ -197,7 +208,11 @@ fn sinks_come_change_and_go_while_the_gateway_runs() {
 
     let of_oldest = broker("oldest", &oldest.url(), "begin = \"oldest\"");
     let of_new = broker("new", &new.url(), "");
-    reload(&mut gateway, &[first.clone(), of_oldest.clone(), of_new.clone()], 1);
+    reload(
+        &mut gateway,
+        &[first.clone(), of_oldest.clone(), of_new.clone()],
+        1,
+    );
     gateway.write_stdin(packets(11..=20).as_bytes());
     wait_for_readings(&oldest, 20 * MESSAGES);
     wait_for_readings(&new, 10 * MESSAGES);
@@ -243,18 +258,27 @@ fn a_sink_that_is_forgotten_is_a_new_one() {
     gateway.write_stdin(packets(1..=10).as_bytes());
     wait_for_readings(&goes, 10 * MESSAGES);
     let (is_done, text) = forget(gateway.folder(), "cloud");
-    assert!(!is_done && text.contains("mqtt cloud is configured"), "{text}");
+    assert!(
+        !is_done && text.contains("mqtt cloud is configured"),
+        "{text}"
+    );
     // Not read by the gateway yet.
     gateway.write_file("config.toml", &config(slice::from_ref(&first)));
     let (is_done, text) = forget(gateway.folder(), "cloud");
-    assert!(!is_done && text.contains("the gateway that runs delivers to cloud"), "{text}");
+    assert!(
+        !is_done && text.contains("the gateway that runs delivers to cloud"),
+        "{text}"
+    );
     reload(&mut gateway, slice::from_ref(&first), 1);
     gateway.write_stdin(packets(11..=20).as_bytes());
     wait_for_readings(&stays, 20 * MESSAGES);
     let (is_done, text) = forget(gateway.folder(), "cloud");
     assert!(is_done, "{text}");
     let (is_done, text) = forget(gateway.folder(), "cloud");
-    assert!(!is_done && text.contains("nothing is known of cloud, but of mqtt"), "{text}");
+    assert!(
+        !is_done && text.contains("nothing is known of cloud, but of mqtt"),
+        "{text}"
+    );
     reload(&mut gateway, &[first, second], 2);
     gateway.write_stdin(packets(21..=30).as_bytes());
     finish(&mut gateway);

@@ -145,8 +145,14 @@ impl Config {
         let sources = self.sources.iter().map(NamedSource::summary);
         let brokers = self.mqtt.iter().map(Mqtt::summary);
         let databases = self.influxdb.iter().map(Influxdb::summary);
-        let no_broker = self.mqtt.is_empty().then(|| format!("mqtt: {}", disabled()));
-        let no_database = self.influxdb.is_empty().then(|| format!("influxdb: {}", disabled()));
+        let no_broker = self
+            .mqtt
+            .is_empty()
+            .then(|| format!("mqtt: {}", disabled()));
+        let no_database = self
+            .influxdb
+            .is_empty()
+            .then(|| format!("influxdb: {}", disabled()));
         let sinks = brokers.chain(no_broker).chain(databases).chain(no_database);
         let sections = [
             format!("journal: {}", self.journal.summary()),
@@ -161,7 +167,11 @@ impl Config {
                 humantime::format_duration(self.shutdown_timeout)
             ),
         ];
-        gateway.chain(sources).chain(sinks).chain(sections).collect()
+        gateway
+            .chain(sources)
+            .chain(sinks)
+            .chain(sections)
+            .collect()
     }
 
     /// The sections that differ, by their names; top-level keys by their own. Another name of the

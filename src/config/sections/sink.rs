@@ -114,7 +114,11 @@ impl Sink {
 
     /// A line for the log: kind and name, and behind what its own kind says of it what goes there.
     pub(super) fn summary(&self, kind: &str, settings: &str) -> String {
-        let separator = if self.choice.is_everything() { "" } else { ", " };
+        let separator = if self.choice.is_everything() {
+            ""
+        } else {
+            ", "
+        };
         let name = link_text(kind, &self.name);
         format!("{name}: {settings}{separator}{}", self.choice)
     }

@@ -17,9 +17,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub(super) use cursors::{
-    END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors,
-};
+pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
 pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;

@@ -119,7 +119,9 @@ fn a_sink_is_forgotten_after_a_month() {
     let known = || {
         let journal = Connection::open(folder.path().join("journal.db")).unwrap();
         let count = "SELECT count(*) FROM cursors WHERE sink = 'mqtt cloud'";
-        journal.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        journal
+            .query_row(count, [], |row| row.get::<_, i64>(0))
+            .unwrap()
     };
     let look = |bench: &mut Bench, days: i64| {
         let journal = Connection::open(folder.path().join("journal.db")).unwrap();

@@ -61,7 +61,9 @@ pub(super) fn ids(sinks: &[Enrolled]) -> Vec<SinkId> {
 /// of that.
 fn follow(marks: &Marks, sinks: &[SinkId], new: &[usize]) {
     let followed = marks.follow(sinks);
-    let cleared = new.iter().try_for_each(|place| marks.set(*place, Mark::NONE));
+    let cleared = new
+        .iter()
+        .try_for_each(|place| marks.set(*place, Mark::NONE));
     if let Err(error) = followed.and(cleared) {
         // Acknowledgements are committed all the same.
         tracing::debug!(error = %error, "Cannot note acknowledgements of all sinks.");
@@ -96,7 +98,9 @@ impl Writer {
                 }
                 match ledger.accounts.get_mut(place) {
                     Some(account) => account.restart(start),
-                    None => ledger.accounts.push(Account::new(enrolled.sink.clone(), start)),
+                    None => ledger
+                        .accounts
+                        .push(Account::new(enrolled.sink.clone(), start)),
                 }
             }
             ledger.accounts.iter().map(|it| it.sink.clone()).collect()

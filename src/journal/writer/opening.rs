@@ -51,13 +51,7 @@ impl Writer {
         };
         let ledger = opened.ledger(sinks, claim.is_none());
         let (marks, store) = (opened.marks, opened.store);
-        let shared = Shared::new(
-            name,
-            config.max_messages,
-            marks,
-            tiers,
-            ledger,
-        );
+        let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
         let terms = Terms {
             shared: Arc::new(shared),
             durable: config.durability == Durability::Full,

@@ -268,8 +268,7 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        result.map_err(|(ending, verdict)| {
-            broker.judge(&self.messages, ending, held, verdict, sink)
-        })
+        result
+            .map_err(|(ending, verdict)| broker.judge(&self.messages, ending, held, verdict, sink))
     }
 }

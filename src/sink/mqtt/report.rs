@@ -158,7 +158,9 @@ fn of_nodes(standing: &Standing, topics: &TopicMap, choice: &Choice) -> Vec<Anno
         let own_name = node.split_once(' ').map_or(node, |(_, name)| name);
         choice.may_take_from(node) || choice.may_take_from(own_name)
     };
-    let said = nodes.chain(gone).filter(|(node, _)| is_chosen(node.as_str()));
+    let said = nodes
+        .chain(gone)
+        .filter(|(node, _)| is_chosen(node.as_str()));
     said.map(|(node, state)| Announcement {
         topic: topics.status_of_node(node.as_str()),
         payload: state.to_owned(),
@@ -237,7 +239,10 @@ mod tests {
         let choice = Choice::new(vec!["node1/*".parse().unwrap()], Vec::new());
         let mut report = Report::new(sender.subscribe(), topics, choice);
         report.begin();
-        let expected = ["iiot/node1/status online", "iiot/north node1/status offline"];
+        let expected = [
+            "iiot/node1/status online",
+            "iiot/north node1/status offline",
+        ];
         assert_eq!(said(&mut report), expected);
     }
 

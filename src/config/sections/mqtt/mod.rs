@@ -16,7 +16,7 @@ pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
 
 use crate::config::kind::{
-    Kind, OrRefuse, Refusal, Several, boolean, duration, one_of, one_or_several, prefer_first,
+    Kind, NotAllowed, OrRefuse, Several, boolean, duration, one_of, one_or_several, prefer_first,
     whole, whole_seconds,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
@@ -228,7 +228,10 @@ fn tell_clients_apart(section: &mut Section<'_, '_>, mqtt: &Mqtt, before: &[Mqtt
     let is_at = |one: &Mqtt, other: &Mqtt| (&one.host, one.port) == (&other.host, other.port);
     let shares_broker = |other: &&Mqtt| {
         let same_name = other.client_id == mqtt.client_id;
-        same_name && mqtt.each().any(|one| other.each().any(|it| is_at(&one, &it)))
+        same_name
+            && mqtt
+                .each()
+                .any(|one| other.each().any(|it| is_at(&one, &it)))
     };
     if let Some(other) = before.iter().find(shares_broker) {
         let problem = format!("is that of {} at the same broker", other.sink.name);
@@ -238,11 +241,7 @@ fn tell_clients_apart(section: &mut Section<'_, '_>, mqtt: &Mqtt, before: &[Mqtt
 }
 
 /// Reads the section; `None`: it is not there, or something in it is wrong.
-fn read(
-    section: &mut Section<'_, '_>,
-    gateway: Option<&str>,
-    sink: Option<Sink>,
-) -> Option<Mqtt> {
+fn read(section: &mut Section<'_, '_>, gateway: Option<&str>, sink: Option<Sink>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let brokers = one_or_several(broker::url());
     let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
@@ -303,7 +302,9 @@ fn read_client_id(
     name: &str,
     sink: Option<&Sink>,
 ) -> Option<String> {
-    let of_sink = sink.map(|sink| sink.name.as_str()).filter(|name| *name != KIND);
+    let of_sink = sink
+        .map(|sink| sink.name.as_str())
+        .filter(|name| *name != KIND);
     let of_sink = of_sink.map(|name| format!("-{name}")).unwrap_or_default();
     let default = Value::Text(format!("fieldgate-{name}{of_sink}"));
     let described = "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\", then its name if it \
@@ -407,7 +408,7 @@ fn retain() -> Kind<Retain> {
         use crate::config::setting::Value::{Text, Untyped};
         match value {
             Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
-            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ if flag.parse(value).map_err(|_| NotAllowed::default())? => Ok(Retain::Always),
             _ => Ok(Retain::Never),
         }
     })
