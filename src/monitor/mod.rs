@@ -237,7 +237,9 @@ impl Monitor {
                 sinks.push(LinkId::only(kind));
             }
         }
-        sinks.iter().for_each(|link| self.add_link(link));
+        for link in &sinks {
+            self.add_link(link);
+        }
         let mut links = self.links();
         links.retain(|(id, _)| id.sink().is_none() || sinks.contains(id));
     }

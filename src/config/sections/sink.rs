@@ -1,6 +1,6 @@
 //! What brokers and databases have in common: any number of each, with a name, and what goes there.
 
-use crate::config::kind::{Kind, OrRefuse, Refusal, link_name, one_of, texts_of};
+use crate::config::kind::{Kind, NotAllowed, OrRefuse, link_name, one_of, texts_of};
 use crate::config::section::Section;
 use crate::telemetry::{Choice, Pattern};
 
@@ -81,7 +81,7 @@ fn patterns() -> Kind<Vec<Pattern>> {
     Kind::new(allowed, |value| {
         let texts = texts_of(value)?.into_iter();
         let patterns: Result<Vec<Pattern>, ()> = texts.map(|text| text.parse()).collect();
-        let patterns = patterns.map_err(|()| Refusal::default())?;
+        let patterns = patterns.map_err(|()| NotAllowed::default())?;
         (!patterns.is_empty()).then_some(patterns).ok_or_default()
     })
 }
