@@ -1,6 +1,7 @@
 //! The command line: its flags, its help, and what they set in the configuration.
 
 mod gateway;
+mod history;
 mod tools;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
+pub use history::RewindArguments;
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
     DecodedAs, DemoArguments, ExportArguments, ExportFormat, ForgetArguments, InitArguments,
@@ -97,6 +99,8 @@ pub enum Command {
     Rejected(RejectedArguments),
     /// Forget how far a broker or database is that is not configured any more
     Forget(ForgetArguments),
+    /// Send again what was delivered, out of the history
+    Rewind(RewindArguments),
     /// Write completions for a shell to standard output
     Completions(CompletionsArguments),
     /// Write the manual page to standard output

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Forget(arguments) => commands::forget(&arguments),
+        Command::Rewind(arguments) => commands::rewind(&arguments),
         Command::Completions(arguments) => commands::completions(&arguments),
         Command::Man => commands::man(),
     };

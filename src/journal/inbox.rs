@@ -119,6 +119,14 @@ impl Owed {
 }
 
 impl Work {
+    /// Notes how far the sink at this place is; returns what waited of it.
+    fn acknowledge(&mut self, sink: usize, up_to: Position) -> Option<Position> {
+        if self.acknowledged.len() <= sink {
+            self.acknowledged.resize(sink + 1, None);
+        }
+        self.acknowledged.get_mut(sink)?.replace(up_to)
+    }
+
     fn is_waiting(&self, patience: Duration) -> bool {
         self.has_more() || self.owed.is_due(patience)
     }
@@ -242,10 +250,7 @@ impl Inbox {
     /// Of the sink at this place among those of the journal.
     pub(super) fn acknowledge(&self, sink: usize, up_to: Position, messages: u64, is_urgent: bool) {
         let mut waiting = self.lock();
-        if waiting.acknowledged.len() <= sink {
-            waiting.acknowledged.resize(sink + 1, None);
-        }
-        let before = waiting.acknowledged[sink].replace(up_to);
+        let before = waiting.acknowledge(sink, up_to);
         let was_due = waiting.owed.is_due(Duration::MAX);
         waiting.owed.add(messages, is_urgent);
         let is_due = waiting.owed.is_due(Duration::MAX);
@@ -253,6 +258,16 @@ impl Inbox {
         if before.is_none() || is_due && !was_due {
             self.wake.notify_one();
         }
+    }
+
+    /// Takes the sink at this place back to an earlier position.
+    pub(super) fn take_back(&self, sink: usize, to: Position) {
+        let mut waiting = self.lock();
+        waiting.acknowledge(sink, to);
+        waiting.owed.add(0, true);
+        waiting.ticket += 1;
+        drop(waiting);
+        self.wake.notify_one();
     }
 
     pub(super) fn reject(&self, mut rejections: Vec<Rejection>) {

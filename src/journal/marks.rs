@@ -37,13 +37,13 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// That of no row.
+    /// That of a sink that acknowledged nothing.
     pub(super) const NONE: Self = Self {
         end: Position {
             sequence: 0,
             total: 0,
         },
-        received: Timestamp(i64::MIN),
+        received: Timestamp(0),
     };
 
     pub(super) fn of(row: &Row) -> Self {

@@ -146,6 +146,7 @@ impl Shared {
             depth: account.depth(ledger.end, &ledger.missing),
             dropped: account.dropped(&ledger.missing),
             acknowledged: account.acknowledged(),
+            again: account.again(&ledger.missing),
         };
         JournalStatus {
             state: ledger.state.clone(),

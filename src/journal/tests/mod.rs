@@ -7,6 +7,7 @@ mod damage;
 mod enrolment;
 mod model;
 mod rejected;
+mod rewind;
 mod trouble;
 
 use std::path::{Path, PathBuf};
