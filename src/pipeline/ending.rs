@@ -122,7 +122,7 @@ impl Pipeline {
         sources.end().await
     }
 
-    /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
+    /// Waits until all sinks are drained, at most for the shutdown timeout once a stop was asked for.
     async fn end_sinks(&mut self) {
         let threads = self.handle.take_sinks().await;
         let ended = CancellationToken::new();
