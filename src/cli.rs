@@ -1,6 +1,7 @@
 //! The command line: its flags, its help, and what they set in the configuration.
 
 mod gateway;
+mod history;
 mod tools;
 
 use std::path::PathBuf;
@@ -11,10 +12,11 @@ use clap::{Args, Parser, Subcommand};
 pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
+pub use history::RewindArguments;
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
-    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments,
-    RejectedArguments, ViewArguments,
+    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, KeysArguments,
+    PortsArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -87,12 +89,16 @@ pub enum Command {
     Decode(DecodeArguments),
     /// List serial ports, each with the configuration that uses it
     Ports(PortsArguments),
+    /// List the keys of the configuration: what is allowed, the default, the variable
+    Keys(KeysArguments),
     /// Write a commented config.toml
     Init(InitArguments),
     /// Write the history in the journal as CSV, JSON lines or line protocol
     Export(ExportArguments),
     /// List what was set aside and what servers refused, or send it on after all
     Rejected(RejectedArguments),
+    /// Send again what was delivered, out of the history
+    Rewind(RewindArguments),
     /// Write completions for a shell to standard output
     Completions(CompletionsArguments),
     /// Write the manual page to standard output

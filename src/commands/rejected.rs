@@ -6,13 +6,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde::Serialize;
 
-use super::print;
-use crate::api::{TIME_FORMS, parse_time};
+use super::{print, time_or_age};
 use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
+use crate::escape::{escape, escape_text};
 use crate::journal::{RejectedEntry, RejectedTable};
 use crate::telemetry::{Calibration, Decoder, Name, Reading, ShortestValue, Timestamp};
 
@@ -48,9 +48,7 @@ impl Filter {
         let now = Timestamp::now();
         let time = |flag: &str, text: &Option<String>, default: i64| match text {
             None => Ok(Timestamp(default)),
-            Some(text) => time_or_age(text, now).ok_or_else(|| {
-                anyhow!("{flag} {text:?} is no time; {TIME_FORMS}, or as 2h for two hours ago")
-            }),
+            Some(text) => time_or_age(flag, text, now),
         };
         let since = time("--since", &arguments.since, i64::MIN)?;
         let until = time("--until", &arguments.until, i64::MAX)?;
@@ -79,15 +77,6 @@ impl Filter {
             && (self.reasons.is_empty() || self.reasons.contains(&entry.reason_name))
             && (self.nodes.is_empty() || is_of_nodes())
     }
-}
-
-fn time_or_age(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let age = || {
-        let age = humantime::parse_duration(text).ok()?;
-        let age = i64::try_from(age.as_nanos()).ok()?;
-        Some(Timestamp(now.0.saturating_sub(age)))
-    };
-    parse_time(text).or_else(age)
 }
 
 /// Writes what is asked for, entry by entry: what is held in memory is one of them.
@@ -181,15 +170,10 @@ fn text_line(entry: &RejectedEntry) -> String {
             reading.metric,
             ShortestValue(reading.value)
         ),
-        (None, Some(frame)) => write!(line, "{}", excerpt(&readable(frame))),
+        (None, Some(frame)) => write!(line, "{}", excerpt(&escape(frame))),
         (None, None) => Ok(()),
     };
-    let words: String = entry
-        .reason
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let _infallible = write!(line, ": {}", excerpt(&words));
+    let _infallible = write!(line, ": {}", excerpt(&escape_text(&entry.reason)));
     if entry.delivered_at.is_some() {
         line.push_str(" (sent on)");
     } else if entry.is_requested {
@@ -197,22 +181,6 @@ fn text_line(entry: &RejectedEntry) -> String {
     }
     line.push('\n');
     line
-}
-
-/// Bytes as they are, but for those that are no text or act on a terminal.
-pub(super) fn readable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        text.extend(chunk.invalid().escape_ascii().map(char::from));
-    }
-    text
 }
 
 fn excerpt(text: &str) -> String {
