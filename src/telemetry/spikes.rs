@@ -233,7 +233,7 @@ impl Measure {
         let measures = all.into_iter().filter_map(|foretells| {
             let mut errors = errors(foretells, values);
             errors.sort_unstable_by(f64::total_cmp);
-            let few = if errors.len() < MANY { 4.0 } else { 1.0 };
+            let few = if errors.len() < MANY { 8.0 } else { 1.0 };
             // Single wrong values are not to widen the measure.
             let spared = if errors.len() < MANY {
                 errors.len() / 4
