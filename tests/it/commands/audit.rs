@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Ended, ended};
-use crate::support::{Fieldgate, PATIENCE, QueriedDatabase, Speaks, VictoriaMetrics, request};
+use crate::support::{Fieldgate, PATIENCE, Point, QueriedDatabase, Speaks, VictoriaMetrics, request};
 
 /// A gateway to a database, fed by standard input.
 fn gateway(url: &str, more: &str) -> Fieldgate {
@@ -74,7 +74,7 @@ fn what_victoriametrics_lost_is_found_and_mended_and_nothing_else() {
         let value = if *value > 5.5 { -99.0 } else { *value };
         format!("temperature,gateway=hall,node_id=node1,sensor_type=environmental value={value} {time}000000\n")
     });
-    let lines: String = lines.collect();
+    let lines = lines.collect::<Vec<String>>().concat();
     let target = "/api/v2/write?bucket=telemetry&org=my-org&precision=ns";
     let written = request(database.port(), "POST", target, &[], lines.as_bytes()).unwrap();
     assert_eq!(written.status, 204, "{}", written.body);
@@ -147,9 +147,10 @@ fn what_influxdb_lost_is_found_and_mended_in_each_language() {
         let before = database.points().clone();
         {
             let mut points = database.points();
-            points.retain(|point| point.measurement != "temperature" || point.value != 3.1);
-            let swapped = |it: &f64| *it == 5.0 || *it == 6.0;
-            for point in points.iter_mut().filter(|point| swapped(&point.value)) {
+            let is_gone = |point: &Point| point.value.to_string() == "3.1";
+            points.retain(|point| !is_gone(point));
+            let is_swapped = |point: &Point| ["5", "6"].contains(&&*point.value.to_string());
+            for point in points.iter_mut().filter(|point| is_swapped(point)) {
                 point.value = 11.0 - point.value;
             }
             let mut unknown = points[points.len() - 1].clone();

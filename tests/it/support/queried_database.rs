@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -82,7 +83,7 @@ impl QueriedDatabase {
     }
 
     /// What it holds; a test may take something away.
-    pub(crate) fn points(&self) -> std::sync::MutexGuard<'_, Vec<Point>> {
+    pub(crate) fn points(&self) -> MutexGuard<'_, Vec<Point>> {
         self.held.points.lock().unwrap()
     }
 
@@ -128,12 +129,8 @@ async fn write(State(held): State<Arc<Held>>, headers: HeaderMap, body: Bytes) -
 
 impl Held {
     /// Points by series, each in the order of time.
-    fn select(
-        &self,
-        times: std::ops::Range<i64>,
-        gateway: Option<&str>,
-    ) -> BTreeMap<(String, BTreeMap<String, String>), Vec<(i64, f64)>> {
-        let mut tables: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    fn select(&self, times: Range<i64>, gateway: Option<&str>) -> Tables {
+        let mut tables = Tables::new();
         let points = self.points.lock().unwrap();
         let is_meant = |point: &&Point| {
             let tags = &point.tags;
@@ -202,6 +199,7 @@ async fn flux(State(held): State<Arc<Held>>, headers: HeaderMap, body: Bytes) ->
     ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response()
 }
 
+/// Points by measurement and tags.
 type Tables = BTreeMap<(String, BTreeMap<String, String>), Vec<(i64, f64)>>;
 
 /// As the published API has it: a header for each table, and an empty line behind it.

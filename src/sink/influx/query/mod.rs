@@ -37,7 +37,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// In the order in which they are tried: VictoriaMetrics answers any question in InfluxQL with an
+    /// In the order in which they are tried: VictoriaMetrics answers any question in `InfluxQL` with an
     /// empty list.
     const ALL: [Self; 3] = [Self::Flux, Self::Export, Self::InfluxQl];
 
