@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{Ended, ended};
-use crate::support::{Fieldgate, PATIENCE, Point, QueriedDatabase, Speaks, VictoriaMetrics, request};
+use crate::support::{
+    Fieldgate, PATIENCE, Point, QueriedDatabase, Speaks, VictoriaMetrics, request,
+};
 
 /// A gateway to a database, fed by standard input.
 fn gateway(url: &str, more: &str) -> Fieldgate {

@@ -1,5 +1,5 @@
 //! A database that keeps what is written to it and says what it holds, in Flux as InfluxDB 2 does or in
-//! InfluxQL as InfluxDB 1. It understands the very queries that an audit asks, and no others.
+//! `InfluxQL` as InfluxDB 1. It understands the very queries that an audit asks, and no others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -144,9 +144,9 @@ impl Held {
             let table = tables.entry(key).or_default();
             table.push((point.timestamp_ns, point.value));
         }
-        tables
-            .values_mut()
-            .for_each(|table| table.sort_by_key(|(time, _)| *time));
+        for table in tables.values_mut() {
+            table.sort_by_key(|(time, _)| *time);
+        }
         tables
     }
 }
