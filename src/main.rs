@@ -66,6 +66,7 @@ fn main() -> ExitCode {
                 return ExitCode::from(CANNOT_TELL);
             }
         },
+        Command::Forget(arguments) => commands::forget(&arguments),
         Command::Rewind(arguments) => commands::rewind(&arguments),
         Command::Completions(arguments) => commands::completions(&arguments),
         Command::Man => commands::man(),

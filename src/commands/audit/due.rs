@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::journal::{Archive, JournalError, Position, Row};
 use crate::sink::influx::line::{LineFormat, Series};
 use crate::sink::influx::query::{Language, Point, Summary};
-use crate::telemetry::{Name, Timestamp};
+use crate::telemetry::{Choice, Name, Timestamp};
 
 /// Readings that are compared at once; a stretch with more is halved.
 const MOST: usize = 100_000;
@@ -17,8 +17,8 @@ const MOST: usize = 100_000;
 pub(super) struct Terms<'a> {
     pub(super) language: Language,
     pub(super) format: &'a LineFormat,
-    /// Whether a reading goes to this sink at all.
-    pub(super) is_chosen: &'a dyn Fn(&Row, &Name, &Name) -> bool,
+    /// Which readings go there at all.
+    pub(super) choice: &'a Choice,
     /// How far the sink is.
     pub(super) acknowledged: Position,
     /// What the server refused for good.
@@ -87,7 +87,7 @@ impl Due {
         let held_as = terms.held_as(time);
         for reading in &row.readings {
             let (node, metric) = (&reading.node, &reading.metric);
-            if !(terms.is_chosen)(row, node, metric) {
+            if !terms.choice.takes(node.as_str(), metric.as_str()) {
                 continue;
             }
             let is_refused = || {

@@ -73,7 +73,7 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
             terms: Terms {
                 language,
                 format: &format,
-                is_chosen: &|_, _, _| true,
+                choice: &database.sink.choice,
                 acknowledged,
                 refused,
                 oldest,
@@ -94,11 +94,9 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
 
 /// The settings of the database.
 fn database(config: &Config, sink: &SinkId) -> anyhow::Result<Influxdb> {
-    let known = config
-        .influxdb
-        .as_ref()
-        .filter(|_| *sink == SinkId::influxdb());
-    known.cloned().ok_or_else(|| {
+    let mut databases = config.influxdb.iter();
+    let meant = databases.find(|it| SinkId::database(&it.sink.name) == *sink);
+    meant.cloned().ok_or_else(|| {
         anyhow!("{sink} is no database of this configuration; only what a database holds can be compared")
     })
 }
