@@ -270,7 +270,8 @@ async fn read(
         _ = directive.wait_for(|directive| directive.retired) => None,
     };
     let _nobody_reads = times.send(known);
-    let end = source::run(&settings.source, chunks, monitor, directive, console).await;
+    let (source, format) = (&settings.source, &settings.format);
+    let end = source::run(source, format, chunks, monitor, directive, console).await;
     if matches!(end, Ok(End::InputEnded)) {
         let _nobody_feeds = input_ended.send(());
     }

@@ -29,7 +29,7 @@ pub use calibration::{Calibration, Correction};
 pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote,
-    Timed, Timeline,
+    Timed, Timeline, checksum,
 };
 pub use decoded::{Decoded, FrameTime};
 pub use decoder::{Decoder, LeftOut};

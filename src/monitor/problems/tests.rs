@@ -330,6 +330,10 @@ fn with_a_second_source() -> Bench {
     bench.snapshot.sources[0].source = LinkId::new(LinkKind::Source, "north");
     second.source = LinkId::new(LinkKind::Source, "south");
     second.link.peer = "/dev/south".to_owned();
+    let before = Timestamp(START.0 - 60_000_000_000);
+    second.link.since = before;
+    second.link.heard = Some(before);
+    second.telemetry.last_packet = Some(before);
     bench.snapshot.sources.push(second);
     bench.snapshot.nodes = vec![
         node("north node1", NodeState::Heard),
