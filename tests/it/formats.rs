@@ -368,7 +368,7 @@ fn a_recording_of_each_format_becomes_the_same_again() {
         ),
         (&format!("format = \"json\"\n{name}"), r#"{"temp":NUM}"#),
         (
-            &format!("format = \"json\"\n{name}\ntime.key = \"at\"\ntime.kind = \"uptime\""),
+            &format!("format = \"json\"\n{name}\ntime.key = \"at\"\ntime.format = \"uptime\""),
             r#"{"at":TIME,"temp":NUM}"#,
         ),
         (&format!("format = \"plotter\"\n{name}"), "temp:NUM"),
@@ -432,7 +432,7 @@ fn a_replay_at_its_pace_takes_as_long_as_the_packets_were_apart() {
     fs::write(&path, lines.concat()).unwrap();
     let source = format!("kind = \"file\"\npath = '{}'\nspeed = 2", path.display());
     let keys =
-        "format = \"json\"\nmetrics = [\"temp\"]\ntime.key = \"at\"\ntime.kind = \"seconds\"";
+        "format = \"json\"\nmetrics = [\"temp\"]\ntime.key = \"at\"\ntime.format = \"seconds\"";
     let began = std::time::Instant::now();
     let mut replay = gateway(&source, keys, "[journal]\npath = \"journal.db\"\n").start();
     assert!(replay.wait_exit(PATIENCE).success());

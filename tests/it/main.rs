@@ -19,7 +19,6 @@ mod disk;
 mod documents;
 mod examples;
 mod failover;
-mod faults;
 mod fixtures;
 mod formats;
 mod gateways;
