@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_frame_tells_its_time_itself() {
         let input = "boot\n{\"at\":1700000000,\n\"t\":1}\n\n{\"at\":1700000002,\"t\":2}\nrest";
-        let at = |seconds| Some((1_700_000_000 + seconds) * SECOND);
+        let at = |seconds: i64| Some((1_700_000_000 + seconds) * SECOND);
         let expected = [
             (at(0), "boot\n{\"at\":1700000000,\n\"t\":1}\n"),
             (at(2), "\n{\"at\":1700000002,\"t\":2}\n"),

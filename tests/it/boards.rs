@@ -191,7 +191,7 @@ impl Bench {
 
     /// Packets within which one arrives that no fault of another board holds up, with room for a machine that
     /// runs the other tests as well: three seconds.
-    const LATE: u64 = 150;
+    const LATE: usize = 150;
 
     /// Each board that is there sends its next packet.
     fn send(&mut self, are_away: bool) {
@@ -230,9 +230,8 @@ impl Bench {
         let messages = self.subscriber.messages();
         for board in (0..8).filter(|board| !Self::AWAY.contains(board)) {
             let (found, expected) = (Self::found(&messages, board), self.expected(board));
-            let late = Self::LATE as usize;
             assert!(
-                found.len() + late >= expected.len(),
+                found.len() + Self::LATE >= expected.len(),
                 "board {board}: {}",
                 found.len()
             );
@@ -330,18 +329,18 @@ fn a_board_that_floods_delays_nobody_on_the_way_into_the_journal() {
         let sql = "SELECT json_extract(readings, '$.node1.temperature') FROM packets
             WHERE source = 'b1' ORDER BY sequence DESC LIMIT 1";
         let found = journal.query_row(sql, [], |row| row.get::<_, f64>(0));
-        Some(found.ok()? as u64)
+        found.ok()
     };
     for number in 1..=200 {
         quiet.write(frame(1, number).as_bytes());
         std::thread::sleep(INTERVAL);
         if number % 20 == 0 {
-            let soon = value(1, number.saturating_sub(LATE));
+            let soon = value(1, number.saturating_sub(LATE)) as f64;
             let found = poll(Duration::from_secs(1), || last().filter(|it| *it >= soon));
             assert!(found.is_some(), "{:?} of {number}", last());
         }
     }
-    let arrived = poll(PATIENCE, || last().filter(|it| *it == value(1, 200)));
+    let arrived = poll(PATIENCE, || last().filter(|it| *it >= value(1, 200) as f64));
     assert!(arrived.is_some(), "{:?}", last());
     gateway.kill();
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -348,6 +350,8 @@ fn a_replay_gives_packets_without_a_clock_their_times_again() {
     assert_eq!(told, times.map(|time| time.to_string()));
 }
 
+const JOURNAL: &str = "[journal]\npath = \"journal.db\"\n";
+
 /// Times and readings in the journal of a gateway, in their order.
 fn journaled(gateway: &Fieldgate) -> Vec<(i64, String)> {
     let read = || -> rusqlite::Result<Vec<(i64, String)>> {
@@ -360,10 +364,40 @@ fn journaled(gateway: &Fieldgate) -> Vec<(i64, String)> {
     read().unwrap_or_default()
 }
 
+/// Records what a board of a format says eight times over; returns the gateway that did and the recording.
+fn record(keys: &str, frame: &str) -> (Fieldgate, PathBuf) {
+    let mut port = Pty::open();
+    let source = format!("port = '{}'", port.path().display());
+    let rest = format!("[api]\nlisten = \"127.0.0.1:0\"\n{JOURNAL}");
+    let mut live = gateway(&source, keys, &rest).start();
+    let api = listening_port(&mut live);
+    live.wait_for_log("Source opened.", PATIENCE);
+    let json = [("Content-Type", "application/json")];
+    let command = b"{\"command\":\"start_recording\"}";
+    let answer = request(api, "POST", "/api/v1/commands", &json, command).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    live.wait_for_log("Recording the raw stream.", PATIENCE);
+    // As they come on a port: each by itself.
+    for number in 11..=18 {
+        let time = (number * 100).to_string();
+        let line = frame.replace("TIME", &time);
+        let line = line.replace("NUM", &number.to_string());
+        port.write(format!("{line}\n").as_bytes());
+        sleep(Duration::from_millis(5 * (number - 10)));
+    }
+    let all = poll(PATIENCE, || (journaled(&live).len() == 8).then_some(()));
+    assert!(all.is_some(), "{keys}: {:?}", journaled(&live));
+    live.signal(Signal::SIGTERM);
+    assert!(live.wait_exit(PATIENCE).success());
+    let files = fs::read_dir(live.folder()).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    let recording = paths.find(|path| path.extension().is_some_and(|it| it == "raw"));
+    (live, recording.unwrap())
+}
+
 /// What a board says is recorded, and replayed by another gateway: the same readings at the same times.
 #[test]
 fn a_recording_of_each_format_becomes_the_same_again() {
-    const JOURNAL: &str = "[journal]\npath = \"journal.db\"\n";
     let name = "node.name = \"bench\"\nmetrics = [\"temp\"]";
     for (keys, frame) in [
         (
@@ -385,41 +419,9 @@ fn a_recording_of_each_format_becomes_the_same_again() {
             r#"{"model" : "Nexus-TH", "id" : 1, "temperature_C" : NUM.0}"#,
         ),
     ] {
-        let mut port = Pty::open();
-        let source = format!("port = '{}'", port.path().display());
-        let rest = format!("[api]\nlisten = \"127.0.0.1:0\"\n{JOURNAL}");
-        let mut live = gateway(&source, keys, &rest).start();
-        let api = listening_port(&mut live);
-        live.wait_for_log("Source opened.", PATIENCE);
-        let json = [("Content-Type", "application/json")];
-        let command = b"{\"command\":\"start_recording\"}";
-        let answer = request(api, "POST", "/api/v1/commands", &json, command).unwrap();
-        assert_eq!(answer.status, 202, "{}", answer.body);
-        let begun = live.wait_for_log("Recording the raw stream.", PATIENCE);
-        // As they come on a port: each by itself.
-        for number in 11..=18 {
-            let time = (number * 100).to_string();
-            let line = frame.replace("TIME", &time);
-            let line = line.replace("NUM", &number.to_string());
-            port.write(format!("{line}\n").as_bytes());
-            let count = number - 10;
-            std::thread::sleep(std::time::Duration::from_millis(5 * count));
-        }
-        let all = poll(PATIENCE, || (journaled(&live).len() == 8).then_some(()));
-        assert!(all.is_some(), "{keys}: {:?}", journaled(&live));
-        live.signal(Signal::SIGTERM);
-        assert!(live.wait_exit(PATIENCE).success());
-        let path = begun
-            .split("path=")
-            .nth(1)
-            .unwrap()
-            .trim()
-            .trim_matches('"');
-        let path = live.folder().join(path.split('"').next().unwrap().trim());
-        let source = format!(
-            "kind = \"file\"\npath = '{}'\nspeed = \"max\"",
-            path.display()
-        );
+        let (live, recording) = record(keys, frame);
+        let path = recording.display();
+        let source = format!("kind = \"file\"\npath = '{path}'\nspeed = \"max\"");
         let mut replay = gateway(&source, keys, JOURNAL).start();
         assert!(replay.wait_exit(PATIENCE).success());
         assert_eq!(journaled(&replay), journaled(&live), "{keys}");
@@ -437,9 +439,9 @@ fn a_replay_at_its_pace_takes_as_long_as_the_packets_were_apart() {
     let source = format!("kind = \"file\"\npath = '{}'\nspeed = 2", path.display());
     let keys =
         "format = \"json\"\nmetrics = [\"temp\"]\ntime.key = \"at\"\ntime.format = \"seconds\"";
-    let began = std::time::Instant::now();
-    let mut replay = gateway(&source, keys, "[journal]\npath = \"journal.db\"\n").start();
+    let began = Instant::now();
+    let mut replay = gateway(&source, keys, JOURNAL).start();
     assert!(replay.wait_exit(PATIENCE).success());
-    assert!(began.elapsed() >= std::time::Duration::from_millis(1_500));
+    assert!(began.elapsed() >= Duration::from_millis(1_500));
     assert_eq!(journaled(&replay).len(), 4);
 }

@@ -333,13 +333,15 @@ impl Store {
         self.holdings = None;
         let transaction = self.begin(false)?;
         let has_source = |table| has_source(other, table).unwrap_or(false);
-        let select_rejected = match has_source("rejected") {
-            true => SELECT_REJECTED,
-            false => SELECT_REJECTED_OF_ANY,
+        let select_rejected = if has_source("rejected") {
+            SELECT_REJECTED
+        } else {
+            SELECT_REJECTED_OF_ANY
         };
-        let select_names = match has_source("known_names") {
-            true => SELECT_NAMES,
-            false => SELECT_NAMES_OF_ANY,
+        let select_names = if has_source("known_names") {
+            SELECT_NAMES
+        } else {
+            SELECT_NAMES_OF_ANY
         };
         let tables = [
             (select_rejected, INSERT_REJECTED),

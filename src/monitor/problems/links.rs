@@ -53,9 +53,10 @@ fn of_link(view: &View<'_>, link: &LinkId, status: &LinkStatus) -> Option<Findin
                 Some(program) => format!("{name} is lent to {program}"),
                 None => format!("{name} is held, as somebody asked for"),
             },
-            match name.contains(' ') {
-                true => format!("release it: `fieldgate release \"{name}\"`"),
-                false => format!("release it: `fieldgate release {name}`"),
+            if name.contains(' ') {
+                format!("release it: `fieldgate release \"{name}\"`")
+            } else {
+                format!("release it: `fieldgate release {name}`")
             },
         ),
     };
