@@ -42,8 +42,8 @@ pub use recorder::recording_prefix;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
-use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, SinkId, Stage};
+use crate::journal::{Enrolled, Journal, JournalError};
+use crate::monitor::{Activity, Directive, Monitor, NodeRules, SinkId, Stage};
 use crate::telemetry::{Format, Name};
 use sinks::Sinks;
 use sources::{Sources, link_of};
@@ -104,10 +104,14 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub async fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.metric_table());
-        let monitor = Monitor::new(metrics.clone(), activity, links(config));
+        let sources = config.sources.iter().map(link_of).collect();
+        let monitor = Monitor::new(metrics.clone(), activity, sources);
+        let sinks = enabled_sinks(config).into_iter();
+        monitor.set_sink_links(sinks.map(|sink| sink.link().clone()).collect());
         let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
-        let enabled = enabled_sinks(config);
-        let journal = Journal::open(&config.journal, &enabled)?;
+        let settings = SinkSettings::all(config);
+        let enrolled: Vec<Enrolled> = settings.iter().map(SinkSettings::enrolled).collect();
+        let journal = Journal::open(&config.journal, &enrolled)?;
         let naming = naming(config);
         if naming.is_qualified {
             monitor.qualify_nodes();
@@ -181,7 +185,7 @@ fn naming(config: &Config) -> Naming {
     Naming {
         names: config.telemetry.node_names(),
         sources: sources.map(|it| it.name.clone()).collect(),
-        is_qualified: config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells_sources),
+        is_qualified: config.sources.len() > 1 || config.mqtt.iter().any(tells_sources),
     }
 }
 
@@ -233,25 +237,6 @@ fn named_formats(config: &Config) -> Vec<(Name, Format)> {
     let sources = config.sources.iter();
     let named = sources.map(|it| (Name::new(&it.name), it.format.clone()));
     named.collect()
-}
-
-/// All links, in the order of the data path. Of a kind that is not configured there is one all the same, to
-/// say so.
-fn links(config: &Config) -> Vec<LinkId> {
-    let mut links: Vec<LinkId> = config.sources.iter().map(link_of).collect();
-    for kind in [LinkKind::Mqtt, LinkKind::Influxdb] {
-        let before = links.len();
-        let sinks = enabled_sinks(config).into_iter();
-        links.extend(
-            sinks
-                .map(|sink| sink.link().clone())
-                .filter(|it| it.kind() == kind),
-        );
-        if links.len() == before {
-            links.push(LinkId::only(kind));
-        }
-    }
-    links
 }
 
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {

@@ -2,6 +2,7 @@
 //!
 //! The newest row never leaves, so the last sequence and total used are always in the database.
 
+mod columns;
 mod cursors;
 mod names;
 mod nodes;
@@ -17,8 +18,9 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
-pub(super) use names::{has_source, read_names};
+pub(super) use columns::has_column;
+pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
+pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
@@ -31,8 +33,8 @@ use super::place::with_suffix;
 use super::retention::Keep;
 use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Name, Packet, SetAside};
-use cursors::{read_cursors, write_cursors};
+use crate::telemetry::{KnownName, Name, Packet, SetAside, Timestamp};
+use cursors::{forget_left_before, note_leaving, read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, SELECT_NAMES_OF_ANY, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
@@ -182,12 +184,23 @@ impl Store {
         read_cursors(&self.connection)
     }
 
-    /// Writes the entries of the enabled sinks; the others are disabled from now on.
-    pub(super) fn register(&mut self, cursors: &[NamedPosition]) -> Result<(), Fault> {
+    /// Writes the entries of the enabled sinks; the others are disabled from now on, unless they have been
+    /// for longer.
+    pub(super) fn register(
+        &mut self,
+        cursors: &[NamedPosition],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let transaction = self.begin(false)?;
         transaction.execute("UPDATE cursors SET enabled = 0", [])?;
         write_cursors(&transaction, cursors)?;
+        note_leaving(&transaction, now)?;
         Ok(transaction.commit()?)
+    }
+
+    /// Removes the entries of sinks that have been disabled since before that; returns their names.
+    pub(super) fn forget_left_before(&mut self, time: Timestamp) -> Result<Vec<String>, Fault> {
+        forget_left_before(&self.connection, time)
     }
 
     /// Takes a sink's entry back, and has that on the disk.
@@ -332,7 +345,7 @@ impl Store {
     pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
         self.holdings = None;
         let transaction = self.begin(false)?;
-        let has_source = |table| has_source(other, table).unwrap_or(false);
+        let has_source = |table| has_column(other, table, "source").unwrap_or(false);
         let select_rejected = if has_source("rejected") {
             SELECT_REJECTED
         } else {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::columns::has_column;
 use crate::journal::Sourced;
 use crate::journal::error::Fault;
 use crate::telemetry::{KnownName, Name};
@@ -31,16 +32,10 @@ pub(super) const INSERT_NAME: &str = "INSERT INTO known_names (node, metric, sou
     WHERE NOT EXISTS (SELECT 1 FROM known_names
         WHERE node = ?1 AND metric IS ?2 AND (source IS NULL OR source IS ?3))";
 
-/// Whether what is in a table says which source it came from.
-pub(in crate::journal) fn has_source(connection: &Connection, table: &str) -> Result<bool, Fault> {
-    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = 'source'";
-    Ok(connection.query_row(sql, [table], |row| row.get::<_, i64>(0))? > 0)
-}
-
 /// Names did not say at first at which source they were confirmed. Whoever does not know that column can
 /// do without it, so that it makes no new version.
 pub(super) fn name_sources(connection: &Connection) -> Result<(), Fault> {
-    if has_source(connection, "known_names")? {
+    if has_column(connection, "known_names", "source")? {
         return Ok(());
     }
     let transaction = connection.unchecked_transaction()?;

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 use url::Url;
 
 use super::Extent;
+use super::columns::has_column;
 use super::cursors::read_cursors;
-use super::names::{self, has_source};
-use super::nodes;
 use super::rows::decode_row;
+use super::{names, nodes};
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
 use crate::journal::{Position, Row};
@@ -38,7 +38,8 @@ CREATE TABLE cursors (
     sequence INTEGER NOT NULL,
     total INTEGER NOT NULL,
     enabled INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    left_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW readings AS
     SELECT sequence, received, event_time, node.key AS node, metric.key AS metric, metric.value AS value
@@ -130,13 +131,23 @@ pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
         }
         Some(_) => migrate(connection)?,
     }
+    remember_leaving(connection)?;
     Ok(connection.execute_batch(nodes::TABLE)?)
+}
+
+/// Entries of `cursors` did not say at first when a sink left. Whoever does not know that column can do
+/// without it.
+fn remember_leaving(connection: &Connection) -> Result<(), Fault> {
+    if !has_column(connection, "cursors", "left_at")? {
+        connection.execute_batch("ALTER TABLE cursors ADD COLUMN left_at INTEGER")?;
+    }
+    Ok(())
 }
 
 /// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
 /// column can do without it, so that it makes no new version.
 fn name_sources(connection: &Connection) -> Result<(), Fault> {
-    if !has_source(connection, "rejected")? {
+    if !has_column(connection, "rejected", "source")? {
         connection.execute_batch("ALTER TABLE rejected ADD COLUMN source TEXT")?;
     }
     Ok(())
