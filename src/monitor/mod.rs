@@ -255,12 +255,9 @@ impl Monitor {
         links.insert(at, (link.clone(), status));
     }
 
-    /// There is no such link any more, and none of its nodes is missed. What was counted of it still counts.
+    /// There is no such link any more. What was counted of it still counts.
     pub fn remove_link(&self, link: &LinkId) {
         self.links().retain(|(id, _)| id != link);
-        if link.kind() == LinkKind::Source && self.qualifies_nodes() {
-            self.nodes().forget(link.name());
-        }
     }
 
     /// Readings as they come, from now on.
@@ -384,21 +381,12 @@ impl Monitor {
         }
     }
 
-    /// Has nodes be known by their source as well, from now on: two boards may use one name. Those that are
-    /// known already are of the source that was the only one.
+    /// Has nodes be known by their source as well, from now on: two boards may use one name.
     pub fn qualify_nodes(&self) {
-        if self.qualifies_nodes.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let links = self.links().clone();
-        let mut sources = links.iter().filter(|(id, _)| id.sink().is_none());
-        if let Some((only, _)) = sources.next() {
-            self.nodes().qualify(only.name());
-        }
+        self.qualifies_nodes.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nodes are known by their source as well.
-    pub fn qualifies_nodes(&self) -> bool {
+    fn qualifies_nodes(&self) -> bool {
         self.qualifies_nodes.load(Ordering::Relaxed)
     }
 

@@ -127,6 +127,9 @@ pub struct Storage {
     pub free_bytes: u64,
     /// Bytes of the disk.
     pub disk_bytes: u64,
+    /// Whether it is a memory card.
+    #[serde(default)]
+    pub is_card: bool,
 }
 
 /// A source since the gateway started.
@@ -181,15 +184,6 @@ impl Snapshot {
         let mut sources = self.sources.iter();
         let found = sources.find(|snapshot| snapshot.source == *source);
         found.map_or(&self.telemetry, |source| &source.telemetry)
-    }
-
-    /// The source that a node is heard by: the only one there is, or the one whose name stands before its own.
-    pub fn source_of(&self, node: &Name) -> Option<&SourceSnapshot> {
-        if let [only] = self.sources.as_slice() {
-            return Some(only);
-        }
-        let (source, _) = node.as_str().split_once(' ')?;
-        self.sources.iter().find(|it| it.source.name() == source)
     }
 
     /// A node's status.

@@ -99,11 +99,11 @@ impl Pipeline {
             handle,
             journal,
             lookout,
-            naming,
+            names,
             ..
         } = self;
         lookout.abort();
-        lookout::remember(handle.monitor(), &journal, &naming);
+        lookout::remember(handle.monitor(), &journal, &names);
         drop(handle);
         let journal_error = journal.close().await.err().map(RunFailure::Journal);
         let failure = source_error.or(journal_error);

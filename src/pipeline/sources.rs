@@ -164,7 +164,7 @@ impl Sources {
     fn ingest(&self, settings: &NamedSource, monitor: SourceMonitor) -> Ingest {
         let ingest = Ingest::new(
             self.telemetry.decoder(&settings.format),
-            &self.journal.known_names(monitor.name()),
+            &self.journal.known_names(),
             settings.source.timeline(settings.recorded),
             self.telemetry.clock_tolerance,
             monitor,
@@ -172,7 +172,7 @@ impl Sources {
         ingest
             .giving_signal(self.gives_signal)
             .of_format(&settings.format, settings.source.beginning())
-            .calibrated(self.telemetry.calibration.of_source(&settings.name))
+            .calibrated(self.telemetry.calibration.clone())
     }
 
     /// Begins or ends the recording of a source; `None`: of all. False: there is no such source.
@@ -270,8 +270,7 @@ async fn read(
         _ = directive.wait_for(|directive| directive.retired) => None,
     };
     let _nobody_reads = times.send(known);
-    let (source, format) = (&settings.source, &settings.format);
-    let end = source::run(source, format, chunks, monitor, directive, console).await;
+    let end = source::run(&settings.source, chunks, monitor, directive, console).await;
     if matches!(end, Ok(End::InputEnded)) {
         let _nobody_feeds = input_ended.send(());
     }

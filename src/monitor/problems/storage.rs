@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finding::{Finding, View};
 use super::{ProblemKind, Severity};
-use crate::monitor::{JournalState, LinkState, SinkSnapshot, SourceSnapshot, Storage};
+use crate::monitor::{JournalState, LinkState, SinkSnapshot, Storage};
 use crate::telemetry::Timestamp;
 
 /// No gateway was built before this time: a clock that is behind it was never set.
@@ -28,6 +28,10 @@ const NEARLY_FULL: (u64, u64) = (256 << 20, 32 << 20);
 /// A write-ahead log is cut before it is half as long.
 const LONG_LOG: u64 = 16 << 20;
 
+/// Bytes a day that wear a memory card out within a few years: each small write has the card write much more. Less
+/// than the second is no problem any more.
+const WEARS: (f64, f64) = ((2_u64 << 30) as f64, (3_u64 << 29) as f64);
+
 pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let sinks = &view.snapshot.sinks;
     let queues = sinks.iter().filter(|sink| !sink.is_disabled());
@@ -35,11 +39,9 @@ pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let storage = view.snapshot.storage.as_ref();
     let disk = storage
         .into_iter()
-        .flat_map(|storage| [disk(view, storage), log(storage)]);
-    let drifting = view.snapshot.sources.iter().map(|it| drift(view, it));
+        .flat_map(|storage| [disk(view, storage), log(storage), wear(view, storage)]);
     let rest = [journal(view), clock(view)];
-    let found = queues.chain(disk).chain(rest).chain(drifting);
-    found.flatten().collect()
+    queues.chain(disk).chain(rest).flatten().collect()
 }
 
 fn dropped(view: &View<'_>, sink: &SinkSnapshot) -> Option<Finding> {
@@ -158,6 +160,26 @@ fn log(storage: &Storage) -> Option<Finding> {
     })
 }
 
+fn wear(view: &View<'_>, storage: &Storage) -> Option<Finding> {
+    let concerns = "journal";
+    let limit = if view.is_known(ProblemKind::CardWears, concerns) {
+        WEARS.1
+    } else {
+        WEARS.0
+    };
+    let per_day = view.written.per_day()?;
+    (storage.is_card && per_day > limit).then(|| Finding {
+        kind: ProblemKind::CardWears,
+        severity: Severity::Warning,
+        concerns: concerns.to_owned(),
+        sentence: format!(
+            "{:.1} GiB a day are written to the memory card, which wears it out",
+            per_day / f64::from(1 << 30)
+        ),
+        fix: "set journal.durability = \"interval\", or put the journal on a disk".to_owned(),
+    })
+}
+
 fn journal(view: &View<'_>) -> Option<Finding> {
     let JournalState::Fallback { reason } = &view.snapshot.journal.state else {
         return None;
@@ -189,6 +211,13 @@ fn clock(view: &View<'_>) -> Option<Finding> {
             "the gateway's clock is not synchronised".to_owned(),
             "connect to a network with NTP, and see that its service runs (timedatectl)",
         )
+    } else if view.drifts_lately() > 0 {
+        (
+            Severity::Warning,
+            "a board's clock and the gateway's drift apart".to_owned(),
+            "see that the gateway's clock is synchronised; a larger telemetry.clock_tolerance follows \
+             later",
+        )
     } else {
         return None;
     };
@@ -198,18 +227,5 @@ fn clock(view: &View<'_>) -> Option<Finding> {
         concerns: "clock".to_owned(),
         sentence,
         fix: fix.to_owned(),
-    })
-}
-
-fn drift(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
-    let is_only_wrong = clock(view).is_none() && view.lately(source).drifts > 0;
-    is_only_wrong.then(|| Finding {
-        kind: ProblemKind::ClockWrong,
-        severity: Severity::Warning,
-        concerns: view.concerns(source, "clock"),
-        sentence: "a board's clock and the gateway's drift apart".to_owned(),
-        fix: "see that the gateway's clock is synchronised; a larger telemetry.clock_tolerance follows \
-              later"
-            .to_owned(),
     })
 }
