@@ -109,7 +109,7 @@ impl Pipeline {
         let enabled = enabled_sinks(config);
         let journal = Journal::open(&config.journal, &enabled)?;
         let names = config.telemetry.node_names();
-        restore_nodes(&monitor, &journal, &names);
+        restore_nodes(config, &monitor, &journal, &names);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
@@ -125,8 +125,7 @@ impl Pipeline {
         let directives = Arc::clone(&sinks.directives);
 
         let lookout = look_out(config, &monitor, &journal, &names);
-        let tells_sources = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
-        if config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells_sources) {
+        if tells_sources(config) {
             monitor.qualify_nodes();
         }
         let sources = Sources::new(
@@ -175,9 +174,23 @@ impl Pipeline {
     }
 }
 
+/// Whether a node is known with the name of its source.
+fn tells_sources(config: &Config) -> bool {
+    let tells = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+    config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells)
+}
+
 /// Takes up which nodes an earlier run knew.
-fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
-    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+fn restore_nodes(
+    config: &Config,
+    monitor: &Monitor,
+    journal: &Journal,
+    names: &HashMap<String, Name>,
+) {
+    let tells_sources = tells_sources(config);
+    let sources: Vec<&str> = config.sources.iter().map(|it| it.name.as_str()).collect();
+    let is_called_so = |node: &Name| node_names::is_called_so(node, &sources, tells_sources);
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names, is_called_so);
     monitor.restore_nodes(nodes);
     monitor.stand(|standing| standing.gone.extend(gone));
 }

@@ -28,14 +28,23 @@ pub(super) fn to_remember(known: Vec<KnownNode>, names: &HashMap<String, Name>) 
     keyed.collect()
 }
 
+/// Whether nodes are called so: behind the name of their source where that is told, alone where it is not.
+pub(super) fn is_called_so(node: &Name, sources: &[&str], tells_sources: bool) -> bool {
+    let source = node.as_str().split_once(' ').map(|(source, _)| source);
+    let names_source = source.is_some_and(|name| sources.contains(&name));
+    names_source == tells_sources
+}
+
 /// Nodes that the journal remembers, as they are called now, and the names that they had and that
-/// nothing has any more.
+/// nothing has any more. Of names that [nodes do not have](is_called_so) nothing is left but that.
 pub(super) fn remembered(
     known: Vec<KnownNode>,
     names: &HashMap<String, Name>,
+    is_called_so: impl Fn(&Name) -> bool,
 ) -> (Vec<KnownNode>, Vec<Name>) {
     let before: Vec<Name> = known.iter().map(|it| it.node.clone()).collect();
-    let renamed = known.into_iter().map(|it| KnownNode {
+    let known = known.into_iter().filter(|it| is_called_so(&it.node));
+    let renamed = known.map(|it| KnownNode {
         node: name_of(&it.key, names),
         ..it
     });
@@ -85,11 +94,27 @@ mod tests {
                 vec!["roof"],
             ),
         ] {
-            let (nodes, gone_names) = remembered(kept.clone(), &now);
+            let (nodes, gone_names) = remembered(kept.clone(), &now, |_| true);
             let names: Vec<_> = nodes.iter().map(|it| it.node.as_str()).collect();
             assert_eq!(names, expected);
             let gone_names: Vec<_> = gone_names.iter().map(Name::as_str).collect();
             assert_eq!(gone_names, gone);
+        }
+        let (nodes, gone) = remembered(kept, &before, |name| name.as_str() != "hall");
+        assert_eq!((nodes.len(), gone), (2, vec![Name::new("hall")]));
+    }
+
+    #[test]
+    fn nodes_are_called_with_their_sources_or_without() {
+        for (node, with, without) in [
+            ("node1", false, true),
+            ("north node1", true, false),
+            ("south node1", false, true),
+        ] {
+            for (tells_sources, expected) in [(true, with), (false, without)] {
+                let is_so = is_called_so(&node.into(), &["north"], tells_sources);
+                assert_eq!(is_so, expected, "{node}");
+            }
         }
     }
 }
