@@ -82,7 +82,7 @@ mod tests {
         let keys: Vec<_> = kept.iter().map(|it| it.key.as_str()).collect();
         assert_eq!(keys, ["node1", "node2", "node3"]);
         for (now, expected, gone) in [
-            (before, ["hall", "node2", "roof"], vec![]),
+            (before.clone(), ["hall", "node2", "roof"], vec![]),
             (
                 names(&[]),
                 ["node1", "node2", "node3"],

@@ -666,7 +666,7 @@ mod tests {
         assert!(former.iter().all(|topic| announcer.owns(topic)));
         announcer.topics = TopicMap::new("iiot/{source}", []);
         let former = announcer.former_topics(&names);
-        let all = ["attic_lux", "node2_lux", "node3_lux", "status"];
+        let all = ["attic_lux", "node1_lux", "node2_lux", "node3_lux", "status"];
         assert_eq!(former, all.map(topic));
     }
 

@@ -26,6 +26,9 @@ use crate::telemetry::{MetricTable, Name};
 /// A connection that the broker closes sooner than this was not wanted.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 
+/// A broker that is still there takes another connection within this time.
+const REACHED_WITHIN: Duration = Duration::from_secs(1);
+
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
 
@@ -157,17 +160,33 @@ impl Broker {
         }
     }
 
+    /// Whether the broker closed a connection that it had just accepted, and is still there: one that was
+    /// killed is not, and another one of the list may have been used by the time that it is again.
+    async fn has_thrown_out(&self, ending: &Ending, held: Duration) -> bool {
+        if ending.cause != Cause::HangUp || held > TAKEN_OVER_WITHIN {
+            return false;
+        }
+        let reached = dial::connect(self.config.bare_host(), self.config.port);
+        matches!(
+            tokio::time::timeout(REACHED_WITHIN, reached).await,
+            Ok(Ok(_))
+        )
+    }
+
     /// What the end of a connection means that had been accepted.
-    fn judge(
+    async fn judge(
         &mut self,
         topics: &TopicMap,
-        ending: Ending,
+        (ending, verdict): (Ending, Verdict),
         held: Duration,
-        verdict: Verdict,
         sink: &SinkId,
     ) -> Failure {
-        let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
-        self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
+        let was_thrown_out = self.has_thrown_out(&ending, held).await;
+        self.closed_early = if was_thrown_out {
+            self.closed_early + 1
+        } else {
+            0
+        };
         match verdict {
             Verdict::Innocent => self.judge_name(ending.failure),
             Verdict::Doubtful => {
@@ -256,8 +275,9 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        result.map_err(|(ending, verdict)| {
-            broker.judge(&self.messages.topics, ending, held, verdict, sink)
-        })
+        match result {
+            Ok(()) => Ok(()),
+            Err(end) => Err(broker.judge(&self.messages.topics, end, held, sink).await),
+        }
     }
 }
