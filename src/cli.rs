@@ -13,8 +13,8 @@ pub use gateway::{
 };
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
-    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, PortsArguments,
-    RejectedArguments, ViewArguments,
+    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, KeysArguments,
+    PortsArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -87,6 +87,8 @@ pub enum Command {
     Decode(DecodeArguments),
     /// List serial ports, each with the configuration that uses it
     Ports(PortsArguments),
+    /// List the keys of the configuration: what is allowed, the default, the variable
+    Keys(KeysArguments),
     /// Write a commented config.toml
     Init(InitArguments),
     /// Write the history in the journal as CSV, JSON lines or line protocol

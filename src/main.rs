@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),
         },
+        Command::Keys(arguments) => commands::keys(&arguments),
         Command::Ports(arguments) => commands::ports(&arguments),
         Command::Init(arguments) => commands::init(&arguments),
         Command::Export(arguments) => commands::export(&arguments),

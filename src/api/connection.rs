@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep};
 pub(super) const STALLED: Duration = Duration::from_secs(15);
 
 /// A connection that ends by itself when it stalls.
-pub(super) struct Connection<S> {
+pub(super) struct Impatient<S> {
     stream: S,
     last_moved: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
-impl<S> Connection<S> {
+impl<S> Impatient<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
@@ -49,7 +49,7 @@ impl<S> Connection<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

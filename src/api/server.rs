@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, unix};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::Connection;
+use super::connection::Impatient;
 use super::guard::Guard;
 use super::routes::{self, Endless};
 use super::seats::{Answering, Seat, Seats};
@@ -173,7 +173,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = pin!(
         http1::Builder::new()
             .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(Connection::new(stream)), service)
+            .serve_connection(TokioIo::new(Impatient::new(stream)), service)
     );
     let ended = tokio::select! {
         ended = &mut connection => ended,

@@ -81,6 +81,21 @@ pub struct CheckArguments {
     pub json: bool,
 }
 
+/// Flags of `keys`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "NAME in a key stands for a name that you choose. What each key means stands in the file that\n\
+fieldgate init writes."
+)]
+pub struct KeysArguments {
+    /// The beginning of the keys that are wanted, as mqtt or mqtt.qos; without it all
+    #[arg(value_name = "KEY")]
+    pub beginning: Option<String>,
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags of `ports`.
 #[derive(Debug, Clone, Default, Args)]
 #[command(

@@ -60,8 +60,15 @@ pub fn decode(arguments: &DecodeArguments) -> anyhow::Result<bool> {
         }
         decoding.take(&piece[..count])?;
     }
-    let rejected = decoding.finish()?;
-    Ok(rejected == 0 || !arguments.strict)
+    let decoded = decoding.finish()?;
+    if decoded.readings == 0 {
+        eprintln!(
+            "Nothing in it becomes a reading of this format: `fieldgate decode --learn {}` says which it may be.",
+            arguments.file.display()
+        );
+    }
+    let is_clean = decoded.rejected == 0 && decoded.readings > 0;
+    Ok(is_clean || !arguments.strict)
 }
 
 /// Prints the section for what a sample seems to be.
@@ -89,8 +96,16 @@ struct Decoding {
     told: u64,
     /// The line in which the next piece begins, from 1.
     line: u64,
-    rejected: u64,
+    decoded: Decoded,
     started: Instant,
+}
+
+/// What became of a stream.
+#[derive(Default)]
+struct Decoded {
+    readings: usize,
+    /// Frames, and single readings.
+    rejected: u64,
 }
 
 impl Decoding {
@@ -130,7 +145,7 @@ impl Decoding {
             },
             told: 0,
             line: 1,
-            rejected: 0,
+            decoded: Decoded::default(),
             started: Instant::now(),
         })
     }
@@ -165,8 +180,8 @@ impl Decoding {
         self.tell(&ingested)
     }
 
-    /// The rest; returns how many frames and readings were rejected.
-    fn finish(mut self) -> io::Result<u64> {
+    /// The rest; returns what became of all.
+    fn finish(mut self) -> io::Result<Decoded> {
         // Whatever waited for its line to go quiet.
         let end = Received {
             wall: Timestamp::now(),
@@ -174,12 +189,13 @@ impl Decoding {
         };
         let ingested = self.ingest.finish_input(end);
         self.tell(&ingested)?;
-        Ok(self.rejected)
+        Ok(self.decoded)
     }
 
     fn tell(&mut self, ingested: &Yield) -> io::Result<()> {
         let mut text = String::new();
         for packet in &ingested.packets {
+            self.decoded.readings += packet.readings.len();
             self.writer.push(&mut text, packet);
         }
         print(text.as_bytes())?;
@@ -205,7 +221,7 @@ impl Decoding {
             None if reason == RejectReason::ContradictsNeighbours => readable(&set_aside.frame),
             None => return,
         };
-        self.rejected += 1;
+        self.decoded.rejected += 1;
         eprintln!("rejected: {}: {what}", reason.explanation());
     }
 
@@ -216,7 +232,7 @@ impl Decoding {
             place,
         } = entry.kind
         {
-            self.rejected += 1;
+            self.decoded.rejected += 1;
             let at = place.and_then(|place| usize::try_from(place).ok());
             let at = at.or(broke_at_end.then_some(entry.bytes.len()));
             let at = at.unwrap_or(0).min(entry.bytes.len());

@@ -22,15 +22,27 @@ const SERVICE_SOCKETS: [&str; 2] = [
     "/var/lib/fieldgate/journal.sock",
 ];
 
-/// The gateway that is meant: the one at an address, or else the one of this machine.
+/// No gateway of this machine answers.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no gateway runs here: nothing answers at {}. `fieldgate` starts one; \
+     --gateway URL names one of another machine, --config PATH one of this machine",
+    .0.join(", ")
+)]
+pub(super) struct NoneHere(Vec<String>);
+
+/// The gateway that is meant: the one at an address, or else the one of this machine, if it answers.
 pub(super) async fn reach(arguments: &GatewayArguments) -> anyhow::Result<Remote> {
+    let url = arguments.gateway.as_deref();
     let config = arguments.config.as_deref();
-    find(
-        arguments.gateway.as_deref(),
-        arguments.token_file.as_deref(),
-        config,
-    )
-    .await
+    let gateway = find(url, arguments.token_file.as_deref(), config).await?;
+    if url.is_none() && !gateway.is_alive().await {
+        let sockets = sockets(config)?;
+        let mut tried: Vec<String> = sockets.iter().map(|it| it.display().to_string()).collect();
+        tried.push(LOCAL_URL.to_owned());
+        return Err(NoneHere(tried).into());
+    }
+    Ok(gateway)
 }
 
 /// As [`reach`]. Without an address, the sockets of this machine are tried, the configured one first.
@@ -69,11 +81,13 @@ fn sockets(config: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
         .map(|it| it.join("journal.db"));
     let default = default.and_then(|path| socket(&JournalPath::File(path)));
     let of_service = SERVICE_SOCKETS.into_iter().map(PathBuf::from);
-    Ok(configured
+    let mut sockets: Vec<PathBuf> = configured
         .into_iter()
         .chain(default)
         .chain(of_service)
-        .collect())
+        .collect();
+    sockets.dedup();
+    Ok(sockets)
 }
 
 /// The source that is meant: the one of this name, or the only one.

@@ -22,7 +22,13 @@ pub fn status(arguments: &StatusArguments) -> anyhow::Result<u8> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let gateway = gateway::reach(&arguments.gateway).await?;
+        let gateway = match gateway::reach(&arguments.gateway).await {
+            Err(error) if error.is::<gateway::NoneHere>() => {
+                eprintln!("fieldgate: {error}");
+                return Ok(NOT_RUNNING);
+            }
+            reached => reached?,
+        };
         let snapshot = match gateway.snapshot().await {
             Ok(snapshot) => snapshot,
             Err(reason) => {

@@ -27,13 +27,13 @@ pub(super) struct Kind<T> {
     parse: Box<Parse<T>>,
 }
 
-type Parse<T> = dyn Fn(&Value) -> Result<T, Refusal>;
+type Parse<T> = dyn Fn(&Value) -> Result<T, NotAllowed>;
 
 /// A value is not allowed; with advice where there is better than what is allowed anyway.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Refusal(pub(super) Option<String>);
+pub(super) struct NotAllowed(pub(super) Option<String>);
 
-impl<S: Into<String>> From<S> for Refusal {
+impl<S: Into<String>> From<S> for NotAllowed {
     fn from(advice: S) -> Self {
         Self(Some(advice.into()))
     }
@@ -42,7 +42,7 @@ impl<S: Into<String>> From<S> for Refusal {
 impl<T> Kind<T> {
     pub(super) fn new(
         allowed: impl Into<String>,
-        parse: impl Fn(&Value) -> Result<T, Refusal> + 'static,
+        parse: impl Fn(&Value) -> Result<T, NotAllowed> + 'static,
     ) -> Self {
         Self {
             allowed: allowed.into(),
@@ -55,7 +55,7 @@ impl<T> Kind<T> {
     /// A kind that is written as text.
     pub(super) fn of_text(
         allowed: impl Into<String>,
-        parse: impl Fn(&str) -> Result<T, Refusal> + 'static,
+        parse: impl Fn(&str) -> Result<T, NotAllowed> + 'static,
     ) -> Self {
         Self::new(allowed, move |value| parse(text_of(value)?))
     }
@@ -69,43 +69,43 @@ impl<T> Kind<T> {
         }
     }
 
-    pub(super) fn parse(&self, value: &Value) -> Result<T, Refusal> {
+    pub(super) fn parse(&self, value: &Value) -> Result<T, NotAllowed> {
         (self.parse)(value)
     }
 }
 
-fn text_of(value: &Value) -> Result<&str, Refusal> {
+fn text_of(value: &Value) -> Result<&str, NotAllowed> {
     match value {
         Value::Text(text) | Value::Untyped(text) => Ok(text),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Unusable => {
             Err("write it in quotes".into())
         }
-        Value::List(_) | Value::Table(_) | Value::Tables(_) => Err(Refusal::default()),
+        Value::List(_) | Value::Table(_) | Value::Tables(_) => Err(NotAllowed::default()),
     }
 }
 
-fn integer_of(value: &Value) -> Result<i128, Refusal> {
+fn integer_of(value: &Value) -> Result<i128, NotAllowed> {
     match value {
         Value::Integer(number) => Ok(*number),
         // TOML allows underscores between digits, so the other layers do.
         Value::Untyped(text) => {
             let number = text.trim().replace('_', "").parse();
-            number.map_err(|_| Refusal::default())
+            number.map_err(|_| NotAllowed::default())
         }
         Value::Text(text) if text.parse::<i128>().is_ok() => Err("write it without quotes".into()),
-        _ => Err(Refusal::default()),
+        _ => Err(NotAllowed::default()),
     }
 }
 
-fn number_of(value: &Value) -> Result<f64, Refusal> {
+fn number_of(value: &Value) -> Result<f64, NotAllowed> {
     let number = match value {
         Value::Integer(number) => *number as f64,
         Value::Float(number) => *number,
-        Value::Untyped(text) => text.trim().parse().map_err(|_| Refusal::default())?,
+        Value::Untyped(text) => text.trim().parse().map_err(|_| NotAllowed::default())?,
         Value::Text(text) if text.parse::<f64>().is_ok() => {
             return Err("write it without quotes".into());
         }
-        _ => return Err(Refusal::default()),
+        _ => return Err(NotAllowed::default()),
     };
     number.is_finite().then_some(number).ok_or_default()
 }
@@ -126,19 +126,19 @@ pub(super) fn range() -> Kind<Range> {
                 }
                 Ok(Range::new(low, high))
             }
-            _ => Err(Refusal::default()),
+            _ => Err(NotAllowed::default()),
         },
     )
 }
 
 /// `None` as a refusal that needs no more words.
 pub(super) trait OrRefuse<T> {
-    fn ok_or_default(self) -> Result<T, Refusal>;
+    fn ok_or_default(self) -> Result<T, NotAllowed>;
 }
 
 impl<T> OrRefuse<T> for Option<T> {
-    fn ok_or_default(self) -> Result<T, Refusal> {
-        self.ok_or_else(Refusal::default)
+    fn ok_or_default(self) -> Result<T, NotAllowed> {
+        self.ok_or_else(NotAllowed::default)
     }
 }
 
@@ -198,9 +198,9 @@ pub(super) fn number(allowed: &str, fits: fn(f64) -> bool) -> Kind<f64> {
 pub(super) fn boolean() -> Kind<bool> {
     Kind::new("true or false", |value| match value {
         Value::Boolean(value) => Ok(*value),
-        Value::Untyped(text) => text.trim().parse().map_err(|_| Refusal::default()),
+        Value::Untyped(text) => text.trim().parse().map_err(|_| NotAllowed::default()),
         Value::Text(text) if text.parse::<bool>().is_ok() => Err("write it without quotes".into()),
-        _ => Err(Refusal::default()),
+        _ => Err(NotAllowed::default()),
     })
 }
 
@@ -217,7 +217,7 @@ pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> Kind<T> 
         }
         let words = choices.iter().map(|(word, _)| *word);
         let meant = super::error::nearest(text, words);
-        Err(Refusal(
+        Err(NotAllowed(
             meant.map(|word| format!("did you mean \"{word}\"?")),
         ))
     })
@@ -246,13 +246,13 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> Kind<Duration> {
     })
 }
 
-fn duration_of(value: &Value) -> Result<Duration, Refusal> {
+fn duration_of(value: &Value) -> Result<Duration, NotAllowed> {
     if let Value::Text(text) | Value::Untyped(text) = value
         && let Ok(duration) = humantime::parse_duration(text.trim())
     {
         return Ok(duration);
     }
-    Duration::try_from_secs_f64(number_of(value)?).map_err(|_| Refusal::default())
+    Duration::try_from_secs_f64(number_of(value)?).map_err(|_| NotAllowed::default())
 }
 
 /// When the first of several servers is tried again.
@@ -265,7 +265,7 @@ pub(super) fn path() -> Kind<PathBuf> {
     Kind::of_text("a path", |text| path_of(text).map(PathBuf::from))
 }
 
-pub(super) fn path_of(text: &str) -> Result<&str, Refusal> {
+pub(super) fn path_of(text: &str) -> Result<&str, NotAllowed> {
     if text.starts_with("~/") {
         return Err("write the home folder out: only a shell knows ~".into());
     }
@@ -285,13 +285,13 @@ pub(super) fn argv() -> Kind<Vec<String>> {
 }
 
 /// A list of texts; in an environment variable or a flag it is written as in the file.
-pub(super) fn texts_of(value: &Value) -> Result<Vec<String>, Refusal> {
+pub(super) fn texts_of(value: &Value) -> Result<Vec<String>, NotAllowed> {
     let from_text = match value {
         Value::Untyped(text) => file::parse_value(text),
         _ => None,
     };
     let Value::List(texts) = from_text.as_ref().unwrap_or(value) else {
-        return Err(Refusal::default());
+        return Err(NotAllowed::default());
     };
     let texts = texts.iter().map(|text| text_of(text).map(str::to_owned));
     texts.collect()
@@ -340,7 +340,7 @@ pub(super) fn bytes(least: u64) -> Kind<u64> {
     Kind::new(allowed, move |value| {
         let bytes = match value {
             Value::Text(text) | Value::Untyped(text) => bytes_of(text).ok_or_default()?,
-            _ => u64::try_from(integer_of(value)?).map_err(|_| Refusal::default())?,
+            _ => u64::try_from(integer_of(value)?).map_err(|_| NotAllowed::default())?,
         };
         // SQLite and the file system count in signed numbers.
         let fits = bytes >= least && i64::try_from(bytes).is_ok();
@@ -372,11 +372,11 @@ fn bytes_of(text: &str) -> Option<u64> {
 }
 
 /// A URL; without its scheme the advice is to put that one before it.
-pub(super) fn parse_url(text: &str, scheme: &str) -> Result<Url, Refusal> {
+pub(super) fn parse_url(text: &str, scheme: &str) -> Result<Url, NotAllowed> {
     let advice = || {
         let with_scheme = Url::parse(&format!("{scheme}{text}"));
         let forgotten = !text.is_empty() && !text.contains("://") && with_scheme.is_ok();
-        Refusal(forgotten.then(|| format!("put {scheme} before it")))
+        NotAllowed(forgotten.then(|| format!("put {scheme} before it")))
     };
     let url = Url::parse(text).map_err(|_| advice())?;
     if text.contains("://") {

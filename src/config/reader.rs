@@ -8,7 +8,7 @@ use super::error::{ConfigError, Fault, Place, nearest};
 use super::setting::{Table, Value};
 
 /// A key that can be set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KnownKey {
     /// Its full path, as `mqtt.qos`.
     pub path: String,

@@ -24,8 +24,8 @@ pub(super) struct Section<'r, 'e> {
     first_error: usize,
 }
 
-/// What came out of a configuration.
-pub(super) struct Outcome<T> {
+/// A configuration as far as it could be read, and what was wrong with it.
+pub(super) struct AllRead<T> {
     pub(super) value: Option<T>,
     pub(super) known: Vec<KnownKey>,
     pub(super) errors: Vec<ConfigError>,
@@ -37,11 +37,11 @@ pub(super) fn read_all<T>(
     environment: &Environment,
     place: Place,
     read: impl FnOnce(&mut Section<'_, '_>) -> Option<T>,
-) -> Outcome<T> {
+) -> AllRead<T> {
     let mut reader = Reader::new(environment);
     let value = read_section(&mut reader, String::new(), true, place, settings, read);
     let (known, errors) = reader.finish();
-    Outcome {
+    AllRead {
         value,
         known,
         errors,

@@ -3,7 +3,7 @@
 
 mod broker;
 mod database;
-mod points;
+pub mod write_endpoint;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -19,7 +19,7 @@ use crate::monitor::{HistoryPoint, HistoryQuery};
 /// meanwhile.
 const BLOCK: usize = 4_096;
 
-/// See the module. What a gateway holds in memory alone is not seen.
+/// A reader of the file. What a gateway holds in memory alone is not seen.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,

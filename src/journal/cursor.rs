@@ -40,7 +40,7 @@ pub struct Cursor {
     unmarked: VecDeque<Mark>,
     /// What was refused before is not committed.
     refused: Option<Refused>,
-    failure: Option<Failure>,
+    failure: Option<Unreadable>,
 }
 
 /// Up to where acknowledgements pass what the server refused, so that they must not be known before
@@ -53,9 +53,9 @@ enum Refused {
     UpTo(u64),
 }
 
-/// Reads fail at present.
+/// The file cannot be read at present.
 #[derive(Debug)]
-struct Failure {
+struct Unreadable {
     since: Instant,
     retry: Instant,
 }
@@ -290,7 +290,7 @@ impl Cursor {
     fn fail(&mut self, fault: &Fault) {
         let now = Instant::now();
         let since = self.failure.as_ref().map_or(now, |failure| failure.since);
-        self.failure = Some(Failure {
+        self.failure = Some(Unreadable {
             since,
             retry: now + RETRY,
         });

@@ -36,7 +36,7 @@ pub use decoder::{Decoder, LeftOut};
 pub use device_class::DeviceClass;
 pub use format::{
     Format, MEASUREMENT, NodeRule, PRESETS, Preset, Proposal, Rules, TIMESTAMP, TimeKind, TimeRule,
-    learn,
+    Value, learn, line_protocol,
 };
 pub use frame::Frame;
 pub use frame_judge::{Counts, FrameJudge, Verdict};

@@ -232,6 +232,10 @@ fn decode_says_what_each_frame_becomes_and_what_is_rejected_where() {
     assert!(err.contains("hum:▶4x"), "{err}");
     let (code, ..) = decode(&["--format", "plotter", "--strict", &plotter]);
     assert_eq!(code, Some(1));
+    // Of another format nothing is rejected, and nothing is there either.
+    let (code, out, err) = decode(&["--format", "json", "--strict", &plotter]);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    assert!(err.contains("fieldgate decode --learn"), "{err}");
 
     let lines = data("line-protocol.txt").display().to_string();
     let strict = [

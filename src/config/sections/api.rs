@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use secrecy::SecretString;
 
-use crate::config::kind::{Kind, OrRefuse, Refusal, boolean};
+use crate::config::kind::{Kind, NotAllowed, OrRefuse, boolean};
 use crate::config::secret::is_some_text;
 use crate::config::section::Section;
 
@@ -49,7 +49,7 @@ fn listen_address() -> Kind<SocketAddr> {
             return Ok(address);
         }
         let names_local_host = text.strip_prefix("localhost:");
-        Err(Refusal(names_local_host.map(|port| {
+        Err(NotAllowed(names_local_host.map(|port| {
             format!("write the address itself: \"127.0.0.1:{port}\"")
         })))
     })

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::config::kind::{
-    HOUR, Kind, MILLISECOND, OrRefuse, Refusal, boolean, duration, one_or_several, parse_url, path,
-    prefer_first, text, whole,
+    HOUR, Kind, MILLISECOND, NotAllowed, OrRefuse, boolean, duration, one_or_several, parse_url,
+    path, prefer_first, text, whole,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
@@ -119,7 +119,7 @@ fn http_url() -> Kind<Url> {
         |text| {
             let url = parse_url(text, "http://")?;
             if !matches!(url.scheme(), "http" | "https") {
-                return Err(Refusal::default());
+                return Err(NotAllowed::default());
             }
             if !url.username().is_empty() || url.password().is_some() {
                 return Err("leave user and password out of the URL: use influxdb.token".into());

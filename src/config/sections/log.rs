@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::kind::{Kind, Refusal, duration, one_of, path, whole};
+use crate::config::kind::{Kind, NotAllowed, duration, one_of, path, whole};
 use crate::config::section::Section;
 use crate::config::setting::Value;
 
@@ -109,7 +109,7 @@ fn level() -> Kind<String> {
         let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
         let mut bare = text.split(',').filter(|part| !part.contains(['=', '[']));
         if !bare.all(|part| is_level(part.trim())) {
-            return Err(Refusal::default());
+            return Err(NotAllowed::default());
         }
         match EnvFilter::builder().parse(text) {
             Ok(_) => Ok(text.to_owned()),

@@ -14,13 +14,13 @@ const MQTT_HAS: u32 = 100;
 const INFLUXDB_HAS: u32 = 250;
 
 /// A file with its log, as a crash leaves them, and the same after a close.
-struct Sample {
+struct CrashedFile {
     closed: Vec<u8>,
     crashed: Vec<u8>,
     log: Vec<u8>,
 }
 
-static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
+static SAMPLE: LazyLock<CrashedFile> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let config = file_config(folder.path(), 100_000);
     let mut bench = Bench::open(&config);
@@ -40,7 +40,7 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
     let file = |suffix| std::fs::read(folder.path().join(format!("journal.db{suffix}"))).unwrap();
     let (crashed, log) = (file(""), file("-wal"));
     bench.close().unwrap();
-    Sample {
+    CrashedFile {
         closed: file(""),
         crashed,
         log,

@@ -36,7 +36,7 @@ impl Negotiation {
         will: Message,
         sink: &SinkId,
     ) -> Result<Opened, OpenError> {
-        let client = Client {
+        let client = Identity {
             config,
             name: client_id,
             will,
@@ -69,13 +69,13 @@ impl Negotiation {
 }
 
 /// Who connects.
-struct Client<'a> {
+struct Identity<'a> {
     config: &'a Mqtt,
     name: &'a str,
     will: Message,
 }
 
-impl Client<'_> {
+impl Identity<'_> {
     async fn open(&self, version: Version) -> Result<Opened, OpenError> {
         retain::open(self.config, version, self.name, self.will.clone()).await
     }

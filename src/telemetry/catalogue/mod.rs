@@ -44,7 +44,7 @@ pub(super) enum Naming {
 /// Names that the gateway needs itself: no node has them.
 const TAKEN: [&str; 3] = ["gateway", "signal", "stats"];
 
-/// See the module.
+/// The nodes and series of one stream, with the belief in each.
 #[derive(Debug)]
 pub struct Catalogue {
     table: MetricTable,

@@ -7,7 +7,7 @@ pub(super) type Fields = Vec<(String, Value)>;
 
 /// A value that is no container.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub enum Value {
     /// A whole number.
     Integer(i64),
     /// Any other number; finite.
@@ -82,10 +82,13 @@ pub(super) fn printed(token: &str) -> Option<Value> {
     if !token.bytes().all(is_number) {
         return None;
     }
-    if let Ok(integer) = token.parse() {
+    let number: f64 = token.parse().ok()?;
+    let is_negative_zero = number == 0.0 && number.is_sign_negative();
+    if let Ok(integer) = token.parse()
+        && !is_negative_zero
+    {
         return Some(Value::Integer(integer));
     }
-    let number: f64 = token.parse().ok()?;
     Some(if number.is_finite() {
         Value::Number(number)
     } else {
@@ -127,6 +130,7 @@ mod tests {
             ("40", Some(Value::Integer(40))),
             ("-.5", Some(Value::Number(-0.5))),
             ("+3", Some(Value::Integer(3))),
+            ("-0", Some(Value::Number(-0.0))),
             ("1e3", Some(Value::Number(1000.0))),
             ("nan", Some(Value::Absent)),
             ("-INF", Some(Value::Absent)),

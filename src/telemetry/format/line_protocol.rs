@@ -1,52 +1,85 @@
 //! Line protocol: `weather,station=a temp=22.5,hum=40i 1703174400000000000`.
 
-use super::fields::{Fault, Fields, Value, printed};
-use super::{MEASUREMENT, TIMESTAMP};
+use super::fields::{Fault, Fields, printed};
+use super::{MEASUREMENT, TIMESTAMP, Value};
 use crate::telemetry::RejectReason;
+
+/// A point as a line writes it, escapes undone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// What is measured; not empty.
+    pub measurement: String,
+    /// In the line's order.
+    pub tags: Vec<(String, String)>,
+    /// In the line's order; one at least.
+    pub fields: Vec<(String, Value)>,
+    /// As written, in the writer's precision; `None`: when it arrives.
+    pub timestamp: Option<i64>,
+}
+
+impl Point {
+    /// Reads a line; `None` if it is none.
+    pub fn parse(line: &str) -> Option<Self> {
+        parse(line).ok()
+    }
+}
 
 /// Reads a line. Tags come as labels, and the measurement and the timestamp as fields as well.
 pub(super) fn read(line: &str) -> Result<Fields, Fault> {
+    let point = parse(line)?;
+    let label = |(key, value)| (key, Value::Label(value));
+    let mut fields = vec![label((MEASUREMENT.to_owned(), point.measurement))];
+    fields.extend(point.tags.into_iter().map(label));
+    fields.extend(point.fields);
+    let timestamp = point.timestamp.map(Value::Integer);
+    fields.extend(timestamp.map(|it| (TIMESTAMP.to_owned(), it)));
+    Ok(fields)
+}
+
+fn parse(line: &str) -> Result<Point, Fault> {
     let not_telemetry = Fault::from(RejectReason::NotTelemetry);
     let mut rest = Rest { line, at: 0 };
-    let mut fields = Fields::new();
     let (measurement, _) = rest.word(", ");
     if measurement.is_empty() || measurement.starts_with('#') {
         return Err(not_telemetry);
     }
-    fields.push((MEASUREMENT.to_owned(), Value::Label(measurement)));
+    let mut tags = Vec::new();
     while rest.take(',') {
         let (key, _) = rest.word("=, ");
         if !rest.take('=') {
             return Err(not_telemetry);
         }
         let (value, _) = rest.word("=, ");
-        fields.push((key, Value::Label(value)));
+        tags.push((key, value));
     }
     rest.skip_spaces();
-    let mut is_first = true;
+    let mut fields = Vec::new();
     loop {
         let (key, _) = rest.word("=, ");
         if key.is_empty() || !rest.take('=') {
             // Up to here it may be any text.
-            return Err(if is_first {
+            return Err(if fields.is_empty() {
                 not_telemetry
             } else {
                 rest.fault()
             });
         }
-        is_first = false;
         fields.push((key, rest.value()?));
         if !rest.take(',') {
             break;
         }
     }
     rest.skip_spaces();
-    let timestamp = rest.line[rest.at..].trim_end();
-    if !timestamp.is_empty() {
-        let timestamp = timestamp.parse().map_err(|_| rest.fault())?;
-        fields.push((TIMESTAMP.to_owned(), Value::Integer(timestamp)));
-    }
-    Ok(fields)
+    let timestamp = match rest.line[rest.at..].trim_end() {
+        "" => None,
+        timestamp => Some(timestamp.parse().map_err(|_| rest.fault())?),
+    };
+    Ok(Point {
+        measurement,
+        tags,
+        fields,
+        timestamp,
+    })
 }
 
 /// What is left of a line.
@@ -72,7 +105,8 @@ impl Rest<'_> {
         while self.take(' ') {}
     }
 
-    /// Up to one of these characters, unless a backslash stands before it; and where it began.
+    /// Up to one of these characters, unless a backslash stands before it, which means something before no
+    /// other; and where it began.
     fn word(&mut self, ends: &str) -> (String, usize) {
         let start = self.at;
         let mut word = String::new();
@@ -82,7 +116,7 @@ impl Rest<'_> {
                 break;
             }
             self.at += character.len_utf8();
-            let escaped = characters.next_if(|next| character == '\\' && ",= ".contains(*next));
+            let escaped = characters.next_if(|next| character == '\\' && ends.contains(*next));
             match escaped {
                 Some(escaped) => {
                     self.at += escaped.len_utf8();

@@ -6,11 +6,12 @@
 mod fields;
 mod json;
 mod learn;
-mod line_protocol;
+pub mod line_protocol;
 mod mapper;
 mod plotter;
 mod preset;
 
+pub use fields::Value;
 pub use learn::{Proposal, learn};
 pub(super) use mapper::Mapper;
 pub(super) use plotter::needs_its_beginning;

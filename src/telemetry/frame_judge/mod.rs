@@ -42,7 +42,7 @@ pub enum Verdict<T> {
     },
 }
 
-/// See the module.
+/// The judge of frames, board by board.
 #[derive(Debug)]
 pub struct FrameJudge<T> {
     boards: Vec<Board<T>>,

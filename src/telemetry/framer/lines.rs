@@ -4,7 +4,7 @@ use super::{Beginning, MAX_FRAME, Segment};
 use crate::telemetry::format::needs_its_beginning;
 use crate::telemetry::{Format, RejectReason};
 
-/// See the module.
+/// The framer of formats in lines.
 #[derive(Debug)]
 pub(super) struct Lines {
     /// The line that is not given out yet, as far as it came.

@@ -104,7 +104,7 @@ impl Candidates {
     }
 }
 
-/// See the module. All places are offsets in the stream.
+/// The framer of formats in JSON. All places are offsets in the stream.
 #[derive(Debug)]
 pub(super) struct Objects {
     style: Style,

@@ -54,7 +54,7 @@ pub struct Decisions {
     pub hearings: Vec<Hearing>,
 }
 
-/// See the module.
+/// The judge of readings, series by series.
 #[derive(Debug, Default)]
 pub struct ReadingJudge {
     /// Frames judged.

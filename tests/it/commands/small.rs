@@ -1,4 +1,4 @@
-//! `ports`, `init`, `completions` and `man`.
+//! `ports`, `keys`, `init`, `completions` and `man`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -38,6 +38,26 @@ fn ports_are_listed_for_people_and_for_programs() {
             table.stdout
         );
     }
+}
+
+#[test]
+fn keys_are_listed_with_what_is_allowed() {
+    let list = ended(fieldgate(&["keys", "mqtt.q"]).start());
+    assert_eq!(
+        list.stdout,
+        "mqtt.qos\n  allowed: 0 (at most once), 1 (at least once) or 2 (exactly once)\n  default: 1\n  \
+         variable: FIELDGATE_MQTT_QOS"
+    );
+    let all = ended(fieldgate(&["keys", "--json"]).start());
+    let keys: Vec<Value> = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(keys.len(), fieldgate::config::known_keys().len());
+    let none = ended(fieldgate(&["keys", "mqtt.qso"]).start());
+    assert_eq!(none.code, Some(1));
+    assert!(
+        none.stderr.contains("`fieldgate keys` lists them all"),
+        "{}",
+        none.stderr
+    );
 }
 
 #[test]

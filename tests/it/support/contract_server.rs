@@ -1,24 +1,33 @@
-//! The write endpoint of InfluxDB 2 as its API documentation has it, with every answer that the
-//! real one gives only on bad days.
-//! <https://docs.influxdata.com/influxdb/v2/api/#operation/PostWrite>
+//! The write endpoint of InfluxDB 2, with every answer that the real one gives only on bad days. The endpoint is
+//! the demonstration's; what becomes of a correct write is scripted here.
 
-mod http;
+mod breakable;
 
 use std::collections::VecDeque;
-use std::io::{self, BufReader, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::line_protocol::{self, Point};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use fieldgate::demo::write_endpoint::{Bucket, Keeper, Refusal, Write, write_endpoint};
+use futures_util::{StreamExt as _, stream};
+use tokio::runtime::Runtime;
+
+use super::line_protocol::Point;
 use super::poll;
-use http::{Request, Response};
+use breakable::{Break, Breakable};
 
 /// What happens to a write that is correct.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) enum Reply {
     /// Taken: 204.
+    #[default]
     Ok,
     /// Not taken: a status and a body.
     Status(u16, String),
@@ -60,21 +69,24 @@ pub(crate) struct ReceivedWrite {
 pub(crate) struct ContractServer {
     port: u16,
     prefix: String,
-    shared: Arc<Shared>,
+    keeper: Arc<Scripted>,
+    /// Ends the server with it.
+    runtime: Option<Runtime>,
 }
 
-struct Shared {
-    /// The path that everything is below.
-    prefix: String,
+/// Does with writes what a script says.
+#[derive(Default)]
+struct Scripted {
     /// Bytes of bodies without an end that were sent.
-    endless_bytes: AtomicUsize,
-    ended: AtomicBool,
+    endless_bytes: Arc<AtomicUsize>,
+    /// Cuts the next answer.
+    cut: Arc<Break>,
     script: Mutex<Script>,
     writes: Mutex<Vec<ReceivedWrite>>,
     points: Mutex<Vec<Point>>,
-    connections: Mutex<Vec<TcpStream>>,
 }
 
+#[derive(Default)]
 struct Script {
     next: VecDeque<Reply>,
     then: Reply,
@@ -92,27 +104,39 @@ impl ContractServer {
 
     /// The same behind a proxy, which has another page for whatever is not below a path.
     pub(crate) fn start_below(prefix: &str) -> Self {
+        let keeper = Arc::new(Scripted::default());
+        let bucket = Bucket {
+            token: Self::TOKEN.to_owned(),
+            org: Self::ORG.to_owned(),
+            name: Self::BUCKET.to_owned(),
+        };
+        let queries = Router::new()
+            .route("/api/v2/query", post(query))
+            .with_state(Arc::clone(&keeper));
+        let server = write_endpoint(bucket, Arc::clone(&keeper)).merge(queries);
+        let router = match prefix {
+            "" => server,
+            prefix => Router::new().nest(prefix, server).fallback(other_page),
+        };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared {
-            prefix: prefix.into(),
-            endless_bytes: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
-            script: Mutex::new(Script {
-                next: VecDeque::new(),
-                then: Reply::Ok,
-            }),
-            writes: Mutex::default(),
-            points: Mutex::default(),
-            connections: Mutex::default(),
-        });
-        let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || accepting.accept(&listener));
-        let prefix = prefix.into();
+        listener.set_nonblocking(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).unwrap()
+        };
+        let listener = Breakable::new(listener, Arc::clone(&keeper.cut));
+        runtime.spawn(async move { axum::serve(listener, router).await });
         Self {
             port,
-            prefix,
-            shared,
+            prefix: prefix.to_owned(),
+            keeper,
+            runtime: Some(runtime),
         }
     }
 
@@ -128,27 +152,27 @@ impl ContractServer {
 
     /// How much of bodies without an end was sent.
     pub(crate) fn endless_bytes(&self) -> usize {
-        self.shared.endless_bytes.load(Ordering::Relaxed)
+        self.keeper.endless_bytes.load(Ordering::Relaxed)
     }
 
     /// What the next correct writes are answered with, one each, before the standing reply.
     pub(crate) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.shared.script.lock().unwrap().next.extend(replies);
+        self.keeper.script.lock().unwrap().next.extend(replies);
     }
 
     /// The standing reply.
     pub(crate) fn always(&self, reply: Reply) {
-        self.shared.script.lock().unwrap().then = reply;
+        self.keeper.script.lock().unwrap().then = reply;
     }
 
     /// All writes so far, whatever became of them.
     pub(crate) fn writes(&self) -> Vec<ReceivedWrite> {
-        self.shared.writes.lock().unwrap().clone()
+        self.keeper.writes.lock().unwrap().clone()
     }
 
     /// All points taken so far, in their order; one that was written twice stands there twice.
     pub(crate) fn points(&self) -> Vec<Point> {
-        self.shared.points.lock().unwrap().clone()
+        self.keeper.points.lock().unwrap().clone()
     }
 
     /// Waits until it has taken at least so many points, and returns them.
@@ -165,156 +189,42 @@ impl ContractServer {
 
 impl Drop for ContractServer {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
-        for connection in self.shared.connections.lock().unwrap().drain(..) {
-            drop(connection.shutdown(Shutdown::Both));
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
-impl Shared {
-    fn ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-
-    fn accept(self: Arc<Self>, listener: &TcpListener) {
-        for connection in listener.incoming() {
-            let Ok(connection) = connection else { continue };
-            if self.ended() {
-                return;
+impl Keeper for Scripted {
+    async fn answer(&self, write: Write) -> Response {
+        let points = match write.points {
+            Ok(ref points) => points.iter().map(Point::from).collect(),
+            Err(refusal) => {
+                self.record(&write.text, write.is_gzip, None);
+                return refusal.into_response();
             }
-            self.connections
-                .lock()
-                .unwrap()
-                .extend(connection.try_clone());
-            let shared = Arc::clone(&self);
-            std::thread::spawn(move || {
-                // An error is the client's end of the connection.
-                drop(shared.serve(&connection));
-                drop(connection.shutdown(Shutdown::Both));
-            });
-        }
-    }
-
-    fn serve(&self, mut connection: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(connection);
-        while let Some(request) = Request::read(&mut reader)? {
-            let answer = self.answer(&request);
-            if let Some(Answer::Endless(status, chunk)) = answer {
-                self.answer_without_end(connection, status, chunk)?;
-                break;
-            }
-            let Some(Answer::Whole(response)) = answer else {
-                // Half an answer: the client knows that one began and never sees it whole.
-                connection.write_all(b"HTTP/1.1 204 No Con")?;
-                break;
-            };
-            connection.write_all(response.to_string().as_bytes())?;
-            if request.last {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Goes on until the client has enough.
-    fn answer_without_end(
-        &self,
-        mut connection: &TcpStream,
-        status: u16,
-        chunk: usize,
-    ) -> io::Result<()> {
-        write!(
-            connection,
-            "HTTP/1.1 {status} Answer\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )?;
-        if chunk == 0 {
-            self.sleep(Duration::MAX);
-        }
-        let text = format!("{chunk:x}\r\n{}\r\n", "x".repeat(chunk));
-        while !self.ended() {
-            connection.write_all(text.as_bytes())?;
-            self.endless_bytes.fetch_add(chunk, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// `None` when the connection is to end in the middle of the answer.
-    fn answer(&self, request: &Request) -> Option<Answer> {
-        let Some(path) = request.target.path().strip_prefix(&self.prefix) else {
-            let page = "<html><head><title>404 Not Found</title></head></html>";
-            let page = Response::new(404, page).with_header("Content-Type", "text/html");
-            return Some(Answer::Whole(page));
         };
-        if path == "/health" {
-            let health = Response::new(200, r#"{"status":"pass"}"#);
-            return Some(Answer::Whole(health));
-        }
-        if path == "/api/v2/query" {
-            return Some(Answer::Whole(self.query(request)));
-        }
-        let points = check(request, path).and_then(|()| {
-            line_protocol::parse(&request.body)
-                .map_err(|message| Response::error(400, "invalid", &message))
-        });
-        match points {
-            Ok(points) => self.play(request, points),
-            Err(response) => {
-                self.record(request, None);
-                Some(Answer::Whole(response))
-            }
-        }
+        self.play(&write, points).await
     }
+}
 
-    /// The points of the asked measurement and value, as a table in annotated CSV.
-    fn query(&self, request: &Request) -> Response {
-        let expected = format!("Token {}", ContractServer::TOKEN);
-        if request.authorization.as_deref() != Some(&expected) {
-            return Response::error(401, "unauthorized", "unauthorized access");
-        }
-        let query: serde_json::Value = serde_json::from_str(&request.body).unwrap();
-        let query = query["query"].as_str().unwrap();
-        let asked = |name: &str| {
-            let (_, rest) = query.split_once(&format!("r.{name} == "))?;
-            let end = rest.find([' ', ')'])?;
-            Some(rest[..end].trim_matches('"').to_owned())
-        };
-        let (measurement, value) = (asked("_measurement").unwrap(), asked("_value").unwrap());
-        let mut table = String::from(
-            "#datatype,string,long,double,string\r\n#group,false,false,false,true\r\n\
-             #default,_result,,,\r\n,result,table,_value,_measurement\r\n",
-        );
-        let points = self.points.lock().unwrap();
-        let value = value.parse::<f64>().unwrap();
-        let is_asked = |point: &&Point| {
-            point.measurement == measurement && point.value.total_cmp(&value).is_eq()
-        };
-        for point in points.iter().filter(is_asked) {
-            let (value, measurement) = (point.value, &point.measurement);
-            table.extend([",,0,", &value.to_string(), ",", measurement, "\r\n"]);
-        }
-        Response::new(200, &table)
-    }
-
-    fn play(&self, request: &Request, points: Vec<Point>) -> Option<Answer> {
+impl Scripted {
+    async fn play(&self, write: &Write, points: Vec<Point>) -> Response {
         let reply = self.next_reply();
-        let refusal = refusal(&reply, request, &points);
+        let refusal = refusal(&reply, &write.text, &points);
         let taken = refusal.is_none() && !matches!(reply, Reply::Hang | Reply::Endless(..));
         if let Reply::Each(time) = reply {
-            self.sleep(time * u32::try_from(points.len()).unwrap());
+            tokio::time::sleep(time * u32::try_from(points.len()).unwrap()).await;
         }
-        self.record(request, taken.then_some(points));
+        self.record(&write.text, write.is_gzip, taken.then_some(points));
         match reply {
-            Reply::Hang => self.sleep(Duration::MAX),
-            Reply::TakeThenHang(duration) => self.sleep(duration),
-            Reply::CutMidAnswer => return None,
-            Reply::Endless(status, chunk) => return Some(Answer::Endless(status, chunk)),
+            Reply::Hang => std::future::pending().await,
+            Reply::TakeThenHang(duration) => tokio::time::sleep(duration).await,
+            Reply::CutMidAnswer => self.cut.next_answer(),
+            Reply::Endless(status, chunk) => return self.endless(status, chunk),
             _ => {}
         }
-        let response = refusal.unwrap_or_else(|| Response::new(204, ""));
-        Some(Answer::Whole(response))
+        refusal.unwrap_or_else(|| StatusCode::NO_CONTENT.into_response())
     }
 
     fn next_reply(&self) -> Reply {
@@ -323,100 +233,111 @@ impl Shared {
         next.unwrap_or_else(|| script.then.clone())
     }
 
-    fn record(&self, request: &Request, points: Option<Vec<Point>>) {
+    fn record(&self, text: &str, gzip: bool, points: Option<Vec<Point>>) {
         self.writes.lock().unwrap().push(ReceivedWrite {
-            lines: request.body.lines().count(),
-            gzip: request.gzip,
+            lines: text.lines().count(),
+            gzip,
             taken: points.is_some(),
         });
-        self.points
-            .lock()
-            .unwrap()
-            .extend(points.into_iter().flatten());
+        let mut taken = self.points.lock().unwrap();
+        taken.extend(points.into_iter().flatten());
     }
 
-    fn sleep(&self, duration: Duration) {
-        let start = Instant::now();
-        while start.elapsed() < duration && !self.ended() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// Goes on until the client has enough.
+    fn endless(&self, status: u16, chunk: usize) -> Response {
+        let count = Arc::clone(&self.endless_bytes);
+        let chunks = stream::repeat_with(move || {
+            count.fetch_add(chunk, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from("x".repeat(chunk)))
+        });
+        let body = if chunk == 0 {
+            Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())
+        } else {
+            Body::from_stream(chunks.boxed())
+        };
+        (StatusCode::from_u16(status).unwrap(), body).into_response()
     }
 }
 
-/// What goes back to the client.
-enum Answer {
-    Whole(Response),
-    Endless(u16, usize),
+async fn other_page() -> Response {
+    let page = "<html><head><title>404 Not Found</title></head></html>";
+    answer(404, page, Some("Content-Type: text/html"))
 }
 
-/// What is wrong with a request, whatever its points are.
-fn check(request: &Request, path: &str) -> Result<(), Response> {
-    if request.method != "POST" || path != "/api/v2/write" {
-        return Err(Response::error(404, "not found", "path not found"));
-    }
+/// The points of the asked measurement and value, as a table in annotated CSV.
+async fn query(State(keeper): State<Arc<Scripted>>, headers: HeaderMap, body: String) -> Response {
     let expected = format!("Token {}", ContractServer::TOKEN);
-    if request.authorization.as_deref() != Some(&expected) {
-        return Err(Response::error(401, "unauthorized", "unauthorized access"));
+    if headers
+        .get(header::AUTHORIZATION)
+        .is_none_or(|it| it != expected.as_str())
+    {
+        let status = StatusCode::UNAUTHORIZED;
+        return Refusal::new(status, "unauthorized", "unauthorized access").into_response();
     }
-    let parameter = |name: &str| {
-        let mut pairs = request.target.query_pairs();
-        pairs
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-            .unwrap_or_default()
+    let query: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let query = query["query"].as_str().unwrap();
+    let asked = |name: &str| {
+        let (_, rest) = query.split_once(&format!("r.{name} == "))?;
+        let end = rest.find([' ', ')'])?;
+        Some(rest[..end].trim_matches('"').to_owned())
     };
-    let (org, bucket, precision) = (
-        parameter("org"),
-        parameter("bucket"),
-        parameter("precision"),
+    let (measurement, value) = (asked("_measurement").unwrap(), asked("_value").unwrap());
+    let mut table = String::from(
+        "#datatype,string,long,double,string\r\n#group,false,false,false,true\r\n\
+         #default,_result,,,\r\n,result,table,_value,_measurement\r\n",
     );
-    let (code, message) = if org != ContractServer::ORG {
-        ("not found", format!("organization name {org:?} not found"))
-    } else if bucket != ContractServer::BUCKET {
-        ("not found", format!("bucket {bucket:?} not found"))
-    } else if !matches!(precision.as_str(), "" | "ns") {
-        (
-            "invalid",
-            format!("only nanoseconds here, not {precision:?}"),
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Response::error(
-        if code == "invalid" { 400 } else { 404 },
-        code,
-        &message,
-    ))
+    let points = keeper.points.lock().unwrap();
+    let value = value.parse::<f64>().unwrap();
+    let is_asked =
+        |point: &&Point| point.measurement == measurement && point.value.total_cmp(&value).is_eq();
+    for point in points.iter().filter(is_asked) {
+        let (value, measurement) = (point.value, &point.measurement);
+        table.extend([",,0,", &value.to_string(), ",", measurement, "\r\n"]);
+    }
+    table.into_response()
+}
+
+/// An answer with a status, a body, and a line of the head.
+fn answer(status: u16, body: &str, line: Option<&str>) -> Response {
+    let mut response = Response::builder().status(status);
+    if let Some((name, value)) = line.and_then(|line| line.split_once(": ")) {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// As InfluxDB words it.
+fn error(status: u16, code: &'static str, message: impl Into<String>) -> Response {
+    Refusal::new(StatusCode::from_u16(status).unwrap(), code, message).into_response()
 }
 
 /// The answer of a reply that does not take the points.
-fn refusal(reply: &Reply, request: &Request, points: &[Point]) -> Option<Response> {
+fn refusal(reply: &Reply, text: &str, points: &[Point]) -> Option<Response> {
     match reply {
-        Reply::Status(status, body) => Some(Response::new(*status, body)),
-        Reply::Page(status, header, body) => {
-            let (name, value) = header.split_once(": ").unwrap();
-            Some(Response::new(*status, body).with_header(name, value))
-        }
+        Reply::Status(status, body) => Some(answer(*status, body, None)),
+        Reply::Page(status, header, body) => Some(answer(*status, body, Some(header))),
         Reply::RefuseIf(status, words, bad) => points
             .iter()
             .any(bad.as_ref())
-            .then(|| Response::error(*status, "internal error", words)),
+            .then(|| error(*status, "internal error", words)),
         Reply::RetryAfter(status, seconds) => {
             let code = if *status == 429 {
                 "too many requests"
             } else {
                 "unavailable"
             };
-            let response = Response::error(*status, code, "come again later");
-            Some(response.with_header("Retry-After", &seconds.to_string()))
+            let mut response = error(*status, code, "come again later");
+            let seconds = seconds.to_string().parse().unwrap();
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            Some(response)
         }
         Reply::RejectIf(status, bad) => {
             let count = points.iter().filter(|point| bad(point)).count();
             (count > 0).then(|| reject(*status, count))
         }
-        Reply::MaxBody(longest) => (request.body.len() > *longest).then(|| {
+        Reply::MaxBody(longest) => (text.len() > *longest).then(|| {
             let message = "unable to read data: points batch is too large";
-            Response::error(413, "request too large", message)
+            error(413, "request too large", message)
         }),
         Reply::Ok
         | Reply::CutMidAnswer
@@ -429,12 +350,12 @@ fn refusal(reply: &Reply, request: &Request, points: &[Point]) -> Option<Respons
 
 fn reject(status: u16, count: usize) -> Response {
     if status == 400 {
-        return Response::error(400, "invalid", "unable to parse 'bad': missing fields");
+        return error(400, "invalid", "unable to parse 'bad': missing fields");
     }
     let message = format!(
         "failure writing points to database: partial write: field type conflict: input field \
          \"value\" on measurement \"temperature\" is type float, already exists as type integer \
          dropped={count}"
     );
-    Response::error(status, "unprocessable entity", &message)
+    error(status, "unprocessable entity", message)
 }

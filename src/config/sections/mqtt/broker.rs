@@ -1,7 +1,7 @@
 //! Where the broker is, and how it is spoken to.
 
 use super::tls::Tls;
-use crate::config::kind::{Kind, OrRefuse, Refusal, parse_url};
+use crate::config::kind::{Kind, NotAllowed, OrRefuse, parse_url};
 use url::Url;
 
 /// How the broker is spoken to.
@@ -100,7 +100,7 @@ pub(super) fn url() -> Kind<Address> {
             "mqtts" | "ssl" | "tls" => (Scheme::Mqtts, 8883),
             "ws" => (Scheme::Ws, 80),
             "wss" => (Scheme::Wss, 443),
-            _ => return Err(Refusal::default()),
+            _ => return Err(NotAllowed::default()),
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
@@ -131,7 +131,7 @@ pub(super) fn url() -> Kind<Address> {
     })
 }
 
-fn ends_after_port(url: &Url) -> Result<(), Refusal> {
+fn ends_after_port(url: &Url) -> Result<(), NotAllowed> {
     let ends = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     ends.then_some(())
         .ok_or_else(|| "leave out what follows host and port".into())

@@ -16,7 +16,7 @@ pub use home_assistant::HomeAssistant;
 pub use tls::{Identity, Tls};
 
 use crate::config::kind::{
-    Kind, OrRefuse, Refusal, Several, boolean, duration, one_of, one_or_several, prefer_first,
+    Kind, NotAllowed, OrRefuse, Several, boolean, duration, one_of, one_or_several, prefer_first,
     whole, whole_seconds,
 };
 use crate::config::secret::{SecretKey, secret_or_file};
@@ -357,7 +357,7 @@ fn retain() -> Kind<Retain> {
         use crate::config::setting::Value::{Text, Untyped};
         match value {
             Text(text) | Untyped(text) if text == "auto" => Ok(Retain::Auto),
-            _ if flag.parse(value).map_err(|_| Refusal::default())? => Ok(Retain::Always),
+            _ if flag.parse(value).map_err(|_| NotAllowed::default())? => Ok(Retain::Always),
             _ => Ok(Retain::Never),
         }
     })

@@ -1,6 +1,6 @@
 //! The first levels of topics.
 
-use crate::config::kind::{Kind, OrRefuse, Refusal};
+use crate::config::kind::{Kind, NotAllowed, OrRefuse};
 use crate::config::section::Section;
 use crate::config::sections::source::SOURCE_PLACEHOLDER;
 use crate::telemetry::is_mqtt_char;
@@ -41,7 +41,7 @@ pub(super) fn discovery_prefix() -> Kind<String> {
     Kind::of_text(allowed, topic_levels)
 }
 
-fn topic_levels(text: &str) -> Result<String, Refusal> {
+fn topic_levels(text: &str) -> Result<String, NotAllowed> {
     let fits = (1..=MAX_TOPIC_PREFIX).contains(&text.len())
         && text
             .chars()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use names::Given;
 
 use crate::config::error::nearest;
-use crate::config::kind::{HOUR, Kind, OrRefuse, Refusal, duration, number, range, text, whole};
+use crate::config::kind::{HOUR, Kind, NotAllowed, OrRefuse, duration, number, range, text, whole};
 use crate::config::section::Section;
 use crate::telemetry::{
     Calibration, Correction, Decoder, DeviceClass, Format, MetricInfo, MetricTable, Name, Range,
@@ -199,7 +199,7 @@ fn device_class() -> Kind<DeviceClass> {
     Kind::of_text(allowed, |text| {
         DeviceClass::of_name(text).ok_or_else(|| {
             let meant = nearest(text, DeviceClass::names());
-            Refusal(meant.map(|class| format!("did you mean \"{class}\"?")))
+            NotAllowed(meant.map(|class| format!("did you mean \"{class}\"?")))
         })
     })
 }

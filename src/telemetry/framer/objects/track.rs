@@ -66,7 +66,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// See the module. Idle while nothing is open.
+/// A reading of the stream. Idle while nothing is open.
 #[derive(Debug)]
 pub(super) struct Track {
     style: Style,
