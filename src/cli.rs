@@ -1,6 +1,7 @@
 //! The command line: its flags, its help, and what they set in the configuration.
 
 mod gateway;
+mod history;
 mod tools;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
+pub use history::RewindArguments;
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
     DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, KeysArguments,
@@ -95,6 +97,8 @@ pub enum Command {
     Export(ExportArguments),
     /// List what was set aside and what servers refused, or send it on after all
     Rejected(RejectedArguments),
+    /// Send again what was delivered, out of the history
+    Rewind(RewindArguments),
     /// Write completions for a shell to standard output
     Completions(CompletionsArguments),
     /// Write the manual page to standard output

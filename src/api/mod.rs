@@ -12,6 +12,7 @@ mod lease;
 mod parameters;
 mod prometheus;
 mod refusal;
+mod rewind;
 mod routes;
 mod seats;
 mod server;

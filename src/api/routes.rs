@@ -26,6 +26,7 @@ use super::lease::{self, LeaseRequest, MAX_NAME};
 use super::parameters::HistoryParameters;
 use super::prometheus;
 use super::refusal::Refusal;
+use super::rewind::{self, RewindRequest, Rewound};
 use crate::monitor::{
     Asker, Command, HistoryPoint, JournalState, LinkId, LinkState, Observer, Problem, Snapshot,
 };
@@ -76,6 +77,7 @@ pub(super) fn router(observer: Arc<dyn Observer>, guard: Guard, stop: Cancellati
         .route("/api/v1/history", get(history))
         .route("/api/v1/commands", post(command))
         .route("/api/v1/leases", post(lease))
+        .route("/api/v1/rewinds", post(rewind))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -94,7 +96,8 @@ async fn not_found() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "nothing is here; there are /healthz, /readyz, /metrics, /api/v1/snapshot, \
-         /api/v1/problems, /api/v1/events, /api/v1/history, /api/v1/commands and /api/v1/leases",
+         /api/v1/problems, /api/v1/events, /api/v1/history, /api/v1/commands, /api/v1/leases and \
+         /api/v1/rewinds",
     )
 }
 
@@ -305,6 +308,25 @@ async fn lease(
     let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
     let answer = (content_type, Body::from_stream(lines));
     Ok((Extension(Endless), answer).into_response())
+}
+
+async fn rewind(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Rewound>, Refusal> {
+    let asker = asker(&request);
+    let words = (
+        "rewind",
+        r#"{"link":"influxdb","to":"2026-03-01T12:00:00Z"}"#,
+    );
+    let RewindRequest { link, to } = read_json(&headers, request, words).await?;
+    let to = rewind::parse(&to).map_err(Refusal::bad_request)?;
+    refuse_disabled(&*api.snapshot()?, &link)?;
+    let answer = api.observer.rewind(link.clone(), to, asker).await;
+    let readings = answer.map_err(|reason| Refusal::new(StatusCode::CONFLICT, reason))?;
+    let rewound = link;
+    Ok(Json(Rewound { rewound, readings }))
 }
 
 /// Who asks, as far as the connection tells.

@@ -352,7 +352,7 @@ impl RejectedArguments {
 }
 
 /// What a command sets that reads a journal.
-fn overrides_of_reader(
+pub(super) fn overrides_of_reader(
     config: Option<&PathBuf>,
     set: &[String],
     journal: Option<&str>,

@@ -63,6 +63,16 @@ pub(super) async fn find(
     Ok(Remote::new(url.unwrap_or(LOCAL_URL), token.as_ref())?)
 }
 
+/// The gateway whose journal this is, if it runs.
+pub(super) async fn of_journal(journal: &JournalPath) -> anyhow::Result<Option<Remote>> {
+    let path = socket_path(runtime_folder().as_deref(), journal);
+    let Some(path) = path.filter(|path| path.exists()) else {
+        return Ok(None);
+    };
+    let gateway = Remote::at_socket(&path)?;
+    Ok(gateway.is_alive().await.then_some(gateway))
+}
+
 /// Where a gateway of this machine can be.
 fn sockets(config: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     let environment = Environment::of_process();

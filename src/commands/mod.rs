@@ -15,6 +15,7 @@ mod ports;
 mod probe;
 mod rejected;
 mod reload;
+mod rewind;
 mod run;
 mod screen;
 mod send;
@@ -30,6 +31,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use anyhow::anyhow;
+
+use crate::api::{TIME_FORMS, parse_time};
+use crate::monitor::{LinkId, SinkId};
+use crate::telemetry::Timestamp;
+
 pub use attach::attach;
 pub use check::check;
 pub use decode::decode;
@@ -42,6 +49,7 @@ pub use lend::lend;
 pub use operate::operate;
 pub use ports::ports;
 pub use rejected::rejected;
+pub use rewind::rewind;
 pub use run::{RunError, run};
 pub use send::send;
 pub use shell::{completions, man};
@@ -73,6 +81,25 @@ fn print(text: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// A time as it is written, or how long ago it was.
+fn time_or_age(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let age = || {
+        let age = humantime::parse_duration(text).ok()?;
+        let age = i64::try_from(age.as_nanos()).ok()?;
+        Some(Timestamp(now.0.saturating_sub(age)))
+    };
+    parse_time(text).or_else(age).ok_or_else(|| {
+        anyhow!("{flag} {text:?} is no time; {TIME_FORMS}, or as 2h for two hours ago")
+    })
+}
+
+/// The sink of this name, as `status` shows it.
+fn sink(name: &str) -> anyhow::Result<SinkId> {
+    let link: LinkId = name.parse().map_err(|error: String| anyhow!(error))?;
+    let sink = link.sink();
+    sink.ok_or_else(|| anyhow!("{link} delivers nothing; name mqtt or influxdb"))
 }
 
 /// Texts side by side in columns, each as wide as its widest text.

@@ -6,11 +6,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde::Serialize;
 
-use super::print;
-use crate::api::{TIME_FORMS, parse_time};
+use super::{print, time_or_age};
 use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
 use crate::journal::{RejectedEntry, RejectedTable};
@@ -48,9 +47,7 @@ impl Filter {
         let now = Timestamp::now();
         let time = |flag: &str, text: &Option<String>, default: i64| match text {
             None => Ok(Timestamp(default)),
-            Some(text) => time_or_age(text, now).ok_or_else(|| {
-                anyhow!("{flag} {text:?} is no time; {TIME_FORMS}, or as 2h for two hours ago")
-            }),
+            Some(text) => time_or_age(flag, text, now),
         };
         let since = time("--since", &arguments.since, i64::MIN)?;
         let until = time("--until", &arguments.until, i64::MAX)?;
@@ -79,15 +76,6 @@ impl Filter {
             && (self.reasons.is_empty() || self.reasons.contains(&entry.reason_name))
             && (self.nodes.is_empty() || is_of_nodes())
     }
-}
-
-fn time_or_age(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let age = || {
-        let age = humantime::parse_duration(text).ok()?;
-        let age = i64::try_from(age.as_nanos()).ok()?;
-        Some(Timestamp(now.0.saturating_sub(age)))
-    };
-    parse_time(text).or_else(age)
 }
 
 /// Writes what is asked for, entry by entry: what is held in memory is one of them.

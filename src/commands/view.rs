@@ -106,6 +106,7 @@ fn read(mut archive: Archive, path: String) -> Snapshot {
                 depth: ends.end.total.saturating_sub(position.total),
                 dropped: 0,
                 acknowledged: *position,
+                again: 0,
             })
         }));
     let mut snapshot = monitor.snapshot(journal);

@@ -229,6 +229,32 @@ impl Cursor {
         self.shared.ledger().accounts[self.sink].rewind();
     }
 
+    /// How often the sink was [taken back](Self::take_back), by the last number given.
+    pub fn taken_back(&self) -> u64 {
+        self.shared.ledger().accounts[self.sink].taken_back().0
+    }
+
+    /// Takes the sink back to an earlier place, so that everything behind it is read and delivered again.
+    /// It is committed as an acknowledgement is, at once.
+    pub fn take_back(&mut self, number: u64, to: Position) {
+        self.unmarked.clear();
+        self.refused = None;
+        let to = {
+            let ledger = &mut *self.shared.ledger();
+            let account = &mut ledger.accounts[self.sink];
+            account.take_back(number, to, &ledger.missing);
+            account.acknowledged()
+        };
+        // A mark that is further on would be believed at the next start.
+        if let Some(marks) = &self.shared.marks
+            && let Err(error) = marks.set(self.sink, Mark::NONE)
+        {
+            let sink = &self.shared.sinks[self.sink];
+            tracing::warn!(%sink, error = %error, "Cannot forget an acknowledgement.");
+        }
+        self.shared.inbox.take_back(self.sink, to);
+    }
+
     /// Messages read whose acknowledgement is not committed: what a power cut now could repeat.
     pub fn unjournaled(&self) -> u64 {
         let committed = *self.committed.borrow();

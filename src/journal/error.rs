@@ -7,6 +7,7 @@ use rusqlite::ffi::ErrorCode;
 
 use crate::monitor::SinkId;
 use crate::ownership;
+use crate::telemetry::Timestamp;
 
 /// What the journal tells its callers.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,26 @@ pub enum JournalError {
     /// The sink was not among those named at open.
     #[error("sink {0} is not enabled and has no cursor")]
     NotEnabled(SinkId),
+    /// Rows of then were removed.
+    #[error(
+        "the history in journal {path} goes back to {oldest} and no further; --to oldest sends all of it"
+    )]
+    BeyondHistory {
+        /// The journal.
+        path: PathBuf,
+        /// When its oldest row was received.
+        oldest: Timestamp,
+    },
+    /// The sink never read this journal.
+    #[error("sink {sink} has never read journal {path}; these have: {known}")]
+    UnknownSink {
+        /// The sink.
+        sink: SinkId,
+        /// The journal.
+        path: PathBuf,
+        /// The sinks that have.
+        known: String,
+    },
     /// A cursor has one owner.
     #[error("the cursor of sink {0} is already in use")]
     CursorInUse(SinkId),

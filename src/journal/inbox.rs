@@ -251,6 +251,16 @@ impl Inbox {
         }
     }
 
+    /// Takes the sink at this place back to an earlier position.
+    pub(super) fn take_back(&self, sink: usize, to: Position) {
+        let mut waiting = self.lock();
+        waiting.acknowledged[sink] = Some(to);
+        waiting.owed.add(0, true);
+        waiting.ticket += 1;
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     pub(super) fn reject(&self, mut rejections: Vec<Rejection>) {
         self.lock().rejections.append(&mut rejections);
         self.wake.notify_one();

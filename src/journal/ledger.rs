@@ -85,6 +85,10 @@ pub(super) struct Account {
     pub(super) in_use: bool,
     acknowledged: Position,
     read: Position,
+    /// The furthest that it ever acknowledged: less than that is delivered again.
+    furthest: Position,
+    /// How often it was taken back on purpose, and how many messages it then had to deliver again.
+    taken_back: (u64, u64),
     /// Gaps that the cursor went over and may come back to by [`Account::rewind`].
     gaps: VecDeque<Gap>,
     /// Messages in the gaps that it cannot come back to.
@@ -101,6 +105,8 @@ impl Account {
             in_use: false,
             acknowledged: at,
             read: at,
+            furthest: at,
+            taken_back: (0, 0),
             gaps: VecDeque::new(),
             settled: 0,
             reading: false,
@@ -150,7 +156,7 @@ impl Account {
         }
     }
 
-    /// Moves the acknowledged position; returns whether it moved. It never goes back, and never
+    /// Moves the acknowledged position; returns whether it moved. It never goes back by this, and never
     /// beyond what was read.
     pub(super) fn acknowledge(&mut self, up_to: Position) -> bool {
         let moves =
@@ -173,6 +179,39 @@ impl Account {
         self.read = self.acknowledged;
         let acknowledged = self.acknowledged.total;
         self.gaps.retain(|gap| gap.end <= acknowledged);
+    }
+
+    /// Takes both positions back, so that everything behind `to` is delivered again. What was lost is
+    /// counted once, though the gaps are found again.
+    pub(super) fn take_back(&mut self, number: u64, to: Position, missing: &Missing) {
+        let lost = self.dropped(missing);
+        if to.sequence < self.acknowledged.sequence {
+            if self.furthest.sequence < self.acknowledged.sequence {
+                self.furthest = self.acknowledged;
+            }
+            self.acknowledged = Position {
+                // What was removed in the meantime has been delivered.
+                total: to.total.max(missing.front),
+                ..to
+            };
+        }
+        self.rewind();
+        self.gaps.clear();
+        self.settled = lost.saturating_sub(missing.after(self.read.total));
+        self.taken_back = (number, self.again(missing));
+    }
+
+    /// How often it was taken back on purpose, and how many messages it then had to deliver again.
+    pub(super) fn taken_back(&self) -> (u64, u64) {
+        self.taken_back
+    }
+
+    /// Messages that it had acknowledged before it was taken back, and not since.
+    pub(super) fn again(&self, missing: &Missing) -> u64 {
+        let behind = self.furthest.total.saturating_sub(self.acknowledged.total);
+        let missing = |total| missing.after(total);
+        let gone = missing(self.acknowledged.total).saturating_sub(missing(self.furthest.total));
+        behind.saturating_sub(gone)
     }
 
     /// Messages that went before the sink could read them.

@@ -37,6 +37,15 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// That of a sink that acknowledged nothing.
+    pub(super) const NONE: Self = Self {
+        end: Position {
+            sequence: 0,
+            total: 0,
+        },
+        received: Timestamp(0),
+    };
+
     pub(super) fn of(row: &Row) -> Self {
         Self {
             end: row.end(),

@@ -20,6 +20,7 @@
 //! | `place` | the files by device and inode, to see that they are gone |
 //! | `retention` | which times are history, whatever the clock did |
 //! | `drops` | says what the sinks lose |
+//! | `rewind` | the place in the history that a sink goes back to, and going there where no gateway runs |
 //! | `history`, [`Archive`], [`RejectedTable`], `names` | what reads a journal beside the sinks |
 //!
 //! What holds at any time:
@@ -53,6 +54,7 @@ mod place;
 mod recovery;
 mod rejected;
 mod retention;
+mod rewind;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -68,9 +70,10 @@ pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
 pub use rejected::{RejectedEntry, RejectedTable};
+pub use rewind::take_back;
 
 use crate::config;
-use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, SinkId};
+use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, RewindTo, SinkId};
 use crate::telemetry::{KnownName, Name, Packet, Reading, SetAside, Timestamp};
 
 use shared::Shared;
@@ -272,6 +275,19 @@ impl Journal {
     /// A metric's history, condensed to as many points as asked for. Reads the disk.
     pub fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, JournalError> {
         history::query(&self.0.shared, query)
+    }
+
+    /// The place before what a sink delivers again that goes back so far. Reads the disk.
+    pub fn place(&self, to: RewindTo) -> Result<Position, JournalError> {
+        rewind::place(&self.0.shared, to)
+    }
+
+    /// How often a sink was taken back, by the last number given, and how many messages it then had to
+    /// deliver again.
+    pub fn taken_back(&self, sink: &SinkId) -> (u64, u64) {
+        let shared = &self.0.shared;
+        let at = shared.sinks.iter().position(|enabled| enabled == sink);
+        at.map_or((0, 0), |at| shared.ledger().accounts[at].taken_back())
     }
 
     /// Commits all that was appended and acknowledged, moves it from the write-ahead log into the

@@ -152,6 +152,7 @@ impl Shared {
             depth: account.depth(ledger.end, &ledger.missing),
             dropped: account.dropped(&ledger.missing),
             acknowledged: account.acknowledged(),
+            again: account.again(&ledger.missing),
         };
         let sinks = self.sinks.iter().zip(&ledger.accounts);
         JournalStatus {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::LinkId;
+use super::{LinkId, Position};
 
 /// What may be asked of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Directive {
     pub reconnects: u64,
     /// How often a flush was asked for.
     pub flushes: u64,
+    /// For a sink: deliver again what is behind a place.
+    pub rewind: Option<Rewind>,
     /// For a sink: deliver up to this row, then end.
     pub drain_to: Option<u64>,
     /// End when what is under way is done: the gateway stops, or another one with other settings takes
@@ -55,10 +57,26 @@ pub struct Directive {
     pub abandon: bool,
 }
 
+/// That a sink is to go back in the journal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rewind {
+    /// Counts those of this sink; each is obeyed once.
+    pub number: u64,
+    /// The place before what is delivered again.
+    pub to: Position,
+}
+
 impl Directive {
     /// Whether the link is to stay down.
     pub fn is_held(&self) -> bool {
         self.held || self.lent_to.is_some()
+    }
+
+    /// Has the sink go back to a place; returns the number of that.
+    pub fn rewind_to(&mut self, to: Position) -> u64 {
+        let number = self.rewind.map_or(0, |rewind| rewind.number) + 1;
+        self.rewind = Some(Rewind { number, to });
+        number
     }
 
     /// Takes in what the operator asks for.

@@ -67,6 +67,9 @@ pub struct SinkBacklog {
     pub dropped: u64,
     /// How far it has acknowledged.
     pub acknowledged: Position,
+    /// Of those that wait, messages that it had acknowledged before it was taken back.
+    #[serde(default)]
+    pub again: u64,
 }
 
 impl JournalStatus {

@@ -34,7 +34,7 @@ pub use activity::{
     TrafficVerdict,
 };
 pub use changes::changes;
-pub use command::{Asker, Command, Directive, MAX_TEXT, Order};
+pub use command::{Asker, Command, Directive, MAX_TEXT, Order, Rewind};
 pub use counters::{
     Counter, Counters, LATENCY_BUCKETS, LatencyHistogram, LatencySnapshot, SinkCounters,
 };
@@ -48,7 +48,7 @@ pub use metrics::{MetricFamily, MetricKind, Sample, log_line, metrics};
 pub use nodes::{
     KnownNode, MAX_NODES, NodeChange, NodeRules, NodeSignal, NodeState, NodeStatus, Nodes, Spread,
 };
-pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, Sight};
+pub use observer::{HistoryPoint, HistoryQuery, Observer, Reply, RewindTo, Sight};
 pub use problem::{Problem, ProblemKind, Severity};
 pub use problems::{ProblemChange, Problems};
 pub use pulse::{Pulse, Pulses, Stage, StageGuard};

@@ -75,6 +75,15 @@ pub struct HistoryPoint {
     pub count: u64,
 }
 
+/// From where a sink delivers again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RewindTo {
+    /// From the oldest row in the history.
+    Oldest,
+    /// From the first row that was received or measured then or later.
+    Time(Timestamp),
+}
+
 /// A gateway as it is seen and commanded. Everything but [`history`](Self::history) and
 /// [`command`](Self::command) answers at once with what is known.
 pub trait Observer: Send + Sync + 'static {
@@ -115,5 +124,12 @@ pub trait Observer: Send + Sync + 'static {
     fn lend(&self, link: LinkId, to: String, asker: Asker) -> Reply<Lease> {
         let _ = (link, to, asker);
         Box::pin(async { Err("only the gateway itself lends its sources".to_owned()) })
+    }
+
+    /// Has a sink deliver again what it had delivered since; answers how many messages that are, once the
+    /// journal has it. Only a gateway itself can.
+    fn rewind(&self, link: LinkId, to: RewindTo, asker: Asker) -> Reply<u64> {
+        let _ = (link, to, asker);
+        Box::pin(async { Err("only the gateway itself goes back in its journal".to_owned()) })
     }
 }

@@ -11,8 +11,8 @@ use super::{SinkSettings, StartError, Stop};
 use crate::config::NamedSource;
 use crate::monitor::{
     Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
-    LinkStatus, LiveReadings, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, Sight,
-    Snapshot, Stage, TrafficEntry,
+    LinkStatus, LiveReadings, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, RewindTo,
+    Sight, Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
 use crate::source::ConsoleError;
@@ -205,6 +205,11 @@ impl Observer for Handle {
         Box::pin(handle.lend_source(link, to, asker.to_string()))
     }
 
+    fn rewind(&self, link: LinkId, to: RewindTo, asker: Asker) -> Reply<u64> {
+        let handle = self.clone();
+        Box::pin(handle.go_back(link, to, asker.to_string()))
+    }
+
     /// It takes effect in the stage that it names. What is sent to a board is waited for.
     fn command(&self, command: Command, asker: Asker) -> Reply<()> {
         let (said, by) = (command.clone(), asker.to_string());
@@ -274,6 +279,43 @@ impl Handle {
             Ok(()) => Ok(lease),
             Err(_elapsed) => Err(format!("{link} is not let go of; is the gateway stopping?")),
         }
+    }
+
+    /// Has a sink go back in the journal; returns how many messages it delivers again, once that is committed.
+    async fn go_back(self, link: LinkId, to: RewindTo, by: String) -> Result<u64, String> {
+        let sink = link.sink();
+        let sink = sink.ok_or_else(|| format!("{link} delivers nothing; name mqtt or influxdb"))?;
+        let journal = self.0.sinks.journal.clone();
+        let place = tokio::task::spawn_blocking({
+            let journal = journal.clone();
+            move || journal.place(to)
+        });
+        let place = place.await.map_err(|error| error.to_string())?;
+        let place = place.map_err(|error| error.to_string())?;
+        let mut number = 0;
+        if !self.direct(&link, |directive| number = directive.rewind_to(place)) {
+            return Err(unknown(&link));
+        }
+        let taken_back = async {
+            loop {
+                match journal.taken_back(&sink) {
+                    (done, messages) if done >= number => return messages,
+                    _ => tokio::time::sleep(LOOK).await,
+                }
+            }
+        };
+        let messages = tokio::time::timeout(LETTING_GO, taken_back).await;
+        let messages = messages.map_err(|_| {
+            format!("{link} does not let go of what it sends; is the gateway stopping?")
+        })?;
+        journal.settle().await;
+        COMMANDS.say(&format!("rewind {link}"), "", move |sum| {
+            tracing::info!(
+                %link, messages, by, repeated = sum.words(),
+                "The sink goes back in the journal and delivers again."
+            );
+        });
+        Ok(messages)
     }
 
     fn take_back(&self, link: LinkId, from: String) {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::journal::{Cursor, JournalError, Position, Rejection, Row};
 use crate::monitor::{
-    DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, SinkCounters, SinkId,
+    DeliveryEntry, DeliveryOutcome, Directive, LinkState, Monitor, Rewind, SinkCounters, SinkId,
 };
 use crate::repeated::Topic;
 use crate::sink::Failure;
@@ -302,6 +302,7 @@ impl Lane {
         let directive = self.directive.borrow();
         directive.held
             || directive.reconnects != self.told.reconnects
+            || directive.rewind != self.told.rewind
             || self.is_recalled()
             || self.is_finished_by(&directive)
     }
@@ -341,10 +342,19 @@ impl Lane {
     pub(super) fn begin_session(&mut self) {
         self.cursor.rewind();
         self.told = self.directive.borrow_and_update().clone();
+        self.go_back(self.told.rewind);
         self.up_since = None;
         self.acknowledged = false;
         self.retry_after = None;
         self.recalled = None;
+    }
+
+    /// Goes back in the journal, if that was asked for and is not done.
+    fn go_back(&mut self, rewind: Option<Rewind>) {
+        let done = self.cursor.taken_back();
+        if let Some(Rewind { number, to }) = rewind.filter(|rewind| rewind.number > done) {
+            self.cursor.take_back(number, to);
+        }
     }
 
     /// The server wants to be left alone for so long when this session has ended.
@@ -373,6 +383,7 @@ impl Lane {
         let ends_the_wait = |now: &Directive| {
             now.held
                 || now.reconnects != told.reconnects
+                || now.rewind != told.rewind
                 || now.drain_to != told.drain_to
                 || now.retired
                 || now.abandon
@@ -381,9 +392,11 @@ impl Lane {
         let _elapsed = tokio::time::timeout(delay, self.directive.wait_for(ends_the_wait)).await;
     }
 
-    /// Waits until the sink is told anything.
+    /// Waits, between sessions, until the sink is told anything.
     pub(super) async fn directive_changed(&mut self) {
         let _closed = self.directive.changed().await;
+        let rewind = self.directive.borrow().rewind;
+        self.go_back(rewind);
     }
 }
 

@@ -137,6 +137,7 @@ pub(super) fn healthy() -> Snapshot {
         depth: 0,
         dropped: 0,
         acknowledged: end,
+        again: 0,
     };
     Snapshot {
         taken: NOW,

@@ -16,9 +16,12 @@ use super::stream::Parser;
 use super::{ClientError, SILENCE, socket};
 use crate::api::lease::{LeaseRequest, Lent};
 use crate::api::refusal::ErrorBody;
+use crate::api::rewind::{self, RewindRequest, Rewound};
 use crate::causes::root_cause;
 use crate::http::{self, Proxy};
-use crate::monitor::{Command, HistoryPoint, HistoryQuery, LinkId, LiveReading, Snapshot};
+use crate::monitor::{
+    Command, HistoryPoint, HistoryQuery, LinkId, LiveReading, RewindTo, Snapshot,
+};
 
 /// A gateway in reach is connected to much sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +35,7 @@ const MAX_POINT: usize = 256;
 /// A snapshot of all values that a gateway remembers takes less than half of this.
 pub(super) const MAX_SNAPSHOT: usize = 4 << 20;
 
-/// The line by which a gateway says what it has lent.
+/// The line by which a gateway says what it has lent, or that it goes back.
 const MAX_LINE: usize = 4 << 10;
 
 /// A gateway elsewhere, to which requests are sent. Cheap to clone. Errors are for people.
@@ -180,6 +183,14 @@ impl Remote {
             peer: lent.peer,
             connection,
         })
+    }
+
+    /// Has a sink deliver again what it had delivered since; returns how many readings.
+    pub async fn rewind(&self, link: LinkId, to: RewindTo) -> Result<u64, String> {
+        let to = rewind::text(to);
+        let request = self.post("/api/v1/rewinds", &RewindRequest { link, to })?;
+        let rewound: Rewound = self.ask(request, MAX_LINE).await?;
+        Ok(rewound.readings)
     }
 
     pub(super) fn get(&self, path: &str) -> RequestBuilder {

@@ -190,6 +190,13 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// Takes a sink's entry back, and has that on the disk.
+    pub(super) fn take_back(&mut self, cursor: NamedPosition) -> Result<(), Fault> {
+        let transaction = self.begin(true)?;
+        write_cursors(&transaction, &[cursor])?;
+        Ok(transaction.commit()?)
+    }
+
     /// Writes a batch and removes what is too much by now, in one transaction.
     ///
     /// With `durable`, packets in it are on the disk when this returns. What comes without packets

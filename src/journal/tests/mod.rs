@@ -6,6 +6,7 @@ mod corrections;
 mod damage;
 mod model;
 mod rejected;
+mod rewind;
 mod trouble;
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod demo;
 mod export;
 mod rejected;
+mod rewind;
 mod small;
 
 use crate::support::{Fieldgate, PATIENCE};

@@ -107,6 +107,16 @@ impl VictoriaMetrics {
             .collect()
     }
 
+    /// Forgets what is selected.
+    pub(crate) fn delete(&self, selector: &str) {
+        let query: String = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("match[]", selector)
+            .finish();
+        let target = format!("/api/v1/admin/tsdb/delete_series?{query}");
+        let response = request(self.port(), "POST", &target, &[], b"").unwrap();
+        assert_eq!(response.status, 204, "{}", response.body);
+    }
+
     /// Waits until it holds at least so many selected points, and returns them.
     pub(crate) fn wait_for_points(
         &self,

@@ -1,0 +1,64 @@
+//! Flags of the commands that are about what was delivered.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::tools::overrides_of_reader;
+use crate::config::Overrides;
+
+/// Flags of `rewind`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  fieldgate rewind influxdb --to 2h                      a database that lost the last two hours
+  fieldgate rewind influxdb --to 2026-03-01T12:00:00Z
+  fieldgate rewind 'influxdb cloud' --to oldest          a database that was set up anew
+
+What was received or measured since then goes out again, in its order and by the sink's ordinary way;
+the history reaches as far as journal.history says. A database is not changed by a point that it has.
+Subscribers of MQTT get all of it once more, and topics show old values until it has caught up, unless
+mqtt.late says otherwise. What is new waits behind that, for this sink alone.
+
+With a gateway that runs, Ctrl+C ends the watching alone. Without one, it is sent when it starts.
+
+Exit codes:
+  0  done
+  1  failed; the message says why
+  2  wrong usage or configuration")]
+pub struct RewindArguments {
+    /// Sink as status shows it: mqtt, influxdb, or one of them with its name
+    #[arg(value_name = "SINK")]
+    pub sink: String,
+    /// From when on, as 2026-03-01T12:00:00Z, as seconds since 1970, as 2h for two hours ago, or oldest
+    #[arg(long, value_name = "TIME")]
+    pub to: String,
+    /// Do not wait until it is sent
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Address of the HTTP API of a gateway elsewhere; without it, the one of this machine
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "set", "journal"])]
+    pub gateway: Option<String>,
+    /// Where the API token is.
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "File that holds the API token, instead of FIELDGATE_API_TOKEN"
+    )]
+    pub token_file: Option<PathBuf>,
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file, where no gateway runs
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+}
+
+impl RewindArguments {
+    /// The configuration as far as it matters here: where telemetry comes from does not.
+    pub fn overrides(&self) -> Overrides {
+        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
+    }
+}
