@@ -18,13 +18,11 @@ use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
+use crate::backoff::HELD;
 use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
-
-/// A connection that the broker closes sooner than this was not wanted.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A broker that is still there takes another connection within this time.
 const REACHED_WITHIN: Duration = Duration::from_secs(1);
@@ -160,10 +158,11 @@ impl Broker {
         }
     }
 
-    /// Whether the broker closed a connection that it had just accepted, and is still there: one that was
-    /// killed is not, and another one of the list may have been used by the time that it is again.
+    /// Whether the broker closed a connection before it [held](HELD), and is still there. One that was killed
+    /// is not, and another one of the list may be used until it is; behind a load balancer another one is
+    /// there at once, so that what held was wanted.
     async fn has_thrown_out(&self, ending: &Ending, held: Duration) -> bool {
-        if ending.cause != Cause::HangUp || held > TAKEN_OVER_WITHIN {
+        if ending.cause != Cause::HangUp || held >= HELD {
             return false;
         }
         let reached = dial::connect(self.config.bare_host(), self.config.port);

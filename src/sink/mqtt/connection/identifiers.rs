@@ -59,7 +59,7 @@ impl Identifiers {
     }
 
     /// A PUBACK came; false: nobody waited for it. A broker that takes messages of `QoS` 2 as those of 1
-    /// answers so to either, as RabbitMQ 3 does.
+    /// answers so to either, as `RabbitMQ` 3 does.
     pub(super) fn acknowledged(&mut self, identifier: u16) -> bool {
         self.end(identifier, State::AwaitsPubAck) || self.end(identifier, State::AwaitsPubRec)
     }
