@@ -256,7 +256,7 @@ fn pages(criterion: &mut Criterion) {
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut group = criterion.benchmark_group("frame of 120 x 40");
-    let pages = ["overview", "charts", "traffic", "log", "delivery"];
+    let pages = ["overview", "nodes", "charts", "traffic", "log", "delivery"];
     for (key, page) in ('1'..).zip(pages) {
         group.bench_function(page, |bencher| {
             // The second one has what the first one asked the journal for.

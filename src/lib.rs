@@ -22,6 +22,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod disk_writes;
+mod escape;
 pub mod http;
 pub mod journal;
 pub mod logging;

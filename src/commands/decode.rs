@@ -11,9 +11,9 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 
 use super::print;
-use super::rejected::readable;
 use crate::cli::{DecodeArguments, DecodedAs};
 use crate::config::{self, Config, Environment, Recorded, Speed};
+use crate::escape::escape;
 use crate::monitor::{
     Activity, LinkId, Monitor, Numbered, TrafficEntry, TrafficKind, TrafficVerdict,
 };
@@ -218,7 +218,7 @@ impl Decoding {
                 let value = ShortestValue(reading.value);
                 format!("{} {} {value}", reading.node, reading.metric)
             }
-            None if reason == RejectReason::ContradictsNeighbours => readable(&set_aside.frame),
+            None if reason == RejectReason::ContradictsNeighbours => escape(&set_aside.frame),
             None => return,
         };
         self.decoded.rejected += 1;
@@ -243,8 +243,8 @@ impl Decoding {
                 "line {}: rejected: {}: {}▶{}",
                 self.line + feeds,
                 reason.explanation(),
-                readable(before),
-                readable(&behind[..behind.len().min(AROUND)])
+                escape(before),
+                escape(&behind[..behind.len().min(AROUND)])
             );
         }
         let is_judgement = matches!(

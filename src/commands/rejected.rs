@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{print, time_or_age};
 use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
+use crate::escape::{escape, escape_text};
 use crate::journal::{RejectedEntry, RejectedTable};
 use crate::telemetry::{Calibration, Decoder, Name, Reading, ShortestValue, Timestamp};
 
@@ -169,15 +170,10 @@ fn text_line(entry: &RejectedEntry) -> String {
             reading.metric,
             ShortestValue(reading.value)
         ),
-        (None, Some(frame)) => write!(line, "{}", excerpt(&readable(frame))),
+        (None, Some(frame)) => write!(line, "{}", excerpt(&escape(frame))),
         (None, None) => Ok(()),
     };
-    let words: String = entry
-        .reason
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let _infallible = write!(line, ": {}", excerpt(&words));
+    let _infallible = write!(line, ": {}", excerpt(&escape_text(&entry.reason)));
     if entry.delivered_at.is_some() {
         line.push_str(" (sent on)");
     } else if entry.is_requested {
@@ -185,22 +181,6 @@ fn text_line(entry: &RejectedEntry) -> String {
     }
     line.push('\n');
     line
-}
-
-/// Bytes as they are, but for those that are no text or act on a terminal.
-pub(super) fn readable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        text.extend(chunk.invalid().escape_ascii().map(char::from));
-    }
-    text
 }
 
 fn excerpt(text: &str) -> String {

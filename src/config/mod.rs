@@ -50,51 +50,84 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
     load_or_default(overrides, environment, Path::new(DEFAULT_FILE))
 }
 
+/// Loads `[attach]` alone: what attaches to gateways need be none, and what is wrong with the rest is told
+/// by what needs that.
+pub fn load_attach(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Attach, ConfigErrors> {
+    let Ok(file) = read_file(overrides, environment, Path::new(DEFAULT_FILE)) else {
+        return Ok(Attach::default());
+    };
+    let (attach, mut errors) = read_layers(file, overrides, environment, sections::read_attach);
+    errors.retain(|error| error.key.starts_with("attach"));
+    if errors.is_empty() {
+        Ok(attach.unwrap_or_default())
+    } else {
+        Err(ConfigErrors::new(errors))
+    }
+}
+
 fn load_or_default(
     overrides: &Overrides,
     environment: &Environment,
     default_file: &Path,
 ) -> Result<Config, ConfigErrors> {
+    let file = read_file(overrides, environment, default_file)?;
+    if file.is_none() && overrides.is_empty() && environment.own_names().next().is_none() {
+        return Err(ConfigErrors::new(vec![nothing_configured()]));
+    }
+    resolve(file, overrides, environment)
+}
+
+/// The file that is named, or else the one that need not be there, with its text.
+fn read_file(
+    overrides: &Overrides,
+    environment: &Environment,
+    default_file: &Path,
+) -> Result<Option<(Arc<Path>, String)>, ConfigErrors> {
     let by_variable = environment.get(FILE_VARIABLE).map(Path::new);
     let named = overrides.file.as_deref().or(by_variable);
     let path: Arc<Path> = named.unwrap_or(default_file).into();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(ConfigErrors::new(vec![unreadable(path, &error)])),
-    };
-    if text.is_none() && overrides.is_empty() && environment.own_names().next().is_none() {
-        return Err(ConfigErrors::new(vec![nothing_configured()]));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ConfigErrors::new(vec![unreadable(path, &error)])),
     }
-    resolve(
-        text.as_deref().map(|text| (path, text)),
-        overrides,
-        environment,
-    )
 }
 
 fn resolve(
-    file: Option<(Arc<Path>, &str)>,
+    file: Option<(Arc<Path>, String)>,
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
+    match read_layers(file, overrides, environment, sections::read) {
+        (Some(config), errors) if errors.is_empty() => Ok(config),
+        (_, errors) => Err(ConfigErrors::new(errors)),
+    }
+}
+
+/// What `read` makes of all layers, and what is wrong with them.
+fn read_layers<T>(
+    file: Option<(Arc<Path>, String)>,
+    overrides: &Overrides,
+    environment: &Environment,
+    read: fn(&mut section::Section<'_, '_>) -> Option<T>,
+) -> (Option<T>, Vec<ConfigError>) {
     let (place, parsed) = match file {
-        Some((path, text)) => (Place::File(path.clone()), file::parse(&path, text)),
+        Some((path, text)) => (Place::File(path.clone()), file::parse(&path, &text)),
         None => (Place::Nowhere, file::Parsed::default()),
     };
     let (mut settings, syntax_errors) = (parsed.settings, parsed.errors);
     let mut errors = overrides.apply(&mut settings);
-    let outcome = section::read_all(settings, environment, place, sections::read);
+    let outcome = section::read_all(settings, environment, place, read);
     errors.extend(outcome.errors);
     if !syntax_errors.is_empty() {
         // What seems to be missing can be what could not be read.
         errors.retain(|error| error.fault == Fault::Wrong && !is_in(error, &syntax_errors));
         errors.extend(syntax_errors);
     }
-    match outcome.value {
-        Some(config) if errors.is_empty() => Ok(config),
-        _ => Err(ConfigErrors::new(errors)),
-    }
+    (outcome.value, errors)
 }
 
 /// Whether an error lies on a line that could not be read in the first place.

@@ -9,11 +9,11 @@ use super::encoding::Names;
 use super::error::Fault;
 use super::history;
 use super::store::{
-    END, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader, read_readable_cursors,
-    read_rows,
+    END, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader, read_nodes,
+    read_readable_cursors, read_rows,
 };
 use super::{JournalError, Position, Row};
-use crate::monitor::{HistoryPoint, HistoryQuery};
+use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode};
 
 /// Messages read at once: each time as one short transaction, so that the gateway's log does not grow
 /// meanwhile.
@@ -106,6 +106,15 @@ impl Archive {
         enabled
             .map(|cursor| (cursor.sink, cursor.position))
             .collect()
+    }
+
+    /// The nodes that the journal remembers; those of earlier versions remember none.
+    pub fn nodes(&self) -> Result<Vec<KnownNode>, JournalError> {
+        let has_any = self.connection.table_exists(None, "nodes");
+        if !has_any.map_err(|error| self.failed(error.into()))? {
+            return Ok(Vec::new());
+        }
+        read_nodes(&self.connection).map_err(|fault| self.failed(fault))
     }
 
     fn failed(&self, fault: Fault) -> JournalError {

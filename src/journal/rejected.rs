@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::JournalError;
 use super::encoding::encode;
 use super::error::Fault;
-use super::store::{connect, identify, open_reader};
+use super::store::{connect, identify, open_reader, open_still_reader};
 use crate::telemetry::{Reading, Timestamp};
 
 /// Version 1 kept what servers refused alone.
@@ -57,12 +57,18 @@ pub struct RejectedTable {
 impl RejectedTable {
     /// Opens a journal to read what is there, without changing anything in it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        Self::open_by(path, open_reader)
+    }
+
+    /// Opens a journal that no gateway has, as [`Archive::open_still`](super::Archive::open_still) does.
+    pub fn open_still(path: &Path) -> Result<Self, JournalError> {
+        Self::open_by(path, open_still_reader)
     }
 
     /// Opens a journal to have entries of it sent on. A gateway may be writing to it.
     pub fn open_to_ask(path: &Path) -> Result<Self, JournalError> {
-        let table = Self::open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let open = |path: &Path| connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let table = Self::open_by(path, open)?;
         if table.select == SELECT_OF_VERSION_1 {
             let reason = "an earlier fieldgate wrote it; start this one with it once".to_owned();
             return Err(table.failed("write", Fault::Unavailable(reason)));
@@ -70,7 +76,10 @@ impl RejectedTable {
         Ok(table)
     }
 
-    fn open_with(path: &Path, flags: OpenFlags) -> Result<Self, JournalError> {
+    fn open_by(
+        path: &Path,
+        open: fn(&Path) -> Result<Connection, Fault>,
+    ) -> Result<Self, JournalError> {
         // SQLite has no words for what is wrong with a file that cannot be opened.
         File::open(path).map_err(|error| JournalError::File {
             operation: "open journal",
@@ -78,12 +87,7 @@ impl RejectedTable {
             error,
         })?;
         let failed = |fault: Fault| fault.into_error("read", path.to_owned());
-        let connection = if flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-            open_reader(path)
-        } else {
-            connect(path, flags)
-        };
-        let connection = connection.map_err(failed)?;
+        let connection = open(path).map_err(failed)?;
         let select = match identify(&connection).map_err(failed)? {
             None => return Err(failed(Fault::Foreign)),
             Some(1) => SELECT_OF_VERSION_1,

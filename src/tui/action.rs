@@ -12,6 +12,7 @@ pub(crate) type MetricKey = (Name, Name);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Page {
     Overview,
+    Nodes,
     Charts,
     Traffic,
     Log,
@@ -19,8 +20,9 @@ pub(crate) enum Page {
 }
 
 impl Page {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Overview,
+        Self::Nodes,
         Self::Charts,
         Self::Traffic,
         Self::Log,
@@ -30,6 +32,7 @@ impl Page {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Nodes => "Nodes",
             Self::Charts => "Charts",
             Self::Traffic => "Traffic",
             Self::Log => "Log",
@@ -68,11 +71,17 @@ pub(crate) enum Action {
     Back,
     /// Has the table show a row for each node, or for each metric.
     TurnTable,
+    /// Begins a walk with a node, or ends it.
+    Walk,
+    /// Has the bell ring for each packet of a walk, or be silent again.
+    Bell,
     /// Takes a metric into the charts, or out of them.
     Pick,
     Longer,
     Shorter,
     Record,
+    /// Shows the traffic of the next one of several sources, or of all.
+    TurnSource,
     /// Begins to type a line that is sent to the source.
     Send,
     /// Resets the board.
@@ -131,6 +140,8 @@ pub(crate) enum Effect {
     History(Purpose, MetricKey, HistoryQuery),
     /// Stops the process until the shell continues it.
     Suspend,
+    /// Rings the terminal's bell.
+    Bell,
     /// Draws everything anew, whatever stands on the terminal.
     Repaint,
     /// Closes the screen and nothing else.

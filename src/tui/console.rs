@@ -22,6 +22,9 @@ pub(super) trait Console {
     /// Shows the state.
     fn draw(&mut self, app: &App) -> io::Result<()>;
 
+    /// Rings its bell.
+    fn ring(&mut self) -> io::Result<()>;
+
     /// Has the next frame drawn in full.
     fn repaint(&mut self) -> io::Result<()>;
 

@@ -125,6 +125,12 @@ impl Console for OwnTerminal {
         Ok(())
     }
 
+    fn ring(&mut self) -> io::Result<()> {
+        let backend = self.screen.backend_mut();
+        backend.write_all(b"\x07")?;
+        io::Write::flush(backend)
+    }
+
     /// `Terminal::clear` would ask the terminal where its cursor is and wait for an answer, which not
     /// every terminal gives.
     fn repaint(&mut self) -> io::Result<()> {

@@ -11,10 +11,10 @@ use super::state::{App, Observation};
 use super::theme::{Depth, Theme};
 use crate::monitor::{
     DeliveryEntry, DeliveryOutcome, HistoryPoint, Incident, IncidentKind, JournalState,
-    JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkState, LinkStatus,
-    LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
-    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot, Spread,
-    TelemetrySnapshot, TrafficEntry, TrafficKind,
+    JournalStatus, LATENCY_BUCKETS, LatencySnapshot, LatestValue, LinkId, LinkKind, LinkState,
+    LinkStatus, LogEntry, LogLevel, NodeSignal, NodeState, NodeStatus, Numbered, Position, Problem,
+    ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot,
+    SourceSnapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
 use crate::telemetry::{RejectReason, Timestamp};
 
@@ -306,6 +306,36 @@ pub(super) fn troubled() -> Snapshot {
     snapshot
 }
 
+/// Two sources with a node each, of one name.
+pub(super) fn two_sources() -> Snapshot {
+    let mut snapshot = healthy();
+    let names = ["south", "north"];
+    let source = |name: &str, peer: &str| SourceSnapshot {
+        source: LinkId::new(LinkKind::Source, name),
+        link: link(LinkState::Up, peer, 7_380),
+        telemetry: snapshot.telemetry.clone(),
+        recording: Recording::Off,
+    };
+    snapshot.sources = vec![
+        source("south", "serial /dev/ttyACM0"),
+        source("north", "serial /dev/ttyACM1"),
+    ];
+    let of = |name: &str| {
+        let mut values = vec![
+            value("node1", "humidity", "%", 54.1, 2),
+            value("node1", "temperature", "°C", 27.6, 2),
+        ];
+        for latest in &mut values {
+            latest.source = name.into();
+        }
+        values
+    };
+    snapshot.latest = names.into_iter().flat_map(of).collect();
+    snapshot.nodes = names.map(|name| node(&format!("{name} node1"), 2)).into();
+    snapshot.nodes[1].state = NodeState::Offline;
+    snapshot
+}
+
 /// It was told to stop while something waits.
 pub(super) fn stopping() -> Snapshot {
     let mut snapshot = broker_away();
@@ -455,6 +485,12 @@ pub(super) fn app(width: u16, height: u16, seen: impl IntoIterator<Item = Snapsh
 /// The same on another page, its charts filled.
 pub(super) fn on_page(mut app: App, page: Page) -> App {
     app.show(page);
+    fill_charts(&mut app);
+    app
+}
+
+/// Answers what the charts of the page ask of the journal.
+pub(super) fn fill_charts(app: &mut App) {
     let wave = |line: usize, index: i64| {
         let mean = 20.5 + (index as f64 / 8.0 + line as f64).sin() * 5.0;
         HistoryPoint {
@@ -465,12 +501,17 @@ pub(super) fn on_page(mut app: App, page: Page) -> App {
             count: 1,
         }
     };
-    for (line, key) in app.charted().into_iter().enumerate() {
+    app.ask_charts();
+    let drawn = match app.page {
+        Page::Nodes => app.node_charts(),
+        Page::Overview => app.selected_keys(),
+        _ => app.charted(),
+    };
+    for (line, key) in drawn.into_iter().enumerate() {
         // A node that was silent for a while leaves a gap.
         let points = (0..100)
             .filter(|index| !(40..55).contains(index))
             .map(|index| wave(line, index));
         app.answer(Purpose::Chart, &key, Ok(points.collect()));
     }
-    app
 }

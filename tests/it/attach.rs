@@ -127,3 +127,20 @@ fn twenty_gateways_are_listed_and_each_can_be_looked_into() {
     assert_eq!(terminal.wait_exit(), 0);
     terminal.assert_restored();
 }
+
+#[test]
+fn without_an_address_the_gateways_of_the_configuration_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("fleet.toml");
+    let ports = [Port::reserve(), Port::reserve()];
+    let urls = ports.map(|port| format!("\"http://127.0.0.1:{}\"", port.number()));
+    let text = format!("[attach]\ngateways = [{}]\n", urls.join(", "));
+    std::fs::write(&config, text).unwrap();
+    let arguments = ["attach", "--config", config.to_str().unwrap()];
+    let mut terminal = Terminal::start(SIZE, &arguments);
+    let listed = terminal.wait_for("0 of 2 gateways in reach");
+    assert!(listed.contains("127.0.0.1"), "{listed}");
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
+    terminal.assert_restored();
+}

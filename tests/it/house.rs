@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 9] = [
         "backoff",
         "causes",
         "disk_writes",
+        "escape",
         "http",
         "ownership",
         "repeated",

@@ -39,10 +39,14 @@ fn keys_switch_pages_and_q_restores_the_terminal() {
     terminal.wait_for("temperature");
     assert!(terminal.look(vt100::Screen::alternate_screen));
     for (key, shown) in [
-        ("3", "accepted,"),
-        ("4", "Starting."),
-        ("5", "half <"),
-        ("2", "times in UTC"),
+        ("2", "lost  values"),
+        ("t", "margin in dB"),
+        ("\x1b", "its last frames"),
+        ("\x1b", "lost  values"),
+        ("4", "accepted,"),
+        ("5", "Starting."),
+        ("6", "half <"),
+        ("3", "times in UTC"),
         ("\t", "w record"),
         ("\x1b[Z", "times in UTC"),
         ("1", "received"),
@@ -153,7 +157,7 @@ fn the_raw_stream_is_recorded_and_can_be_replayed() {
     arguments.extend(["--journal", "journal.db"]);
     let mut terminal = Terminal::start(SIZE, &arguments);
     terminal.wait_for("temperature");
-    terminal.type_keys("3w");
+    terminal.type_keys("4w");
     terminal.wait_for("● recording");
     terminal.wait_for("kB to");
     terminal.type_keys("w");
@@ -186,7 +190,7 @@ fn a_terminal_that_nobody_reads_slows_nothing() {
     terminal.wait_for("temperature");
     terminal.set_reading(false);
     // Long enough that the terminal's buffer is full: every frame of the traffic changes it all.
-    terminal.type_keys("3");
+    terminal.type_keys("4");
     let count = subscriber.messages().len();
     poll(PATIENCE, || {
         (subscriber.messages().len() > count + 5_000).then_some(())
@@ -215,7 +219,7 @@ fn keys_are_answered_within_50_ms_under_5000_packets_a_second() {
     terminal.wait_for("temperature");
     let mut most = Vec::new();
     let is_quick = poll(PATIENCE, || {
-        let mut times: Vec<Duration> = [("3", "accepted,"), ("4", "lines, all levels")]
+        let mut times: Vec<Duration> = [("4", "accepted,"), ("5", "lines, all levels")]
             .into_iter()
             .cycle()
             .take(20)
@@ -246,7 +250,7 @@ fn a_terminal_that_nobody_reads_does_not_keep_it_from_ending() {
     let subscriber = Subscriber::start(broker.port(), "iiot/#");
     terminal.wait_for("temperature");
     terminal.set_reading(false);
-    terminal.type_keys("3");
+    terminal.type_keys("4");
     poll(PATIENCE, || {
         (subscriber.messages().len() > 8_000).then_some(())
     })

@@ -52,8 +52,10 @@ fn a_copied_journal_is_shown_and_left_as_it_is() {
         let screen = terminal.wait_for("temperature");
         assert!(screen.contains("■ ended"), "{screen}");
         terminal.type_keys("2");
+        terminal.wait_for("● heard");
+        terminal.type_keys("3");
         terminal.wait_for("°C");
-        terminal.type_keys("3w");
+        terminal.type_keys("4w");
         terminal.wait_for("there is no gateway");
         terminal.type_keys("q");
         assert_eq!(terminal.wait_exit(), 0);
@@ -67,4 +69,36 @@ fn what_is_no_journal_is_refused_before_the_screen_opens() {
     let mut terminal = Terminal::start(SIZE, &["view", "/etc/hostname"]);
     assert_eq!(terminal.wait_exit(), 1);
     assert!(terminal.is_restored());
+}
+
+/// Two boards that use one name, of which one is damaged by its line.
+#[test]
+fn a_copied_journal_tells_its_sources_apart_and_shows_what_was_set_aside() {
+    let source = |name: &str, damage: f64| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nkind = \"simulator\"\nrate = 50\ndamage = {damage}\n"
+        )
+    };
+    let journal = "[journal]\npath = \"journal.db\"\n";
+    let config = [journal, &source("north", 0.0), &source("south", 0.5)].concat();
+    let mut gateway = Fieldgate::new(&config).start();
+    let journal = gateway.folder().join("journal.db");
+    let is_written = || {
+        let written = fs::metadata(gateway.folder().join("journal.db-wal"));
+        written.is_ok_and(|it| it.len() > 100_000).then_some(())
+    };
+    crate::support::poll(PATIENCE, is_written).expect("nothing is journaled");
+    gateway.signal(crate::support::Signal::SIGTERM);
+    assert!(gateway.wait_exit(PATIENCE).success());
+    let mut terminal = Terminal::start((160, 50), &["view", journal.to_str().unwrap()]);
+    terminal.wait_for("Source south");
+    terminal.type_keys("2");
+    let nodes = terminal.wait_for("source");
+    for name in ["north", "south"] {
+        assert!(nodes.contains(name), "{nodes}");
+    }
+    terminal.type_keys("4");
+    terminal.wait_for("✖ rejected");
+    terminal.type_keys("q");
+    assert_eq!(terminal.wait_exit(), 0);
 }

@@ -5,6 +5,7 @@
 //! does.
 
 mod api;
+mod attach;
 mod influxdb;
 mod journal;
 mod log;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use api::Api;
+pub use attach::Attach;
 pub use influxdb::Influxdb;
 pub use journal::{Durability, Journal, JournalPath};
 pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
@@ -59,6 +61,8 @@ pub struct Config {
     pub log: Log,
     /// `[tui]`.
     pub tui: Tui,
+    /// `[attach]`, which matters to `fieldgate attach` alone.
+    pub attach: Attach,
     /// How long a shutdown may take to deliver what is still on its way: top-level key
     /// `shutdown_timeout`.
     pub shutdown_timeout: Duration,
@@ -85,6 +89,7 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let api = root.section("api", api::read);
     let log = root.section("log", log::read);
     let tui = root.section("tui", tui::read);
+    let attach = root.section("attach", attach::read);
     Some(Config {
         gateway,
         sources: sources?,
@@ -95,8 +100,16 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         api,
         log: log?,
         tui: tui?,
+        attach: attach?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+/// Reads `[attach]` alone, and what else may be there.
+pub(super) fn read_attach(root: &mut Section<'_, '_>) -> Option<Attach> {
+    let attach = root.section("attach", attach::read);
+    let _beside = read(root);
+    attach
 }
 
 /// The name of a gateway among others: one level of a topic.

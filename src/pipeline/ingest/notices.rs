@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::escape::escape;
 use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
@@ -71,7 +72,7 @@ impl Notices {
         self.monitor.counters().frames_rejected[reason as usize].increment();
         tracing::debug!(
             reason = reason.name(),
-            bytes = %bytes.escape_ascii(),
+            bytes = %escape(bytes),
             "Rejected a frame: {}.", reason.explanation()
         );
     }

@@ -5,11 +5,11 @@ mod tables;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::action::{Action, Page};
-use super::state::{App, Overlay};
+use super::state::{App, Asked, Overlay};
 use crate::monitor::Order;
 use tables::{
-    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, FLEET, HELP, LOG, OVERVIEW, PAGES,
-    PROBLEMS, SCROLL, SEND, TRAFFIC, WHICH_LINK, WHICH_ONE, WHICH_SINK,
+    CHARTS, CONFIRM, DELIVERY, DETAIL, EVERYWHERE, FILTER, FLEET, HELP, LOG, NODE, NODES, OVERVIEW,
+    PAGES, PROBLEMS, SCROLL, SEND, TRAFFIC, WALK, WHICH_LINK, WHICH_ONE, WHICH_SINK, WHICH_SOURCE,
 };
 
 /// Where keys are pressed.
@@ -18,10 +18,15 @@ pub(crate) enum Context {
     /// Several gateways are listed.
     Fleet,
     Page(Page),
+    /// A node is looked into.
+    Node,
+    /// A walk with it.
+    Walk,
     Filter,
     Send,
     WhichLink,
     WhichSink,
+    WhichSource,
     WhichOne,
     Confirm,
     Detail,
@@ -34,12 +39,16 @@ impl Context {
     pub(crate) fn of(app: &App) -> Self {
         match &app.overlay {
             _ if app.listed().is_some() => Self::Fleet,
-            None => Self::Page(app.page),
+            None => Self::of_page(app),
             Some(Overlay::Filter) => Self::Filter,
             Some(Overlay::Send(_)) => Self::Send,
+            Some(Overlay::WhichLink {
+                asked: Asked::Line | Asked::Reset,
+                ..
+            }) => Self::WhichSource,
             Some(Overlay::WhichLink { among: Some(_), .. }) => Self::WhichOne,
             Some(Overlay::WhichLink {
-                order: Order::Flush,
+                asked: Asked::Order(Order::Flush),
                 ..
             }) => Self::WhichSink,
             Some(Overlay::WhichLink { .. }) => Self::WhichLink,
@@ -48,6 +57,20 @@ impl Context {
             Some(Overlay::Help { .. }) => Self::Help,
             Some(Overlay::Problems { .. }) => Self::Problems,
         }
+    }
+
+    /// Which keys hold on the page, whatever lies over it.
+    pub(crate) fn of_page(app: &App) -> Self {
+        match (app.page, &app.nodes.opened, &app.nodes.walk) {
+            (Page::Nodes, Some(_), Some(_)) => Self::Walk,
+            (Page::Nodes, Some(_), None) => Self::Node,
+            (page, ..) => Self::Page(page),
+        }
+    }
+
+    /// Whether nothing lies over the page.
+    pub(crate) fn is_page(self) -> bool {
+        matches!(self, Self::Page(_) | Self::Node | Self::Walk)
     }
 }
 
@@ -104,6 +127,9 @@ pub(crate) struct Binding {
 pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
     let own = match context {
         Context::Page(Page::Overview) => OVERVIEW,
+        Context::Page(Page::Nodes) => NODES,
+        Context::Node => NODE,
+        Context::Walk => WALK,
         Context::Page(Page::Charts) => CHARTS,
         Context::Page(Page::Traffic) => TRAFFIC,
         Context::Page(Page::Log) => LOG,
@@ -113,6 +139,7 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Send => SEND,
         Context::WhichLink => WHICH_LINK,
         Context::WhichSink => WHICH_SINK,
+        Context::WhichSource => WHICH_SOURCE,
         Context::WhichOne => WHICH_ONE,
         Context::Confirm => CONFIRM,
         Context::Detail => DETAIL,
@@ -120,17 +147,18 @@ pub(crate) fn bindings(context: Context) -> Vec<&'static [Binding]> {
         Context::Problems => PROBLEMS,
     };
     match context {
-        Context::Page(_) => vec![own, PAGES, EVERYWHERE],
+        Context::Page(_) | Context::Node | Context::Walk => vec![own, PAGES, EVERYWHERE],
         Context::Fleet | Context::Detail | Context::Help | Context::Problems => {
             vec![own, SCROLL, EVERYWHERE]
         }
+        Context::WhichOne => vec![own, WHICH_SOURCE, EVERYWHERE],
         _ => vec![own, EVERYWHERE],
     }
 }
 
-/// The keys that hold on a page, for the help.
-pub(crate) fn help_of(page: Page) -> impl Iterator<Item = &'static Binding> {
-    bindings(Context::Page(page)).into_iter().flatten()
+/// The keys that hold on the page, for the help.
+pub(crate) fn help_of(app: &App) -> impl Iterator<Item = &'static Binding> {
+    bindings(Context::of_page(app)).into_iter().flatten()
 }
 
 /// What a key asks for; `None`: nothing here.
@@ -152,27 +180,33 @@ pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
     }
 }
 
+/// All of them.
+#[cfg(test)]
+pub(crate) const CONTEXTS: [Context; 19] = [
+    Context::Fleet,
+    Context::Page(Page::Overview),
+    Context::Page(Page::Nodes),
+    Context::Node,
+    Context::Walk,
+    Context::Page(Page::Charts),
+    Context::Page(Page::Traffic),
+    Context::Page(Page::Log),
+    Context::Page(Page::Delivery),
+    Context::Filter,
+    Context::Send,
+    Context::WhichLink,
+    Context::WhichSink,
+    Context::WhichSource,
+    Context::WhichOne,
+    Context::Confirm,
+    Context::Detail,
+    Context::Help,
+    Context::Problems,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const CONTEXTS: [Context; 15] = [
-        Context::Fleet,
-        Context::Page(Page::Overview),
-        Context::Page(Page::Charts),
-        Context::Page(Page::Traffic),
-        Context::Page(Page::Log),
-        Context::Page(Page::Delivery),
-        Context::Filter,
-        Context::Send,
-        Context::WhichLink,
-        Context::WhichSink,
-        Context::WhichOne,
-        Context::Confirm,
-        Context::Detail,
-        Context::Help,
-        Context::Problems,
-    ];
 
     #[test]
     fn no_key_means_two_things_at_once() {

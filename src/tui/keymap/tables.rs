@@ -68,19 +68,25 @@ pub(super) static PAGES: &[Binding] = &[
     ),
     bind(
         &[char('2')],
+        Action::Show(Page::Nodes),
+        "",
+        "the page Nodes",
+    ),
+    bind(
+        &[char('3')],
         Action::Show(Page::Charts),
         "",
         "the page Charts",
     ),
     bind(
-        &[char('3')],
+        &[char('4')],
         Action::Show(Page::Traffic),
         "",
         "the page Traffic",
     ),
-    bind(&[char('4')], Action::Show(Page::Log), "", "the page Log"),
+    bind(&[char('5')], Action::Show(Page::Log), "", "the page Log"),
     bind(
-        &[char('5')],
+        &[char('6')],
         Action::Show(Page::Delivery),
         "",
         "the page Delivery",
@@ -221,31 +227,88 @@ pub(super) static OVERVIEW: &[Binding] = &[
     ),
 ];
 
-pub(super) static CHARTS: &[Binding] = &[
+/// A node's row, or the node that is looked into.
+const WALK_TEST: Binding = bind(
+    &[char('t')],
+    Action::Walk,
+    "walk test",
+    "walk with it: how it is received, in large figures",
+);
+
+pub(super) static NODES: &[Binding] = &[
     bind(
-        &[char('+'), char('=')],
-        Action::Longer,
-        "longer",
-        "show more time, up to 24 h",
+        &[ENTER],
+        Action::Open,
+        "open",
+        "its charts, its signal, its last frames and events",
     ),
+    WALK_TEST,
     bind(
-        &[char('-')],
-        Action::Shorter,
-        "shorter",
-        "show less time, down to 5 min",
+        &[char('/')],
+        Action::Filter,
+        "filter",
+        "show the nodes whose names hold a text",
+    ),
+    HOLD,
+];
+
+pub(super) static NODE: &[Binding] = &[WALK_TEST, LONGER, SHORTER, BACK_IN_TIME, ON_IN_TIME];
+
+pub(super) static WALK: &[Binding] = &[
+    bind(&[char('t')], Action::Walk, "end", "end the walk"),
+    bind(
+        &[char('b')],
+        Action::Bell,
+        "bell",
+        "ring for each packet, or be silent again",
     ),
     bind(
         &[key(KeyCode::Left), char('h')],
         Action::Move(Direction::Left),
-        "cursor",
-        "move the cursor back in time",
+        "SF",
+        "the margin by a smaller spreading factor",
     ),
     bind(
         &[key(KeyCode::Right), char('l')],
         Action::Move(Direction::Right),
         "",
-        "move the cursor on in time",
+        "the margin by a larger spreading factor",
     ),
+];
+
+const LONGER: Binding = bind(
+    &[char('+'), char('=')],
+    Action::Longer,
+    "longer",
+    "show more time, up to 24 h",
+);
+
+const SHORTER: Binding = bind(
+    &[char('-')],
+    Action::Shorter,
+    "shorter",
+    "show less time, down to 5 min",
+);
+
+const BACK_IN_TIME: Binding = bind(
+    &[key(KeyCode::Left), char('h')],
+    Action::Move(Direction::Left),
+    "cursor",
+    "move the cursor back in time",
+);
+
+const ON_IN_TIME: Binding = bind(
+    &[key(KeyCode::Right), char('l')],
+    Action::Move(Direction::Right),
+    "",
+    "move the cursor on in time",
+);
+
+pub(super) static CHARTS: &[Binding] = &[
+    LONGER,
+    SHORTER,
+    BACK_IN_TIME,
+    ON_IN_TIME,
     bind(
         &[char('c')],
         Action::Pick,
@@ -280,6 +343,12 @@ pub(super) static TRAFFIC: &[Binding] = &[
         Action::Reset,
         "reset",
         "reset the board, as source.reset says",
+    ),
+    bind(
+        &[char('s')],
+        Action::TurnSource,
+        "source",
+        "of several sources show the next one alone, or all",
     ),
     bind(
         &[ENTER],
@@ -458,8 +527,11 @@ const fn numbered(keys: &'static [Key], number: usize) -> Binding {
     bind(keys, action, "", "the one with this number")
 }
 
-/// Of several links of one kind.
-pub(super) static WHICH_ONE: &[Binding] = &[
+/// Of several links of one kind, beside one of them.
+pub(super) static WHICH_ONE: &[Binding] = &[ALL_LINKS];
+
+/// One of several links of one kind.
+pub(super) static WHICH_SOURCE: &[Binding] = &[
     numbered(&[char('1')], 1),
     numbered(&[char('2')], 2),
     numbered(&[char('3')], 3),
@@ -469,7 +541,6 @@ pub(super) static WHICH_ONE: &[Binding] = &[
     numbered(&[char('7')], 7),
     numbered(&[char('8')], 8),
     numbered(&[char('9')], 9),
-    ALL_LINKS,
     NO_LINK,
 ];
 

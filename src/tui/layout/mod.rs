@@ -1,5 +1,6 @@
 //! Where everything lies: asked by what draws and by what the mouse hits.
 
+mod node;
 mod overview;
 
 use ratatui::layout::{Position, Rect, Size};
@@ -8,6 +9,7 @@ use super::action::Page;
 use super::widgets::width;
 use crate::monitor::LinkId;
 
+pub(crate) use node::NodeAreas;
 pub(crate) use overview::{Card, Demand, Trouble};
 
 /// The smallest terminal that shows what matters.
@@ -21,6 +23,9 @@ pub(crate) const LABELS: u16 = 12;
 
 /// A terminal from here on has room to spare.
 const LARGE: u16 = 36;
+
+/// Below so many cells the tabs need the room of the name.
+const ROOM_FOR_NAME: u16 = 92;
 
 /// Before the first tab, where there is room for it.
 pub(crate) const NAME: &str = " fieldgate ";
@@ -42,6 +47,8 @@ pub(crate) struct Areas {
     pub(crate) chart: Rect,
     /// On the Overview: the last events with their heading; empty where they have no room.
     pub(crate) events: Rect,
+    /// On Nodes, of the node that is looked into; empty elsewhere.
+    pub(crate) node: NodeAreas,
     /// On Delivery: the histograms; empty elsewhere.
     pub(crate) histogram: Rect,
     pub(crate) message: Rect,
@@ -66,8 +73,12 @@ impl Areas {
             ..Self::default()
         };
         let mut rest = body;
+        let is_small = is_narrow(usize::from(area.width)) || area.height < ROOMY.1;
+        if let (Page::Nodes, Some(metrics)) = (page, demand.opened) {
+            areas.node = node::divide(body, is_small, metrics);
+            return areas;
+        }
         if page == Page::Overview {
-            let is_small = is_narrow(usize::from(area.width)) || area.height < ROOMY.1;
             (areas.cards, rest) = overview::share_out(body, is_small, demand);
             let divided = overview::divide(rest, demand.rows);
             (areas.chart, areas.events) = (divided.chart, divided.events);
@@ -121,7 +132,7 @@ fn cells(text: &str) -> u16 {
 
 /// What stands before the first tab of a header with so many cells.
 pub(crate) fn name(cells: u16) -> &'static str {
-    if cells < ROOMY.0 { "" } else { NAME }
+    if cells < ROOM_FOR_NAME { "" } else { NAME }
 }
 
 /// A tab, as it stands in a header with so many cells while a page is shown: where there is little

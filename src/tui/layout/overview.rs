@@ -23,6 +23,8 @@ pub(crate) struct Demand<'a> {
     pub(crate) focus: Option<&'a LinkId>,
     /// The rows of the table.
     pub(crate) rows: usize,
+    /// The metrics of the node that is looked into, if there is one.
+    pub(crate) opened: Option<usize>,
     /// The rows that a link's box takes inside when it is so many cells wide.
     pub(crate) height: &'a dyn Fn(&LinkId, u16) -> u16,
 }
@@ -256,6 +258,7 @@ mod tests {
             links,
             focus,
             rows: 9,
+            opened: None,
             height,
         }
     }

@@ -75,6 +75,10 @@ impl Console for MemoryConsole {
         Ok(())
     }
 
+    fn ring(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn repaint(&mut self) -> io::Result<()> {
         Ok(())
     }

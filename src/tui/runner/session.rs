@@ -111,7 +111,7 @@ impl<C: Console> Session<C> {
         let now = self.console.instant();
         if now >= self.next_look {
             self.next_look = now + REFRESH;
-            self.look();
+            self.look()?;
         }
         let wake = if self.app.is_changed {
             self.next_look.min(self.next_frame)
@@ -150,12 +150,12 @@ impl<C: Console> Session<C> {
         }
         if is_answered {
             // What was just asked for is seen in the same frame.
-            self.look();
+            self.look()?;
         }
         Ok(is_answered)
     }
 
-    fn look(&mut self) {
+    fn look(&mut self) -> io::Result<()> {
         while let Ok((member, answer)) = self.answers.1.try_recv() {
             match answer {
                 // Somebody else is looked at by now.
@@ -167,14 +167,14 @@ impl<C: Console> Session<C> {
         let now = self.console.now();
         self.app.tick(now);
         if self.app.listed().is_some() {
-            return self.look_at_all(now);
+            self.look_at_all(now);
+            return Ok(());
         }
         let Some(observation) = self.observation() else {
-            return;
+            return Ok(());
         };
-        for effect in self.app.observe(observation, now) {
-            self.ask(effect);
-        }
+        let effects = self.app.observe(observation, now);
+        self.perform(effects)
     }
 
     fn look_at_all(&mut self, now: Timestamp) {
@@ -218,6 +218,7 @@ impl<C: Console> Session<C> {
                         .suspend(&format!("fieldgate is suspended: {consequence}."));
                     self.is_shown = false;
                 }
+                Effect::Bell if self.is_shown => self.console.ring()?,
                 Effect::Repaint => self.console.repaint()?,
                 Effect::Leave => self.is_left = true,
                 effect => self.ask(effect),
@@ -250,7 +251,7 @@ impl<C: Console> Session<C> {
                     }
                 });
             }
-            Effect::Suspend | Effect::Repaint | Effect::Leave => {}
+            Effect::Suspend | Effect::Bell | Effect::Repaint | Effect::Leave => {}
         }
     }
 }

@@ -155,6 +155,10 @@ impl Console for Desk {
         Ok(())
     }
 
+    fn ring(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn repaint(&mut self) -> io::Result<()> {
         unreachable!("nobody asks for it")
     }

@@ -5,6 +5,7 @@ mod charts;
 mod editor;
 mod fleet;
 mod list;
+mod nodes;
 mod observed;
 mod stream;
 mod traffic;
@@ -18,9 +19,10 @@ pub(crate) use charts::{Charted, Charts, Limits, Panel, nanos};
 pub(crate) use editor::LineEditor;
 pub(crate) use fleet::{Fleet, Standing};
 pub(crate) use list::ListView;
+pub(crate) use nodes::{NodesView, Walk};
 pub(crate) use observed::{Flow, Observation, Observed};
-pub(crate) use stream::{Everything, List, Shown, Stream};
-pub(crate) use traffic::{Kinds, Piece};
+pub(crate) use stream::{Choice, Everything, List, Shown, Stream};
+pub(crate) use traffic::{Narrowing, Piece};
 
 use super::action::{MetricKey, Page};
 use super::theme::Theme;
@@ -49,7 +51,7 @@ pub(crate) enum Overlay {
     /// A line is being typed that goes to this source.
     Send(LinkId),
     WhichLink {
-        order: Order,
+        asked: Asked,
         /// One of several of this kind.
         among: Option<LinkKind>,
     },
@@ -71,6 +73,16 @@ pub(crate) enum Overlay {
     Problems {
         selected: usize,
     },
+}
+
+/// What is asked of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Order(Order),
+    /// To send a line to its board.
+    Line,
+    /// To reset its board.
+    Reset,
 }
 
 /// Something shown in full.
@@ -126,8 +138,9 @@ pub(crate) struct App {
     pub(crate) notice: Option<Notice>,
     pub(crate) focus: Focus,
     pub(crate) table: TableView,
+    pub(crate) nodes: NodesView,
     pub(crate) charts: Charts,
-    pub(crate) traffic: Stream<Piece, Kinds>,
+    pub(crate) traffic: Stream<Piece, Narrowing>,
     /// Whether the traffic is shown as hexadecimal digits.
     pub(crate) traffic_as_hex: bool,
     /// The line that is sent to a source next.
@@ -176,8 +189,9 @@ impl App {
             notice: None,
             focus: Focus::Table,
             table: TableView::default(),
+            nodes: NodesView::default(),
             charts: Charts::default(),
-            traffic: Stream::new(Kinds::All),
+            traffic: Stream::new(Narrowing::none()),
             traffic_as_hex: false,
             line: LineEditor::default(),
             log: Stream::new(LogLevel::Trace),
@@ -193,6 +207,13 @@ impl App {
             || LinkKind::ALL.map(LinkId::only).to_vec(),
             |snapshot| snapshot.links().map(|(link, _)| link).collect(),
         )
+    }
+
+    /// The sources among them.
+    pub(crate) fn sources(&self) -> Vec<LinkId> {
+        let mut links = self.links();
+        links.retain(|link| link.kind() == LinkKind::Source);
+        links
     }
 
     pub(crate) fn snapshot(&self) -> Option<&Snapshot> {
@@ -343,15 +364,13 @@ impl App {
     pub(crate) fn shown_top(&self, height: usize) -> usize {
         let rows = self.rows();
         let selected = self.selected_row(&rows).unwrap_or(0);
-        let last = rows.len().saturating_sub(height);
-        let lowest = (selected + 1).saturating_sub(height);
-        self.table.top.clamp(lowest, selected.max(lowest)).min(last)
+        first_shown(self.table.top, selected, rows.len(), height)
     }
 
     /// The list of the page; the pages of charts and tables have none.
     pub(crate) fn list(&self) -> Option<&dyn List> {
         match self.page {
-            Page::Overview | Page::Charts => None,
+            Page::Overview | Page::Nodes | Page::Charts => None,
             Page::Traffic => Some(&self.traffic),
             Page::Log => Some(&self.log),
             Page::Delivery => Some(&self.deliveries),
@@ -361,7 +380,7 @@ impl App {
     /// [`list`](Self::list), to be changed.
     pub(crate) fn list_mut(&mut self) -> Option<&mut dyn List> {
         match self.page {
-            Page::Overview | Page::Charts => None,
+            Page::Overview | Page::Nodes | Page::Charts => None,
             Page::Traffic => Some(&mut self.traffic),
             Page::Log => Some(&mut self.log),
             Page::Delivery => Some(&mut self.deliveries),
@@ -372,9 +391,18 @@ impl App {
     pub(crate) fn filter(&self) -> &str {
         match self.list() {
             Some(list) => &list.view().filter,
+            None if self.page == Page::Nodes => &self.nodes.filter,
             None => &self.table.filter,
         }
     }
+}
+
+/// The first of some rows that is shown of so many that fit, as near to `top` as lets the chosen one be
+/// among them.
+fn first_shown(top: usize, selected: usize, rows: usize, height: usize) -> usize {
+    let last = rows.saturating_sub(height);
+    let lowest = (selected + 1).saturating_sub(height);
+    top.clamp(lowest, selected.max(lowest)).min(last)
 }
 
 /// Names in the order in which people count: `node2` before `node10`.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::monitor::{
-    DeliveryEntry, HistoryPoint, LatestValue, LinkId, LinkState, LogEntry, Numbered, Sight, SinkId,
-    SinkSnapshot, Snapshot, TrafficEntry,
+    DeliveryEntry, HistoryPoint, LatestValue, LinkId, LinkState, LogEntry, NodeStatus, Numbered,
+    Sight, SinkId, SinkSnapshot, Snapshot, TrafficEntry,
 };
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Name, Timestamp};
 use crate::tui::action::MetricKey;
 
 /// Rates are means over this stretch.
@@ -46,6 +46,37 @@ struct Tally {
     acknowledged: Vec<(SinkId, u64)>,
 }
 
+/// How a node was heard lately, packet by packet as far as each was seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard {
+    /// Strengths of its signal.
+    pub(crate) rssi: VecDeque<f64>,
+    /// Ratios of its signal to the noise.
+    pub(crate) snr: VecDeque<f64>,
+    /// When its packets came.
+    pub(crate) at: VecDeque<Timestamp>,
+    packets: u64,
+}
+
+impl Heard {
+    fn follow(&mut self, node: &NodeStatus) {
+        if self.packets == node.packets {
+            return;
+        }
+        self.packets = node.packets;
+        push(&mut self.at, Some(node.last_heard));
+        push(&mut self.rssi, node.signal.rssi.map(|rssi| rssi.last));
+        push(&mut self.snr, node.signal.snr.map(|snr| snr.last));
+    }
+}
+
+fn push<T>(values: &mut VecDeque<T>, value: Option<T>) {
+    values.extend(value);
+    if values.len() > TREND {
+        values.pop_front();
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 struct Trend {
     values: VecDeque<f64>,
@@ -60,6 +91,7 @@ pub(crate) struct Observed {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     tallies: VecDeque<Tally>,
     trends: BTreeMap<MetricKey, Trend>,
+    heard: BTreeMap<Name, Heard>,
 }
 
 impl Default for Observed {
@@ -69,6 +101,7 @@ impl Default for Observed {
             snapshot: None,
             tallies: VecDeque::new(),
             trends: BTreeMap::new(),
+            heard: BTreeMap::new(),
         }
     }
 }
@@ -104,6 +137,7 @@ impl Observed {
                 newcomers.push((latest.node.clone(), latest.metric.clone()));
             }
         }
+        self.follow_nodes(&snapshot);
         let is_new = before.is_none_or(|before| differ(&before, &snapshot));
         self.snapshot = Some(snapshot);
         is_new
@@ -128,6 +162,23 @@ impl Observed {
         while self.tallies.len() > 2 && now.since(self.tallies[1].at) >= RATE_WINDOW {
             self.tallies.pop_front();
         }
+    }
+
+    fn follow_nodes(&mut self, snapshot: &Snapshot) {
+        for node in &snapshot.nodes {
+            self.heard
+                .entry(node.node.clone())
+                .or_default()
+                .follow(node);
+        }
+        if self.heard.len() > snapshot.nodes.len() {
+            self.heard.retain(|node, _| snapshot.node(node).is_some());
+        }
+    }
+
+    /// How a node was heard lately.
+    pub(crate) fn heard(&self, node: &Name) -> Option<&Heard> {
+        self.heard.get(node)
     }
 
     /// Whether the metric is a new one.

@@ -22,18 +22,23 @@ pub(crate) trait Entry: Weighed + Clone {
     fn line_end(&self) -> Option<&[u8]> {
         None
     }
+
+    /// Where it comes from: the entries of each origin are a stream of their own.
+    fn origin(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What a page can be narrowed down to beside its filter.
-pub(crate) trait Choice<T>: Copy {
+pub(crate) trait Choice<T> {
     /// Whether an entry is shown.
-    fn has(self, entry: &T) -> bool;
+    fn has(&self, entry: &T) -> bool;
 
-    /// The next choice, or the one before.
-    fn turned(self, forward: bool) -> Self;
+    /// To the next choice, or the one before.
+    fn turn(&mut self, forward: bool);
 
     /// What is shown, in words.
-    fn words(self) -> String;
+    fn words(&self) -> String;
 }
 
 /// An entry that is shown, with the line ends that follow it.
@@ -68,20 +73,28 @@ impl<T: Entry, C: Choice<T>> Stream<T, C> {
     pub(crate) fn shown(&self) -> Vec<Shown<'_, T>> {
         let filter = self.view.filter.to_lowercase();
         let mut shown: Vec<Shown<'_, T>> = Vec::new();
-        let mut is_last_shown = false;
+        // The last of each origin, if it is shown.
+        let mut last: Vec<(Option<&str>, Option<usize>)> = Vec::new();
         for Numbered { number, entry } in self.entries.iter() {
             if !entry.is_shown() {
                 continue;
             }
-            if let (Some(line_end), Some(last)) = (entry.line_end(), shown.last_mut()) {
-                if is_last_shown {
-                    last.line_end = line_end;
+            let known = last
+                .iter()
+                .position(|(origin, _)| *origin == entry.origin());
+            if let (Some(line_end), Some(known)) = (entry.line_end(), known) {
+                if let Some(at) = last[known].1.take() {
+                    shown[at].line_end = line_end;
                 }
-                is_last_shown = false;
                 continue;
             }
-            is_last_shown = self.choice.has(entry) && (filter.is_empty() || entry.holds(&filter));
-            if is_last_shown {
+            let is_shown = self.choice.has(entry) && (filter.is_empty() || entry.holds(&filter));
+            let place = is_shown.then_some(shown.len());
+            match known {
+                Some(known) => last[known].1 = place,
+                None => last.push((entry.origin(), place)),
+            }
+            if is_shown {
                 shown.push(Shown {
                     number: *number,
                     entry,
@@ -131,7 +144,7 @@ impl<T: Entry, C: Choice<T>> List for Stream<T, C> {
     }
 
     fn turn(&mut self, forward: bool) -> String {
-        self.choice = self.choice.turned(forward);
+        self.choice.turn(forward);
         self.view.follow();
         self.choice.words()
     }
@@ -173,22 +186,22 @@ const LEVELS: [LogLevel; 5] = [
 
 /// The lines of this level and graver ones.
 impl Choice<LogEntry> for LogLevel {
-    fn has(self, entry: &LogEntry) -> bool {
-        entry.level <= self
+    fn has(&self, entry: &LogEntry) -> bool {
+        entry.level <= *self
     }
 
-    fn turned(self, forward: bool) -> Self {
-        let at = self as usize;
+    fn turn(&mut self, forward: bool) {
+        let at = *self as usize;
         let to = if forward {
             (at + 1).min(LEVELS.len() - 1)
         } else {
             at.saturating_sub(1)
         };
-        LEVELS[to]
+        *self = LEVELS[to];
     }
 
-    fn words(self) -> String {
-        levels(self)
+    fn words(&self) -> String {
+        levels(*self)
     }
 }
 
@@ -197,15 +210,13 @@ impl Choice<LogEntry> for LogLevel {
 pub(crate) struct Everything;
 
 impl<T> Choice<T> for Everything {
-    fn has(self, _: &T) -> bool {
+    fn has(&self, _: &T) -> bool {
         true
     }
 
-    fn turned(self, _: bool) -> Self {
-        self
-    }
+    fn turn(&mut self, _: bool) {}
 
-    fn words(self) -> String {
+    fn words(&self) -> String {
         "everything".to_owned()
     }
 }

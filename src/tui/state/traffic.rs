@@ -2,7 +2,7 @@
 
 use super::Detail;
 use super::stream::{Choice, Entry, Stream};
-use crate::monitor::{Numbered, TrafficEntry, TrafficKind, TrafficVerdict, Weighed};
+use crate::monitor::{LinkId, Numbered, TrafficEntry, TrafficKind, TrafficVerdict, Weighed};
 use crate::telemetry::RejectReason;
 use crate::tui::widgets::escape;
 
@@ -59,7 +59,7 @@ impl Piece {
     }
 }
 
-impl Stream<Piece, Kinds> {
+impl Stream<Piece, Narrowing> {
     /// Takes what was observed; says whether anything of it is new.
     pub(in crate::tui) fn take(&mut self, entries: Vec<Numbered<TrafficEntry>>) -> bool {
         let next = self.entries.next_number();
@@ -92,8 +92,7 @@ impl Stream<Piece, Kinds> {
 
 impl Entry for Piece {
     fn holds(&self, text: &str) -> bool {
-        let source = self.entry.source.as_str().to_lowercase();
-        escape(&self.entry.bytes).to_lowercase().contains(text) || source == text
+        escape(&self.entry.bytes).to_lowercase().contains(text)
     }
 
     fn detail(self) -> Detail {
@@ -113,9 +112,21 @@ impl Entry for Piece {
             );
         is_line_end.then_some(&*self.entry.bytes)
     }
+
+    fn origin(&self) -> Option<&str> {
+        Some(self.entry.source.as_str())
+    }
 }
 
 /// What of the traffic is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Narrowing {
+    pub(crate) kinds: Kinds,
+    /// That of this source alone; `None`: of all.
+    pub(crate) source: Option<LinkId>,
+}
+
+/// Which kinds of pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kinds {
     All,
@@ -145,7 +156,7 @@ impl Kinds {
     }
 }
 
-impl Choice<Piece> for Kinds {
+impl Kinds {
     fn has(self, piece: &Piece) -> bool {
         let kind = piece.entry.kind;
         match self {
@@ -158,20 +169,53 @@ impl Choice<Piece> for Kinds {
             }
         }
     }
+}
 
-    fn turned(self, forward: bool) -> Self {
-        let steps = if forward { 1 } else { Self::ALL.len() - 1 };
-        Self::ALL[(self as usize + steps) % Self::ALL.len()]
+impl Narrowing {
+    /// All of it.
+    pub(super) fn none() -> Self {
+        Self {
+            kinds: Kinds::All,
+            source: None,
+        }
     }
 
-    fn words(self) -> String {
-        self.word().to_owned()
+    /// To the next one of several sources; after the last one all are shown.
+    pub(in crate::tui) fn turn_source(&mut self, sources: &[LinkId]) {
+        let next = match &self.source {
+            None => 0,
+            Some(source) => {
+                let at = sources.iter().position(|it| it == source);
+                at.map_or(sources.len(), |at| at + 1)
+            }
+        };
+        self.source = sources.get(next).cloned();
+    }
+}
+
+impl Choice<Piece> for Narrowing {
+    fn has(&self, piece: &Piece) -> bool {
+        let is_of_source = |source: &LinkId| source.name() == piece.entry.source.as_str();
+        self.source.as_ref().is_none_or(is_of_source) && self.kinds.has(piece)
+    }
+
+    fn turn(&mut self, forward: bool) {
+        let steps = if forward { 1 } else { Kinds::ALL.len() - 1 };
+        self.kinds = Kinds::ALL[(self.kinds as usize + steps) % Kinds::ALL.len()];
+    }
+
+    fn words(&self) -> String {
+        match &self.source {
+            None => self.kinds.word().to_owned(),
+            Some(source) => format!("{} of {}", self.kinds.word(), source.name()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::LinkKind;
     use crate::telemetry::Timestamp;
 
     fn numbered(number: u64, kind: TrafficKind, bytes: &[u8]) -> Numbered<TrafficEntry> {
@@ -190,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_is_found_out_later_is_told_of_the_piece_itself() {
-        let mut traffic = Stream::new(Kinds::All);
+        let mut traffic = Stream::new(Narrowing::none());
         let reason = RejectReason::Spike;
         let frame = |number| numbered(number, TrafficKind::Accepted, b"{\"ts\":1}");
         traffic.take(vec![
@@ -223,5 +267,42 @@ mod tests {
         )]);
         let places = traffic.entries.get(4).unwrap().marks.iter();
         assert!(places.filter_map(|(at, _)| *at).all(|at| at < 9));
+    }
+
+    #[test]
+    fn a_line_end_belongs_to_the_line_of_its_own_source() {
+        let mut traffic = Stream::new(Narrowing::none());
+        let piece = |number, source: &str, kind, bytes: &[u8]| {
+            let mut piece = numbered(number, kind, bytes);
+            piece.entry.source = source.into();
+            piece
+        };
+        traffic.take(vec![
+            piece(0, "north", TrafficKind::Accepted, b"{\"ts\":1}"),
+            piece(1, "south", TrafficKind::Accepted, b"{\"ts\":2}"),
+            piece(2, "north", TrafficKind::Text, b"\r\n"),
+            piece(3, "south", TrafficKind::Text, b"\n"),
+        ]);
+        let ends = |traffic: &Stream<Piece, Narrowing>| -> Vec<(u64, Vec<u8>)> {
+            let shown = traffic.shown().into_iter();
+            shown.map(|it| (it.number, it.line_end.to_vec())).collect()
+        };
+        assert_eq!(ends(&traffic), [(0, b"\r\n".to_vec()), (1, b"\n".to_vec())]);
+
+        let sources = ["north", "south"].map(|name| LinkId::new(LinkKind::Source, name));
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            traffic.choice.turn_source(&sources);
+            seen.push((traffic.choice.words(), ends(&traffic).len()));
+        }
+        let expected = ["everything of north", "everything of south", "everything"];
+        assert_eq!(
+            seen,
+            expected
+                .map(str::to_owned)
+                .into_iter()
+                .zip([1, 1, 2])
+                .collect::<Vec<_>>()
+        );
     }
 }

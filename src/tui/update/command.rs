@@ -5,7 +5,7 @@ use crate::monitor::{
     Snapshot,
 };
 use crate::tui::action::{Choice, Effect, Page};
-use crate::tui::state::{App, Focus, Overlay};
+use crate::tui::state::{App, Asked, Focus, Overlay};
 use crate::tui::widgets::{count, escape_text};
 use crate::tui::words::link_title;
 
@@ -15,13 +15,28 @@ impl App {
         if let (Page::Overview, Focus::Link(link)) = (self.page, self.focus.clone()) {
             return self.give(order, &[link]);
         }
-        self.overlay = Some(Overlay::WhichLink { order, among: None });
+        self.overlay = Some(Overlay::WhichLink {
+            asked: Asked::Order(order),
+            among: None,
+        });
         Vec::new()
+    }
+
+    /// A line or a reset: for the source whose traffic is shown, or for the one that is named then.
+    pub(super) fn ask_source(&mut self, asked: Asked) -> Vec<Effect> {
+        let shown = self.traffic.choice.source.clone();
+        let sources = shown.map_or_else(|| self.sources(), |source| vec![source]);
+        if sources.len() > 1 {
+            let among = Some(LinkKind::Source);
+            self.overlay = Some(Overlay::WhichLink { asked, among });
+            return Vec::new();
+        }
+        self.ask(asked, &sources)
     }
 
     /// The link was named, or its kind: where there are several of that, they are asked for next.
     pub(super) fn choose_link(&mut self, choice: Choice) -> Vec<Effect> {
-        let Some(Overlay::WhichLink { order, among }) = self.overlay.take() else {
+        let Some(Overlay::WhichLink { asked, among }) = self.overlay.take() else {
             return Vec::new();
         };
         let mut links = self.links();
@@ -32,19 +47,34 @@ impl App {
                 links = vec![links.swap_remove(number - 1)];
             }
             Choice::Number(_) => {
-                self.overlay = Some(Overlay::WhichLink { order, among });
+                self.overlay = Some(Overlay::WhichLink { asked, among });
                 return Vec::new();
             }
             Choice::Kind(kind) => {
                 links.retain(|link| link.kind() == kind);
                 if links.len() > 1 {
                     let among = Some(kind);
-                    self.overlay = Some(Overlay::WhichLink { order, among });
+                    self.overlay = Some(Overlay::WhichLink { asked, among });
                     return Vec::new();
                 }
             }
         }
-        self.give(order, &links)
+        self.ask(asked, &links)
+    }
+
+    fn ask(&mut self, asked: Asked, links: &[LinkId]) -> Vec<Effect> {
+        match (asked, links) {
+            (Asked::Order(order), links) => self.give(order, links),
+            (_, []) => Vec::new(),
+            (Asked::Line, [source, ..]) => {
+                self.overlay = Some(Overlay::Send(source.clone()));
+                Vec::new()
+            }
+            (Asked::Reset, [source, ..]) => {
+                self.say(format!("The board of {} is reset.", link_title(source)));
+                self.send(vec![Command::Reset(source.clone())])
+            }
+        }
     }
 
     fn give(&mut self, order: Order, links: &[LinkId]) -> Vec<Effect> {
@@ -130,18 +160,6 @@ impl App {
         self.send(vec![command])
     }
 
-    /// The source whose traffic is shown.
-    fn source(&self) -> LinkId {
-        let mut links = self.links().into_iter();
-        let source = links.find(|link| link.kind() == LinkKind::Source);
-        source.unwrap_or_else(LinkId::source)
-    }
-
-    /// Opens the line that is sent to the source.
-    pub(super) fn begin_line(&mut self) {
-        self.overlay = Some(Overlay::Send(self.source()));
-    }
-
     /// What was typed is complete: the filter is kept, the line is sent. What was sent stands in the
     /// traffic; nothing else says so, because it may still fail.
     pub(super) fn submit(&mut self) -> Vec<Effect> {
@@ -150,12 +168,6 @@ impl App {
         };
         let text = self.line.take();
         vec![Effect::Command(Command::Send(link, text))]
-    }
-
-    pub(super) fn reset(&mut self) -> Vec<Effect> {
-        self.say("The board is reset.");
-        let reset = Command::Reset(self.source());
-        self.send(vec![reset])
     }
 
     /// Stops the gateway; a gateway elsewhere is left alone.
@@ -202,7 +214,7 @@ pub(in crate::tui) fn attempt(command: &Command) -> String {
     match command {
         Command::To(order, link) => format!("{} {}", order.name(), link_title(link)),
         Command::Send(_, text) => format!("send \"{}\"", escape_text(text)),
-        Command::Reset(_) => "reset the board".to_owned(),
+        Command::Reset(link) => format!("reset the board of {}", link_title(link)),
         Command::FlushAll => "flush".to_owned(),
         Command::StartRecording(_) => "begin to record".to_owned(),
         Command::StopRecording(_) => "end the recording".to_owned(),

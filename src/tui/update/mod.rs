@@ -3,6 +3,7 @@
 mod command;
 mod fleet;
 mod movement;
+mod nodes;
 mod pointer;
 mod problems;
 
@@ -17,7 +18,9 @@ use ratatui::layout::{Position, Size};
 
 use super::action::{Action, Direction, Effect, MetricKey, Page, Purpose};
 use super::keymap::{self, Context};
-use super::state::{App, Detail, Focus, List, Observation, Overlay, RowsBy, nanos};
+use super::state::{
+    App, Asked, Choice as _, Detail, Focus, List, Observation, Overlay, RowsBy, nanos,
+};
 use crate::monitor::{
     Command, HistoryPoint, HistoryQuery, LatestValue, Recording, Sight, Snapshot,
 };
@@ -49,6 +52,9 @@ fn with_named_nodes(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
     for latest in &mut snapshot.latest {
         latest.node = full_name(latest);
     }
+    // The sources come in the order of the configuration; nodes are looked for by their names.
+    let by_name = |it: &LatestValue| (it.node.clone(), it.metric.clone());
+    snapshot.latest.sort_by_cached_key(by_name);
     Arc::new(snapshot)
 }
 
@@ -66,6 +72,7 @@ impl App {
         }
         let mut effects = self.ask_trends(newcomers);
         effects.extend(self.ask_charts());
+        effects.extend(self.ring());
         effects
     }
 
@@ -239,8 +246,9 @@ impl App {
             Action::Choose(choice) => return self.choose_link(choice),
             Action::Confirm(yes) => return self.confirm(yes),
             Action::Record => return self.record(),
-            Action::Send => self.begin_line(),
-            Action::Reset => return self.reset(),
+            Action::Send => return self.ask_source(Asked::Line),
+            Action::Reset => return self.ask_source(Asked::Reset),
+            Action::TurnSource => self.turn_source(),
             Action::Show(page) => return self.show(page),
             Action::NextPage => return self.show(self.page.turned(1)),
             Action::PreviousPage => return self.show(self.page.turned(Page::ALL.len() - 1)),
@@ -251,6 +259,8 @@ impl App {
             Action::Problems => self.overlay = Some(Overlay::Problems { selected: 0 }),
             Action::Freeze => self.freeze(),
             Action::TurnTable => self.turn_table(),
+            Action::Walk => self.walk(),
+            Action::Bell => self.turn_bell(),
             Action::Move(direction) => self.go(direction),
             Action::Filter => self.overlay = Some(Overlay::Filter),
             Action::Back => self.back(),
@@ -266,6 +276,9 @@ impl App {
     }
 
     pub(super) fn show(&mut self, page: Page) -> Vec<Effect> {
+        if page == self.page {
+            self.close_node();
+        }
         self.page = page;
         self.overlay = None;
         self.ask_charts()
@@ -302,7 +315,7 @@ impl App {
         } else {
             self.pick_all(keys);
             let count = self.charts.picked.len();
-            self.say(format!("{said} charted ({count} in all); 2: charts."));
+            self.say(format!("{said} charted ({count} in all); 3: charts."));
         }
         self.ask_charts()
     }
@@ -325,6 +338,16 @@ impl App {
         self.say(format!("The table has {said}; v: the other way."));
     }
 
+    fn turn_source(&mut self) {
+        let sources = self.sources();
+        if sources.len() < 2 {
+            return self.say("There is one source, and all is shown of it.");
+        }
+        self.traffic.choice.turn_source(&sources);
+        self.traffic.view.follow();
+        self.say(format!("Shown: {}.", self.traffic.choice.words()));
+    }
+
     fn change_span(&mut self, action: Action) -> Vec<Effect> {
         self.charts.change_span(action == Action::Longer);
         let span = super::widgets::span(self.charts.span());
@@ -338,6 +361,7 @@ impl App {
             return self.open_problem(selected);
         }
         let detail = match (self.page, &self.focus) {
+            (Page::Nodes, _) => return self.open_node(),
             (Page::Overview, Focus::Link(link)) => Some(Detail::Link(link.clone())),
             (Page::Overview, Focus::Table) => {
                 let keys = self.selected_keys();
@@ -365,6 +389,12 @@ impl App {
             Some(_) => {}
             None => match self.page {
                 Page::Overview if self.focus != Focus::Table => self.focus = Focus::Table,
+                Page::Nodes if self.nodes.walk.is_some() => self.walk(),
+                Page::Nodes if self.nodes.opened.is_some() => {
+                    if self.charts.cursor.take().is_none() {
+                        self.close_node();
+                    }
+                }
                 Page::Charts if self.charts.cursor.is_some() => self.charts.cursor = None,
                 Page::Charts => self.page = Page::Overview,
                 _ if self.is_following() && self.filter().is_empty() => self.come_back(),
@@ -400,15 +430,18 @@ impl App {
     }
 
     fn edit_filter(&mut self, edit: impl FnOnce(&mut String)) {
+        let page = self.page;
         match self.list_mut() {
             Some(list) => edit(&mut list.view_mut().filter),
+            None if page == Page::Nodes => edit(&mut self.nodes.filter),
             None => edit(&mut self.table.filter),
         }
     }
 
-    fn ask_charts(&mut self) -> Vec<Effect> {
+    pub(in crate::tui) fn ask_charts(&mut self) -> Vec<Effect> {
         let drawn = match self.page {
             Page::Charts => self.charted(),
+            Page::Nodes => self.node_charts(),
             Page::Overview if !self.areas().chart.is_empty() => self.selected_keys(),
             _ => return Vec::new(),
         };

@@ -29,6 +29,7 @@ impl App {
         let is_sideways = matches!(direction, Direction::Left | Direction::Right);
         match self.page {
             Page::Overview => self.go_overview(direction),
+            Page::Nodes => self.go_nodes(direction),
             Page::Charts => self.go_charts(direction),
             Page::Traffic | Page::Log | Page::Delivery => {
                 let height = self.areas().rows();
@@ -46,7 +47,7 @@ impl App {
         }
     }
 
-    fn go_charts(&mut self, direction: Direction) {
+    pub(super) fn go_charts(&mut self, direction: Direction) {
         let charts = &mut self.charts;
         match direction {
             Direction::Left => charts.move_cursor(true, self.now),

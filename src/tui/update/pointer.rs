@@ -35,6 +35,10 @@ impl App {
                 let top = self.shown_top(areas.rows());
                 self.select_row(top + row);
             }
+            Page::Nodes => {
+                let top = self.shown_top_node(areas.rows());
+                self.select_node(top + row);
+            }
             Page::Charts => self.charts.point(at.x, areas.list, self.now),
             Page::Traffic | Page::Log | Page::Delivery => {
                 if let Some(list) = self.list_mut() {

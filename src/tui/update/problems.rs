@@ -29,7 +29,7 @@ impl App {
         self.show(page_of(problem.kind))
     }
 
-    /// Has the page Overview choose what a problem concerns.
+    /// Has its page choose what a problem concerns.
     fn point_at(&mut self, problem: &Problem) {
         let link = problem.concerns.parse::<LinkId>();
         let node = problem.concerns.split(' ').next().unwrap_or_default();
@@ -37,7 +37,12 @@ impl App {
             ProblemKind::LinkDown | ProblemKind::LinkRefused | ProblemKind::LinkHeld => {
                 self.focus = link.map_or(Focus::Table, Focus::Link);
             }
-            ProblemKind::NodeSilent | ProblemKind::ValueBeyondLimits => {
+            ProblemKind::NodeSilent => {
+                self.close_node();
+                self.nodes.filter.clear();
+                self.nodes.selected = Some(problem.concerns.as_str().into());
+            }
+            ProblemKind::ValueBeyondLimits => {
                 self.focus = Focus::Table;
                 let rows = self.rows();
                 let place = |row: &&crate::monitor::LatestValue| {
@@ -60,8 +65,8 @@ fn page_of(kind: ProblemKind) -> Page {
         ProblemKind::LinkDown
         | ProblemKind::LinkRefused
         | ProblemKind::LinkHeld
-        | ProblemKind::NodeSilent
         | ProblemKind::ValueBeyondLimits => Page::Overview,
+        ProblemKind::NodeSilent => Page::Nodes,
         ProblemKind::SourceSilent | ProblemKind::LineDamaged | ProblemKind::ReadingsSetAside => {
             Page::Traffic
         }

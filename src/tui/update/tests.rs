@@ -47,7 +47,7 @@ fn a_command_goes_to_the_link_in_focus_or_to_the_one_that_is_named() {
     assert_eq!(
         app.overlay,
         Some(Overlay::WhichLink {
-            order: Order::Hold,
+            asked: Asked::Order(Order::Hold),
             among: None
         })
     );
@@ -139,7 +139,7 @@ fn a_gateway_elsewhere_is_asked_about_first_and_left_by_q() {
 fn a_line_is_typed_sent_and_sent_again() {
     let mut app = app(80, 24, [testing::healthy()]);
     let send = |text: &str| Effect::Command(Command::Send(LinkId::source(), text.to_owned()));
-    assert!(press(&mut app, "3iled on q").is_empty());
+    assert!(press(&mut app, "4iled on q").is_empty());
     assert_eq!(press(&mut app, "←←x⏎"), [send("led onx q")]);
     assert_eq!(app.overlay, None);
     assert_eq!(press(&mut app, "i↑⏎"), [send("led onx q")]);
@@ -165,7 +165,7 @@ fn a_board_is_reset_and_bytes_are_shown_as_hex_on_the_page_traffic_alone() {
     assert!(press(&mut app, "Rix").is_empty());
     assert_eq!((&app.overlay, app.traffic_as_hex), (&None, false));
     let reset = Effect::Command(Command::Reset(LinkId::source()));
-    assert_eq!(press(&mut app, "3R"), [reset]);
+    assert_eq!(press(&mut app, "4R"), [reset]);
     press(&mut app, "x");
     assert!(app.traffic_as_hex);
     press(&mut app, "⏎x⎋");
@@ -268,7 +268,7 @@ fn a_node_is_charted_with_all_its_metrics() {
     press(&mut app, "c");
     assert_eq!(
         notice(&app),
-        "All of node2 is charted (2 in all); 2: charts."
+        "All of node2 is charted (2 in all); 3: charts."
     );
     press(&mut app, "v");
     assert_eq!(app.selected_keys(), [("node2".into(), "pressure".into())]);
@@ -297,7 +297,7 @@ fn the_chart_beside_the_table_is_of_what_is_chosen_there() {
 #[test]
 fn lists_are_filtered_chosen_and_opened() {
     let mut app = app(80, 24, [testing::healthy()]);
-    press(&mut app, "4/REFUSED⏎");
+    press(&mut app, "5/REFUSED⏎");
     assert_eq!(
         app.log.shown().len(),
         1 + 1,
@@ -314,11 +314,11 @@ fn lists_are_filtered_chosen_and_opened() {
             ..
         })
     ));
-    press(&mut app, "⎋3→");
+    press(&mut app, "⎋4→");
     assert_eq!(app.traffic.shown().len(), 2, "accepted frames");
     press(&mut app, "l");
     assert_eq!(app.traffic.shown().len(), 1, "text, line ends apart");
-    press(&mut app, "5/iiot⏎");
+    press(&mut app, "6/iiot⏎");
     assert_eq!(app.deliveries.shown().len(), 1);
     press(&mut app, "⎋/timed out⏎");
     assert_eq!(
@@ -365,7 +365,7 @@ fn the_mouse_picks_scrolls_and_switches_pages() {
 fn a_recording_is_asked_for_and_told_of() {
     let mut app = app(80, 24, [testing::healthy()]);
     assert_eq!(
-        press(&mut app, "3w"),
+        press(&mut app, "4w"),
         [Effect::Command(Command::StartRecording(None))]
     );
     let mut recording = testing::healthy();
@@ -419,7 +419,7 @@ fn what_is_asked_while_the_display_is_frozen_is_asked_of_the_gateway_as_it_is() 
 fn a_frozen_display_reads_the_history_of_what_it_shows() {
     let mut app = app(80, 24, [testing::healthy()]);
     press(&mut app, " ");
-    let effects = press(&mut app, "2");
+    let effects = press(&mut app, "3");
     assert_eq!(effects.len(), 7, "one for each unit");
     for effect in effects {
         let Effect::History(Purpose::Chart, _, query) = effect else {
@@ -538,6 +538,75 @@ fn a_problem_leads_to_the_page_that_it_is_about() {
     assert_eq!(chosen, Some(("node2".into(), "temperature".into())));
     press(&mut app, "!G");
     assert_eq!(app.overlay, Some(Overlay::Problems { selected: 2 }));
-    app.apply(Action::Back);
-    assert_eq!(app.overlay, None);
+    app.apply(Action::Open);
+    assert_eq!((app.page, &app.overlay), (Page::Nodes, &None));
+    assert_eq!(app.nodes.selected, Some("node2".into()));
+}
+
+#[test]
+fn a_line_and_a_reset_go_to_the_source_that_is_shown_or_to_the_one_that_is_named() {
+    let mut app = app(80, 24, [testing::two_sources()]);
+    let south = LinkId::new(crate::monitor::LinkKind::Source, "south");
+    assert!(press(&mut app, "4R").is_empty());
+    let reset = [Effect::Command(Command::Reset(south.clone()))];
+    assert_eq!(press(&mut app, "1"), reset);
+    assert!(press(&mut app, "i⎋").is_empty());
+    assert_eq!(app.overlay, None, "nothing was named");
+    press(&mut app, "i9a");
+    assert!(
+        app.overlay.is_some(),
+        "there is no ninth, and no line for all"
+    );
+    press(&mut app, "1");
+    assert_eq!(app.overlay, Some(Overlay::Send(south.clone())));
+    press(&mut app, "⎋s");
+    assert_eq!(notice(&app), "Shown: everything of south.");
+    assert_eq!(press(&mut app, "R"), reset);
+    let line = Effect::Command(Command::Send(south, "on".to_owned()));
+    assert_eq!(press(&mut app, "ion⏎"), [line]);
+}
+
+#[test]
+fn the_values_of_a_node_are_those_of_its_own_source() {
+    let app = app(80, 24, [testing::two_sources()]);
+    for node in &app.snapshot().unwrap().nodes {
+        let metrics = app.metrics_of(&node.node);
+        assert_eq!(metrics.len(), 2, "{}", node.node);
+        assert!(metrics.iter().all(|latest| latest.node == node.node));
+    }
+}
+
+#[test]
+fn a_node_is_looked_into_and_walked_with() {
+    let mut app = app(120, 40, [testing::silent()]);
+    press(&mut app, "2");
+    assert_eq!(app.page, Page::Nodes);
+    let names = |app: &App| app.node_rows()[0].node.to_string();
+    assert_eq!(names(&app), "node2", "who is late comes first");
+    let asked = press(&mut app, "↓⏎");
+    assert_eq!(app.nodes.opened, Some("greenhouse-north-bench-7".into()));
+    assert_eq!(asked.len(), 3, "a chart for each of its metrics");
+    press(&mut app, "t");
+    assert!(app.nodes.walk.is_some());
+    press(&mut app, "→b");
+    assert_eq!(app.nodes.factor.name(), "SF8");
+
+    let heard = |packets| {
+        let mut snapshot = testing::silent();
+        snapshot.nodes[0].packets = packets;
+        testing::observation(snapshot)
+    };
+    let rings = |effects: Vec<Effect>| effects.contains(&Effect::Bell);
+    assert!(!rings(app.observe(heard(738), NOW)), "it is not heard anew");
+    assert!(rings(app.observe(heard(739), NOW)));
+    press(&mut app, "b");
+    assert!(!rings(app.observe(heard(740), NOW)), "the bell is off");
+    press(&mut app, "⎋");
+    assert!(app.nodes.walk.is_none() && app.nodes.opened.is_some());
+    press(&mut app, "←⎋");
+    assert!(app.nodes.opened.is_some(), "the cursor goes first");
+    press(&mut app, "⎋");
+    assert_eq!((app.page, &app.nodes.opened), (Page::Nodes, &None));
+    press(&mut app, "/NODE2⏎");
+    assert_eq!(app.node_rows().len(), 1);
 }

@@ -98,10 +98,10 @@ fn lines<'a>(app: &App, link: &LinkId, cells: u16, rows: usize) -> Vec<Line<'a>>
         return vec![Line::styled("…", theme.style(Role::Dim))];
     };
     let peer = fitted(&escape_text(&status.peer), usize::from(cells));
-    let mut lines = vec![
-        state_line(theme, status, app.now, cells),
-        Line::styled(peer, theme.style(Role::Dim)),
-    ];
+    let mut lines = vec![state_line(theme, status, app.now, cells)];
+    if !peer.trim().is_empty() {
+        lines.push(Line::styled(peer, theme.style(Role::Dim)));
+    }
     match link.sink().and_then(|sink| snapshot.sink(&sink)) {
         None => lines.extend(source_lines(app, (link, snapshot), status, cells)),
         Some(sink) if sink.is_disabled() => {}

@@ -1,7 +1,7 @@
 //! Draws the state. Every page is a file of its own; here is what all have in common.
 //!
 //! ```text
-//! fieldgate  1 Overview  2 Charts  3 Traffic  4 Log  5 Delivery     running 2h 03m   12:34:56 UTC
+//! fieldgate  1 Overview  2 Nodes  3 Charts  4 Traffic  5 Log  6 Delivery     ● all well  12:34:56 UTC
 //! ┌──────────┐
 //! │   page   │
 //! └──────────┘
@@ -14,6 +14,7 @@ mod charts;
 mod delivery;
 mod fleet;
 mod log;
+mod nodes;
 mod overlay;
 mod overview;
 mod problems;
@@ -72,6 +73,7 @@ fn draw_page(buffer: &mut Buffer, areas: &Areas, app: &App) {
     status::header(buffer, areas, app);
     match app.page {
         Page::Overview => overview::draw(buffer, areas, app),
+        Page::Nodes => nodes::draw(buffer, areas, app),
         Page::Charts => charts::draw(buffer, areas, app),
         Page::Traffic => traffic::draw(buffer, areas, app),
         Page::Log => log::draw(buffer, areas, app),
@@ -93,8 +95,8 @@ fn too_small(buffer: &mut Buffer, area: Rect, app: &App) {
             lines.push("y yes, n no".to_owned());
             lines
         }
-        Some(Overlay::WhichLink { order, among }) => {
-            wrap(&status::which(app, *order, *among), cells, rows)
+        Some(Overlay::WhichLink { asked, among }) => {
+            wrap(&status::which(app, *asked, *among), cells, rows)
         }
         _ if is_stopping => vec!["stopping".to_owned(), "q: at once".to_owned()],
         _ => vec![

@@ -115,7 +115,7 @@ fn help_cells(body: Rect) -> u16 {
 /// The keys of the page: each with its help beside it, or below where there is too little room.
 fn help_lines<'a>(app: &App, cells: u16) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
-    for binding in help_of(app.page) {
+    for binding in help_of(app) {
         let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
         let keys = keys.join("  ");
         let style = app.theme.style(Role::Accent);
@@ -403,12 +403,12 @@ fn draw_stopping(buffer: &mut Buffer, body: Rect, app: &App, snapshot: &Snapshot
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::action::Page;
+    use crate::tui::keymap::{CONTEXTS, bindings};
 
     #[test]
     fn every_line_of_the_help_fits_into_its_frame() {
-        for page in Page::ALL {
-            for binding in help_of(page) {
+        for context in CONTEXTS {
+            for binding in bindings(context).into_iter().flatten() {
                 let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
                 assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
                 assert!(KEYS + width(binding.help) <= 68, "{}", binding.help);

@@ -24,10 +24,13 @@ pub(super) fn areas(app: &App, size: Size) -> Areas {
         Focus::Link(link) => Some(link),
         Focus::Table => None,
     };
+    let opened = app.nodes.opened.as_ref();
+    let opened = opened.filter(|_| app.nodes.walk.is_none());
     let demand = Demand {
         links: &links,
         focus,
         rows: app.rows().len(),
+        opened: opened.map(|node| app.metrics_of(node).len()),
         height: &|link, cells| card::height(app, link, cells),
     };
     Areas::of(size, app.page, &demand)

@@ -10,29 +10,47 @@ use super::put;
 use crate::monitor::{Problem, Severity};
 use crate::tui::state::App;
 use crate::tui::theme::Role;
-use crate::tui::widgets::{duration, wrap};
+use crate::tui::widgets::{duration, width, wrap};
 
 /// Cells of the list, where there are so many.
 const CELLS: u16 = 100;
 
-/// `● all well` or `▲ 2 problems`, and how grave that is.
-pub(super) fn summary(problems: &[Problem]) -> (String, Role) {
+/// What is wrong, in a few words or a sign.
+pub(super) struct Summary {
+    /// `● all well` or `▲ 2 problems`
+    pub(super) words: String,
+    /// `●` or `▲ 2`
+    pub(super) sign: String,
+    /// How grave that is.
+    pub(super) role: Role,
+}
+
+impl Summary {
+    /// The words, or else the sign, where there are so many cells.
+    pub(super) fn fitting(&self, cells: usize) -> String {
+        let is_room = width(&self.words) <= cells;
+        let text = if is_room { &self.words } else { &self.sign };
+        text.clone()
+    }
+}
+
+pub(super) fn summary(problems: &[Problem]) -> Summary {
     let role = match problems.iter().map(|it| it.severity).max() {
         None => Role::Good,
         Some(Severity::Warning) => Role::Warn,
         Some(Severity::Error) => Role::Bad,
     };
-    let text = match problems.len() {
-        0 => "● all well".to_owned(),
-        1 => "▲ 1 problem".to_owned(),
-        count => format!("▲ {count} problems"),
+    let (sign, words) = match problems.len() {
+        0 => ("●".to_owned(), "● all well".to_owned()),
+        1 => ("▲ 1".to_owned(), "▲ 1 problem".to_owned()),
+        count => (format!("▲ {count}"), format!("▲ {count} problems")),
     };
-    (text, role)
+    Summary { words, sign, role }
 }
 
 pub(super) fn draw(buffer: &mut Buffer, body: Rect, app: &App, selected: usize) {
     let problems = app.problems();
-    let (title, _) = summary(problems);
+    let title = summary(problems).words;
     let cells = CELLS.min(body.width.saturating_sub(4));
     let blocks: Vec<Vec<Line<'_>>> = problems
         .iter()
@@ -68,7 +86,7 @@ fn block<'a>(app: &App, problem: &Problem, is_selected: bool, cells: u16) -> Vec
     };
     let mark = if is_selected { "▸ " } else { "  " };
     let since = duration(app.now.since(problem.since));
-    let width = usize::from(cells.saturating_sub(4));
+    let cells = usize::from(cells.saturating_sub(4));
     let mut lines = vec![Line::from(vec![
         Span::styled(mark, theme.style(Role::Accent)),
         Span::styled(format!("{glyph} {}", problem.concerns), theme.style(role)),
@@ -76,7 +94,7 @@ fn block<'a>(app: &App, problem: &Problem, is_selected: bool, cells: u16) -> Vec
     ])];
     let texts = [(&problem.sentence, Role::Title), (&problem.fix, Role::Dim)];
     for (text, role) in texts {
-        let wrapped = wrap(text, width, 4);
+        let wrapped = wrap(text, cells, 4);
         let styled = wrapped
             .into_iter()
             .map(|line| Line::styled(format!("    {line}"), theme.style(role)));

@@ -12,7 +12,7 @@ use crate::monitor::{
 use crate::tui::action::Page;
 use crate::tui::keymap::{self, Context};
 use crate::tui::layout::{Areas, name, tab_text};
-use crate::tui::state::{App, Guide, Overlay};
+use crate::tui::state::{App, Asked, Guide, Overlay};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{
     bytes, count, cut, cut_front, duration, escape_text, time_of_day, width,
@@ -53,28 +53,34 @@ pub(super) fn header(buffer: &mut Buffer, areas: &Areas, app: &App) {
     );
 }
 
-/// What holds on every page, what matters most first; each in at most so many cells.
+/// Cells in which it can be told where a gateway is.
+const LEAST_PLACE: usize = 9;
+
+/// What holds on every page, what matters most first. Where the gateway is and what is wrong there share so
+/// many cells.
 fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let mut notes = Vec::new();
     if app.frozen.is_some() {
         notes.push(("‖ frozen".to_owned(), Role::Warn));
     }
     let is_seen = !matches!(app.observed.sight, Sight::Lost { .. });
-    match &app.observed.sight {
-        Sight::Local => {}
-        Sight::Past { path } => {
-            notes.push((cut(&format!("■ {path}"), cells), Role::Warn));
-        }
-        Sight::Connected { peer } => {
-            notes.push((cut(&format!("● {peer}"), cells), Role::Good));
-        }
-        Sight::Lost { peer, .. } => {
-            notes.push((cut(&format!("✖ lost {peer}"), cells), Role::Bad));
-        }
+    let problems = app.live().filter(|_| is_seen);
+    let problems = problems.map(|live| problems::summary(&live.problems));
+    let kept = problems.as_ref().map_or(0, |it| width(&it.sign) + 2);
+    let used: usize = notes.iter().map(|(text, _)| width(text) + 2).sum();
+    let mut room = cells.saturating_sub(used);
+    let place = match &app.observed.sight {
+        Sight::Local => None,
+        Sight::Past { path } => Some((format!("■ {path}"), Role::Warn)),
+        Sight::Connected { peer } => Some((format!("● {peer}"), Role::Good)),
+        Sight::Lost { peer, .. } => Some((format!("✖ lost {peer}"), Role::Bad)),
+    };
+    if let Some((text, role)) = place.filter(|_| room >= kept + LEAST_PLACE) {
+        let text = cut(&text, room.saturating_sub(kept));
+        room = room.saturating_sub(width(&text) + 2);
+        notes.push((text, role));
     }
-    if let (Some(snapshot), true) = (app.live(), is_seen) {
-        notes.push(problems::summary(&snapshot.problems));
-    }
+    notes.extend(problems.map(|it| (it.fitting(room), it.role)));
     if let Some(snapshot) = app.live() {
         if snapshot.ends_by.is_some() {
             notes.push(("■ stopping".to_owned(), Role::Warn));
@@ -114,8 +120,8 @@ fn line(app: &App, link: &LinkId, cells: usize) -> String {
 
 fn said(app: &App, cells: usize) -> (String, Role) {
     match (&app.overlay, &app.notice) {
-        (Some(Overlay::WhichLink { order, among }), _) => {
-            (which(app, *order, *among), Role::Accent)
+        (Some(Overlay::WhichLink { asked, among }), _) => {
+            (which(app, *asked, *among), Role::Accent)
         }
         (Some(Overlay::Confirm { .. }), _) => ("y yes, n no".to_owned(), Role::Accent),
         (Some(Overlay::Send(link)), _) => (line(app, link, cells), Role::Accent),
@@ -127,14 +133,16 @@ fn said(app: &App, cells: usize) -> (String, Role) {
 }
 
 /// Asks which link is meant; with a kind, which one of that kind.
-pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String {
-    let question = match order {
-        Order::Flush => "Flush which?",
-        Order::Reconnect => "Reconnect which?",
-        Order::Hold | Order::Release => "Hold or release which?",
+pub(super) fn which(app: &App, asked: Asked, among: Option<LinkKind>) -> String {
+    let (question, others) = match asked {
+        Asked::Order(Order::Flush) => ("Flush which?", "a all, Esc none"),
+        Asked::Order(Order::Reconnect) => ("Reconnect which?", "a all, Esc none"),
+        Asked::Order(Order::Hold | Order::Release) => ("Hold or release which?", "a all, Esc none"),
+        Asked::Line => ("Send a line to which?", "Esc none"),
+        Asked::Reset => ("Reset the board of which?", "Esc none"),
     };
-    let choices = match (among, order) {
-        (None, Order::Flush) => "m MQTT, i InfluxDB".to_owned(),
+    let choices = match (among, asked) {
+        (None, Asked::Order(Order::Flush)) => "m MQTT, i InfluxDB".to_owned(),
         (None, _) => "s source, m MQTT, i InfluxDB".to_owned(),
         (Some(kind), _) => {
             let links = app.links().into_iter().filter(|link| link.kind() == kind);
@@ -143,7 +151,7 @@ pub(super) fn which(app: &App, order: Order, among: Option<LinkKind>) -> String 
             choices.collect::<Vec<_>>().join(", ")
         }
     };
-    format!("{question} {choices}, a all, Esc none")
+    format!("{question} {choices}, {others}")
 }
 
 fn condition(app: &App) -> (String, Role) {
@@ -231,7 +239,7 @@ pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
         .filter(|binding| !binding.short.is_empty())
         .map(|binding| (binding.keys[0].name(), binding.short))
         .collect();
-    if matches!(context, Context::Page(_)) {
+    if context.is_page() {
         // Quit and help stand where the hand looks for them, and never fall off.
         shown.sort_by_key(|(_, short)| match *short {
             "quit" => 0,

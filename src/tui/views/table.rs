@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::{mark_row, put};
 use crate::monitor::{Alarm, LatestValue, NodeState};
+use crate::telemetry::Name;
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Focus, RowsBy};
 use crate::tui::theme::Role;
@@ -228,15 +229,29 @@ fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) ->
         Span::raw(fitted(latest.node.as_str(), names)),
         Span::styled(format!(" {heard}"), theme.style(role)),
     ];
-    let mut room = cells.saturating_sub(2 + names + 1 + heard_cells(cells));
+    let room = cells.saturating_sub(2 + names + 1 + heard_cells(cells));
+    spans.extend(values_of(app, &latest.node, room, is_narrow(cells)));
+    Line::from(spans)
+}
+
+/// The last values of a node's metrics, as many as fit into so many cells. Where there is little room, the
+/// unit tells what each is.
+pub(super) fn values_of<'a>(
+    app: &App,
+    node: &Name,
+    mut room: usize,
+    by_unit_alone: bool,
+) -> Vec<Span<'a>> {
+    let theme = app.theme;
+    let metrics = app.metrics_of(node);
+    let mut spans = Vec::new();
     for (index, latest) in metrics.iter().enumerate() {
         let alarm = match latest.alarm() {
             Alarm::None => "",
             Alarm::High => "▲ ",
             Alarm::Low => "▼ ",
         };
-        // Where there is little room, the unit tells what it is.
-        let name = if is_narrow(cells) {
+        let name = if by_unit_alone {
             format!(" {alarm}")
         } else {
             format!("  {} {alarm}", latest.metric)
@@ -255,7 +270,7 @@ fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) ->
         spans.push(Span::styled(name, theme.style(Role::Dim)));
         spans.push(Span::styled(value, theme.style(look.value_role)));
     }
-    Line::from(spans)
+    spans
 }
 
 /// Cells that tell how many values had no room.
@@ -325,7 +340,7 @@ fn heard_sign(heard: &str) -> String {
 }
 
 /// Glyph, state and age, and the role that goes with them.
-fn heard(freshness: NodeState, alarm: Alarm, age: &str) -> (String, Role) {
+pub(super) fn heard(freshness: NodeState, alarm: Alarm, age: &str) -> (String, Role) {
     match (freshness, alarm) {
         (NodeState::Offline, _) => (format!("✖ offline {age}"), Role::Bad),
         (NodeState::Stale, _) => (format!("◌ stale {age}"), Role::Warn),

@@ -6,7 +6,7 @@ use ratatui::layout::{Position, Size};
 use super::*;
 use crate::monitor::{LinkId, Order, Sight, Snapshot};
 use crate::tui::action::{Action, Direction};
-use crate::tui::testing::{self, app, on_page};
+use crate::tui::testing::{self, app, fill_charts, on_page};
 use crate::tui::theme::Depth;
 
 const SIZES: [(u16, u16); 5] = [(40, 12), (60, 20), (80, 24), (120, 40), (200, 60)];
@@ -46,7 +46,7 @@ fn overview_in_the_states_that_matter() {
     ];
     for (name, seen) in states {
         assert_frames(&format!("overview_{name}"), |width, height| {
-            app(width, height, seen.clone())
+            on_page(app(width, height, seen.clone()), Page::Overview)
         });
     }
 }
@@ -141,6 +141,101 @@ fn what_lies_over_a_page() {
     });
 }
 
+/// A walk with a node that has been heard for a while.
+fn walking(width: u16, height: u16) -> App {
+    let heard = (0..40_u32).map(|packet| {
+        let mut snapshot = testing::healthy();
+        let node = &mut snapshot.nodes[0];
+        node.packets += u64::from(packet);
+        node.last_heard = testing::ago([31, 4][packet as usize % 2]);
+        let wave = (f64::from(packet) / 5.0).sin();
+        if let (Some(rssi), Some(snr)) = (&mut node.signal.rssi, &mut node.signal.snr) {
+            (rssi.last, snr.last) = ((-104.0 + wave * 9.0).round(), -2.0 + wave * 4.0);
+        }
+        snapshot
+    });
+    let mut app = app(width, height, heard);
+    app.apply(Action::Show(Page::Nodes));
+    app.nodes.selected = Some("greenhouse-north-bench-7".into());
+    app.apply(Action::Walk);
+    let mut later = testing::healthy();
+    later.nodes[0] = app.snapshot().unwrap().nodes[0].clone();
+    later.nodes[0].packets += 12;
+    later.nodes[0].missed += 3;
+    let mut seen = testing::observation(later);
+    let mut line = seen.log.swap_remove(0);
+    line.number = 9;
+    line.entry.at = testing::ago(4);
+    line.entry.target = "fieldgate::pipeline::lookout".to_owned();
+    line.entry.message = "Node is heard again. node=greenhouse-north-bench-7".to_owned();
+    seen.log = vec![line];
+    app.observe(seen, testing::NOW.plus_millis(1_000));
+    app.tick(testing::NOW.plus_millis(2_000));
+    app
+}
+
+#[test]
+fn a_node_in_full_and_the_walk_with_it() {
+    assert_frames("walk", walking);
+    assert_frames("node", |width, height| {
+        let mut app = walking(width, height);
+        app.apply(Action::Back);
+        app.nodes.opened = Some("greenhouse-north-bench-7".into());
+        fill_charts(&mut app);
+        app
+    });
+    assert_frames("nodes_in_trouble", |width, height| {
+        on_page(app(width, height, [testing::troubled()]), Page::Nodes)
+    });
+}
+
+#[test]
+fn several_sources_are_told_apart() {
+    assert_frames("nodes_of_two_sources", |width, height| {
+        on_page(app(width, height, [testing::two_sources()]), Page::Nodes)
+    });
+    assert_frames("overview_of_two_sources", |width, height| {
+        app(width, height, [testing::two_sources()])
+    });
+    assert_frames("traffic_of_two_sources", |width, height| {
+        let mut app = app(width, height, []);
+        let mut seen = testing::observation(testing::two_sources());
+        for (index, piece) in seen.traffic.iter_mut().enumerate() {
+            let name = ["north", "south"][index % 5 / 3];
+            piece.entry.source = name.into();
+        }
+        app.observe(seen, testing::NOW);
+        on_page(app, Page::Traffic)
+    });
+}
+
+#[test]
+fn several_gateways_in_a_list() {
+    assert_frames("fleet", |width, height| {
+        let mut app = app(width, height, []);
+        app.list_gateways(4);
+        let peer = |name: &str| format!("http://{name}.local:8787");
+        let lost = Sight::Lost {
+            peer: peer("attic"),
+            reason: "cannot connect: connection refused".to_owned(),
+            next_try: testing::NOW.plus_millis(8_000),
+        };
+        let connected = |name| Sight::Connected { peer: peer(name) };
+        let members = [
+            (connected("barn"), Some(testing::healthy())),
+            (connected("greenhouse"), Some(testing::troubled())),
+            (lost, None),
+            (connected("cellar"), None),
+        ];
+        for (member, (sight, snapshot)) in members.into_iter().enumerate() {
+            let seen = (sight, snapshot.map(std::sync::Arc::new));
+            app.observe_member(member, seen, testing::NOW);
+        }
+        app.apply(Action::Move(Direction::Down));
+        app
+    });
+}
+
 #[test]
 fn a_gateway_elsewhere_that_is_out_of_reach() {
     assert_frames("lost", |width, height| {
@@ -172,6 +267,11 @@ fn only_ascii_where_nothing_else_can_be_shown() {
             assert!(!text.contains('?') || text.contains("? help"), "{text}");
         }
     }
+    assert_frames("ascii_walk", |width, height| {
+        let mut app = walking(width, height);
+        app.theme = Theme::new(false, Depth::Monochrome, true);
+        app
+    });
     assert_frames("ascii", |width, height| {
         let mut app = app(width, height, [testing::broker_away()]);
         app.theme = Theme::new(false, Depth::Monochrome, true);
@@ -196,6 +296,10 @@ fn actions() -> impl Strategy<Value = Action> {
         Action::Freeze,
         Action::Quit,
         Action::Operate(Order::Hold),
+        Action::Walk,
+        Action::Send,
+        Action::Reset,
+        Action::TurnSource,
         Action::Click(Position::new(30, 5)),
     ];
     proptest::sample::select([&moves[..], &others[..]].concat())
@@ -209,7 +313,7 @@ proptest! {
     #[test]
     fn no_size_and_no_change_of_it_is_too_much(
         page in proptest::sample::select(&Page::ALL[..]),
-        state in 0..6_usize,
+        state in 0..7_usize,
         sizes in proptest::collection::vec((0..=210_u16, 0..=70_u16), 1..4),
         done in proptest::collection::vec(actions(), 0..8),
     ) {
@@ -219,6 +323,7 @@ proptest! {
             2 => vec![testing::broker_away()],
             3 => testing::draining().into(),
             4 => vec![testing::stopping()],
+            5 => vec![testing::two_sources()],
             _ => vec![testing::with_incidents()],
         };
         let mut app = on_page(app(100, 30, seen), page);
@@ -329,13 +434,17 @@ fn a_small_terminal_asks_what_keys_ask_elsewhere() {
 /// Whatever has a colour has a word or a glyph too: without colours, nothing is lost.
 #[test]
 fn frames_read_the_same_without_colours() {
-    let coloured = app(120, 40, [testing::broker_away()]);
-    let mut plain = coloured.clone();
-    plain.theme = Theme::new(false, Depth::Monochrome, false);
-    assert_eq!(text(&coloured), text(&plain));
-    for cell in frame(&plain).backend().buffer().content() {
-        use ratatui::style::Color;
-        assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+    for (width, height) in SIZES {
+        let pages = Page::ALL.map(|page| on_page(app(width, height, [testing::troubled()]), page));
+        for coloured in pages.into_iter().chain([walking(width, height)]) {
+            let mut plain = coloured.clone();
+            plain.theme = Theme::new(false, Depth::Monochrome, false);
+            assert_eq!(text(&coloured), text(&plain));
+            for cell in frame(&plain).backend().buffer().content() {
+                use ratatui::style::Color;
+                assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset));
+            }
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! What arrives, byte for byte, as on a serial monitor.
 
 use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::state_words;
 use super::stream::{self, Look, following};
-use crate::monitor::{LinkKind, LinkState, Recording, TrafficEntry, TrafficKind};
-use crate::telemetry::{RejectReason, Timestamp};
+use super::{put, state_words};
+use crate::monitor::{LinkState, LinkStatus, Recording, TrafficEntry, TrafficKind};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 use crate::tui::layout::{Areas, is_narrow};
-use crate::tui::state::{App, Piece, Shown};
+use crate::tui::state::{App, Choice as _, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
     bytes, count, cut, cut_front, duration, escape, fitted, gap, hex, time_of_day, width,
@@ -16,6 +17,9 @@ use crate::tui::widgets::{
 
 /// Cells for the time since the line before: `Δ59m59s `.
 const GAP: usize = 8;
+
+/// Cells for the name of the source, where there are several.
+const SOURCE: usize = 10;
 
 /// A terminal of so many columns has room for the word of a kind beside its glyph.
 const WORDS: usize = 60;
@@ -46,6 +50,8 @@ impl Form {
 }
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
+    // One that is shown alone stands in the heading.
+    let names_source = app.traffic.choice.source.is_none() && app.sources().len() > 1;
     let look = Look {
         heading: heading(app),
         nothing: if app.traffic.entries.iter().next().is_none() {
@@ -54,16 +60,58 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             " Nothing of the last traffic is shown; ← →: other kinds, Esc: no filter."
         },
         line: |theme, line: &Shown<'_, Piece>, cells| {
-            traffic_line((theme, Form::of(app)), line, cells)
+            traffic_line((theme, Form::of(app)), line, names_source, cells)
         },
     };
     let (shown, view) = (app.traffic.shown(), &app.traffic.view);
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
+/// The last frames of a node that were seen to come, below a heading.
+pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Name) {
+    let style = app.theme.style(Role::Dim);
+    put(buffer, area, 0, &Line::styled(" its last frames", style));
+    let rows = usize::from(area.height.saturating_sub(1));
+    let Some(heard) = app.observed.heard(node) else {
+        return;
+    };
+    let source = app.source_of(node);
+    let is_of_node = |piece: &Piece| {
+        let TrafficEntry {
+            kind,
+            at,
+            source: of,
+            ..
+        } = &piece.entry;
+        let is_frame = matches!(kind, TrafficKind::Accepted);
+        let is_of_source = source.is_none_or(|source| source == of.as_str());
+        is_frame && is_of_source && heard.at.contains(at)
+    };
+    let pieces = app.traffic.entries.iter().rev();
+    let pieces = pieces.filter(|it| is_of_node(&it.entry)).take(rows);
+    let mut shown: Vec<Shown<'_, Piece>> = pieces
+        .map(|it| Shown {
+            number: it.number,
+            entry: &it.entry,
+            before: None,
+            line_end: &[],
+        })
+        .collect();
+    shown.reverse();
+    for at in 1..shown.len() {
+        shown[at].before = Some(shown[at - 1].entry);
+    }
+    let cells = usize::from(area.width);
+    for (row, line) in (1..).zip(&shown) {
+        let line = traffic_line((app.theme, Form::of(app)), line, false, cells);
+        put(buffer, area, row, &line);
+    }
+}
+
 fn heading(app: &App) -> String {
+    let chosen = app.traffic.choice.source.as_ref();
     let counts = app.snapshot().map_or_else(String::new, |snapshot| {
-        let telemetry = &snapshot.telemetry;
+        let telemetry = chosen.map_or(&snapshot.telemetry, |it| snapshot.telemetry_of(it));
         let rejected = telemetry.frames_rejected.iter().map(|(_, count)| count);
         format!(
             "  {} accepted, {} rejected, {} ignored",
@@ -81,7 +129,7 @@ fn heading(app: &App) -> String {
     let form = if app.traffic_as_hex { " as hex" } else { "" };
     format!(
         " {}{form}{}{}{recording}{counts}",
-        app.traffic.choice.word(),
+        app.traffic.choice.words(),
         following(&app.traffic.view),
         silence(app),
     )
@@ -89,23 +137,25 @@ fn heading(app: &App) -> String {
 
 /// For how long nothing has arrived, from a second on; or why nothing can.
 fn silence(app: &App) -> String {
-    let Some(source) = app.snapshot().map(|snapshot| &snapshot.source) else {
-        return String::new();
+    let chosen = app.traffic.choice.source.clone();
+    let shown = chosen.map_or_else(|| app.sources(), |source| vec![source]);
+    let links = |link| app.snapshot()?.link(link);
+    let links: Vec<&LinkStatus> = shown.iter().filter_map(links).collect();
+    let up = links.iter().filter(|link| link.state == LinkState::Up);
+    let since = up.flat_map(|link| [link.heard, Some(link.since)]);
+    let Some(since) = since.flatten().max() else {
+        let words = links.first().map(|link| state_words(link));
+        return words.map_or_else(String::new, |words| format!("  source {words}"));
     };
-    if source.state != LinkState::Up {
-        return format!("  source {}", state_words(source));
-    }
     let mut entries = app.traffic.entries.iter().rev();
     let arrived = entries.find(|it| {
-        let kind = it.entry.entry.kind;
-        !matches!(kind, TrafficKind::Sent | TrafficKind::Judged { .. })
+        let TrafficEntry { kind, source, .. } = &it.entry.entry;
+        let is_shown = shown.iter().any(|it| it.name() == source.as_str());
+        is_shown && !matches!(kind, TrafficKind::Sent | TrafficKind::Judged { .. })
     });
     let arrived = arrived.map(|it| it.entry.entry.at);
-    let since: Option<Timestamp> = [source.heard, arrived, Some(source.since)]
-        .into_iter()
-        .flatten()
-        .max();
-    let silence = app.now.since(since.unwrap_or(app.now));
+    let since: Timestamp = arrived.map_or(since, |arrived| arrived.max(since));
+    let silence = app.now.since(since);
     if silence.as_secs() == 0 {
         return String::new();
     }
@@ -135,12 +185,15 @@ pub(super) fn fault(piece: &Piece) -> Option<RejectReason> {
 fn traffic_line(
     (theme, form): (Theme, Form),
     line: &Shown<'_, Piece>,
+    names_source: bool,
     cells: usize,
 ) -> Line<'static> {
     let Piece { entry, .. } = line.entry;
-    let mut spans = prefix(theme, line, cells);
-    if entry.source.as_str() != LinkKind::Source.name() {
-        let name = format!("{} ", cut(entry.source.as_str(), cells / 4));
+    // The name takes the place of the time since the line before, where there is little room.
+    let has_gap = !names_source || cells >= WORDS;
+    let mut spans = prefix(theme, line, has_gap, cells);
+    if names_source {
+        let name = format!("{} ", fitted(entry.source.as_str(), SOURCE.min(cells / 6)));
         spans.push(Span::styled(name, theme.style(Role::Accent)));
     }
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();
@@ -187,7 +240,12 @@ fn traffic_line(
 }
 
 /// When it was, how long after the line before, and what it is.
-fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'static>> {
+fn prefix(
+    theme: Theme,
+    line: &Shown<'_, Piece>,
+    has_gap: bool,
+    cells: usize,
+) -> Vec<Span<'static>> {
     let entry = &line.entry.entry;
     let (glyph, word, role) = look(line.entry);
     let since = line.before.map_or_else(String::new, |before| {
@@ -200,7 +258,11 @@ fn prefix(theme: Theme, line: &Shown<'_, Piece>, cells: usize) -> Vec<Span<'stat
     };
     vec![
         Span::styled(
-            format!(" {} {}", time_of_day(entry.at), fitted(&since, GAP)),
+            format!(
+                " {} {}",
+                time_of_day(entry.at),
+                fitted(&since, if has_gap { GAP } else { 0 })
+            ),
             theme.style(Role::Dim),
         ),
         Span::styled(kind, theme.style(role)),
@@ -310,7 +372,7 @@ mod tests {
             line_end: &[],
         };
         let theme = Theme::new(false, Depth::Ansi256, false);
-        let text = traffic_line((theme, Form::Text), &line, cells).to_string();
+        let text = traffic_line((theme, Form::Text), &line, false, cells).to_string();
         assert!(width(&text) <= cells, "{text}");
         text
     }
@@ -373,7 +435,7 @@ mod tests {
             line_end: b"\r\n",
         };
         let theme = Theme::new(false, Depth::Ansi256, false);
-        let text = |form: Form, cells| traffic_line((theme, form), &line, cells).to_string();
+        let text = |form: Form, cells| traffic_line((theme, form), &line, false, cells).to_string();
         assert_eq!(
             text(Form::Text, 80),
             " 00:00:01 Δ1.01s  · text     OK \\xff\\r\\n"

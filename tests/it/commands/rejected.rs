@@ -66,7 +66,7 @@ fn entries_are_listed_by_what_is_asked_while_the_gateway_runs_and_after() {
             lines[0]
         );
         assert!(
-            lines[0].ends_with("hall temperature 27.5: field type  conflict"),
+            lines[0].ends_with("hall temperature 27.5: field type\\x1b conflict"),
             "{}",
             lines[0]
         );

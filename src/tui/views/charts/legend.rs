@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::{put, scale};
-use crate::tui::action::MetricKey;
+use crate::tui::action::{MetricKey, Page};
 use crate::tui::layout::LABELS;
 use crate::tui::state::{App, Charted, Panel};
 use crate::tui::theme::Role;
@@ -30,7 +30,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, app: &App, panel: &Panel) {
     let shown = if all <= most { all } else { most - 1 };
     let cells = room / all.min(most).max(1);
     for Charted { number, key, .. } in panel.metrics.iter().take(shown) {
-        let label = format!("{} {} {}", number + 1, key.0, key.1);
+        let label = if app.page == Page::Nodes {
+            key.1.to_string()
+        } else {
+            format!("{} {} {}", number + 1, key.0, key.1)
+        };
         let name = cut(&label, cells.saturating_sub(VALUE + 2));
         line.push_span(Span::styled(name, theme.style(Role::Series(*number))));
         let value = format!(" {:<VALUE$} ", value(app, key));

@@ -16,6 +16,7 @@ use scale::{Spread, Stroke};
 use super::put;
 use crate::monitor::HistoryPoint;
 use crate::telemetry::Timestamp;
+use crate::tui::action::MetricKey;
 use crate::tui::layout::{Areas, LABELS, plot};
 use crate::tui::state::{App, Limits, Panel, nanos};
 use crate::tui::theme::Role;
@@ -62,6 +63,15 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 pub(super) fn draw_chosen(buffer: &mut Buffer, area: Rect, app: &App) {
     for panel in app.panels_of(app.selected_keys()).into_iter().take(1) {
         draw_panel(buffer, area, app, &panel);
+    }
+}
+
+/// The chart of each of some metrics in its place.
+pub(super) fn draw_each(buffer: &mut Buffer, places: &[Rect], app: &App, metrics: Vec<MetricKey>) {
+    for (place, metric) in places.iter().zip(metrics) {
+        for panel in app.panels_of(vec![metric]) {
+            draw_panel(buffer, *place, app, &panel);
+        }
     }
 }
 
