@@ -24,9 +24,6 @@ use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
 
-/// A broker that is still there takes another connection within this time.
-const REACHED_WITHIN: Duration = Duration::from_secs(1);
-
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
 
@@ -158,22 +155,8 @@ impl Broker {
         }
     }
 
-    /// Whether the broker closed a connection before it [held](HELD), and is still there. One that was killed
-    /// is not, and another one of the list may be used until it is; behind a load balancer another one is
-    /// there at once, so that what held was wanted.
-    async fn has_thrown_out(&self, ending: &Ending, held: Duration) -> bool {
-        if ending.cause != Cause::HangUp || held >= HELD {
-            return false;
-        }
-        let reached = dial::connect(self.config.bare_host(), self.config.port);
-        matches!(
-            tokio::time::timeout(REACHED_WITHIN, reached).await,
-            Ok(Ok(_))
-        )
-    }
-
     /// What the end of a connection means that had been accepted.
-    async fn judge(
+    fn judge(
         &mut self,
         topics: &TopicMap,
         (ending, verdict): (Ending, Verdict),
@@ -274,9 +257,6 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        match result {
-            Ok(()) => Ok(()),
-            Err(end) => Err(broker.judge(&self.messages.topics, end, held, sink).await),
-        }
+        result.map_err(|end| broker.judge(&self.messages.topics, end, held, sink))
     }
 }
