@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fieldgate::config::{self, Durability, JournalPath, Overrides};
-use fieldgate::journal::{Journal, Row};
+use fieldgate::config::{self, Begin, Durability, JournalPath, Overrides};
+use fieldgate::journal::{Enrolled, Journal, Row};
 use fieldgate::monitor::{Activity, LinkId, Monitor, SinkId};
 use fieldgate::pipeline::{Ingest, Pipeline, Stop};
 use fieldgate::sink::influx::line::LineFormat;
@@ -184,7 +184,11 @@ fn open(folder: &tempfile::TempDir) -> Journal {
         durability: Durability::Full,
         history: Duration::from_hours(24),
     };
-    Journal::open(&config, &[SinkId::mqtt()]).unwrap_or_else(|error| panic!("{error}"))
+    let enrolled = Enrolled {
+        sink: SinkId::mqtt(),
+        begin: Begin::Now,
+    };
+    Journal::open(&config, &[enrolled]).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn journal(criterion: &mut Criterion) {

@@ -46,18 +46,15 @@ async fn main() -> ExitCode {
     let mut overrides = Arguments::parse().config.overrides();
     overrides.assign("source.kind=stdin");
     let influxdb = match config::load(&overrides, &Environment::of_process()) {
-        Ok(Config {
-            influxdb: Some(influxdb),
-            ..
-        }) => influxdb,
-        Ok(_) => {
-            eprintln!("No InfluxDB is configured: set influxdb.url or use --influxdb-url.");
-            return ExitCode::from(2);
-        }
+        Ok(Config { influxdb, .. }) => influxdb.into_iter().next(),
         Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(2);
         }
+    };
+    let Some(influxdb) = influxdb else {
+        eprintln!("No InfluxDB is configured: set influxdb.url or use --influxdb-url.");
+        return ExitCode::from(2);
     };
     match check(influxdb).await {
         Ok(()) => ExitCode::SUCCESS,

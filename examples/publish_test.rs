@@ -40,17 +40,15 @@ async fn main() -> ExitCode {
     let mut overrides = Arguments::parse().config.overrides();
     overrides.assign("source.kind=stdin");
     let mqtt = match config::load(&overrides, &Environment::of_process()) {
-        Ok(Config {
-            mqtt: Some(mqtt), ..
-        }) => mqtt,
-        Ok(_) => {
-            eprintln!("No broker is configured: set mqtt.broker_url or use --broker-url.");
-            return ExitCode::from(2);
-        }
+        Ok(Config { mqtt, .. }) => mqtt.into_iter().next(),
         Err(errors) => {
             eprintln!("{errors}");
             return ExitCode::from(2);
         }
+    };
+    let Some(mqtt) = mqtt else {
+        eprintln!("No broker is configured: set mqtt.broker_url or use --broker-url.");
+        return ExitCode::from(2);
     };
     let result = tokio::time::timeout(PATIENCE, publish(&mqtt)).await;
     match result.unwrap_or_else(|_| Err(format!("no acknowledgement within {PATIENCE:?}"))) {

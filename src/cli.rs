@@ -15,8 +15,8 @@ pub use gateway::{
 pub use history::RewindArguments;
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
-    DecodedAs, DemoArguments, ExportArguments, ExportFormat, InitArguments, KeysArguments,
-    PortsArguments, RejectedArguments, ViewArguments,
+    DecodedAs, DemoArguments, ExportArguments, ExportFormat, ForgetArguments, InitArguments,
+    KeysArguments, PortsArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};
@@ -97,6 +97,8 @@ pub enum Command {
     Export(ExportArguments),
     /// List what was set aside and what servers refused, or send it on after all
     Rejected(RejectedArguments),
+    /// Forget how far a broker or database is that is not configured any more
+    Forget(ForgetArguments),
     /// Send again what was delivered, out of the history
     Rewind(RewindArguments),
     /// Write completions for a shell to standard output

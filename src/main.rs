@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),
         },
+        Command::Forget(arguments) => commands::forget(&arguments),
         Command::Rewind(arguments) => commands::rewind(&arguments),
         Command::Completions(arguments) => commands::completions(&arguments),
         Command::Man => commands::man(),

@@ -351,6 +351,39 @@ impl RejectedArguments {
     }
 }
 
+/// Flags of `forget`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+A broker or database is known by its name. One that comes back within a month goes on where it was, as
+far as the history still has that; after a month, or once it is forgotten, it is a new one. A gateway may
+run meanwhile, but not with that sink.
+
+Exit codes:
+  0  done
+  1  failed; the message says why
+  2  wrong usage or configuration")]
+pub struct ForgetArguments {
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file to forget in
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+    /// The broker or database, as the log names it: cloud, \"mqtt cloud\", influxdb-2
+    #[arg(long, value_name = "NAME")]
+    pub sink: String,
+}
+
+impl ForgetArguments {
+    /// The configuration as far as it matters here: where telemetry comes from does not.
+    pub fn overrides(&self) -> Overrides {
+        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
+    }
+}
+
 /// What a command sets that reads a journal.
 pub(super) fn overrides_of_reader(
     config: Option<&PathBuf>,

@@ -132,7 +132,7 @@ impl Decoding {
         let ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, reported)
             .of_format(&source.format, Beginning::Whole)
             .calibrated(config.telemetry.calibration.clone());
-        let prefix = config.mqtt.as_ref().map(|mqtt| mqtt.topic_prefix.clone());
+        let prefix = config.mqtt.first().map(|mqtt| mqtt.topic_prefix.clone());
         Ok(Self {
             ingest,
             monitor,

@@ -327,9 +327,9 @@ mod tests {
         };
         let path = config::PortSelector::Path("/dev/tty \"x\"".into());
         assert_eq!(port.selector, path);
-        let mqtt = config.mqtt.unwrap();
+        let mqtt = config.mqtt.into_iter().next().unwrap();
         assert_eq!((mqtt.host.as_str(), mqtt.port), ("broker", 1884));
-        let influxdb = config.influxdb.unwrap();
+        let influxdb = config.influxdb.into_iter().next().unwrap();
         assert_eq!(influxdb.url.as_str(), "http://database:8087/");
         assert_eq!(
             (influxdb.org.as_str(), influxdb.bucket.as_str()),
@@ -351,7 +351,7 @@ mod tests {
             config.sources[0].source,
             config::Source::Simulator(_)
         ));
-        assert!(config.mqtt.is_none() && config.influxdb.is_none());
+        assert!(config.mqtt.is_empty() && config.influxdb.is_empty());
         assert!(fill_in(&answers).contains("# broker_url = \"mqtt://localhost:1883\""));
     }
 }

@@ -6,6 +6,7 @@ mod decode;
 #[cfg(feature = "demo")]
 mod demo;
 mod export;
+mod forget;
 mod gateway;
 mod init;
 mod keys;
@@ -43,6 +44,7 @@ pub use decode::decode;
 #[cfg(feature = "demo")]
 pub use demo::demo;
 pub use export::export;
+pub use forget::forget;
 pub use init::init;
 pub use keys::keys;
 pub use lend::lend;

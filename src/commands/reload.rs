@@ -34,53 +34,78 @@ pub(super) async fn at_hangup(mut running: Config, read: Read, level: LevelSwitc
 
 /// Changes what can be changed, names the rest, and returns what holds now.
 async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &Handle) -> Config {
-    let mut changed = Vec::new();
-    let mut need_restart = Vec::new();
-    let mut sections = running.changes(&new);
-    if new.sources.len() > running.sources.len() {
-        // What they send needs topics of its own.
-        sections.sort_by_key(|section| *section == "source");
+    let mut report = Report::default();
+    let changes = running.changes(&new).into_iter();
+    let others = changes.filter(|section| !matches!(*section, "mqtt" | "influxdb"));
+    let (sources, others): (Vec<_>, Vec<_>) = others.partition(|section| *section == "source");
+    // What more sources send needs topics of its own.
+    let is_more = new.sources.len() > running.sources.len();
+    let (first, last) = if is_more {
+        (vec![], sources)
+    } else {
+        (sources, vec![])
+    };
+    for section in first {
+        change(section, &mut running, &new, level, handle, &mut report).await;
     }
-    for section in sections {
-        let result = match section {
-            "source" => set_sources(&running, &new, handle).await,
-            "log" if only_level_differs(&running, &new) => {
-                level.set(&new.log).map_err(|error| error.to_string())
-            }
-            sink => {
-                let both = (settings(&running, sink), settings(&new, sink));
-                let (Some(old), Some(new)) = both else {
-                    need_restart.push(section);
-                    continue;
-                };
-                replace(handle, &old, &new).await
-            }
-        };
-        match result {
-            Ok(()) => {
-                take_over(&mut running, &new, section);
-                changed.push(section);
-            }
-            Err(error) => {
-                tracing::error!(section, error, "A changed section cannot be applied.");
-                need_restart.push(section);
-            }
-        }
+    // Also without a change: what could not be applied before may be by now.
+    set_sinks(&mut running, &new, handle, &mut report).await;
+    for section in others.into_iter().chain(last) {
+        change(section, &mut running, &new, level, handle, &mut report).await;
     }
     tracing::info!(
-        changed = list(&changed),
-        need_restart = list(&need_restart),
+        changed = list(&report.changed),
+        need_restart = list(&report.need_restart),
         "The configuration was read again."
     );
     running
+}
+
+/// What came of a configuration that was read again.
+#[derive(Default)]
+struct Report {
+    changed: Vec<String>,
+    need_restart: Vec<String>,
+}
+
+impl Report {
+    fn note(&mut self, section: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.changed.push(section.to_owned()),
+            Err(error) => {
+                tracing::error!(section, error, "A changed section cannot be applied.");
+                self.need_restart.push(section.to_owned());
+            }
+        }
+    }
+}
+
+/// Changes a section that is not of sinks, if it can be changed.
+async fn change(
+    section: &str,
+    running: &mut Config,
+    new: &Config,
+    level: &LevelSwitch,
+    handle: &Handle,
+    report: &mut Report,
+) {
+    let result = match section {
+        "source" => set_sources(running, new, handle).await,
+        "log" if only_level_differs(running, new) => {
+            level.set(&new.log).map_err(|error| error.to_string())
+        }
+        _ => return report.need_restart.push(section.to_owned()),
+    };
+    if result.is_ok() {
+        take_over(running, new, section);
+    }
+    report.note(section, result);
 }
 
 /// Notes that a section holds as it is now.
 fn take_over(running: &mut Config, new: &Config, section: &str) {
     match section {
         "source" => running.sources.clone_from(&new.sources),
-        "mqtt" => running.mqtt.clone_from(&new.mqtt),
-        "influxdb" => running.influxdb.clone_from(&new.influxdb),
         "log" => running.log = new.log.clone(),
         _ => {}
     }
@@ -89,34 +114,26 @@ fn take_over(running: &mut Config, new: &Config, section: &str) {
 /// Has the new sources run, unless nodes of two would have the same topics.
 async fn set_sources(running: &Config, new: &Config, handle: &Handle) -> Result<(), String> {
     let tells_apart = |mqtt: &Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
-    if new.sources.len() > 1 && !running.mqtt.as_ref().is_none_or(tells_apart) {
+    if new.sources.len() > 1 && !running.mqtt.iter().all(tells_apart) {
         return Err(format!(
             "mqtt.topic_prefix as it is in use has no {SOURCE_PLACEHOLDER}"
         ));
     }
-    let influxdb = settings(running, "influxdb");
-    handle.set_sources(&new.sources, influxdb.as_ref()).await;
+    handle.set_sources(&new.sources).await;
     Ok(())
 }
 
-/// The settings of a sink by the name of its section; `None`: there is no such sink.
-fn settings(config: &Config, section: &str) -> Option<SinkSettings> {
-    match section {
-        "mqtt" => config.mqtt.clone().map(SinkSettings::Mqtt),
-        "influxdb" => config.influxdb.clone().map(SinkSettings::Influxdb),
-        _ => None,
+/// Has the new brokers and databases run. What cannot be applied stays as it was.
+async fn set_sinks(running: &mut Config, new: &Config, handle: &Handle, report: &mut Report) {
+    let outcomes = handle.set_sinks(&SinkSettings::all(new)).await;
+    let has_failed = outcomes.iter().any(|(_, outcome)| outcome.is_err());
+    for (sink, outcome) in outcomes {
+        report.note(sink.as_str(), outcome.map_err(|error| error.to_string()));
     }
-}
-
-/// Gives a sink other settings or, when those cannot be, its old ones again.
-async fn replace(handle: &Handle, old: &SinkSettings, new: &SinkSettings) -> Result<(), String> {
-    let Err(error) = handle.restart_sink(new).await else {
-        return Ok(());
-    };
-    if let Err(error) = handle.restart_sink(old).await {
-        tracing::error!(error = %error, "A sink does not start again with its old settings.");
+    if !has_failed {
+        running.mqtt.clone_from(&new.mqtt);
+        running.influxdb.clone_from(&new.influxdb);
     }
-    Err(error.to_string())
 }
 
 fn only_level_differs(running: &Config, new: &Config) -> bool {
@@ -125,7 +142,7 @@ fn only_level_differs(running: &Config, new: &Config) -> bool {
     format!("{log:?}") == format!("{:?}", new.log)
 }
 
-fn list(sections: &[&str]) -> String {
+fn list(sections: &[String]) -> String {
     if sections.is_empty() {
         "nothing".to_owned()
     } else {

@@ -119,7 +119,7 @@ fn read_layers<T>(
         None => (Place::Nowhere, file::Parsed::default()),
     };
     let (mut settings, syntax_errors) = (parsed.settings, parsed.errors);
-    let mut errors = overrides.apply(&mut settings);
+    let mut errors = overrides.apply(&mut settings, &sections::LED_BY_FIRST);
     let outcome = section::read_all(settings, environment, place, read);
     errors.extend(outcome.errors);
     if !syntax_errors.is_empty() {

@@ -34,15 +34,16 @@ impl Overrides {
         self.flags.is_empty() && self.assignments.is_empty()
     }
 
-    /// Puts the values over those of the file. A flag of its own wins over an assignment.
-    pub(super) fn apply(&self, settings: &mut Table) -> Vec<ConfigError> {
+    /// Puts the values over those of the file. A flag of its own wins over an assignment. Where there are
+    /// several sections of a name in `led_by_first`, the first is meant.
+    pub(super) fn apply(&self, settings: &mut Table, led_by_first: &[&str]) -> Vec<ConfigError> {
         let mut errors = Vec::new();
         for assignment in &self.assignments {
             let (key, value) = assignment.split_once('=').unzip();
             match (key.and_then(|key| file::parse_key(key.trim())), value) {
                 (Some(path), Some(value)) => {
                     let setting = Setting::untyped(Place::Flag(ASSIGNMENT), value);
-                    if !setting::insert(settings, &path, setting) {
+                    if !setting::insert(settings, &path, setting, led_by_first) {
                         errors.push(ambiguous(ASSIGNMENT, &path.join(".")));
                     }
                 }
@@ -52,7 +53,7 @@ impl Overrides {
         for (flag, key, value) in &self.flags {
             let path: Vec<String> = key.split('.').map(str::to_owned).collect();
             let setting = Setting::untyped(Place::Flag(flag), value);
-            if !setting::insert(settings, &path, setting) {
+            if !setting::insert(settings, &path, setting, led_by_first) {
                 errors.push(ambiguous(flag, key));
             }
         }

@@ -187,7 +187,7 @@ impl<'e> Section<'_, 'e> {
 
     /// A secret that the service manager handed over as a file: `mqtt-password` for `mqtt.password`.
     fn credential(&mut self, path: &str, is_secret: bool) -> Option<Setting> {
-        if !is_secret {
+        if !is_secret || !self.has_variables {
             return None;
         }
         let (file, text) = self.reader.environment.credential(path)?;
@@ -281,11 +281,12 @@ impl<'e> Section<'_, 'e> {
     }
 
     /// Reads sections of which there may be several: one `[name]`, also where it is not in the file, or
-    /// any number of `[[name]]`. Only the former has environment variables. `read` is told how many there
-    /// are.
+    /// any number of `[[name]]`. Of these at most the first has environment variables and credentials, if
+    /// `first_leads`. `read` is told how many there are.
     pub(super) fn sections<T>(
         &mut self,
         name: &str,
+        first_leads: bool,
         mut read: impl FnMut(&mut Section<'_, 'e>, usize) -> Option<T>,
     ) -> Vec<Option<T>> {
         let Some(Setting {
@@ -298,6 +299,7 @@ impl<'e> Section<'_, 'e> {
         let tables = std::mem::take(tables);
         self.settings.remove(name);
         let count = tables.len();
+        let mut has_variables = first_leads;
         let mut values = Vec::new();
         for Setting { place, value, .. } in tables {
             let Value::Table(settings) = value else {
@@ -305,7 +307,8 @@ impl<'e> Section<'_, 'e> {
             };
             let path = join(&self.path, name);
             let read = |section: &mut Section<'_, 'e>| read(section, count);
-            values.push(self.read_inner(path, false, place, settings, read));
+            values.push(self.read_inner(path, has_variables, place, settings, read));
+            has_variables = false;
         }
         values
     }

@@ -46,9 +46,15 @@ impl Setting {
 }
 
 /// Puts a setting at a path, in place of what stands there. Where the path leads through something
-/// that is no table, that stays, to be reported; only where there are several sections of one name is
-/// that to be reported here: the answer is false.
-pub(super) fn insert(table: &mut Table, path: &[String], setting: Setting) -> bool {
+/// that is no table, that stays, to be reported. Of several sections of one name it is the first that is
+/// meant where the name is one of `led_by_first`; otherwise that is to be reported here: the answer is
+/// false.
+pub(super) fn insert(
+    table: &mut Table,
+    path: &[String],
+    setting: Setting,
+    led_by_first: &[&str],
+) -> bool {
     match path {
         [] => true,
         [name] => {
@@ -62,7 +68,13 @@ pub(super) fn insert(table: &mut Table, path: &[String], setting: Setting) -> bo
                 value: Value::Table(Table::new()),
             });
             match &mut inner.value {
-                Value::Table(inner) => insert(inner, rest, setting),
+                Value::Table(inner) => insert(inner, rest, setting, led_by_first),
+                Value::Tables(sections) if led_by_first.contains(&name.as_str()) => {
+                    match sections.first_mut().map(|first| &mut first.value) {
+                        Some(Value::Table(first)) => insert(first, rest, setting, led_by_first),
+                        _ => true,
+                    }
+                }
                 Value::Tables(_) => false,
                 _ => true,
             }

@@ -50,7 +50,7 @@ fn no_file_is_needed_when_something_else_names_a_source() {
         .unwrap();
     for config in [by_flag, by_variable] {
         assert_eq!(config.sources[0].source, Source::Stdin);
-        assert!(config.mqtt.is_none() && config.influxdb.is_none());
+        assert!(config.mqtt.is_empty() && config.influxdb.is_empty());
     }
 }
 
@@ -120,7 +120,13 @@ fn a_secret_comes_from_the_strongest_layer() {
         (&[own, convention], &[], "own"),
         (&[own, convention], &["mqtt.password=fl=ag"], "fl=ag"),
     ] {
-        let mqtt = folder.load(variables, set).unwrap().mqtt.unwrap();
+        let mqtt = folder
+            .load(variables, set)
+            .unwrap()
+            .mqtt
+            .into_iter()
+            .next()
+            .unwrap();
         assert_eq!(mqtt.password.unwrap().expose_secret(), expected);
     }
 }
@@ -147,7 +153,13 @@ fn a_credential_wins_over_the_file_and_yields_to_the_environment() {
     ] {
         let own = ("FIELDGATE_API_TOKEN", "x");
         let variables: Vec<_> = variables.iter().copied().chain([own]).collect();
-        let mqtt = folder.load(&variables, &[]).unwrap().mqtt.unwrap();
+        let mqtt = folder
+            .load(&variables, &[])
+            .unwrap()
+            .mqtt
+            .into_iter()
+            .next()
+            .unwrap();
         assert_eq!(mqtt.password.unwrap().expose_secret(), expected);
     }
     let api = folder.load(&[directory], &[]).unwrap().api.unwrap();
@@ -157,7 +169,13 @@ fn a_credential_wins_over_the_file_and_yields_to_the_environment() {
     let dotted = credentials.path().join("mqtt.password");
     fs::write(&dotted, "dotted\n").unwrap();
     for expected in ["handed over", "dotted"] {
-        let mqtt = folder.load(&[directory], &[]).unwrap().mqtt.unwrap();
+        let mqtt = folder
+            .load(&[directory], &[])
+            .unwrap()
+            .mqtt
+            .into_iter()
+            .next()
+            .unwrap();
         assert_eq!(mqtt.password.unwrap().expose_secret(), expected);
         drop(fs::remove_file(credentials.path().join("mqtt-password")));
     }
@@ -294,8 +312,17 @@ fn an_empty_secret_is_none() {
     let config = Folder::with(&text)
         .load(&[("INFLUXDB_TOKEN", "")], &[])
         .unwrap();
-    assert!(config.mqtt.unwrap().password.is_none());
-    assert_eq!(config.influxdb.unwrap().token.expose_secret(), "");
+    assert!(config.mqtt.into_iter().next().unwrap().password.is_none());
+    assert_eq!(
+        config
+            .influxdb
+            .into_iter()
+            .next()
+            .unwrap()
+            .token
+            .expose_secret(),
+        ""
+    );
 }
 
 #[test]
@@ -316,7 +343,16 @@ fn the_journal_is_bounded_by_where_it_lives() {
 #[test]
 fn exactly_once_asks_no_more_of_a_broker_than_it_takes() {
     let folder = Folder::with(STDIN);
-    let max_inflight = |set: &[&str]| folder.load(&[], set).unwrap().mqtt.unwrap().max_inflight;
+    let max_inflight = |set: &[&str]| {
+        folder
+            .load(&[], set)
+            .unwrap()
+            .mqtt
+            .into_iter()
+            .next()
+            .unwrap()
+            .max_inflight
+    };
     assert_eq!(max_inflight(&["mqtt.qos=1"]), 100);
     assert_eq!(max_inflight(&["mqtt.qos=2"]), 20);
     assert_eq!(max_inflight(&["mqtt.qos=2", "mqtt.max_inflight=100"]), 100);
@@ -440,7 +476,9 @@ fn a_broker_has_a_host_and_a_port() {
         ("mqtt:localhost", None),
     ] {
         let loaded = folder.load(&[], &[&format!("mqtt.broker_url={url}")]);
-        let mqtt = loaded.ok().map(|config| config.mqtt.unwrap());
+        let mqtt = loaded
+            .ok()
+            .map(|config| config.mqtt.into_iter().next().unwrap());
         let broker = mqtt.as_ref().map(|mqtt| (mqtt.host.as_str(), mqtt.port));
         assert_eq!(broker, expected, "{url}");
     }
@@ -471,10 +509,10 @@ fn every_default_is_allowed() {
     let folder = Folder::with(STDIN);
     let config = folder.load(&[], &["mqtt.qos=1", "influxdb.gzip=true"]);
     let config = config.unwrap_or_else(|errors| panic!("{errors}"));
-    let mqtt = config.mqtt.unwrap();
+    let mqtt = config.mqtt.into_iter().next().unwrap();
     assert_eq!((mqtt.host.as_str(), mqtt.port), ("localhost", 1883));
     assert_eq!(mqtt.client_id, "fieldgate-gateway");
-    let influxdb = config.influxdb.unwrap();
+    let influxdb = config.influxdb.into_iter().next().unwrap();
     assert_eq!(influxdb.url.as_str(), "http://localhost:8086/");
     assert_eq!(
         (influxdb.org.as_str(), influxdb.bucket.as_str()),

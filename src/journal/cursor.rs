@@ -62,18 +62,21 @@ struct Unreadable {
 
 impl Cursor {
     pub(super) fn open(shared: Arc<Shared>, id: &SinkId) -> Result<Self, JournalError> {
-        let sink = shared.sinks.iter().position(|enabled| enabled == id);
-        let sink = sink.ok_or_else(|| JournalError::NotEnabled(id.clone()))?;
-        {
-            let account = &mut shared.ledger().accounts[sink];
+        let (sink, committed) = {
+            let mut ledger = shared.ledger();
+            let place = ledger.place_of(id);
+            let place = place.filter(|place| ledger.accounts[*place].enabled);
+            let place = place.ok_or_else(|| JournalError::NotEnabled(id.clone()))?;
+            let account = &mut ledger.accounts[place];
             if account.in_use {
                 return Err(JournalError::CursorInUse(id.clone()));
             }
             account.in_use = true;
-        }
+            (place, account.committed.subscribe())
+        };
         Ok(Self {
             progress: shared.progress.subscribe(),
-            committed: shared.committed[sink].subscribe(),
+            committed,
             shared,
             sink,
             reader: None,
@@ -200,7 +203,7 @@ impl Cursor {
             && let Err(error) = marks.set(self.sink, mark)
         {
             // It is committed all the same, a moment later.
-            let sink = &self.shared.sinks[self.sink];
+            let sink = &self.shared.ledger().accounts[self.sink].sink.clone();
             tracing::debug!(%sink, error = %error, "Cannot note an acknowledgement.");
         }
     }
@@ -249,7 +252,7 @@ impl Cursor {
         if let Some(marks) = &self.shared.marks
             && let Err(error) = marks.set(self.sink, Mark::NONE)
         {
-            let sink = &self.shared.sinks[self.sink];
+            let sink = &self.shared.ledger().accounts[self.sink].sink.clone();
             tracing::warn!(%sink, error = %error, "Cannot forget an acknowledgement.");
         }
         self.shared.inbox.take_back(self.sink, to);

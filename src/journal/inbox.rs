@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Correction, JournalError, Position, Rejection, Sourced};
+use super::{Correction, Enrolled, JournalError, Position, Rejection, Sourced};
 use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Name, Packet, SetAside};
 
@@ -44,6 +44,8 @@ pub(super) struct Work {
     pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets that these sources gave in this run before those here.
     pub(super) corrections: Vec<Sourced<Correction>>,
+    /// Which sinks are enabled from now on.
+    pub(super) enrolment: Option<Vec<Enrolled>>,
     /// A file that a cursor could not read, by its generation, and why.
     pub(super) damage: Option<(u64, String)>,
     /// Packets given to the inbox up to here, since it began.
@@ -117,6 +119,14 @@ impl Owed {
 }
 
 impl Work {
+    /// Notes how far the sink at this place is; returns what waited of it.
+    fn acknowledge(&mut self, sink: usize, up_to: Position) -> Option<Position> {
+        if self.acknowledged.len() <= sink {
+            self.acknowledged.resize(sink + 1, None);
+        }
+        self.acknowledged.get_mut(sink)?.replace(up_to)
+    }
+
     fn is_waiting(&self, patience: Duration) -> bool {
         self.has_more() || self.owed.is_due(patience)
     }
@@ -125,13 +135,14 @@ impl Work {
     fn is_pressing(&self) -> bool {
         self.packets.len() >= MANY_PACKETS
             || !self.corrections.is_empty()
+            || self.enrolment.is_some()
             || self.damage.is_some()
             || self.closing
     }
 
     /// Whether there is more than acknowledgements.
     fn has_more(&self) -> bool {
-        self.has_entries() || self.damage.is_some() || self.closing
+        self.has_entries() || self.enrolment.is_some() || self.damage.is_some() || self.closing
     }
 
     /// Whether there is something that belongs into the database.
@@ -160,19 +171,17 @@ pub(super) struct Inbox {
     room: Semaphore,
 }
 
-impl Inbox {
-    pub(super) fn new(sinks: usize) -> Self {
-        let waiting = Work {
-            acknowledged: vec![None; sinks],
-            ..Work::default()
-        };
+impl Default for Inbox {
+    fn default() -> Self {
         Self {
-            waiting: Mutex::new(waiting),
+            waiting: Mutex::default(),
             wake: Condvar::new(),
             room: Semaphore::new(CAPACITY),
         }
     }
+}
 
+impl Inbox {
     /// Adds packets as soon as there is room, all of them or, when cancelled, none.
     pub(super) async fn append(
         &self,
@@ -241,7 +250,7 @@ impl Inbox {
     /// Of the sink at this place among those of the journal.
     pub(super) fn acknowledge(&self, sink: usize, up_to: Position, messages: u64, is_urgent: bool) {
         let mut waiting = self.lock();
-        let before = waiting.acknowledged[sink].replace(up_to);
+        let before = waiting.acknowledge(sink, up_to);
         let was_due = waiting.owed.is_due(Duration::MAX);
         waiting.owed.add(messages, is_urgent);
         let is_due = waiting.owed.is_due(Duration::MAX);
@@ -254,7 +263,7 @@ impl Inbox {
     /// Takes the sink at this place back to an earlier position.
     pub(super) fn take_back(&self, sink: usize, to: Position) {
         let mut waiting = self.lock();
-        waiting.acknowledged[sink] = Some(to);
+        waiting.acknowledge(sink, to);
         waiting.owed.add(0, true);
         waiting.ticket += 1;
         drop(waiting);
@@ -286,6 +295,15 @@ impl Inbox {
                 entry: correction,
             }),
         }
+        waiting.ticket += 1;
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Has these sinks be enabled and no others.
+    pub(super) fn enrol(&self, sinks: Vec<Enrolled>) {
+        let mut waiting = self.lock();
+        waiting.enrolment = Some(sinks);
         waiting.ticket += 1;
         drop(waiting);
         self.wake.notify_one();
@@ -342,6 +360,7 @@ impl Inbox {
             waiting.owed.settle(work.packets.is_empty());
         }
         work.corrections = std::mem::take(&mut waiting.corrections);
+        work.enrolment = waiting.enrolment.take();
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
         work.closing = waiting.closing;

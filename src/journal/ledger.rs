@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use tokio::sync::watch;
+
 use super::{Position, Row};
+use crate::monitor::SinkId;
 
 /// The messages that are no longer stored, as ranges of totals.
 #[derive(Debug, Default)]
@@ -81,6 +84,12 @@ struct Gap {
 /// How far a sink is.
 #[derive(Debug)]
 pub(super) struct Account {
+    /// Whose it is.
+    pub(super) sink: SinkId,
+    /// Whether the sink is configured at present. For one that is not, nothing is kept.
+    pub(super) enabled: bool,
+    /// The acknowledgement that is committed.
+    pub(super) committed: watch::Sender<Position>,
     /// Whether a cursor exists.
     pub(super) in_use: bool,
     acknowledged: Position,
@@ -100,8 +109,11 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(at: Position) -> Self {
+    pub(super) fn new(sink: SinkId, at: Position) -> Self {
         Self {
+            sink,
+            enabled: true,
+            committed: watch::Sender::new(at),
             in_use: false,
             acknowledged: at,
             read: at,
@@ -112,6 +124,16 @@ impl Account {
             reading: false,
             dropped_before_read: 0,
         }
+    }
+
+    /// Begins anew at a place.
+    pub(super) fn restart(&mut self, at: Position) {
+        let committed = self.committed.clone();
+        committed.send_replace(at);
+        *self = Self {
+            committed,
+            ..Self::new(self.sink.clone(), at)
+        };
     }
 
     pub(super) fn acknowledged(&self) -> Position {

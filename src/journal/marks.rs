@@ -114,6 +114,13 @@ impl Marks {
         self.0.write().unwrap_or_else(PoisonError::into_inner).file = file;
     }
 
+    /// From now on keeps those of these sinks, in their order.
+    pub(super) fn follow(&self, sinks: &[SinkId]) -> io::Result<()> {
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        kept.places = places(&kept.file, sinks)?;
+        Ok(())
+    }
+
     fn places(&self) -> RwLockReadGuard<'_, Places> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,7 +9,7 @@
 //! | [`Journal`] | the handle: appends, sets aside, asks; hands out cursors |
 //! | [`Cursor`] | a sink's way through the rows: reads, acknowledges, rejects |
 //! | `inbox` | what waits for the writer: bounded, and never in the way of an acknowledgement |
-//! | `writer` | the thread that commits; with a room each for `opening`, `housekeeping`, `requests`, `correction`, and for its two troubles: `trouble` (the file cannot be written, or is damaged) and `astray` (the file is gone) |
+//! | `writer` | the thread that commits; with a room each for `opening`, `enrolment`, `housekeeping`, `requests`, `correction`, and for its two troubles: `trouble` (the file cannot be written, or is damaged) and `astray` (the file is gone) |
 //! | `store` | one SQLite database: schema, rows, cursors, `rejected`, names; its front is trimmed |
 //! | `shared` | what the writer, the cursors and the handles share: tiers, ledger, progress |
 //! | … tiers | where rows are: in the file, behind it in memory |
@@ -22,6 +22,7 @@
 //! | `drops` | says what the sinks lose |
 //! | `rewind` | the place in the history that a sink goes back to, and going there where no gateway runs |
 //! | `history`, [`Archive`], [`RejectedTable`], `names` | what reads a journal beside the sinks |
+//! | [`forget`] | takes out what is known of a sink |
 //!
 //! What holds at any time:
 //!
@@ -45,6 +46,7 @@ mod correction;
 mod cursor;
 mod encoding;
 mod error;
+mod forget;
 mod history;
 mod inbox;
 mod ledger;
@@ -69,10 +71,11 @@ pub use archive::Archive;
 pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
+pub use forget::{Forgotten, forget};
 pub use rejected::{RejectedEntry, RejectedTable};
 pub use rewind::take_back;
 
-use crate::config;
+use crate::config::{self, Begin};
 use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, RewindTo, SinkId};
 use crate::telemetry::{KnownName, Name, Packet, Reading, SetAside, Timestamp};
 
@@ -153,6 +156,15 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// A sink that is configured, and where it begins while nothing is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Which one.
+    pub sink: SinkId,
+    /// Where it begins.
+    pub begin: Begin,
+}
+
 /// The journal, for those who append and those who watch. Clones are handles of the same journal.
 ///
 /// When the last one goes without [`Journal::close`], the writer still commits what it was given.
@@ -170,7 +182,7 @@ impl Journal {
     ///
     /// A damaged file is moved aside to `<name>.damaged-<time>` and a new one is begun with what no
     /// sink had and could still be read; the log and [`JournalStatus::notice`] say so.
-    pub fn open(config: &config::Journal, sinks: &[SinkId]) -> Result<Self, JournalError> {
+    pub fn open(config: &config::Journal, sinks: &[Enrolled]) -> Result<Self, JournalError> {
         let writer = Writer::open(config, sinks)?;
         let shared = Arc::clone(writer.shared());
         let writer = std::thread::Builder::new()
@@ -262,6 +274,13 @@ impl Journal {
         }
     }
 
+    /// Has these sinks be enabled and no others; returns when that is so. Of one that was enabled before, it
+    /// goes on where it was, as far as that is still there.
+    pub async fn enrol(&self, sinks: Vec<Enrolled>) {
+        self.0.shared.inbox.enrol(sinks);
+        self.settle().await;
+    }
+
     /// A sink's cursor, at the position that it has acknowledged. There is one at a time.
     pub fn cursor(&self, sink: &SinkId) -> Result<Cursor, JournalError> {
         Cursor::open(Arc::clone(&self.0.shared), sink)
@@ -285,9 +304,9 @@ impl Journal {
     /// How often a sink was taken back, by the last number given, and how many messages it then had to
     /// deliver again.
     pub fn taken_back(&self, sink: &SinkId) -> (u64, u64) {
-        let shared = &self.0.shared;
-        let at = shared.sinks.iter().position(|enabled| enabled == sink);
-        at.map_or((0, 0), |at| shared.ledger().accounts[at].taken_back())
+        let ledger = self.0.shared.ledger();
+        let place = ledger.place_of(sink);
+        place.map_or((0, 0), |place| ledger.accounts[place].taken_back())
     }
 
     /// Commits all that was appended and acknowledged, moves it from the write-ahead log into the

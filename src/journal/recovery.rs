@@ -131,6 +131,13 @@ pub(super) fn claim(configured: &Path) -> Result<Claim, JournalError> {
     }
 }
 
+/// Whether a gateway has hold of a journal at present.
+pub(super) fn is_claimed(path: &Path) -> bool {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let lock = File::open(with_suffix(&path, ".lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// Opens a file for writing, making it for its owner alone.
 pub(super) fn create_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

@@ -21,12 +21,8 @@ pub(super) struct Shared {
     pub(super) name: PathBuf,
     pub(super) max_messages: u64,
     pub(super) inbox: Inbox,
-    /// The enabled sinks. What is kept for each of them elsewhere has its place in this order.
-    pub(super) sinks: Vec<SinkId>,
     /// What is committed; changes wake the readers.
     pub(super) progress: watch::Sender<Progress>,
-    /// The acknowledgements that are committed.
-    pub(super) committed: Vec<watch::Sender<Position>>,
     /// What is acknowledged, committed or not. `None`: the journal is in memory.
     pub(super) marks: Option<Marks>,
     tiers: RwLock<Tiers>,
@@ -67,7 +63,8 @@ pub(super) struct Tiers {
 pub(super) struct Ledger {
     pub(super) end: Position,
     pub(super) missing: Missing,
-    /// By the sink's place among those of the journal.
+    /// Of all sinks of this run. A sink's place among them is its place wherever else something is kept of
+    /// it, so that none ever leaves.
     pub(super) accounts: Vec<Account>,
     pub(super) state: JournalState,
     pub(super) since: Timestamp,
@@ -100,7 +97,6 @@ impl Shared {
     pub(super) fn new(
         name: PathBuf,
         max_messages: u64,
-        sinks: Vec<SinkId>,
         marks: Option<Marks>,
         tiers: Tiers,
         ledger: Ledger,
@@ -110,14 +106,11 @@ impl Shared {
             generation: tiers.generation,
             ..Progress::default()
         };
-        let committed = ledger.accounts.iter().map(Account::acknowledged);
         Self {
             name,
             max_messages,
-            inbox: Inbox::new(sinks.len()),
-            sinks,
+            inbox: Inbox::default(),
             progress: watch::Sender::new(progress),
-            committed: committed.map(watch::Sender::new).collect(),
             marks,
             tiers: RwLock::new(tiers),
             ledger: Mutex::new(ledger),
@@ -140,21 +133,21 @@ impl Shared {
 
     /// Up to which row the acknowledgements of every enabled sink are committed.
     pub(super) fn settled(&self) -> u64 {
-        let delivered = self.ledger().delivered().sequence;
-        let committed = self.committed.iter().map(|it| it.borrow().sequence);
+        let ledger = self.ledger();
+        let delivered = ledger.delivered().sequence;
+        let committed = ledger.enabled().map(|it| it.committed.borrow().sequence);
         committed.min().unwrap_or(delivered).min(delivered)
     }
 
     pub(super) fn status(&self) -> JournalStatus {
         let ledger = self.ledger();
-        let backlog = |(sink, account): (&SinkId, &Account)| SinkBacklog {
-            sink: sink.clone(),
+        let backlog = |account: &Account| SinkBacklog {
+            sink: account.sink.clone(),
             depth: account.depth(ledger.end, &ledger.missing),
             dropped: account.dropped(&ledger.missing),
             acknowledged: account.acknowledged(),
             again: account.again(&ledger.missing),
         };
-        let sinks = self.sinks.iter().zip(&ledger.accounts);
         JournalStatus {
             state: ledger.state.clone(),
             since: ledger.since,
@@ -164,7 +157,7 @@ impl Shared {
             max_messages: self.max_messages,
             rejected_dropped: ledger.forgotten,
             write_bytes: ledger.write_bytes,
-            sinks: sinks.map(backlog).collect(),
+            sinks: ledger.enabled().map(backlog).collect(),
         }
     }
 }
@@ -177,9 +170,19 @@ impl Ledger {
         }
     }
 
+    /// The accounts of the enabled sinks.
+    pub(super) fn enabled(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().filter(|account| account.enabled)
+    }
+
+    /// A sink's place among those of the journal.
+    pub(super) fn place_of(&self, sink: &SinkId) -> Option<usize> {
+        self.accounts.iter().position(|it| it.sink == *sink)
+    }
+
     /// Up to where every enabled sink has acknowledged; the end when none is enabled.
     pub(super) fn delivered(&self) -> Position {
-        let positions = self.accounts.iter().map(Account::acknowledged);
+        let positions = self.enabled().map(Account::acknowledged);
         positions
             .min_by_key(|position| position.sequence)
             .unwrap_or(self.end)
@@ -191,9 +194,9 @@ impl Ledger {
     }
 
     /// What each sink lost so far.
-    pub(super) fn dropped(&self) -> Vec<u64> {
-        let dropped = |account: &Account| account.dropped(&self.missing);
-        self.accounts.iter().map(dropped).collect()
+    pub(super) fn dropped(&self) -> Vec<(SinkId, u64)> {
+        let dropped = |it: &Account| (it.sink.clone(), it.dropped(&self.missing));
+        self.enabled().map(dropped).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::config::{is_named_by_kind, link_text};
 use crate::telemetry::{Name, Timestamp};
 
 /// What kind of connection a link is. The order is that of the data path.
@@ -46,11 +47,7 @@ pub struct LinkId {
 impl LinkId {
     /// A link by its kind and name.
     pub fn new(kind: LinkKind, name: &str) -> Self {
-        let text = if is_named_by_kind(kind, name) {
-            name.into()
-        } else {
-            format!("{} {name}", kind.name()).into()
-        };
+        let text = link_text(kind.name(), name).into();
         Self { kind, text }
     }
 
@@ -102,12 +99,6 @@ impl LinkId {
     }
 }
 
-/// Whether a name says by its beginning which kind it is of: `mqtt`, `mqtt-2`.
-fn is_named_by_kind(kind: LinkKind, name: &str) -> bool {
-    let rest = name.strip_prefix(kind.name());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-}
-
 impl fmt::Display for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -130,7 +121,7 @@ impl FromStr for LinkId {
             if text.contains(' ') {
                 kind.name() == first && !name.is_empty()
             } else {
-                is_named_by_kind(*kind, name)
+                is_named_by_kind(kind.name(), name)
             }
         };
         let kind = LinkKind::ALL.into_iter().find(is_meant);
@@ -165,6 +156,16 @@ impl SinkId {
     /// The only database.
     pub fn influxdb() -> Self {
         Self(LinkId::influxdb())
+    }
+
+    /// A broker by its name.
+    pub fn broker(name: &str) -> Self {
+        Self(LinkId::new(LinkKind::Mqtt, name))
+    }
+
+    /// A database by its name.
+    pub fn database(name: &str) -> Self {
+        Self(LinkId::new(LinkKind::Influxdb, name))
     }
 
     /// Kind and name, as logs, metrics and the journal know the sink: `mqtt`, `mqtt cloud`.

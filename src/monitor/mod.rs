@@ -229,8 +229,23 @@ impl Monitor {
         counters
     }
 
+    /// There are these links of sinks and no others. Of a kind without any there is one all the same, to say
+    /// that it is disabled.
+    pub fn set_sink_links(&self, mut sinks: Vec<LinkId>) {
+        for kind in [LinkKind::Mqtt, LinkKind::Influxdb] {
+            if !sinks.iter().any(|link| link.kind() == kind) {
+                sinks.push(LinkId::only(kind));
+            }
+        }
+        for link in &sinks {
+            self.add_link(link);
+        }
+        let mut links = self.links();
+        links.retain(|(id, _)| id.sink().is_none() || sinks.contains(id));
+    }
+
     /// There is a link from now on, behind those of its kind.
-    fn add_link(&self, link: &LinkId) {
+    pub fn add_link(&self, link: &LinkId) {
         let mut links = self.links();
         if links.iter().any(|(id, _)| id == link) {
             return;

@@ -122,15 +122,15 @@ impl Pipeline {
         sources.end().await
     }
 
-    /// Waits until both sinks are drained, at most for the shutdown timeout once a stop was asked for.
+    /// Waits until all sinks are drained, at most for the shutdown timeout once a stop was asked for.
     async fn end_sinks(&mut self) {
         let threads = self.handle.take_sinks().await;
         let ended = CancellationToken::new();
         let joined = task::spawn_blocking({
             let ended = ended.clone();
             move || {
-                for thread in threads.into_values() {
-                    if thread.join().is_err() {
+                for running in threads.into_values() {
+                    if running.thread.join().is_err() {
                         tracing::error!("A sink failed.");
                     }
                 }

@@ -12,7 +12,7 @@ use crate::config::NamedSource;
 use crate::monitor::{
     Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
     LinkStatus, LiveReadings, LogEntry, Monitor, Numbered, Observer, Order, Pulse, Reply, RewindTo,
-    Sight, Snapshot, Stage, TrafficEntry,
+    Sight, SinkId, Snapshot, Stage, TrafficEntry,
 };
 use crate::repeated::Topic;
 use crate::source::ConsoleError;
@@ -88,17 +88,19 @@ impl Handle {
     }
 
     /// Has these sources run and no others; those that stay as they were notice nothing. Points say which
-    /// source they come from as long as there are several: `influxdb` is told so, if it is to change.
-    pub async fn set_sources(&self, sources: &[NamedSource], influxdb: Option<&SinkSettings>) {
+    /// source they come from as long as there are several.
+    pub async fn set_sources(&self, sources: &[NamedSource]) {
         if sources.len() > 1 {
             self.monitor().qualify_nodes();
         }
         self.0.sources.set(sources).await;
-        if self.0.sinks.tag_sources(sources.len() > 1)
-            && let Some(settings) = influxdb
-            && let Err(error) = self.restart_sink(settings).await
-        {
-            tracing::error!(error = %error, "A sink does not start again.");
+        if !self.0.sinks.tag_sources(sources.len() > 1) {
+            return;
+        }
+        for sink in self.0.sinks.databases().await {
+            if let Err(error) = self.0.sinks.restart(&sink).await {
+                tracing::error!(sink = %sink, error = %error, "A sink does not start again.");
+            }
         }
     }
 
@@ -129,9 +131,13 @@ impl Handle {
         });
     }
 
-    /// Gives a sink other settings. A sink that was not configured at the start cannot get any.
-    pub async fn restart_sink(&self, settings: &SinkSettings) -> Result<(), StartError> {
-        self.0.sinks.restart(settings).await
+    /// Has these sinks run and no others; those that stay as they were notice nothing. Returns what came of
+    /// each that was to change: one that cannot have its new settings goes on with the old ones.
+    pub async fn set_sinks(
+        &self,
+        wanted: &[SinkSettings],
+    ) -> Vec<(SinkId, Result<(), StartError>)> {
+        self.0.sinks.set(wanted).await
     }
 
     /// A stage that works and was silent for longer than `patience`. Begins to ask the journal, too,

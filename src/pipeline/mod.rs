@@ -41,8 +41,8 @@ use machine::Machine;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
-use crate::journal::{Journal, JournalError};
-use crate::monitor::{Activity, Directive, LinkId, LinkKind, Monitor, NodeRules, SinkId, Stage};
+use crate::journal::{Enrolled, Journal, JournalError};
+use crate::monitor::{Activity, Directive, Monitor, NodeRules, SinkId, Stage};
 use crate::telemetry::Format;
 use crate::telemetry::Name;
 use sinks::Sinks;
@@ -104,10 +104,14 @@ impl Pipeline {
     /// Starts everything. Must be called within a tokio runtime. What happens is kept in `activity`.
     pub async fn start(config: &Config, activity: Activity) -> Result<Self, StartError> {
         let metrics = Arc::new(config.metric_table());
-        let monitor = Monitor::new(metrics.clone(), activity, links(config));
+        let sources = config.sources.iter().map(link_of).collect();
+        let monitor = Monitor::new(metrics.clone(), activity, sources);
+        let sinks = enabled_sinks(config).into_iter();
+        monitor.set_sink_links(sinks.map(|sink| sink.link().clone()).collect());
         let monitor = Arc::new(monitor.with_nodes(node_rules(&config.telemetry)));
-        let enabled = enabled_sinks(config);
-        let journal = Journal::open(&config.journal, &enabled)?;
+        let settings = SinkSettings::all(config);
+        let enrolled: Vec<Enrolled> = settings.iter().map(SinkSettings::enrolled).collect();
+        let journal = Journal::open(&config.journal, &enrolled)?;
         let names = config.telemetry.node_names();
         restore_nodes(config, &monitor, &journal, &names);
 
@@ -177,7 +181,7 @@ impl Pipeline {
 /// Whether a node is known with the name of its source.
 fn tells_sources(config: &Config) -> bool {
     let tells = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
-    config.sources.len() > 1 || config.mqtt.as_ref().is_some_and(tells)
+    config.sources.len() > 1 || config.mqtt.iter().any(tells)
 }
 
 /// Takes up which nodes an earlier run knew.
@@ -240,25 +244,6 @@ fn formats(config: &Config) -> Vec<Format> {
         }
     }
     formats
-}
-
-/// All links, in the order of the data path. Of a kind that is not configured there is one all the same, to
-/// say so.
-fn links(config: &Config) -> Vec<LinkId> {
-    let mut links: Vec<LinkId> = config.sources.iter().map(link_of).collect();
-    for kind in [LinkKind::Mqtt, LinkKind::Influxdb] {
-        let before = links.len();
-        let sinks = enabled_sinks(config).into_iter();
-        links.extend(
-            sinks
-                .map(|sink| sink.link().clone())
-                .filter(|it| it.kind() == kind),
-        );
-        if links.len() == before {
-            links.push(LinkId::only(kind));
-        }
-    }
-    links
 }
 
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {

@@ -11,8 +11,8 @@ use tokio::task;
 use super::directives::Directives;
 use super::{StartError, UNJOURNALED};
 use crate::config::{self, Config};
-use crate::journal::{Journal, JournalError};
-use crate::monitor::{Monitor, SinkId};
+use crate::journal::{Enrolled, Journal, JournalError};
+use crate::monitor::{Directive, LinkKind, Monitor, SinkId};
 use crate::sink::{self, Lane};
 use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
 
@@ -32,29 +32,52 @@ pub(super) struct Sinks {
 }
 
 /// A thread for each sink that runs.
-pub(super) type Threads = HashMap<SinkId, JoinHandle<()>>;
+pub(super) type Threads = HashMap<SinkId, Running>;
+
+/// A sink that runs.
+pub(super) struct Running {
+    settings: SinkSettings,
+    pub(super) thread: JoinHandle<()>,
+}
 
 /// The settings of one sink.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SinkSettings {
-    /// Of the MQTT sink.
+    /// Of a broker.
     Mqtt(config::Mqtt),
-    /// Of the InfluxDB sink.
+    /// Of a database.
     Influxdb(config::Influxdb),
 }
 
 impl SinkSettings {
     /// Those of all sinks that are configured, brokers first.
-    pub(super) fn all(config: &Config) -> Vec<Self> {
-        let mqtt = config.mqtt.clone().map(Self::Mqtt);
-        let influxdb = config.influxdb.clone().map(Self::Influxdb);
-        mqtt.into_iter().chain(influxdb).collect()
+    pub fn all(config: &Config) -> Vec<Self> {
+        let brokers = config.mqtt.iter().cloned().map(Self::Mqtt);
+        let databases = config.influxdb.iter().cloned().map(Self::Influxdb);
+        brokers.chain(databases).collect()
     }
 
-    pub(super) fn sink(&self) -> SinkId {
+    /// Whose they are.
+    pub fn sink(&self) -> SinkId {
         match self {
-            Self::Mqtt(_) => SinkId::mqtt(),
-            Self::Influxdb(_) => SinkId::influxdb(),
+            Self::Mqtt(mqtt) => SinkId::broker(&mqtt.sink.name),
+            Self::Influxdb(influxdb) => SinkId::database(&influxdb.sink.name),
+        }
+    }
+
+    /// As the journal has to know it.
+    pub(super) fn enrolled(&self) -> Enrolled {
+        Enrolled {
+            sink: self.sink(),
+            begin: self.common().begin,
+        }
+    }
+
+    /// What every kind of sink has.
+    fn common(&self) -> &config::Sink {
+        match self {
+            Self::Mqtt(mqtt) => &mqtt.sink,
+            Self::Influxdb(influxdb) => &influxdb.sink,
         }
     }
 }
@@ -63,7 +86,13 @@ impl Sinks {
     /// Starts the sinks that are configured.
     pub(super) fn start_all(mut self, config: &Config) -> Result<Self, StartError> {
         let settings = SinkSettings::all(config);
-        let start = |settings: &SinkSettings| Ok((settings.sink(), self.start(settings)?));
+        let start = |settings: &SinkSettings| {
+            let running = Running {
+                settings: settings.clone(),
+                thread: self.start(settings)?,
+            };
+            Ok((settings.sink(), running))
+        };
         let threads: Result<Threads, StartError> = settings.iter().map(start).collect();
         self.threads = Mutex::new(Some(threads?));
         Ok(self)
@@ -71,35 +100,137 @@ impl Sinks {
 
     /// Starts a sink.
     fn start(&self, settings: &SinkSettings) -> Result<JoinHandle<()>, StartError> {
+        let unacknowledged = match settings {
+            SinkSettings::Mqtt(mqtt) => mqtt.max_inflight.into(),
+            SinkSettings::Influxdb(influxdb) => 2 * influxdb.max_batch_size as u64,
+        };
+        let lane = self.lane(settings, unacknowledged)?;
         match settings {
-            SinkSettings::Mqtt(mqtt) => self.start_mqtt(mqtt),
-            SinkSettings::Influxdb(influxdb) => self.start_influxdb(influxdb),
+            SinkSettings::Mqtt(mqtt) => self.start_mqtt(mqtt, lane),
+            SinkSettings::Influxdb(influxdb) => self.start_influxdb(influxdb, lane),
         }
     }
 
-    /// Ends a sink once what is under way is acknowledged, and starts it with other settings. Nothing
-    /// is lost: it goes on behind what was acknowledged.
-    pub(super) async fn restart(&self, settings: &SinkSettings) -> Result<(), StartError> {
-        let sink = settings.sink();
-        // Held all the time, so that a stop finds the new thread.
+    /// Has these sinks run and no others. One that stays as it was notices nothing. Returns what came of
+    /// each that was to change: one that cannot have its new settings goes on with the old ones.
+    pub(super) async fn set(
+        &self,
+        wanted: &[SinkSettings],
+    ) -> Vec<(SinkId, Result<(), StartError>)> {
+        // Held all the time, so that a stop finds all threads that there are.
+        let mut threads = self.threads.lock().await;
+        let Some(threads) = threads.as_mut() else {
+            return Vec::new();
+        };
+        let is_wanted = |sink: &SinkId| wanted.iter().any(|settings| settings.sink() == *sink);
+        let leaving: Vec<SinkId> = threads
+            .keys()
+            .filter(|it| !is_wanted(it))
+            .cloned()
+            .collect();
+        let mut outcomes = Vec::new();
+        for sink in leaving {
+            self.retire(threads, &sink).await;
+            self.directives.end(sink.link());
+            outcomes.push((sink, Ok(())));
+        }
+        let is_new = |settings: &SinkSettings| !threads.contains_key(&settings.sink());
+        if !outcomes.is_empty() || wanted.iter().any(is_new) {
+            let enrolled = wanted.iter().map(SinkSettings::enrolled);
+            self.journal.enrol(enrolled.collect()).await;
+        }
+        for settings in wanted {
+            let sink = settings.sink();
+            let before = threads.get(&sink).map(|running| running.settings.clone());
+            if before.as_ref() == Some(settings) {
+                continue;
+            }
+            let outcome = match &before {
+                Some(before) => self.change(threads, before, settings).await,
+                None => self.add(threads, settings),
+            };
+            outcomes.push((sink, outcome));
+        }
+        let runs = |settings: &&SinkSettings| threads.contains_key(&settings.sink());
+        let running: Vec<&SinkSettings> = wanted.iter().filter(runs).collect();
+        if running.len() < wanted.len() {
+            let enrolled = running.iter().map(|settings| settings.enrolled());
+            self.journal.enrol(enrolled.collect()).await;
+        }
+        let links = running.iter().map(|it| it.sink().link().clone());
+        self.monitor.set_sink_links(links.collect());
+        outcomes
+    }
+
+    /// Ends a sink and starts it again as it is, for what it takes from elsewhere.
+    pub(super) async fn restart(&self, sink: &SinkId) -> Result<(), StartError> {
         let mut threads = self.threads.lock().await;
         let Some(threads) = threads.as_mut() else {
             return Ok(());
         };
-        let link = sink.link();
+        let Some(settings) = threads.get(sink).map(|running| running.settings.clone()) else {
+            return Ok(());
+        };
+        self.change(threads, &settings, &settings).await
+    }
+
+    fn add(&self, threads: &mut Threads, settings: &SinkSettings) -> Result<(), StartError> {
+        let link = settings.sink().link().clone();
+        self.directives.begin(link.clone(), Directive::default());
+        self.monitor.add_link(&link);
+        self.run(threads, settings)
+            .inspect_err(|_| self.directives.end(&link))
+    }
+
+    /// Gives a sink other settings. Nothing is lost: it goes on behind what was acknowledged.
+    async fn change(
+        &self,
+        threads: &mut Threads,
+        before: &SinkSettings,
+        settings: &SinkSettings,
+    ) -> Result<(), StartError> {
+        let sink = settings.sink();
+        self.retire(threads, &sink).await;
         self.directives
-            .tell(link, |directive| directive.retired = true);
-        if let Some(thread) = threads.remove(&sink) {
+            .tell(sink.link(), |directive| directive.retired = false);
+        let Err(error) = self.run(threads, settings) else {
+            return Ok(());
+        };
+        if let Err(error) = self.run(threads, before) {
+            tracing::error!(error = %error, "A sink does not start again with its old settings.");
+        }
+        Err(error)
+    }
+
+    fn run(&self, threads: &mut Threads, settings: &SinkSettings) -> Result<(), StartError> {
+        let running = Running {
+            thread: self.start(settings)?,
+            settings: settings.clone(),
+        };
+        threads.insert(settings.sink(), running);
+        Ok(())
+    }
+
+    /// Ends a sink once what is under way is acknowledged.
+    async fn retire(&self, threads: &mut Threads, sink: &SinkId) {
+        self.directives
+            .tell(sink.link(), |directive| directive.retired = true);
+        if let Some(Running { thread, .. }) = threads.remove(sink) {
             let joined = task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!(sink = %sink, "A sink failed.");
             }
         }
-        self.directives
-            .tell(link, |directive| directive.retired = false);
-        let thread = self.start(settings)?;
-        threads.insert(sink, thread);
-        Ok(())
+    }
+
+    /// The databases that run.
+    pub(super) async fn databases(&self) -> Vec<SinkId> {
+        let threads = self.threads.lock().await;
+        let sinks = threads.iter().flat_map(|threads| threads.keys());
+        sinks
+            .filter(|sink| sink.link().kind() == LinkKind::Influxdb)
+            .cloned()
+            .collect()
     }
 
     /// Has points say which source they come from, or not; returns whether that is a change.
@@ -107,18 +238,18 @@ impl Sinks {
         self.tags_source.swap(is_wanted, Ordering::Relaxed) != is_wanted
     }
 
-    fn lane(&self, sink: &SinkId, unacknowledged: u64) -> Result<Lane, StartError> {
-        let cursor = self.journal.cursor(sink)?;
+    fn lane(&self, settings: &SinkSettings, unacknowledged: u64) -> Result<Lane, StartError> {
+        let sink = settings.sink();
+        let cursor = self.journal.cursor(&sink)?;
         let directive = self.directives.subscribe(sink.link());
         let directive = directive.ok_or_else(|| JournalError::NotEnabled(sink.clone()))?;
         let window = unacknowledged + UNJOURNALED;
-        let monitor = self.monitor.clone();
-        Ok(Lane::new(sink.clone(), cursor, monitor, directive, window))
+        let lane = Lane::new(sink, cursor, self.monitor.clone(), directive, window);
+        Ok(lane.choosing(settings.common().choice.clone()))
     }
 
-    fn start_mqtt(&self, config: &config::Mqtt) -> Result<JoinHandle<()>, StartError> {
-        let sink = SinkId::mqtt();
-        let lane = self.lane(&sink, config.max_inflight.into())?;
+    fn start_mqtt(&self, config: &config::Mqtt, lane: Lane) -> Result<JoinHandle<()>, StartError> {
+        let sink = lane.sink().clone();
         self.monitor.set_peer(sink.link(), config.url());
         let own_figures = OWN_FIGURES.map(|(key, default)| {
             let name = self.names.get(key).or_else(|| self.names.get(default));
@@ -169,9 +300,12 @@ impl Sinks {
         names
     }
 
-    fn start_influxdb(&self, config: &config::Influxdb) -> Result<JoinHandle<()>, StartError> {
-        let sink = SinkId::influxdb();
-        let lane = self.lane(&sink, 2 * config.max_batch_size as u64)?;
+    fn start_influxdb(
+        &self,
+        config: &config::Influxdb,
+        lane: Lane,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let sink = lane.sink().clone();
         self.monitor.set_peer(sink.link(), config.url.to_string());
         let delivery = sink::influx::InfluxDelivery::new(
             config,

@@ -69,7 +69,7 @@ impl Sources {
             directives,
             consoles: Consoles::default(),
             telemetry: config.telemetry.clone(),
-            gives_signal: config.mqtt.as_ref().is_some_and(|it| it.node_signal),
+            gives_signal: config.mqtt.iter().any(|it| it.node_signal),
             recordings,
             running: Mutex::new(Some(HashMap::new())),
             working: Arc::default(),

@@ -1,4 +1,4 @@
-//! What both sinks do alike: connect, retry, hold, stop.
+//! What all sinks do alike: connect, retry, hold, stop.
 
 use std::any::Any;
 use std::future::Future;

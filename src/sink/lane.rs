@@ -1,5 +1,6 @@
 //! A sink's way through the journal: what it reads, what it has acknowledged, and what it is told.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::monitor::{
 use crate::repeated::Topic;
 use crate::sink::Failure;
 use crate::system_clock;
-use crate::telemetry::{ClockWatch, Timestamp};
+use crate::telemetry::{Choice, ClockWatch, Timestamp};
 
 const CONNECTIONS: Topic = Topic::of_attempts("connected");
 
@@ -46,6 +47,12 @@ pub enum Wake {
 pub struct Lane {
     sink: SinkId,
     cursor: Cursor,
+    /// What is not handed out is passed over.
+    choice: Choice,
+    /// Up to where nothing is for the sink, behind a row that it has in hand.
+    passed: VecDeque<(Position, Position)>,
+    /// The end of the last row that it has or had in hand.
+    handed_out: Position,
     monitor: Arc<Monitor>,
     counters: Arc<SinkCounters>,
     /// When a delivery was last put into words, in nanoseconds.
@@ -84,7 +91,10 @@ impl Lane {
             counters: monitor.sink_counters(&sink),
             shown: AtomicI64::default(),
             sink,
+            handed_out: cursor.acknowledged(),
             cursor,
+            choice: Choice::default(),
+            passed: VecDeque::new(),
             monitor,
             directive,
             window,
@@ -98,6 +108,17 @@ impl Lane {
             clock: ClockWatch::new(CLOCK_TOLERANCE),
             clock_step: 0,
         }
+    }
+
+    /// The same lane with these readings alone.
+    #[must_use]
+    pub fn choosing(self, choice: Choice) -> Self {
+        Self { choice, ..self }
+    }
+
+    /// Which readings it hands out.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// Whose lane it is.
@@ -126,14 +147,50 @@ impl Lane {
     }
 
     /// Up to `max_messages` messages behind those read before, in whole rows and at least one. Empty
-    /// when there are no more, or when too many wait for their acknowledgement.
+    /// when there are no more, when too many wait for their acknowledgement, or when nothing of what comes
+    /// next is for the sink: then [`wake`](Self::wake) says at once that there is more.
     pub fn read(&mut self, max_messages: usize) -> Result<Vec<Row>, JournalError> {
         let room = self.window.saturating_sub(self.cursor.unjournaled());
         if room == 0 {
             return Ok(Vec::new());
         }
         let room = usize::try_from(room).unwrap_or(usize::MAX);
-        self.cursor.read(max_messages.min(room))
+        let rows = self.cursor.read(max_messages.min(room))?;
+        Ok(self.choose(rows))
+    }
+
+    /// What of these rows is for the sink. The others are acknowledged with what it has in hand before
+    /// them, or at once.
+    fn choose(&mut self, mut rows: Vec<Row>) -> Vec<Row> {
+        if self.choice.is_everything() {
+            return rows;
+        }
+        rows.retain_mut(|row| {
+            let choice = &self.choice;
+            row.readings
+                .retain(|reading| choice.takes(reading.node.as_str(), reading.metric.as_str()));
+            let is_for_sink = !row.readings.is_empty();
+            match self.passed.back_mut() {
+                _ if is_for_sink => self.handed_out = row.end(),
+                Some((behind, end)) if *behind == self.handed_out => *end = row.end(),
+                _ => self.passed.push_back((self.handed_out, row.end())),
+            }
+            is_for_sink
+        });
+        self.pass(self.cursor.acknowledged());
+        rows
+    }
+
+    /// Everything up to `delivered` is, and with it what is not for the sink behind it.
+    fn pass(&mut self, delivered: Position) {
+        let mut up_to = delivered;
+        while let Some((_, end)) = self
+            .passed
+            .pop_front_if(|(behind, _)| behind.sequence <= up_to.sequence)
+        {
+            up_to = end;
+        }
+        self.cursor.acknowledge(up_to);
     }
 
     /// As much as [`read`](Self::read) would give behind a place, without reading it.
@@ -142,7 +199,13 @@ impl Lane {
         after: Position,
         max_messages: usize,
     ) -> Result<Vec<Row>, JournalError> {
-        self.cursor.look_ahead(after, max_messages)
+        let mut rows = self.cursor.look_ahead(after, max_messages)?;
+        for row in &mut rows {
+            let choice = &self.choice;
+            row.readings
+                .retain(|it| choice.takes(it.node.as_str(), it.metric.as_str()));
+        }
+        Ok(rows)
     }
 
     /// Up to where everything is acknowledged.
@@ -152,7 +215,7 @@ impl Lane {
 
     /// Everything up to `end` has reached the server: `messages` of them, of a row received then.
     pub fn acknowledge(&mut self, end: Position, received: Timestamp, messages: u64) {
-        self.cursor.acknowledge(end);
+        self.pass(end);
         self.acknowledged = true;
         self.counters.delivered.add(messages);
         let now = system_clock::now();
@@ -343,6 +406,8 @@ impl Lane {
         self.cursor.rewind();
         self.told = self.directive.borrow_and_update().clone();
         self.go_back(self.told.rewind);
+        self.passed.clear();
+        self.handed_out = self.cursor.acknowledged();
         self.up_since = None;
         self.acknowledged = false;
         self.retry_after = None;

@@ -3,7 +3,7 @@
 //! [`Lane`].
 //!
 //! Every sink runs on a thread of its own ([`spawn`]): its reads from the journal block nobody else,
-//! and a slow server holds up neither the source nor the other sink.
+//! and a slow server holds up neither the source nor another sink.
 
 mod dial;
 mod driver;

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod catalogue;
+mod choice;
 mod clock;
 mod decoded;
 mod decoder;
@@ -27,6 +28,7 @@ mod waiting;
 
 pub use calibration::{Calibration, Correction};
 pub use catalogue::{Catalogue, NodeId, SeriesId};
+pub use choice::{Choice, Pattern};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote,
     Timed, Timeline,

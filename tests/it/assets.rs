@@ -123,10 +123,10 @@ fn a_gateway_in_a_container_finds_the_servers() {
         let mounts = strings(&service["volumes"]);
         assert!(mounts[0].ends_with(":/var/lib/fieldgate"), "{mounts:?}");
         let config = config_of(service);
-        let mqtt = config.mqtt.unwrap();
+        let mqtt = config.mqtt.into_iter().next().unwrap();
         assert_eq!((mqtt.host.as_str(), mqtt.port), ("mosquitto", 1883));
         client_ids.insert(mqtt.client_id);
-        let influxdb = config.influxdb.unwrap();
+        let influxdb = config.influxdb.into_iter().next().unwrap();
         assert_eq!(influxdb.url.as_str(), "http://influxdb:8086/");
         assert_eq!((&*influxdb.org, &*influxdb.bucket), ("my-org", "telemetry"));
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use fieldgate::config::Influxdb;
+use fieldgate::config::{Influxdb, Sink};
 use fieldgate::sink::influx::line::LineFormat;
 use fieldgate::sink::influx::{Answer, Cause, Client, ClientError, Refusal, Setback};
 use fieldgate::telemetry::{Name, Reading, Timestamp};
@@ -18,6 +18,7 @@ const LINES: &str = "temperature,node_id=node1,sensor_type=environmental value=2
 
 fn config(url: &str) -> Influxdb {
     Influxdb {
+        sink: Sink::new("influxdb"),
         gateway: None,
         url: url.parse().unwrap(),
         fallbacks: Vec::new(),

@@ -38,6 +38,7 @@ mod outage_mqtt;
 mod protocols;
 mod secrets;
 mod service;
+mod several_sinks;
 mod soak;
 mod sources;
 mod stopping;

@@ -31,7 +31,7 @@ pub(super) async fn check(config: &Mqtt, report: &mut Report) {
     let topic = format!("{}/gateway/check", own_prefix(&config.topic_prefix));
     let will = message(&topic, String::new(), config.retain != Retain::Never);
     let mut negotiation = Negotiation::default();
-    let sink = SinkId::mqtt();
+    let sink = SinkId::broker(&config.sink.name);
     let opened = negotiation.open(config, &client_id, will, &sink).await;
     let mut connection = match opened {
         Ok(opened) => opened.connection,

@@ -50,29 +50,33 @@ fn refuse(report: &mut Report, errors: &ConfigErrors) {
 
 async fn try_all(config: &Config, report: &mut Report) {
     for source in &config.sources {
-        report.begin_source((config.sources.len() > 1).then_some(&source.name));
+        report.begin_link((config.sources.len() > 1).then_some(&source.name));
         input::check(&source.source, report).await;
     }
-    report.begin_source(None);
-    match &config.mqtt {
-        Some(mqtt) => {
-            for broker in mqtt.each() {
-                broker::check(&broker, report).await;
-            }
+    report.begin_link(None);
+    if config.mqtt.is_empty() {
+        report.skipped("mqtt", "broker", "not configured");
+    }
+    for mqtt in &config.mqtt {
+        report.begin_link(Some(&mqtt.sink.name));
+        for broker in mqtt.each() {
+            broker::check(&broker, report).await;
         }
-        None => report.skipped("mqtt", "broker", "not configured"),
+    }
+    report.begin_link(None);
+    if config.influxdb.is_empty() {
+        report.skipped("influxdb", "server", "not configured");
     }
     let mut server_time = None;
-    match &config.influxdb {
-        Some(influxdb) => {
-            let is_one_of_several = !influxdb.fallbacks.is_empty();
-            for server in influxdb.each() {
-                let time = database::check(&server, is_one_of_several, report).await;
-                server_time = server_time.or(time);
-            }
+    for influxdb in &config.influxdb {
+        report.begin_link(Some(&influxdb.sink.name));
+        let is_one_of_several = !influxdb.fallbacks.is_empty();
+        for server in influxdb.each() {
+            let time = database::check(&server, is_one_of_several, report).await;
+            server_time = server_time.or(time);
         }
-        None => report.skipped("influxdb", "server", "not configured"),
     }
+    report.begin_link(None);
     machine::check_journal(&config.journal, report);
     machine::check_clock(server_time, report);
     if let Some(api) = &config.api {

@@ -5,13 +5,14 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::commands::columns;
+use crate::config::link_text;
 
 /// All checks, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     checks: Vec<Check>,
-    /// The one of several sources that is being checked.
-    source: Option<String>,
+    /// The one of several links of a kind that is being checked.
+    link: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,9 +38,9 @@ enum Verdict {
 }
 
 impl Report {
-    /// What follows is about this source; `None`: about no source, or the only one.
-    pub(super) fn begin_source(&mut self, name: Option<&String>) {
-        self.source = name.cloned();
+    /// What follows is about the link of this name; `None`: about none, or the only one.
+    pub(super) fn begin_link(&mut self, name: Option<&String>) {
+        self.link = name.cloned();
     }
 
     pub(super) fn passed(&mut self, part: &'static str, check: &'static str, detail: &str) {
@@ -68,8 +69,8 @@ impl Report {
         detail: &str,
         fix: Option<String>,
     ) {
-        let source = self.source.iter();
-        let named = source.fold(part.to_owned(), |part, name| format!("{part} {name}"));
+        let link = self.link.as_deref();
+        let named = link.map_or_else(|| part.to_owned(), |name| link_text(part, name));
         self.checks.push(Check {
             part: named,
             name: check,

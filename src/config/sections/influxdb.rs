@@ -13,10 +13,13 @@ use crate::config::kind::{
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
+use crate::config::sections::sink::Sink;
 
 /// `[influxdb]`.
 #[derive(Debug, Clone)]
 pub struct Influxdb {
+    /// Its name, and what goes there.
+    pub sink: Sink,
     /// The tag `gateway` of every point: top-level key `gateway`.
     pub gateway: Option<String>,
     /// `http://host:port` or `https://host:port`; validated, without a path.
@@ -52,7 +55,11 @@ const TOKEN: SecretKey = SecretKey {
 };
 
 /// Reads the section; `None`: it is not there, or something in it is wrong.
-pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Influxdb> {
+pub(super) fn read(
+    section: &mut Section<'_, '_>,
+    gateway: Option<&str>,
+    sink: Option<Sink>,
+) -> Option<Influxdb> {
     const MOST_POINTS: i128 = 1_000_000;
     let urls = one_or_several(http_url());
     let urls = section.or("url", "http://localhost:8086", &urls);
@@ -85,6 +92,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     }
     let urls = urls?;
     Some(Influxdb {
+        sink: sink?,
         gateway: gateway.map(str::to_owned),
         url: urls.first,
         fallbacks: urls.others,
@@ -157,15 +165,17 @@ impl Influxdb {
             .each()
             .map(|it| it.url.as_str().trim_end_matches('/').to_owned());
         let addresses: Vec<String> = addresses.collect();
-        format!(
+        let settings = format!(
             "{}, org {}, bucket {}, {token}, batches of {} or every {}",
             addresses.join(" or "),
             self.org,
             self.bucket,
             self.batch_size,
             humantime::format_duration(self.flush_interval)
-        )
+        );
+        self.sink.summary("influxdb", &settings)
     }
+
     /// Its secret, which prints as any other.
     pub(in crate::config) fn secret(&self) -> &SecretString {
         &self.token

@@ -10,6 +10,7 @@ mod influxdb;
 mod journal;
 mod log;
 mod mqtt;
+mod sink;
 mod source;
 mod telemetry;
 mod tui;
@@ -27,6 +28,7 @@ pub use log::{LOG_FORMATS, Log, LogFormat, LogOutput, LogRotation};
 pub use mqtt::{
     Broker, HomeAssistant, Identity, Late, Mqtt, Payload, Protocol, Qos, Retain, Tls, Transport,
 };
+pub use sink::{Begin, Sink, is_named_by_kind, link_text};
 pub use source::{
     ControlLine, DataBits, FlowControl, LineEnding, NamedSource, Parity, Port, PortSelector,
     Recorded, Reset, SOURCE_KINDS, SOURCE_PLACEHOLDER, Simulator, Source, SourceKind, Speed,
@@ -47,10 +49,10 @@ pub struct Config {
     pub gateway: Option<String>,
     /// `[source]`, or each `[[source]]`: where bytes come from; never empty.
     pub sources: Vec<NamedSource>,
-    /// `[mqtt]`; `None`: the sink is disabled.
-    pub mqtt: Option<Mqtt>,
-    /// `[influxdb]`; `None`: the sink is disabled.
-    pub influxdb: Option<Influxdb>,
+    /// `[mqtt]`, or each `[[mqtt]]`.
+    pub mqtt: Vec<Mqtt>,
+    /// `[influxdb]`, or each `[[influxdb]]`.
+    pub influxdb: Vec<Influxdb>,
     /// `[journal]`.
     pub journal: Journal,
     /// `[telemetry]`.
@@ -68,6 +70,10 @@ pub struct Config {
     pub shutdown_timeout: Duration,
 }
 
+/// Sections of which there may be several, and whose name alone means the first: by flags, environment
+/// variables and credentials.
+pub(super) const LED_BY_FIRST: [&str; 2] = ["mqtt", "influxdb"];
+
 /// Reads everything; `None` when something that cannot do without is missing or wrong.
 pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let shutdown_timeout = root.or("shutdown_timeout", "5s", &duration(Duration::ZERO..=HOUR));
@@ -78,12 +84,9 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
         name => name.as_deref(),
     };
     let sources = source::read_all(root);
-    let mqtt = root.section("mqtt", |section| {
-        let mqtt = mqtt::read(section, name)?;
-        source::tell_apart(section, &mqtt.topic_prefix, sources.as_deref());
-        Some(mqtt)
-    });
-    let influxdb = root.section("influxdb", |section| influxdb::read(section, name));
+    let mqtt = mqtt::read_all(root, name, sources.as_deref());
+    let read_database = |section: &mut Section<'_, '_>, sink| influxdb::read(section, name, sink);
+    let influxdb = sink::read_all(root, "influxdb", read_database);
     let journal = root.section("journal", journal::read);
     let telemetry = root.section("telemetry", telemetry::read);
     let api = root.section("api", api::read);
@@ -153,17 +156,18 @@ impl Config {
         let disabled = || "disabled".to_owned();
         let gateway = self.gateway.iter().map(|name| format!("gateway: {name}"));
         let sources = self.sources.iter().map(NamedSource::summary);
+        let brokers = self.mqtt.iter().map(Mqtt::summary);
+        let databases = self.influxdb.iter().map(Influxdb::summary);
+        let no_broker = self
+            .mqtt
+            .is_empty()
+            .then(|| format!("mqtt: {}", disabled()));
+        let no_database = self
+            .influxdb
+            .is_empty()
+            .then(|| format!("influxdb: {}", disabled()));
+        let sinks = brokers.chain(no_broker).chain(databases).chain(no_database);
         let sections = [
-            format!(
-                "mqtt: {}",
-                self.mqtt.as_ref().map_or_else(disabled, Mqtt::summary)
-            ),
-            format!(
-                "influxdb: {}",
-                self.influxdb
-                    .as_ref()
-                    .map_or_else(disabled, Influxdb::summary)
-            ),
             format!("journal: {}", self.journal.summary()),
             format!("telemetry: {}", self.telemetry.summary()),
             format!(
@@ -176,7 +180,11 @@ impl Config {
                 humantime::format_duration(self.shutdown_timeout)
             ),
         ];
-        gateway.chain(sources).chain(sections).collect()
+        gateway
+            .chain(sources)
+            .chain(sinks)
+            .chain(sections)
+            .collect()
     }
 
     /// The sections that differ, by their names; top-level keys by their own. Another name of the
@@ -184,18 +192,8 @@ impl Config {
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
         let sections = [
             ("source", self.sources != other.sources),
-            (
-                "mqtt",
-                part_differs(self.mqtt.as_ref(), other.mqtt.as_ref(), Mqtt::secret),
-            ),
-            (
-                "influxdb",
-                part_differs(
-                    self.influxdb.as_ref(),
-                    other.influxdb.as_ref(),
-                    |influxdb| Some(influxdb.secret()),
-                ),
-            ),
+            ("mqtt", self.mqtt != other.mqtt),
+            ("influxdb", self.influxdb != other.influxdb),
             ("journal", differs(&self.journal, &other.journal)),
             ("telemetry", differs(&self.telemetry, &other.telemetry)),
             (
@@ -216,6 +214,20 @@ impl Config {
 
 fn differs<T: Debug>(one: &T, other: &T) -> bool {
     format!("{one:?}") != format!("{other:?}")
+}
+
+/// Settings are compared by what they print, and their secrets, which print alike, by themselves.
+impl PartialEq for Mqtt {
+    fn eq(&self, other: &Self) -> bool {
+        !part_differs(Some(self), Some(other), Self::secret)
+    }
+}
+
+/// As of a broker.
+impl PartialEq for Influxdb {
+    fn eq(&self, other: &Self) -> bool {
+        !part_differs(Some(self), Some(other), |it| Some(it.secret()))
+    }
 }
 
 /// Secrets print alike, whatever they are.

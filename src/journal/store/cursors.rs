@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::rows::{checksum_of, integer, natural};
 use crate::journal::Position;
 use crate::journal::error::Fault;
+use crate::telemetry::Timestamp;
 
 /// The name of a sink, or [`END`], and its place.
 pub(in crate::journal) type NamedPosition = (Arc<str>, Position);
@@ -14,6 +15,9 @@ pub(in crate::journal) type NamedPosition = (Arc<str>, Position);
 /// The entry among the cursors that remembers the end of the journal: rows at the end that were in
 /// memory alone, or cannot be found in a damaged file, are then missed.
 pub(in crate::journal) const END: &str = "journal";
+
+/// The beginning of 2020: an earlier time comes from a clock that was never set.
+const FIRST_TIME: Timestamp = Timestamp(1_577_836_800_000_000_000);
 
 const SELECT_CURSORS: &str = "SELECT sink, sequence, total, enabled, checksum FROM cursors";
 
@@ -72,6 +76,36 @@ fn decode_cursor(columns: &rusqlite::Row<'_>) -> Result<StoredCursor, Fault> {
         },
         enabled: columns.get::<_, i64>(3)? != 0,
     })
+}
+
+/// Notes when the sinks left that are disabled. What a clock says that was never set is no time.
+pub(super) fn note_leaving(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), Fault> {
+    transaction.execute("UPDATE cursors SET left_at = NULL WHERE enabled = 1", [])?;
+    transaction.execute(
+        "UPDATE cursors SET left_at = ?1
+         WHERE enabled = 0 AND (left_at IS NULL OR left_at < ?2)",
+        [now.0, FIRST_TIME.0],
+    )?;
+    Ok(())
+}
+
+/// Removes the entries of sinks that left before a time; returns their names.
+pub(super) fn forget_left_before(
+    connection: &Connection,
+    time: Timestamp,
+) -> Result<Vec<String>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM cursors WHERE enabled = 0 AND sink <> ?1 AND left_at BETWEEN ?2 AND ?3
+         RETURNING sink",
+    )?;
+    let sinks = statement.query_map(params![END, FIRST_TIME.0, time.0], |row| row.get(0))?;
+    Ok(sinks.collect::<Result<_, _>>()?)
+}
+
+/// Removes the entry of a sink.
+pub(in crate::journal) fn forget_cursor(connection: &Connection, sink: &str) -> Result<(), Fault> {
+    connection.execute("DELETE FROM cursors WHERE sink = ?1", [sink])?;
+    Ok(())
 }
 
 pub(super) fn write_cursors(

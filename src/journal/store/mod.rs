@@ -17,7 +17,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub(super) use cursors::{END, NamedPosition, StoredCursor, read_readable_cursors};
+pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
 pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
@@ -31,8 +31,8 @@ use super::place::with_suffix;
 use super::retention::Keep;
 use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Name, Packet, SetAside};
-use cursors::{read_cursors, write_cursors};
+use crate::telemetry::{KnownName, Name, Packet, SetAside, Timestamp};
+use cursors::{forget_left_before, note_leaving, read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
@@ -182,12 +182,23 @@ impl Store {
         read_cursors(&self.connection)
     }
 
-    /// Writes the entries of the enabled sinks; the others are disabled from now on.
-    pub(super) fn register(&mut self, cursors: &[NamedPosition]) -> Result<(), Fault> {
+    /// Writes the entries of the enabled sinks; the others are disabled from now on, unless they have been
+    /// for longer.
+    pub(super) fn register(
+        &mut self,
+        cursors: &[NamedPosition],
+        now: Timestamp,
+    ) -> Result<(), Fault> {
         let transaction = self.begin(false)?;
         transaction.execute("UPDATE cursors SET enabled = 0", [])?;
         write_cursors(&transaction, cursors)?;
+        note_leaving(&transaction, now)?;
         Ok(transaction.commit()?)
+    }
+
+    /// Removes the entries of sinks that have been disabled since before that; returns their names.
+    pub(super) fn forget_left_before(&mut self, time: Timestamp) -> Result<Vec<String>, Fault> {
+        forget_left_before(&self.connection, time)
     }
 
     /// Takes a sink's entry back, and has that on the disk.

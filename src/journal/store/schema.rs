@@ -37,7 +37,8 @@ CREATE TABLE cursors (
     sequence INTEGER NOT NULL,
     total INTEGER NOT NULL,
     enabled INTEGER NOT NULL,
-    checksum INTEGER NOT NULL
+    checksum INTEGER NOT NULL,
+    left_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW readings AS
     SELECT sequence, received, event_time, node.key AS node, metric.key AS metric, metric.value AS value
@@ -133,7 +134,23 @@ pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
         Some(SCHEMA_VERSION) => name_sources(connection)?,
         Some(_) => migrate(connection)?,
     }
+    remember_leaving(connection)?;
     Ok(connection.execute_batch(nodes::TABLE)?)
+}
+
+/// Entries of `cursors` did not say at first when a sink left. Whoever does not know that column can do
+/// without it.
+fn remember_leaving(connection: &Connection) -> Result<(), Fault> {
+    if !has_column(connection, "cursors", "left_at")? {
+        connection.execute_batch("ALTER TABLE cursors ADD COLUMN left_at INTEGER")?;
+    }
+    Ok(())
+}
+
+fn has_column(connection: &Connection, table: &str, column: &str) -> Result<bool, Fault> {
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    let found: i64 = connection.query_row(sql, [table, column], |row| row.get(0))?;
+    Ok(found > 0)
 }
 
 /// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
@@ -147,8 +164,7 @@ fn name_sources(connection: &Connection) -> Result<(), Fault> {
 
 /// Whether entries of `rejected` say which source they came from.
 pub(super) fn names_sources(connection: &Connection) -> Result<bool, Fault> {
-    let sql = "SELECT count(*) FROM pragma_table_info('rejected') WHERE name = 'source'";
-    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
+    has_column(connection, "rejected", "source")
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.

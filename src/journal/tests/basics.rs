@@ -507,7 +507,7 @@ async fn everything_appended_is_in_the_file_after_close() {
         durability: Durability::Full,
         ..file_config(folder.path(), 1_000_000)
     };
-    let journal = Journal::open(&config, &[SinkId::mqtt()]).unwrap();
+    let journal = Journal::open(&config, &from_oldest(&[SinkId::mqtt()])).unwrap();
     let other = journal.clone();
     for id in 0..500 {
         journal
@@ -533,7 +533,7 @@ async fn everything_appended_is_in_the_file_after_close() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_in_memory_works_under_load_and_stays_small() {
-    let journal = Journal::open(&config(JournalPath::Memory, 1000), &both()).unwrap();
+    let journal = Journal::open(&config(JournalPath::Memory, 1000), &from_oldest(&both())).unwrap();
     let mut mqtt = journal.cursor(&SinkId::mqtt()).unwrap();
     let reader = tokio::spawn(async move {
         let mut delivered = 0;

@@ -4,6 +4,7 @@ mod astray;
 mod basics;
 mod corrections;
 mod damage;
+mod enrolment;
 mod model;
 mod rejected;
 mod rewind;
@@ -17,14 +18,23 @@ use futures_util::FutureExt;
 
 use super::inbox::Work;
 use super::writer::{TICK, Writer};
-use super::{Cursor, JournalError, JournalStatus, Row};
-use crate::config::{self, Durability, JournalPath};
+use super::{Cursor, Enrolled, JournalError, JournalStatus, Row};
+use crate::config::{self, Begin, Durability, JournalPath};
 use crate::monitor::SinkId;
 use crate::telemetry::{Packet, Reading, Timestamp};
 
 /// The only broker and the only database.
 pub(super) fn both() -> [SinkId; 2] {
     [SinkId::mqtt(), SinkId::influxdb()]
+}
+
+/// These sinks; one that is new begins with the oldest that there is.
+pub(super) fn from_oldest(sinks: &[SinkId]) -> Vec<Enrolled> {
+    let enrolled = |sink: &SinkId| Enrolled {
+        sink: sink.clone(),
+        begin: Begin::Oldest,
+    };
+    sinks.iter().map(enrolled).collect()
 }
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
@@ -103,7 +113,7 @@ impl Bench {
         sinks: &[SinkId],
     ) -> Result<Self, JournalError> {
         Ok(Self {
-            writer: Writer::open(config, sinks)?,
+            writer: Writer::open(config, &from_oldest(sinks))?,
             work: Work::default(),
         })
     }

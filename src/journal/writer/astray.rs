@@ -136,7 +136,7 @@ impl Writer {
         fs::rename(&new, &path)?;
         sync_folder(&path);
         let mut store = Store::open(&path)?;
-        store.register(&self.acknowledged())?;
+        store.register(&self.acknowledged(), Timestamp::now())?;
         let reason = self.astray.as_ref().map(|astray| astray.reason.as_str());
         let notice = report(
             &self.shared.name,

@@ -10,13 +10,13 @@ const DROPS: Topic = Topic::new("drops");
 
 #[derive(Debug)]
 pub(super) struct Drops {
-    /// Messages dropped, by the sink's place among those of the journal.
-    seen: Vec<u64>,
+    /// Messages dropped, of each enabled sink.
+    seen: Vec<(SinkId, u64)>,
 }
 
 impl Drops {
     /// Begins with what was dropped before the journal was opened.
-    pub(super) fn new(seen: Vec<u64>) -> Self {
+    pub(super) fn new(seen: Vec<(SinkId, u64)>) -> Self {
         Self { seen }
     }
 
@@ -26,9 +26,9 @@ impl Drops {
             let ledger = shared.ledger();
             (ledger.dropped(), ledger.stored())
         };
-        let counts = dropped.iter().zip(&self.seen);
-        for (sink, (dropped, seen)) in shared.sinks.iter().zip(counts) {
-            let more = dropped.saturating_sub(*seen);
+        for (sink, dropped) in &dropped {
+            let before = self.seen.iter().find(|(known, _)| known == sink);
+            let more = before.map_or(0, |(_, before)| dropped.saturating_sub(*before));
             if more > 0 {
                 announce(sink, more, stored, shared);
             }

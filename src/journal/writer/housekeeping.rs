@@ -80,7 +80,11 @@ impl Writer {
     fn prune(&mut self, now: Instant) -> Result<bool, Fault> {
         let distrusts = self.distrusts_times();
         let keep = self.retention.look(Timestamp::now(), Instant::now());
-        if distrusts || now < self.prune_due {
+        if distrusts {
+            return Ok(false);
+        }
+        self.forget_gone(now)?;
+        if now < self.prune_due {
             return Ok(false);
         }
         let budget = PRUNE_CHUNK.max(2 * std::mem::take(&mut self.appended));

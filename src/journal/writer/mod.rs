@@ -4,6 +4,7 @@
 mod astray;
 mod correction;
 mod drops;
+mod enrolment;
 mod housekeeping;
 mod opening;
 mod requests;
@@ -69,6 +70,8 @@ pub(super) struct Writer {
     pub(super) prune_due: Instant,
     /// When what was committed has to be on the disk, where it need not be at once.
     sync_due: Option<Instant>,
+    /// When it is looked next which sinks have been gone for long.
+    pub(super) forget_due: Instant,
     /// Rows that came since the history was last pruned.
     appended: usize,
     drops: Drops,
@@ -106,6 +109,9 @@ impl Writer {
         if let Some((generation, reason)) = &work.damage {
             self.replace_damaged(*generation, reason);
         }
+        if self.unsaved.len() < work.acknowledged.len() {
+            self.unsaved.resize(work.acknowledged.len(), None);
+        }
         for (slot, acknowledged) in self.unsaved.iter_mut().zip(&work.acknowledged) {
             *slot = acknowledged.or(*slot);
         }
@@ -116,6 +122,9 @@ impl Writer {
                 self.write_to_memory(work);
             }
             self.advance(work);
+        }
+        if let Some(sinks) = &work.enrolment {
+            self.enrol(sinks);
         }
         self.ticket = work.ticket;
         self.publish(&work.acknowledged);
@@ -136,9 +145,10 @@ impl Writer {
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
     pub(super) fn unsaved_cursors(&self) -> Vec<NamedPosition> {
-        let slots = self.shared.sinks.iter().zip(&self.unsaved);
+        let ledger = self.shared.ledger();
+        let slots = ledger.accounts.iter().zip(&self.unsaved);
         slots
-            .filter_map(|(sink, slot)| Some((sink.as_str().into(), (*slot)?)))
+            .filter_map(|(account, slot)| Some((account.sink.as_str().into(), (*slot)?)))
             .collect()
     }
 
@@ -219,9 +229,9 @@ impl Writer {
             progress.generation = generation;
             changed
         });
-        for (committed, acknowledged) in self.shared.committed.iter().zip(acknowledged) {
+        for (account, acknowledged) in self.shared.ledger().accounts.iter().zip(acknowledged) {
             if let Some(position) = *acknowledged {
-                committed.send_replace(position);
+                account.committed.send_replace(position);
             }
         }
     }

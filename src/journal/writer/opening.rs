@@ -4,28 +4,28 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::drops::Drops;
+use super::enrolment::{Bounds, ids};
 use super::terms::Terms;
 use super::{CLOCK_TOLERANCE, Writer};
 use crate::config::{self, Durability, JournalPath};
 use crate::journal::error::Fault;
 use crate::journal::ledger::{Account, Missing};
-use crate::journal::marks::Marks;
+use crate::journal::marks::{Mark, Marks};
 use crate::journal::recovery::{self, Claim};
 use crate::journal::retention::Retention;
 use crate::journal::shared::{Ledger, Shared, Tiers};
 use crate::journal::store::{Store, StoredCursor};
-use crate::journal::{JournalError, JournalState, Position};
-use crate::monitor::SinkId;
+use crate::journal::{Enrolled, JournalError, JournalState, Position};
 use crate::telemetry::{ClockWatch, Timestamp};
 
 impl Writer {
     /// Opens the journal and finds out where everybody is.
     pub(in crate::journal) fn open(
         config: &config::Journal,
-        sinks: &[SinkId],
+        sinks: &[Enrolled],
     ) -> Result<Self, JournalError> {
         let mut opened = Opened::default();
         let (name, claim) = match &config.path {
@@ -37,7 +37,7 @@ impl Writer {
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
             opened.open_file(claim, sinks).map_err(failed)?;
-            opened.marks = claim.marks(sinks);
+            opened.marks = claim.marks(&ids(sinks));
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
             memory = Some(Mutex::new(store));
@@ -51,14 +51,7 @@ impl Writer {
         };
         let ledger = opened.ledger(sinks, claim.is_none());
         let (marks, store) = (opened.marks, opened.store);
-        let shared = Shared::new(
-            name,
-            config.max_messages,
-            sinks.to_vec(),
-            marks,
-            tiers,
-            ledger,
-        );
+        let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
         let terms = Terms {
             shared: Arc::new(shared),
             durable: config.durability == Durability::Full,
@@ -83,7 +76,7 @@ impl Writer {
             (ledger.end, ledger.dropped())
         };
         Self {
-            unsaved: vec![None; shared.sinks.len()],
+            unsaved: Vec::new(),
             shared,
             terms,
             claim,
@@ -102,23 +95,9 @@ impl Writer {
             housekeeping_due: Instant::now(),
             prune_due: Instant::now(),
             sync_due: None,
+            forget_due: Instant::now(),
             appended: 0,
             drops: Drops::new(dropped),
-        }
-    }
-
-    /// Puts the sinks' positions into the file. A disk that is full says so at the first append,
-    /// and an entry that is not written costs nothing but exactness in a message.
-    fn register(&mut self) {
-        let cursors = self.acknowledged();
-        if let Some(file) = &mut self.file
-            && let Err(fault) = file.register(&cursors)
-        {
-            warn!(
-                journal = %self.shared.name.display(),
-                error = %fault,
-                "Cannot write the sinks' positions into the journal.",
-            );
         }
     }
 }
@@ -128,13 +107,15 @@ impl Writer {
 struct Opened {
     store: Option<Store>,
     cursors: Vec<StoredCursor>,
+    /// Some could not be read.
+    has_lost_cursors: bool,
     missing: Missing,
     marks: Option<Marks>,
     notice: Option<String>,
 }
 
 impl Opened {
-    fn open_file(&mut self, claim: &Claim, sinks: &[SinkId]) -> Result<(), Fault> {
+    fn open_file(&mut self, claim: &Claim, sinks: &[Enrolled]) -> Result<(), Fault> {
         let opened = if recovery::is_cut_off(&claim.path) {
             Err(Fault::Damaged("it is empty but its log is not".to_owned()))
         } else {
@@ -154,7 +135,7 @@ impl Opened {
         }
     }
 
-    fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[SinkId]) -> Result<(), Fault> {
+    fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[Enrolled]) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
         let moved =
             recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
@@ -166,7 +147,7 @@ impl Opened {
         let positions = || cursors.iter().map(|cursor| cursor.position);
         let furthest = positions().max_by_key(|position| position.sequence);
         let is_enabled =
-            |cursor: &&StoredCursor| sinks.iter().any(|sink| sink.as_str() == cursor.sink);
+            |cursor: &&StoredCursor| sinks.iter().any(|it| it.sink.as_str() == cursor.sink);
         let delivered = cursors
             .iter()
             .filter(is_enabled)
@@ -178,13 +159,14 @@ impl Opened {
         let salvage = recovery::salvage_file(&moved, after, start, &mut store);
         self.notice = Some(recovery::report(&claim.path, &moved, reason, &salvage));
         self.missing = salvage.missing;
+        self.has_lost_cursors = !complete;
         self.cursors = cursors;
         self.store = Some(store);
         Ok(())
     }
 
     /// All that is counted, as it was found.
-    fn ledger(&mut self, sinks: &[SinkId], is_in_memory: bool) -> Ledger {
+    fn ledger(&mut self, sinks: &[Enrolled], is_in_memory: bool) -> Ledger {
         Ledger {
             end: self.end(),
             accounts: self.starting_positions(sinks),
@@ -215,27 +197,26 @@ impl Opened {
             .unwrap_or_default()
     }
 
-    /// A sink begins where it was. One that is new, or that was disabled while rows went, begins
-    /// with the first row there is: nobody promised it the others.
-    fn starting_positions(&self, sinks: &[SinkId]) -> Vec<Account> {
-        let first = self.first();
-        let position = |(place, sink): (usize, &SinkId)| {
-            let mut cursors = self.cursors.iter();
-            let stored = cursors.find(|cursor| cursor.sink == sink.as_str());
-            let Some(stored) = stored else { return first };
-            if stored.enabled || stored.position.sequence >= first.sequence {
-                let marked = self.marked(place, stored.position);
-                return marked.unwrap_or(stored.position);
-            }
-            info!(
-                %sink,
-                messages = first.total.saturating_sub(stored.position.total),
-                "Messages from before this sink was disabled are no longer in the journal.",
-            );
-            first
+    /// Where each sink begins.
+    fn starting_positions(&self, sinks: &[Enrolled]) -> Vec<Account> {
+        let bounds = Bounds {
+            first: self.first(),
+            end: self.end(),
+            are_all_known: !self.has_lost_cursors,
         };
-        let positions = sinks.iter().enumerate().map(position);
-        positions.map(Account::new).collect()
+        let account = |(place, enrolled): (usize, &Enrolled)| {
+            let mut cursors = self.cursors.iter();
+            let stored = cursors.find(|cursor| cursor.sink == enrolled.sink.as_str());
+            let position = bounds.start(enrolled, stored);
+            if let (None, Some(marks)) = (stored, &self.marks) {
+                // What was noted of an earlier sink by that name says nothing of this one.
+                let _not_noted = marks.set(place, Mark::NONE);
+            }
+            let marked = stored.filter(|stored| stored.position == position);
+            let marked = marked.and_then(|_| self.marked(place, position));
+            Account::new(enrolled.sink.clone(), marked.unwrap_or(position))
+        };
+        sinks.iter().enumerate().map(account).collect()
     }
 
     /// How far the sink at this place acknowledged beyond its entry in the file before the process was

@@ -11,6 +11,7 @@ use super::Writer;
 use super::terms::Terms;
 use crate::journal::error::Fault;
 use crate::journal::inbox::Work;
+use crate::journal::ledger::Account;
 use crate::journal::recovery;
 use crate::journal::retention::Keep;
 use crate::journal::shared::lock_store;
@@ -228,7 +229,7 @@ impl Writer {
         }
         let _created = recovery::create_file(&path)?;
         let mut store = Store::open(&path)?;
-        store.register(&self.acknowledged())?;
+        store.register(&self.acknowledged(), Timestamp::now())?;
         self.fill(&mut store);
         self.file = Some(store);
         self.saved_end = Position::default();
@@ -273,10 +274,8 @@ impl Writer {
 
     pub(super) fn acknowledged(&self) -> Vec<NamedPosition> {
         let ledger = self.shared.ledger();
-        let sinks = self.shared.sinks.iter().zip(&ledger.accounts);
-        sinks
-            .map(|(sink, account)| (sink.as_str().into(), account.acknowledged()))
-            .collect()
+        let named = |it: &Account| (it.sink.as_str().into(), it.acknowledged());
+        ledger.enabled().map(named).collect()
     }
 
     /// From now on in memory. Said once; afterwards the attempts are quiet until one succeeds.

@@ -4,8 +4,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::{self, Durability, JournalPath};
-use crate::journal::{Journal, Position};
+use crate::config::{self, Begin, Durability, JournalPath};
+use crate::journal::{Enrolled, Journal, Position};
 use crate::monitor::{Directive, LinkId, Monitor, SinkId};
 
 /// What a session comes to.
@@ -103,7 +103,11 @@ fn fixture(courses: &[Course]) -> Fixture {
         durability: Durability::Full,
         history: Duration::ZERO,
     };
-    let journal = Journal::open(&journal, &[SinkId::mqtt()]).unwrap();
+    let enrolled = Enrolled {
+        sink: SinkId::mqtt(),
+        begin: Begin::Now,
+    };
+    let journal = Journal::open(&journal, &[enrolled]).unwrap();
     let directive = watch::Sender::new(Directive::default());
     let monitor = Arc::new(Monitor::default());
     let cursor = journal.cursor(&SinkId::mqtt()).unwrap();

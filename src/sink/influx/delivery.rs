@@ -159,20 +159,20 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(&mut self, lane: &mut Lane) -> Result<(), Failure> {
-        if lane.waiting() == 0 {
-            // Nothing to write: the health endpoint must do as proof for now.
-            tokio::select! {
-                reached = self.server.client.reach() => {
-                    reached.map_err(|answer| unreached(lane, answer))?;
-                }
-                () = lane.leave() => return Ok(()),
-            }
-            self.set_up(lane);
-        }
         // What waits at the beginning of a session goes at once: it shows whether the server is well.
         let mut is_flush = true;
         loop {
             self.fill(lane)?;
+            if self.batch.points == 0 && !self.is_up {
+                // Nothing to write: the health endpoint must do as proof for now.
+                tokio::select! {
+                    reached = self.server.client.reach() => {
+                        reached.map_err(|answer| unreached(lane, answer))?;
+                    }
+                    () = lane.leave() => return Ok(()),
+                }
+                self.set_up(lane);
+            }
             if self.is_due(is_flush || lane.is_draining()) {
                 match self.write_batch(lane).await? {
                     Written::Whole => continue,

@@ -41,6 +41,13 @@ struct Messages {
     report: Report,
 }
 
+impl Messages {
+    /// Whether the last connection may have been ended over what the gateway says of itself and of nodes.
+    fn are_doubted(&self) -> bool {
+        self.report.is_doubted() || self.discovery.is_doubted()
+    }
+}
+
 /// A broker, and what is known of it.
 struct Broker {
     /// With this broker alone.
@@ -75,7 +82,7 @@ impl MqttDelivery {
         let topics = topics.with_payload(config.payload, metrics.clone());
         let messages = Messages {
             discovery: Discovery::new(config, &topics, metrics, identities, names),
-            report: Report::new(standing, topics.clone()),
+            report: Report::new(standing, topics.clone(), config.sink.choice.clone()),
             topics,
         };
         Self {
@@ -158,15 +165,21 @@ impl Broker {
     /// What the end of a connection means that had been accepted.
     fn judge(
         &mut self,
-        topics: &TopicMap,
-        (ending, verdict): (Ending, Verdict),
+        messages: &Messages,
+        ending: Ending,
         held: Duration,
+        verdict: Verdict,
         sink: &SinkId,
     ) -> Failure {
         // Behind a load balancer another broker is there at once for one that was restarted: a connection that
         // held was wanted.
         let was_closed = ending.cause == Cause::HangUp && held < HELD;
-        self.closed_early = if was_closed { self.closed_early + 1 } else { 0 };
+        if !was_closed {
+            self.closed_early = 0;
+        } else if !messages.are_doubted() {
+            // Over what is not allowed a broker may hang up, too: that is no sign of another client.
+            self.closed_early += 1;
+        }
         match verdict {
             Verdict::Innocent => self.judge_name(ending.failure),
             Verdict::Doubtful => {
@@ -187,7 +200,7 @@ impl Broker {
                 "the broker ends the connection over every message ({}), allow {}/# in its access \
                  rules",
                 text(&ending.failure),
-                topics.prefix()
+                messages.topics.prefix()
             )),
         }
     }
@@ -255,6 +268,7 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        result.map_err(|end| broker.judge(&self.messages.topics, end, held, sink))
+        result
+            .map_err(|(ending, verdict)| broker.judge(&self.messages, ending, held, verdict, sink))
     }
 }

@@ -309,6 +309,11 @@ impl Discovery {
         self.is_doubted = self.has_begun && !has_arrived;
     }
 
+    /// Whether the last connection may have been ended over this.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// A reading is about to be published.
     pub(super) fn notice(&mut self, source: &Name, reading: &Reading) {
         if let Task::Announce { known, waiting, .. } = &mut self.task

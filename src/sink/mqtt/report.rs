@@ -9,6 +9,7 @@ use super::announcement::Announcement;
 use super::message::TopicMap;
 use crate::monitor::{Problem, Standing};
 use crate::repeated::Topic;
+use crate::telemetry::Choice;
 
 const SUSPENSIONS: Topic = Topic::of_attempts("reports-suspended");
 
@@ -23,6 +24,8 @@ const MAX_BYTES: usize = 10_000;
 pub(super) struct Report {
     standing: watch::Receiver<Standing>,
     topics: TopicMap,
+    /// Which readings go to the broker: nothing is said of other nodes.
+    choice: Choice,
     /// Whether there may be something new.
     is_due: bool,
     /// What was said on this connection, by topic.
@@ -38,10 +41,15 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(standing: watch::Receiver<Standing>, topics: TopicMap) -> Self {
+    pub(super) fn new(
+        standing: watch::Receiver<Standing>,
+        topics: TopicMap,
+        choice: Choice,
+    ) -> Self {
         Self {
             standing,
             topics,
+            choice,
             is_due: false,
             said: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -77,10 +85,17 @@ impl Report {
         self.is_doubted = self.has_begun && !has_arrived;
     }
 
+    /// Whether the last connection may have been ended over this.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted
+    }
+
     /// The next message, until it is [handed over](Self::handed_over). It is retained, at `QoS` 1.
     pub(super) fn next(&mut self) -> Option<&Announcement> {
         if std::mem::take(&mut self.is_due) {
-            let messages = messages(&self.standing.borrow_and_update(), &self.topics);
+            let standing = self.standing.borrow_and_update();
+            let messages = messages(&standing, &self.topics, &self.choice);
+            drop(standing);
             let is_new = |it: &Announcement| self.said.get(&it.topic) != Some(&it.payload);
             self.waiting = messages.into_iter().filter(is_new).collect();
         }
@@ -107,7 +122,7 @@ impl Report {
 }
 
 /// Everything that is to be said.
-fn messages(standing: &Standing, topics: &TopicMap) -> Vec<Announcement> {
+fn messages(standing: &Standing, topics: &TopicMap, choice: &Choice) -> Vec<Announcement> {
     let problems = standing.problems.as_ref().and_then(|problems| {
         Some(Announcement {
             topic: topics.problems_topic(),
@@ -115,7 +130,7 @@ fn messages(standing: &Standing, topics: &TopicMap) -> Vec<Announcement> {
         })
     });
     let nodes = if topics.has_node_status() {
-        of_nodes(standing, topics)
+        of_nodes(standing, topics, choice)
     } else {
         Vec::new()
     };
@@ -132,16 +147,25 @@ fn shortened(problems: &[Problem]) -> &[Problem] {
     &problems[..fit.count().max(1).min(problems.len())]
 }
 
-fn of_nodes(standing: &Standing, topics: &TopicMap) -> Vec<Announcement> {
-    let nodes = standing.nodes.iter().map(|(node, is_online)| Announcement {
-        topic: topics.status_of_node(node.as_str()),
-        payload: if *is_online { "online" } else { "offline" }.to_owned(),
+fn of_nodes(standing: &Standing, topics: &TopicMap, choice: &Choice) -> Vec<Announcement> {
+    let nodes = standing.nodes.iter().map(|(node, is_online)| {
+        let state = if *is_online { "online" } else { "offline" };
+        (node, state)
     });
-    let gone = standing.gone.iter().map(|node| Announcement {
+    let gone = standing.gone.iter().map(|node| (node, ""));
+    let is_chosen = |node: &str| {
+        // The name of its source may stand in front.
+        let own_name = node.split_once(' ').map_or(node, |(_, name)| name);
+        choice.may_take_from(node) || choice.may_take_from(own_name)
+    };
+    let said = nodes
+        .chain(gone)
+        .filter(|(node, _)| is_chosen(node.as_str()));
+    said.map(|(node, state)| Announcement {
         topic: topics.status_of_node(node.as_str()),
-        payload: String::new(),
-    });
-    nodes.chain(gone).collect()
+        payload: state.to_owned(),
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -171,7 +195,7 @@ mod tests {
         let first = standing(&[("node1", true), ("node2", false)], &["hall"]);
         let sender = watch::Sender::new(first);
         let topics = TopicMap::new("iiot", []).with_node_status(true);
-        let mut report = Report::new(sender.subscribe(), topics);
+        let mut report = Report::new(sender.subscribe(), topics, Choice::default());
         for _ in 0..2 {
             report.begin();
             let all = [
@@ -195,7 +219,7 @@ mod tests {
     fn a_connection_that_broke_off_over_it_is_followed_by_one_without() {
         let sender = watch::Sender::new(standing(&[("node1", true)], &[]));
         let topics = TopicMap::new("iiot", []).with_node_status(true);
-        let mut report = Report::new(sender.subscribe(), topics);
+        let mut report = Report::new(sender.subscribe(), topics, Choice::default());
         for round in 0..6 {
             report.begin();
             assert_eq!(
@@ -208,9 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_of_nodes_whose_readings_go_elsewhere() {
+        let nodes = [("node1", true), ("node2", true), ("north node1", false)];
+        let sender = watch::Sender::new(standing(&nodes, &["node3"]));
+        let topics = TopicMap::new("iiot", []).with_node_status(true);
+        let choice = Choice::new(vec!["node1/*".parse().unwrap()], Vec::new());
+        let mut report = Report::new(sender.subscribe(), topics, choice);
+        report.begin();
+        let expected = [
+            "iiot/node1/status online",
+            "iiot/north node1/status offline",
+        ];
+        assert_eq!(said(&mut report), expected);
+    }
+
+    #[test]
     fn nothing_is_said_of_nodes_where_that_is_switched_off() {
         let sender = watch::Sender::new(standing(&[("node1", true)], &["hall"]));
-        let mut report = Report::new(sender.subscribe(), TopicMap::new("iiot", []));
+        let topics = TopicMap::new("iiot", []);
+        let mut report = Report::new(sender.subscribe(), topics, Choice::default());
         report.begin();
         assert_eq!(report.next(), None);
     }

@@ -21,12 +21,16 @@ use crate::config::kind::{
 };
 use crate::config::secret::{SecretKey, secret_or_file};
 use crate::config::section::Section;
+use crate::config::sections::sink::{self, Sink};
+use crate::config::sections::source::{NamedSource, tell_apart};
 use crate::config::setting::Value;
 use crate::telemetry::is_mqtt_char;
 
 /// `[mqtt]`.
 #[derive(Debug, Clone)]
 pub struct Mqtt {
+    /// Its name, and what goes there.
+    pub sink: Sink,
     /// Host of `broker_url` (`mqtt://host:port`).
     pub host: String,
     /// Port of `broker_url`; 1883, with TLS 8883, unless told.
@@ -150,6 +154,9 @@ const LATE: &[(&str, Late)] = &[
     ("skip", Late::Skip),
 ];
 
+/// The section's name.
+const KIND: &str = "mqtt";
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
 
@@ -199,14 +206,48 @@ const PASSWORD: SecretKey = SecretKey {
     variable: "MQTT_PASSWORD",
 };
 
+/// Reads all of them.
+pub(super) fn read_all(
+    root: &mut Section<'_, '_>,
+    gateway: Option<&str>,
+    sources: Option<&[NamedSource]>,
+) -> Vec<Mqtt> {
+    let mut before: Vec<Mqtt> = Vec::new();
+    sink::read_all(root, KIND, |section, sink| {
+        let mqtt = read(section, gateway, sink)?;
+        tell_apart(section, &mqtt.topic_prefix, sources);
+        tell_clients_apart(section, &mqtt, &before);
+        before.push(mqtt.clone());
+        Some(mqtt)
+    })
+}
+
+/// Refuses a client that a broker would take for another one of this gateway: each connection would end the
+/// other.
+fn tell_clients_apart(section: &mut Section<'_, '_>, mqtt: &Mqtt, before: &[Mqtt]) {
+    let is_at = |one: &Mqtt, other: &Mqtt| (&one.host, one.port) == (&other.host, other.port);
+    let shares_broker = |other: &&Mqtt| {
+        let same_name = other.client_id == mqtt.client_id;
+        same_name
+            && mqtt
+                .each()
+                .any(|one| other.each().any(|it| is_at(&one, &it)))
+    };
+    if let Some(other) = before.iter().find(shares_broker) {
+        let problem = format!("is that of {} at the same broker", other.sink.name);
+        let allowed = "an identifier for each connection to a broker";
+        section.refuse("client_id", &problem, allowed.into());
+    }
+}
+
 /// Reads the section; `None`: it is not there, or something in it is wrong.
-pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Option<Mqtt> {
+fn read(section: &mut Section<'_, '_>, gateway: Option<&str>, sink: Option<Sink>) -> Option<Mqtt> {
     let name = gateway.unwrap_or_else(|| section.environment().host());
     let brokers = one_or_several(broker::url());
     let brokers = section.or("broker_url", "mqtt://localhost:1883", &brokers);
     let prefer_first = section.optional("prefer_first", &prefer_first());
     let protocol = read_protocol(section);
-    let client_id = read_client_id(section, name);
+    let client_id = read_client_id(section, name, sink.as_ref());
     let topic_prefix = section.or("topic_prefix", "iiot", &topics::prefix());
     let topic_prefix = topic_prefix.and_then(|prefix| topics::fill_in(section, prefix, gateway));
     let payload = section.or("payload", "plain", &one_of(PAYLOADS));
@@ -231,6 +272,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
     let first = brokers.first.with(&tls);
     let others = brokers.others.iter();
     Some(Mqtt {
+        sink: sink?,
         host: first.host,
         port: first.port,
         transport: first.transport,
@@ -255,9 +297,18 @@ pub(super) fn read(section: &mut Section<'_, '_>, gateway: Option<&str>) -> Opti
 }
 
 /// Its name among the clients of the broker.
-fn read_client_id(section: &mut Section<'_, '_>, name: &str) -> Option<String> {
-    let default = Value::Text(format!("fieldgate-{name}"));
-    let described = "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\"";
+fn read_client_id(
+    section: &mut Section<'_, '_>,
+    name: &str,
+    sink: Option<&Sink>,
+) -> Option<String> {
+    let of_sink = sink
+        .map(|sink| sink.name.as_str())
+        .filter(|name| *name != KIND);
+    let of_sink = of_sink.map(|name| format!("-{name}")).unwrap_or_default();
+    let default = Value::Text(format!("fieldgate-{name}{of_sink}"));
+    let described = "\"fieldgate-GATEWAY\", without a gateway \"fieldgate-HOSTNAME\", then its name if it \
+                     has one";
     section.or_described("client_id", Some(default), described, &mqtt_text())
 }
 
@@ -428,13 +479,15 @@ impl Mqtt {
             Protocol::Mqtt5 { .. } => "MQTT 5",
         };
         let addresses: Vec<String> = self.each().map(|broker| broker.url()).collect();
-        format!(
+        let settings = format!(
             "{}, {protocol}, topics {}/#, QoS {qos}, client {}, {user}{home_assistant}",
             addresses.join(" or "),
             self.topic_prefix,
             self.client_id
-        )
+        );
+        self.sink.summary(KIND, &settings)
     }
+
     /// Its secret, which prints as any other.
     pub(in crate::config) fn secret(&self) -> Option<&SecretString> {
         self.password.as_ref()

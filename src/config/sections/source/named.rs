@@ -28,7 +28,7 @@ pub struct NamedSource {
 pub(in crate::config) fn read(root: &mut Section<'_, '_>) -> Option<Vec<NamedSource>> {
     let mut names: Vec<String> = Vec::new();
     let mut reads_stdin = false;
-    let sources = root.sections("source", |section, count| {
+    let sources = root.sections("source", false, |section, count| {
         let name = section.or("name", ONLY, &link_name());
         if count > 1 && section.layer("name") == 0 {
             let advice = "where there are several sources, each has a name of its own";

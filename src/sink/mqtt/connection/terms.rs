@@ -88,10 +88,11 @@ impl Terms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Late, Payload, Protocol, Transport};
+    use crate::config::{Late, Payload, Protocol, Sink, Transport};
 
     fn config(qos: Qos, max_inflight: u16) -> Mqtt {
         Mqtt {
+            sink: Sink::new("mqtt"),
             host: "localhost".to_owned(),
             port: 1883,
             transport: Transport::Tcp,
