@@ -179,7 +179,6 @@ struct Device<'a> {
 struct Origin {
     name: &'static str,
     sw_version: &'static str,
-    support_url: &'static str,
 }
 
 impl Announcer {
@@ -468,7 +467,6 @@ impl Announcer {
 const ORIGIN: Origin = Origin {
     name: "fieldgate",
     sw_version: env!("CARGO_PKG_VERSION"),
-    support_url: env!("CARGO_PKG_HOMEPAGE"),
 };
 
 /// A text in the characters that discovery topics may have, `[a-zA-Z0-9_-]`, and never the same for
@@ -581,7 +579,6 @@ mod tests {
             "origin": {
                 "name": "fieldgate",
                 "sw_version": version,
-                "support_url": env!("CARGO_PKG_HOMEPAGE"),
             },
         });
         let topic = "homeassistant/sensor/green--house/node1_temperature/config";
