@@ -26,6 +26,7 @@ mod shell;
 mod signals;
 mod status;
 mod tail;
+mod unit;
 mod view;
 
 use std::io::{self, Write};

@@ -36,8 +36,8 @@ use std::time::Duration;
 
 use super::{Decoded, Timestamp};
 use burst::Burst;
-pub use dated::Dated;
 use dated::Dates;
+pub use dated::{Dated, checksum};
 pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
@@ -236,6 +236,18 @@ impl<T> Clocks<T> {
         };
         self.notes_for(board, stamp.uptime_ms, event_time);
         out.push(timed);
+    }
+
+    /// The count of a board's last packet was too high, as its next one tells: it did not restart.
+    pub fn correct(&mut self, board: &str, next: Stamp) {
+        let Some(board) = self.boards.iter().position(|known| known == board) else {
+            return;
+        };
+        self.devices[board].correct(next);
+        self.burst.correct(board, next);
+        if let Some(recording) = &mut self.recording {
+            recording.correct(board, next);
+        }
     }
 
     /// Something was read at this time, perhaps no packet: puts out what was held long enough.
