@@ -111,18 +111,6 @@ fn what_victoriametrics_lost_is_found_and_mended_and_nothing_else() {
         "{mended}"
     );
     assert_eq!(total(&gateway, &[], 0), CLEAN);
-    database.delete("temperature");
-    let mended = total(&gateway, &["--repair"], 0);
-    assert!(
-        mended.contains("20 missing") && mended.contains("20 were sent again"),
-        "{mended}"
-    );
-    assert_eq!(total(&gateway, &[], 0), CLEAN);
-    let again = database.export("temperature{node_id=\"node1\"}").remove(0);
-    assert_eq!(
-        (again.timestamps_ms, again.values),
-        (all.timestamps_ms, all.values)
-    );
 }
 
 fn total_of(found: &Ended, code: i32) -> String {
