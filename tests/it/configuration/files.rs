@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use fieldgate::cli::{Cli, Command};
-use fieldgate::config::{self, Config, ConfigErrors, Environment, KnownKey, Overrides};
+use fieldgate::config::{self, Config, ConfigErrors, Environment, Overrides};
 
 /// Loads a file together with the environment and the flags that its comments tell of:
 /// `#! NAME=value` and `#! --flag value`.
@@ -85,24 +85,6 @@ fn valid_files_mean_what_they_say() {
 }
 
 #[test]
-fn every_key_is_documented_as_it_is() {
-    let document = fs::read_to_string("docs/configuration.md").unwrap();
-    let documented: Vec<&str> = document
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    let rows: Vec<String> = config::known_keys().iter().map(row).collect();
-    for row in &rows {
-        let count = documented
-            .iter()
-            .filter(|line| line.starts_with(row))
-            .count();
-        assert_eq!(count, 1, "docs/configuration.md needs the row\n{row} …");
-    }
-    assert_eq!(documented.len(), rows.len(), "a row is about no key");
-}
-
-#[test]
 fn every_variable_is_documented_as_it_is() {
     let document = fs::read_to_string("docs/configuration.md").unwrap();
     for key in config::known_keys() {
@@ -116,13 +98,6 @@ fn every_variable_is_documented_as_it_is() {
             assert!(document.contains(&format!("`{other}`")), "{other}");
         }
     }
-}
-
-/// The beginning of a key's row in the documentation.
-fn row(key: &KnownKey) -> String {
-    let code = |text: &String| format!("`{text}`");
-    let default = key.default.as_ref().map_or_else(|| "none".into(), code);
-    format!("| `{}` | {} | {default} |", key.path, key.allowed)
 }
 
 const EXAMPLE: &str = "config.toml.example";
