@@ -330,10 +330,6 @@ fn with_a_second_source() -> Bench {
     bench.snapshot.sources[0].source = LinkId::new(LinkKind::Source, "north");
     second.source = LinkId::new(LinkKind::Source, "south");
     second.link.peer = "/dev/south".to_owned();
-    let before = Timestamp(START.0 - 60_000_000_000);
-    second.link.since = before;
-    second.link.heard = Some(before);
-    second.telemetry.last_packet = Some(before);
     bench.snapshot.sources.push(second);
     bench.snapshot.nodes = vec![
         node("north node1", NodeState::Heard),
@@ -346,6 +342,11 @@ fn with_a_second_source() -> Bench {
 fn a_problem_of_a_source_is_its_own() {
     let mut bench = with_a_second_source();
     // Its only node is late, and so nothing comes of it at all.
+    let before = Timestamp(START.0 - 10_000_000_000);
+    let south = &mut bench.snapshot.sources[1];
+    south.link.since = before;
+    south.link.heard = Some(before);
+    south.telemetry.last_packet = Some(before);
     assert_eq!(bench.look(5.0), ["+source_silent source south"]);
     assert!(bench.only().sentence.starts_with("/dev/south"));
     bench.snapshot.nodes[0].state = NodeState::Offline;
@@ -358,8 +359,8 @@ fn a_problem_of_a_source_is_its_own() {
     bench.snapshot.sources[1].link.state = backing_off("no such device");
     let changes = bench.look(3.0);
     let expected = [
-        "-node_silent north node1",
         "-source_silent source south",
+        "-node_silent north node1",
         "+link_down source south",
     ];
     assert_eq!(changes, expected);
