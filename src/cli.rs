@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub use gateway::{
     GatewayArguments, LendArguments, LinkArguments, SendArguments, StatusArguments, TailArguments,
 };
-pub use history::RewindArguments;
+pub use history::{AuditArguments, RewindArguments};
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
     DecodedAs, DemoArguments, ExportArguments, ExportFormat, ForgetArguments, InitArguments,
@@ -97,6 +97,8 @@ pub enum Command {
     Export(ExportArguments),
     /// List what was set aside and what servers refused, or send it on after all
     Rejected(RejectedArguments),
+    /// Compare the journal with what a database holds, and send what is missing there
+    Audit(AuditArguments),
     /// Forget how far a broker or database is that is not configured any more
     Forget(ForgetArguments),
     /// Send again what was delivered, out of the history

@@ -16,6 +16,9 @@ const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; clap uses the same.
 const WRONG_USAGE: u8 = 2;
 
+/// An audit found out nothing.
+const CANNOT_TELL: u8 = 2;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().into_command() {
         Command::Run(arguments) => commands::run(&arguments).map_err(Into::into),
@@ -55,6 +58,13 @@ fn main() -> ExitCode {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::from(FAILURE),
             Err(error) => Err(error),
+        },
+        Command::Audit(arguments) => match commands::audit(&arguments) {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => {
+                report(&error);
+                return ExitCode::from(CANNOT_TELL);
+            }
         },
         Command::Forget(arguments) => commands::forget(&arguments),
         Command::Rewind(arguments) => commands::rewind(&arguments),

@@ -62,3 +62,50 @@ impl RewindArguments {
         overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
     }
 }
+
+/// Flags of `audit`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  fieldgate audit influxdb
+  fieldgate audit influxdb --since 2026-03-01T12:00:00Z --json
+  fieldgate audit influxdb --repair
+
+Every reading in the journal is looked for in the database: hour by hour, node by node, metric by metric.
+It asks in Flux (InfluxDB 2), InfluxQL (1 and 3) or by the export of VictoriaMetrics, with the sink's
+token, which has to be allowed to read. It works while a gateway runs and after. What is still to be
+delivered is waiting and not missing, and what the server refused for good is rejected.
+
+Exit codes:
+  0  nothing is missing, or not any more
+  1  something is missing, or there with another value
+  2  it cannot be told; the message says why")]
+pub struct AuditArguments {
+    /// Database as status shows its sink: influxdb, or with its name
+    #[arg(value_name = "SINK")]
+    pub sink: String,
+    /// From when on, by the time of measurement: 2026-03-01T12:00:00Z, seconds since 1970, or 2h
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub since: String,
+    /// Send what is missing, and nothing else
+    #[arg(long)]
+    pub repair: bool,
+    /// Print JSON: an object for each hour of a metric that differs, and the total
+    #[arg(long)]
+    pub json: bool,
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file to read; a gateway may be writing to it
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+}
+
+impl AuditArguments {
+    /// The configuration as far as it matters here.
+    pub fn overrides(&self) -> Overrides {
+        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
+    }
+}

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
 
+use super::unit::Unit;
 use crate::api::{Remote, runtime_folder, socket_path};
 use crate::cli::GatewayArguments;
 use crate::config::{self, Environment, JournalPath, Overrides};
@@ -15,12 +16,6 @@ const TOKEN_VARIABLE: &str = "FIELDGATE_API_TOKEN";
 
 /// Where a gateway of this machine is asked that has no socket, as those before there were any.
 const LOCAL_URL: &str = "http://127.0.0.1:8787";
-
-/// Where the socket of a service is.
-const SERVICE_SOCKETS: [&str; 2] = [
-    "/run/fieldgate/fieldgate.sock",
-    "/var/lib/fieldgate/journal.sock",
-];
 
 /// No gateway of this machine answers.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +85,11 @@ fn sockets(config: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
         .state_directory()
         .map(|it| it.join("journal.db"));
     let default = default.and_then(|path| socket(&JournalPath::File(path)));
-    let of_service = SERVICE_SOCKETS.into_iter().map(PathBuf::from);
+    let service = config.and_then(Unit::of_config).unwrap_or(Unit::MAIN);
     let mut sockets: Vec<PathBuf> = configured
         .into_iter()
         .chain(default)
-        .chain(of_service)
+        .chain(service.sockets())
         .collect();
     sockets.dedup();
     Ok(sockets)

@@ -1,6 +1,7 @@
 //! What the command line can ask for, one file each.
 
 mod attach;
+mod audit;
 mod check;
 mod decode;
 #[cfg(feature = "demo")]
@@ -25,6 +26,7 @@ mod shell;
 mod signals;
 mod status;
 mod tail;
+mod unit;
 mod view;
 
 use std::io::{self, Write};
@@ -39,6 +41,7 @@ use crate::monitor::{LinkId, SinkId};
 use crate::telemetry::Timestamp;
 
 pub use attach::attach;
+pub use audit::audit;
 pub use check::check;
 pub use decode::decode;
 #[cfg(feature = "demo")]

@@ -93,7 +93,7 @@ fn probe(wanted: Option<&Path>, found: &[PortInfo]) -> anyhow::Result<()> {
     let header = ["BAUD", "BYTES", "WHAT"].map(String::from).to_vec();
     let table = columns(&[&[header][..], &rows].concat());
     print(table.as_bytes())?;
-    let Some(best) = probe::best(&heard) else {
+    let Some(best) = probe::best(heard) else {
         bail!("no telemetry in it: does the board send, and is the port the right one?");
     };
     let port = found.iter().find(|port| port.path == path);

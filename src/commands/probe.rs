@@ -84,11 +84,13 @@ pub(super) fn look(path: &Path) -> Result<Heard, SourceError> {
 }
 
 /// The speed at which the most can be read.
-pub(super) fn best(heard: &[Heard]) -> Option<&Heard> {
+pub(super) fn best(heard: Vec<Heard>) -> Option<Heard> {
     let frames = |heard: &Heard| heard.proposal.as_ref().map_or(0, |it| it.frames);
     let most = heard.iter().map(frames).max().filter(|most| *most > 0)?;
     // Of several that read alike, the most usual one.
-    heard.iter().find(|heard| frames(heard) * 10 >= most * 7)
+    heard
+        .into_iter()
+        .find(|heard| frames(heard) * 10 >= most * 7)
 }
 
 #[cfg(test)]
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(heard[0].words(), "not readable");
         assert_eq!(heard[1].words(), "json, 0.8 frames/s");
         assert_eq!(heard[2].words(), "silence");
-        let best = best(&heard).unwrap();
+        let best = best(heard.into()).unwrap();
         assert_eq!(best.lines(), ["baud = 9600", "format = \"json\""]);
         assert_eq!(Heard::new(1, b"boot ok\n").words(), "text, no telemetry");
     }

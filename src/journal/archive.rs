@@ -1,9 +1,10 @@
 //! A journal's file, read from its first row to its last while a gateway may be writing to it.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::encoding::Names;
 use super::error::Fault;
@@ -14,6 +15,7 @@ use super::store::{
 };
 use super::{JournalError, Position, Row};
 use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode};
+use crate::telemetry::Timestamp;
 
 /// Messages read at once: each time as one short transaction, so that the gateway's log does not grow
 /// meanwhile.
@@ -96,6 +98,28 @@ impl Archive {
     pub fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, JournalError> {
         let history = history::of_connection(&self.connection, query);
         history.map_err(|fault| self.failed(fault))
+    }
+
+    /// Calls `take` with every row that was measured within these times, in the order of the journal, until
+    /// it says that this is enough.
+    pub fn visit(
+        &self,
+        times: Range<Timestamp>,
+        mut take: impl FnMut(&Row) -> bool,
+    ) -> Result<(), JournalError> {
+        let visited = history::visit_rows(&self.connection, times.clone(), &mut |row| {
+            !times.contains(&row.event_time) || take(row)
+        });
+        visited.map_err(|fault| self.failed(fault))
+    }
+
+    /// When the oldest row that is there was received.
+    pub fn oldest(&self) -> Result<Option<Timestamp>, JournalError> {
+        let sql = "SELECT received FROM packets ORDER BY sequence LIMIT 1";
+        let oldest = self.connection.query_row(sql, [], |row| row.get(0));
+        let oldest = oldest.optional();
+        let oldest = oldest.map_err(|error| self.failed(error.into()))?;
+        Ok(oldest.map(Timestamp))
     }
 
     /// How far the sinks were acknowledged whose entries can be read, in the order of their names.

@@ -1,5 +1,7 @@
 //! What the journal still has of the past: for charts, condensed to as many points as can be drawn.
 
+use std::ops::Range;
+
 use rusqlite::{CachedStatement, Connection};
 
 use super::encoding::Names;
@@ -50,9 +52,24 @@ fn visit(
     query: &HistoryQuery,
     buckets: &mut Buckets,
 ) -> Result<(), Fault> {
+    visit_rows(connection, query.from..query.to, &mut |row| {
+        if query.source.as_ref().is_none_or(|it| *it == row.source) {
+            buckets.add(row);
+        }
+        true
+    })
+}
+
+/// Calls `take` with every row that was measured within these times, and with some others, in the order of
+/// the journal, until it says that this is enough.
+pub(super) fn visit_rows(
+    connection: &Connection,
+    times: Range<Timestamp>,
+    take: &mut impl FnMut(&Row) -> bool,
+) -> Result<(), Fault> {
     let mut names = Names::default();
     let mut rows = Vec::new();
-    for stretch in find_stretches(connection, query)? {
+    for stretch in find_stretches(connection, times)? {
         let mut after = stretch.start.saturating_sub(1);
         loop {
             rows.clear();
@@ -61,10 +78,10 @@ fn visit(
                 total: 0,
             };
             let is_all = read_rows(connection, position, BLOCK, &mut names, &mut rows)?;
-            let is_meant = |row: &&Row| query.source.as_ref().is_none_or(|it| *it == row.source);
-            let of_stretch = rows.iter().filter(|row| stretch.holds(row.sequence));
-            let of_stretch = of_stretch.filter(is_meant);
-            of_stretch.for_each(|row| buckets.add(row));
+            let mut of_stretch = rows.iter().filter(|row| stretch.holds(row.sequence));
+            if !of_stretch.all(&mut *take) {
+                return Ok(());
+            }
             match rows.last() {
                 Some(last) if !is_all && stretch.holds(last.sequence) => {
                     after = i64::try_from(last.sequence).unwrap_or(i64::MAX);
@@ -100,7 +117,7 @@ const FEW: i64 = 64;
 const SMALL: i64 = 4_096;
 
 /// Where rows of the time asked for can be, found by looking at some of them.
-fn find_stretches(connection: &Connection, query: &HistoryQuery) -> Result<Vec<Stretch>, Fault> {
+fn find_stretches(connection: &Connection, times: Range<Timestamp>) -> Result<Vec<Stretch>, Fault> {
     let bounds = connection
         .prepare_cached(SELECT_BOUNDS)?
         .query_row([], |row| {
@@ -120,7 +137,7 @@ fn find_stretches(connection: &Connection, query: &HistoryQuery) -> Result<Vec<S
         probe: connection.prepare_cached(
             "SELECT event_time FROM packets WHERE sequence >= ? ORDER BY sequence LIMIT 1",
         )?,
-        query,
+        times,
         found: Vec::new(),
     };
     let ends = (search.time_at(first)?, search.time_at(last)?);
@@ -130,7 +147,7 @@ fn find_stretches(connection: &Connection, query: &HistoryQuery) -> Result<Vec<S
 
 struct Search<'a> {
     probe: CachedStatement<'a>,
-    query: &'a HistoryQuery,
+    times: Range<Timestamp>,
     found: Vec<Stretch>,
 }
 
@@ -145,7 +162,7 @@ impl Search<'_> {
         (first, last): (i64, i64),
         halvings: u32,
     ) -> Result<(), Fault> {
-        let (from, to) = (self.query.from.0, self.query.to.0);
+        let (from, to) = (self.times.start.0, self.times.end.0);
         let is_apart = first <= last && (last < from || first >= to);
         if halvings >= HALVINGS && is_apart {
             return Ok(());
@@ -255,7 +272,6 @@ impl<'a> Buckets<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
     use std::time::Duration;
 
     use super::super::Journal;

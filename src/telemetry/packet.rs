@@ -18,6 +18,7 @@ const NANOS: i64 = 1_000_000_000;
     Copy,
     PartialEq,
     Eq,
+    Hash,
     PartialOrd,
     Ord,
     Default,

@@ -3,6 +3,9 @@
 /// Frames that are looked back at.
 const WINDOW: u64 = 200;
 
+/// Frames after which damage is forgotten.
+const MEMORY: u64 = 512;
+
 /// Words that hold a bit for each of them.
 const WORDS: usize = 4;
 
@@ -35,6 +38,8 @@ pub struct LineQuality {
     /// A bit for each of the last frames.
     damaged: [u64; WORDS],
     count: u64,
+    /// The last of those that are damaged.
+    last_damaged: FrameNumber,
     is_bad: bool,
 }
 
@@ -52,6 +57,7 @@ impl LineQuality {
 
     /// A frame proves to be damaged, perhaps some time after it came.
     pub fn damage(&mut self, frame: FrameNumber) {
+        self.last_damaged = self.last_damaged.max(frame);
         if frame + WINDOW <= self.frames {
             return;
         }
@@ -62,9 +68,10 @@ impl LineQuality {
         }
     }
 
-    /// Whether there is damage among the last frames.
+    /// Whether there was damage of late: rare damage is remembered for longer than its share is
+    /// taken of.
     pub fn is_damaged(&self) -> bool {
-        self.count > 0
+        self.last_damaged > 0 && self.frames - self.last_damaged < MEMORY
     }
 
     /// The share of damaged ones among the last frames.
@@ -110,15 +117,17 @@ mod tests {
             }
             assert_eq!(
                 quality.is_damaged(),
-                (10..600).contains(&number),
+                (10..912).contains(&number),
                 "{number}"
             );
         }
         assert_eq!(turns, [(20, Turn::Bad), (570, Turn::Good)]);
         // What is found out too late changes nothing.
-        quality.damage(700);
+        quality.damage(488);
         assert!(!quality.is_damaged());
+        quality.damage(700);
+        assert!(quality.is_damaged() && quality.ratio() == 0.0);
         quality.damage(801);
-        assert!(quality.is_damaged());
+        assert!(quality.ratio() > 0.0);
     }
 }

@@ -10,13 +10,16 @@
 
 use std::collections::VecDeque;
 
-use super::Timestamp;
+use super::{ShortestValue, Timestamp};
 
 /// Values that are looked back at.
 const WINDOW: usize = 128;
 
 /// With fewer values nothing is foretold.
 const ENOUGH: usize = 6;
+
+/// With fewer values little is known of how far off they may be.
+const MANY: usize = 16;
 
 /// Values whose middle foretells the next one.
 const MIDDLE: usize = 7;
@@ -71,7 +74,16 @@ pub(super) struct Expected {
 impl Expected {
     /// Whether a value is as expected.
     pub(super) fn fits(&self, value: f64) -> bool {
-        (value - self.value).abs() <= self.limit || (value - self.before).abs() <= self.limit
+        self.lies_within(self.limit, value)
+    }
+
+    /// Whether a value is as expected of one that damage can have made.
+    pub(super) fn fits_closely(&self, value: f64) -> bool {
+        self.lies_within(CLOSE * self.limit, value)
+    }
+
+    fn lies_within(&self, limit: f64, value: f64) -> bool {
+        (value - self.value).abs() <= limit || (value - self.before).abs() <= limit
     }
 
     /// Whether a value confirms an unexpected one before it: the metric stays where that one was, or
@@ -99,6 +111,22 @@ impl History {
     /// A value was delivered that nobody expected, and that was confirmed.
     pub(super) fn step_to(&mut self, value: f64, at: Timestamp) {
         self.add(value, at, true);
+    }
+
+    /// Whether one byte that was lost, changed or added can have made this of what was to be expected.
+    pub(super) fn is_one_byte_from(&self, expected: &Expected, value: f64) -> bool {
+        let text = ShortestValue(value).to_string();
+        let is_near = |other: f64| is_one_byte_apart(&text, &ShortestValue(other).to_string());
+        let quantum = quantum(self.values.iter());
+        let rounded = (expected.value / quantum).round() * quantum;
+        let usual = self.values.iter().rev().map(|it| it.value);
+        is_near(rounded) || usual.filter(|it| expected.fits(*it)).any(is_near)
+    }
+
+    /// Nothing goes on as it did.
+    pub(super) fn forget(&mut self) {
+        self.values.clear();
+        self.measure = None;
     }
 
     fn add(&mut self, value: f64, at: Timestamp, begins_segment: bool) {
@@ -178,7 +206,7 @@ fn slope(segment: &[Point]) -> Option<f64> {
 }
 
 /// The middle of the first few of some numbers.
-fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+pub(super) fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let mut kept = [0.0; N];
     let mut count = 0;
     for (place, number) in kept.iter_mut().zip(numbers) {
@@ -200,17 +228,24 @@ impl Measure {
             Foretells::Pace,
             Foretells::Middle,
         ];
-        let quantum = quantum(values);
+        let quantum = quantum(values.iter());
+        let rises = slope(segment(values)).is_some_and(|slope| slope != 0.0);
         let measures = all.into_iter().filter_map(|foretells| {
             let mut errors = errors(foretells, values);
             errors.sort_unstable_by(f64::total_cmp);
+            let few = if errors.len() < MANY { 8.0 } else { 1.0 };
             // Single wrong values are not to widen the measure.
-            let usual = errors.get(..errors.len() - errors.len() / 10)?;
+            let spared = if errors.len() < MANY {
+                errors.len() / 4
+            } else {
+                1 + errors.len() / 16
+            };
+            let usual = errors.get(..errors.len() - spared)?;
             let mean = usual.iter().sum::<f64>() / usual.len().max(1) as f64;
-            let largest = *errors.get(errors.len().checked_sub(1 + errors.len() / 40)?)?;
-            let few = if errors.len() < 16 { 4.0 } else { 1.0 };
+            let largest = *usual.last()?;
             // What rises as evenly as a clock is known to less than its smallest step.
-            let is_exact = matches!(foretells, Foretells::Pace) && LARGEST * largest < quantum;
+            let is_exact =
+                matches!(foretells, Foretells::Pace) && rises && LARGEST * largest < quantum;
             let quanta = match (counts, is_exact) {
                 (true, _) => 0.5,
                 (false, true) => 0.9,
@@ -218,17 +253,22 @@ impl Measure {
             };
             let limit = (MEANS * mean).max(LARGEST * largest).max(quanta * quantum);
             let limit = few * limit;
-            Some((mean, Self { foretells, limit }))
+            // One that is exact also foretells across a gap.
+            let merit = if is_exact { -1.0 } else { mean };
+            Some((merit, Self { foretells, limit }))
         });
         let (_, best) = measures.min_by(|(a, _), (b, _)| a.total_cmp(b))?;
         Some(best)
     }
 }
 
+/// What damage can have made is to be nearer than the limit by this.
+const CLOSE: f64 = 0.9;
+
 /// A value may be off by so many times the usual,
 const MEANS: f64 = 9.0;
-/// by so many times the largest, single ones aside,
-const LARGEST: f64 = 2.5;
+/// by so many times the largest, some aside,
+const LARGEST: f64 = 3.2;
 /// and by so many of the smallest steps there are.
 const QUANTA: f64 = 2.5;
 
@@ -253,7 +293,7 @@ fn errors(how: Foretells, values: &[Point]) -> Vec<f64> {
 }
 
 /// The place value of the last digit that the values have.
-fn quantum(values: &[Point]) -> f64 {
+fn quantum<'a>(values: impl DoubleEndedIterator<Item = &'a Point>) -> f64 {
     let digits = |value: f64| {
         let mut scaled = value;
         let mut quantum = 1.0;
@@ -266,6 +306,46 @@ fn quantum(values: &[Point]) -> f64 {
         }
         quantum
     };
-    let last = values.iter().rev().take(16);
+    let last = values.rev().take(16);
     last.map(|it| digits(it.value)).fold(1.0, f64::min)
+}
+
+/// Whether two texts are the same but for one byte that is in one of them alone, or another one.
+fn is_one_byte_apart(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[same..], &other[same..]);
+    match (one, other) {
+        ([_, rest @ ..], [_, other_rest @ ..]) if rest == other_rest => true,
+        ([_, rest @ ..], _) if rest == other => true,
+        (_, [_, rest @ ..]) => rest == one,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_that_is_lost_changed_or_added_is_one_byte() {
+        for (one, other) in [
+            ("21.1", "2.1"),
+            ("10", "1"),
+            ("-65", "-25"),
+            ("7", "77"),
+            ("-3", "3"),
+        ] {
+            assert!(is_one_byte_apart(one, other) && is_one_byte_apart(other, one));
+        }
+        for (one, other) in [
+            ("21.1", "36.1"),
+            ("21.1", "21.1"),
+            ("10", "9"),
+            ("100", "1"),
+            ("12", "21"),
+        ] {
+            assert!(!is_one_byte_apart(one, other) && !is_one_byte_apart(other, one));
+        }
+    }
 }

@@ -87,6 +87,7 @@ fn it_ends_with_its_terminal() {
 }
 
 /// Nineteen of the twenty answer; one of these is killed and comes back.
+/// Slow: twenty gateways start.
 #[test]
 fn twenty_gateways_are_listed_and_each_can_be_looked_into() {
     let ports: Vec<Port> = (0..20).map(|_| Port::reserve()).collect();

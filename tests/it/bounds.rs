@@ -53,11 +53,13 @@ pub(crate) fn summary(gateway: &mut Fieldgate) -> (usize, usize) {
     (delivered, number_before(" dropped").unwrap_or(0))
 }
 
+/// Slow: what leaks a little for each packet shows only after 50,000 of them.
 #[test]
 fn a_bounded_queue_in_memory_keeps_the_newest_and_counts_the_rest() {
     the_newest_stay_and_the_rest_is_counted(":memory:");
 }
 
+/// Slow: what leaks a little for each packet shows only after 50,000 of them.
 #[test]
 fn a_bounded_journal_file_keeps_the_newest_and_counts_the_rest() {
     the_newest_stay_and_the_rest_is_counted("journal.db");

@@ -57,6 +57,7 @@ pub(crate) fn try_journaled(path: &Path) -> rusqlite::Result<BTreeMap<u64, i64>>
     rows?.collect()
 }
 
+/// Slow: killed at many moments, each with a start of the gateway.
 #[test]
 fn what_was_journaled_is_delivered_however_often_the_gateway_is_killed() {
     let (broker, server) = (ContractBroker::start(), ContractServer::start());

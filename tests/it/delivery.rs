@@ -80,18 +80,21 @@ fn arrives_with(qos: u8, protocol: u8) {
     );
 }
 
+/// Slow: both protocols, one after the other.
 #[test]
 fn every_reading_arrives_at_most_once() {
     arrives_with(0, 4);
     arrives_with(0, 5);
 }
 
+/// Slow: both protocols, one after the other.
 #[test]
 fn every_reading_arrives_at_least_once() {
     arrives_with(1, 4);
     arrives_with(1, 5);
 }
 
+/// Slow: both protocols, one after the other.
 #[test]
 fn every_reading_arrives_exactly_once() {
     arrives_with(2, 4);

@@ -72,6 +72,7 @@ impl Drop for Scarcity {
     }
 }
 
+/// Slow: it takes 6,000 packets to fill the smallest disk.
 #[test]
 fn a_full_disk_is_said_once_and_costs_nothing() {
     const PACKETS: u64 = 6_000;
@@ -169,6 +170,7 @@ fn damage(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
     }
 }
 
+/// Slow: twelve damages at random places, with two runs of the gateway for each.
 #[test]
 fn a_damaged_journal_is_kept_aside_and_never_stops_the_gateway() {
     let seed = fastrand::u64(..);

@@ -292,6 +292,7 @@ fn learning_proposes_a_section_that_works() {
     }
 }
 
+/// Slow: each of eight speeds is listened to for 2.5 s.
 #[test]
 fn a_port_is_probed_for_its_speed_and_format() {
     let mut port = Pty::open();

@@ -130,9 +130,10 @@ impl House {
                 )
             })
             .collect();
+        let patterns = Patterns::new();
         let imports = texts
             .iter()
-            .map(|(module, text)| (module.clone(), Imports::of(text)))
+            .map(|(module, text)| (module.clone(), Imports::of(text, &patterns)))
             .collect();
         let names = Names { imports };
         let uses = names.imports.keys().map(|module| {
@@ -147,6 +148,21 @@ impl House {
     }
 }
 
+/// What paths look like, made once: that takes longer than reading a file.
+struct Patterns {
+    import: Regex,
+    inline: Regex,
+}
+
+impl Patterns {
+    fn new() -> Self {
+        Self {
+            import: Regex::new(r"(?s)(\bpub(?:\([^)]*\))?\s+)?\buse\s+([^;]+);").unwrap(),
+            inline: Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap(),
+        }
+    }
+}
+
 /// The paths that a file names.
 struct Imports {
     all: Vec<Module>,
@@ -155,9 +171,7 @@ struct Imports {
 }
 
 impl Imports {
-    fn of(text: &str) -> Self {
-        let import = Regex::new(r"(?s)(\bpub(?:\([^)]*\))?\s+)?\buse\s+([^;]+);").unwrap();
-        let inline = Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap();
+    fn of(text: &str, Patterns { import, inline }: &Patterns) -> Self {
         let mut all = Vec::new();
         let mut given_on = BTreeMap::new();
         for found in import.captures_iter(text) {

@@ -6,28 +6,21 @@ mod input;
 mod machine;
 mod report;
 
+use std::io;
+
 use crate::cli::CheckArguments;
 use crate::config::{self, Config, ConfigErrors, Environment};
 
 use super::print;
-use report::Report;
+pub(super) use report::Report;
 
 /// Tries everything and prints what came of it; whether all holds.
 pub fn check(arguments: &CheckArguments) -> anyhow::Result<bool> {
-    let mut report = Report::default();
-    match config::load(&arguments.config.overrides(), &Environment::of_process()) {
+    let report = match config::load(&arguments.config.overrides(), &Environment::of_process()) {
         Err(errors) if !arguments.json => return Err(errors.into()),
-        Err(errors) => refuse(&mut report, &errors),
-        Ok(config) => {
-            report.passed("configuration", "is valid", "");
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(try_all(&config, &mut report));
-            // Nothing that was tried and hangs shall hold up the end.
-            runtime.shutdown_background();
-        }
-    }
+        Err(errors) => refused(&errors),
+        Ok(config) => tried(&config)?,
+    };
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&report)?)
     } else {
@@ -37,7 +30,21 @@ pub fn check(arguments: &CheckArguments) -> anyhow::Result<bool> {
     Ok(report.holds())
 }
 
-fn refuse(report: &mut Report, errors: &ConfigErrors) {
+/// What came of trying everything in a configuration.
+pub(super) fn tried(config: &Config) -> io::Result<Report> {
+    let mut report = Report::default();
+    report.passed("configuration", "is valid", "");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(try_all(config, &mut report));
+    // Nothing that was tried and hangs shall hold up the end.
+    runtime.shutdown_background();
+    Ok(report)
+}
+
+fn refused(errors: &ConfigErrors) -> Report {
+    let mut report = Report::default();
     for error in errors {
         report.failed(
             "configuration",
@@ -46,6 +53,7 @@ fn refuse(report: &mut Report, errors: &ConfigErrors) {
             "correct it as it says",
         );
     }
+    report
 }
 
 async fn try_all(config: &Config, report: &mut Report) {

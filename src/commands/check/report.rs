@@ -9,7 +9,7 @@ use crate::config::link_text;
 
 /// All checks, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(in crate::commands) struct Report {
     checks: Vec<Check>,
     /// The one of several links of a kind that is being checked.
     link: Option<String>,
@@ -81,7 +81,7 @@ impl Report {
     }
 
     /// Whether nothing failed.
-    pub(super) fn holds(&self) -> bool {
+    pub(in crate::commands) fn holds(&self) -> bool {
         self.checks
             .iter()
             .all(|check| check.result != Verdict::Failed)

@@ -281,6 +281,7 @@ impl Interpreter {
                     board,
                     wrong_radio_count,
                     wrong_board,
+                    corrects_time,
                 } => {
                     if wrong_radio_count || wrong_board {
                         self.quality.damage(frame.number);
@@ -290,6 +291,9 @@ impl Interpreter {
                     if frame.was_doubted {
                         let verdict = TrafficVerdict::Accepted;
                         self.notices.judged(received.wall, frame.piece, verdict);
+                    }
+                    if corrects_time {
+                        self.clocks.correct(&board, stamp);
                     }
                     let timed = &mut self.timed;
                     self.clocks.observe(&board, stamp, received, frame, timed);

@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use influxdb2::ClientBuilder;
 use influxdb2::models::HealthCheck;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderValue};
-use reqwest::{Certificate, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
@@ -151,6 +151,41 @@ impl Client {
         }
     }
 
+    /// A request to a path of the server, with the token.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, http::url_below(&self.base, path));
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization.clone()),
+            None => request,
+        }
+    }
+
+    /// Organisation and bucket.
+    pub(super) fn place(&self) -> (&str, &str) {
+        (&self.target.org, &self.target.bucket)
+    }
+
+    /// Sends a request, and reads at most so many bytes of what is answered to it.
+    pub(super) async fn ask(
+        &self,
+        request: RequestBuilder,
+        most: usize,
+        patience: Duration,
+    ) -> Result<Response, Answer> {
+        let sent = request.timeout(patience).send().await;
+        let response = sent.map_err(|error| self.through_proxy(self.peer.failed(error)))?;
+        Ok(Response {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: http::read_body(response, most, patience).await,
+        })
+    }
+
+    /// What a refusal of a question means.
+    pub(super) fn refusal(&self, response: &Response) -> Answer {
+        self.understand(response)
+    }
+
     fn understand(&self, response: &Response) -> Answer {
         let answer = match &self.peer.proxy {
             Some(proxy) if response.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -167,13 +202,9 @@ impl Client {
     fn write_request(&self, body: &Bytes) -> RequestBuilder {
         let Target { org, bucket, gzip } = &self.target;
         let mut request = self
-            .http
-            .post(http::url_below(&self.base, "/api/v2/write"))
+            .request(Method::POST, "/api/v2/write")
             .query(&[("org", &**org), ("bucket", bucket), ("precision", "ns")])
             .body(body.clone());
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
         if *gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }

@@ -8,9 +8,36 @@ use std::fmt::Write;
 use crate::journal::Row;
 use crate::telemetry::{Name, Reading, ShortestValue, Timestamp};
 
+/// The tag for the gateway.
+pub(super) const GATEWAY: &str = "gateway";
+
+/// The tag for the node.
+pub(super) const NODE: &str = "node_id";
+
+/// The tag for the source.
+pub(super) const SOURCE: &str = "source";
+
+const SENSOR_TYPE: &str = "sensor_type";
+
+/// The field that every value is in.
+pub(super) const FIELD: &str = "value";
+
+/// What a point is filed under, as far as that tells readings of one gateway apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    /// The node.
+    pub node: Name,
+    /// The metric.
+    pub metric: Name,
+    /// The source, where points have a tag for it.
+    pub source: Option<Name>,
+}
+
 /// How readings become lines.
 #[derive(Debug, Clone, Default)]
 pub struct LineFormat {
+    /// As its tag has it.
+    name: Option<String>,
     /// `,gateway=<name>`, or nothing.
     gateway: String,
     /// Whether a tag says which source a point comes from.
@@ -21,11 +48,10 @@ impl LineFormat {
     /// Lines of a gateway of this name; `None`: without a tag for it.
     pub fn new(gateway: Option<&str>) -> Self {
         let mut tag = String::new();
-        if let Some(name) = gateway.filter(|name| !name.is_empty()) {
-            tag.push_str(",gateway=");
-            push_escaped(&mut tag, name, is_special_in_tag);
-        }
+        push_tag(&mut tag, GATEWAY, gateway.unwrap_or_default());
+        let name = gateway.filter(|name| !name.is_empty());
         Self {
+            name: name.map(|name| name.replace(is_impossible, "_")),
             gateway: tag,
             tags_source: false,
         }
@@ -38,6 +64,37 @@ impl LineFormat {
             tags_source,
             ..self
         }
+    }
+
+    /// The gateway's name, as its tag has it.
+    pub fn gateway(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What a reading of a row is filed under.
+    pub fn series(&self, row: &Row, reading: &Reading) -> Series {
+        Series {
+            node: reading.node.clone(),
+            metric: reading.metric.clone(),
+            source: self.tags_source.then(|| row.source.clone()),
+        }
+    }
+
+    /// Appends the line of a value of a series.
+    pub fn push_value(
+        &self,
+        lines: &mut String,
+        series: &Series,
+        (time, value): (Timestamp, f64),
+        sensor_type: &str,
+    ) {
+        let reading = Reading {
+            node: series.node.clone(),
+            metric: series.metric.clone(),
+            value,
+        };
+        let source = series.source.as_ref().map(Name::as_str);
+        self.write(lines, source, &reading, time, sensor_type);
     }
 
     /// Appends one line for each reading of a row.
@@ -86,26 +143,31 @@ impl LineFormat {
     ) {
         push_escaped(lines, reading.metric.as_str(), is_special_in_measurement);
         lines.push_str(&self.gateway);
-        lines.push_str(",node_id=");
-        push_escaped(lines, reading.node.as_str(), is_special_in_tag);
-        if !sensor_type.is_empty() {
-            lines.push_str(",sensor_type=");
-            push_escaped(lines, sensor_type, is_special_in_tag);
-        }
-        if let Some(source) = source {
-            lines.push_str(",source=");
-            push_escaped(lines, source, is_special_in_tag);
-        }
-        let written = writeln!(lines, " value={} {}", ShortestValue(reading.value), time.0);
+        push_tag(lines, NODE, reading.node.as_str());
+        push_tag(lines, SENSOR_TYPE, sensor_type);
+        push_tag(lines, SOURCE, source.unwrap_or_default());
+        let value = ShortestValue(reading.value);
+        let written = writeln!(lines, " {FIELD}={value} {}", time.0);
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
     }
 }
 
-/// Puts a backslash before each special character. Line protocol has no way to write a line end or
-/// a backslash before a special character, so what [`Name`] replaces is replaced here too, for
-/// texts that are no names.
+/// Appends a tag, unless it is empty.
+fn push_tag(lines: &mut String, key: &str, value: &str) {
+    if !value.is_empty() {
+        lines.extend([",", key, "="]);
+        push_escaped(lines, value, is_special_in_tag);
+    }
+}
+
+/// Line protocol has no way to write a line end or a backslash before a special character, so what
+/// [`Name`] replaces is replaced here too, for texts that are no names.
+fn is_impossible(c: char) -> bool {
+    c.is_control() || c == '\\'
+}
+
+/// Puts a backslash before each special character.
 fn push_escaped(lines: &mut String, text: &str, is_special: impl Fn(char) -> bool) {
-    let is_impossible = |c: char| c.is_control() || c == '\\';
     let mut rest = text;
     while let Some(place) = rest.find(|c| is_impossible(c) || is_special(c)) {
         let (plain, behind) = rest.split_at(place);

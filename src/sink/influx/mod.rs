@@ -9,6 +9,7 @@ mod failure;
 mod isolation;
 pub mod line;
 mod pace;
+pub mod query;
 mod retry_after;
 mod words;
 

@@ -179,7 +179,6 @@ struct Device<'a> {
 struct Origin {
     name: &'static str,
     sw_version: &'static str,
-    support_url: &'static str,
 }
 
 impl Announcer {
@@ -282,19 +281,25 @@ impl Announcer {
         })
     }
 
-    /// The topics on which earlier versions announced the gateway and these metrics of nodes, as far as nothing is
-    /// announced there any more: they went by the names of then.
+    /// The topics on which the gateway and these metrics of nodes were announced before, as far as nothing is
+    /// announced there any more: earlier versions went by the names of then, and a gateway whose topics tell
+    /// sources now may have had topics without.
     pub(super) fn former_topics(&self, names: &[(Name, Name)]) -> Vec<String> {
-        let present: BTreeSet<String> = names
+        let by_key = names
             .iter()
-            .map(|(node, metric)| self.object(None, node, metric))
-            .collect();
-        let former = names.iter().map(|(node, metric)| {
+            .map(|(node, metric)| self.object(None, node, metric));
+        let by_key: BTreeSet<String> = by_key.collect();
+        let by_name = names.iter().map(|(node, metric)| {
             let node = object_id(node.as_str(), false);
             format!("{node}_{}", object_id(metric.as_str(), true))
         });
-        let former = former.filter(|object| !present.contains(object));
-        let former = former.chain([STATUS.to_owned()]);
+        let by_name: BTreeSet<String> = by_name.collect();
+        let former = if self.tells_sources() {
+            &by_name | &by_key
+        } else {
+            &by_name - &by_key
+        };
+        let former = former.into_iter().chain([STATUS.to_owned()]);
         former.map(|object| self.topic(SENSOR, &object)).collect()
     }
 
@@ -462,7 +467,6 @@ impl Announcer {
 const ORIGIN: Origin = Origin {
     name: "fieldgate",
     sw_version: env!("CARGO_PKG_VERSION"),
-    support_url: env!("CARGO_PKG_HOMEPAGE"),
 };
 
 /// A text in the characters that discovery topics may have, `[a-zA-Z0-9_-]`, and never the same for
@@ -575,7 +579,6 @@ mod tests {
             "origin": {
                 "name": "fieldgate",
                 "sw_version": version,
-                "support_url": env!("CARGO_PKG_HOMEPAGE"),
             },
         });
         let topic = "homeassistant/sensor/green--house/node1_temperature/config";
@@ -658,6 +661,10 @@ mod tests {
         let former = announcer.former_topics(&names);
         assert_eq!(former, ["attic_lux", "status"].map(topic));
         assert!(former.iter().all(|topic| announcer.owns(topic)));
+        announcer.topics = TopicMap::new("iiot/{source}", []);
+        let former = announcer.former_topics(&names);
+        let all = ["attic_lux", "node1_lux", "node2_lux", "node3_lux", "status"];
+        assert_eq!(former, all.map(topic));
     }
 
     #[test]

@@ -18,13 +18,11 @@ use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
 use super::suspicion::{Suspicion, Verdict};
+use crate::backoff::HELD;
 use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
 use crate::telemetry::{MetricTable, Name};
-
-/// A connection that the broker closes sooner than this was not wanted.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30);
 
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
@@ -173,7 +171,9 @@ impl Broker {
         verdict: Verdict,
         sink: &SinkId,
     ) -> Failure {
-        let was_closed = ending.cause == Cause::HangUp && held <= TAKEN_OVER_WITHIN;
+        // Behind a load balancer another broker is there at once for one that was restarted: a connection that
+        // held was wanted.
+        let was_closed = ending.cause == Cause::HangUp && held < HELD;
         if !was_closed {
             self.closed_early = 0;
         } else if !messages.are_doubted() {

@@ -132,13 +132,19 @@ impl TopicMap {
     }
 
     /// Where the gateway says whether a node is `online` or `offline`, by its
-    /// [full name](Self::full_name); of `+`, a filter for all of them.
+    /// [full name](Self::full_name). One without its source is from before sources had topics of their own.
     pub fn status_of_node(&self, node: &str) -> String {
-        let (source, node) = match node.split_once(' ') {
-            Some(names) if self.tells_sources() => names,
-            _ => ("+", node),
-        };
-        format!("{}/{node}/{STATUS}", self.prefix.join(source))
+        match node.split_once(' ') {
+            Some((source, node)) if self.tells_sources() => {
+                format!("{}/{node}/{STATUS}", self.prefix.join(source))
+            }
+            _ => join(&self.own_prefix, &format!("{node}/{STATUS}")),
+        }
+    }
+
+    /// A filter for what is said so of all nodes.
+    pub fn status_of_nodes(&self) -> String {
+        self.status_of_node(if self.tells_sources() { "+ +" } else { "+" })
     }
 
     /// What a node is known by among those of all sources: with the name of its source in front, where
@@ -311,6 +317,10 @@ mod tests {
             let node = topics.full_name(&"north".into(), &"node1".into());
             let of_node = topic.replace("/t", "/status");
             assert_eq!(topics.status_of_node(node.as_str()), of_node);
+            let before = status.replace("gateway", "node1");
+            assert_eq!(topics.status_of_node("node1"), before);
+            let filter = of_node.replace("north", "+").replace("node1", "+");
+            assert_eq!(topics.status_of_nodes(), filter);
         }
     }
 

@@ -68,7 +68,7 @@ impl Report {
         self.is_suspended = std::mem::take(&mut self.is_doubted);
         self.is_due = !self.is_suspended;
         if self.is_suspended {
-            let topics = self.topics.status_of_node("+");
+            let topics = self.topics.status_of_nodes();
             SUSPENSIONS.say("", "", move |sum| {
                 tracing::warn!(
                     topics, repeated = sum.words(),

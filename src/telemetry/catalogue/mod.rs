@@ -491,19 +491,21 @@ impl Catalogue {
 
     /// Whether a frame that was noted lacks a node that is always sent. Nodes that send frames of their
     /// own lack nothing.
-    pub(super) fn lacks_node(&self, frame: u64) -> bool {
+    pub(super) fn lacks_node(&self, frame: u64, damaged_line: bool) -> bool {
         self.naming == Naming::Wire
             && self
                 .nodes
                 .iter()
-                .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame))
+                .any(|(_, node)| node.is_known && node.presence.is_missed_in(frame, damaged_line))
     }
 
     /// Whether the last frame with this node lacked a metric that the node always sends.
-    pub(super) fn lacks_metric(&self, id: NodeId) -> bool {
+    pub(super) fn lacks_metric(&self, id: NodeId, damaged_line: bool) -> bool {
         self.node(id).is_some_and(|node| {
             let mut series = node.series.values().filter_map(|id| self.series(*id));
-            series.any(|series| series.is_known && series.presence.is_missed_in(node.frames))
+            series.any(|series| {
+                series.is_known && series.presence.is_missed_in(node.frames, damaged_line)
+            })
         })
     }
 }

@@ -1,7 +1,10 @@
 //! How regularly names come: what is always sent, and what came often enough to be believed.
 
-/// A run this long makes a name one that is always sent.
+/// A run this long makes a name one that is always sent,
 const ALWAYS: u8 = 8;
+
+/// and this long on a line whose damage breaks runs.
+const ALWAYS_WITH_DAMAGE: u8 = 4;
 
 /// Longer runs count as this long.
 const LONGEST_RUN: u8 = 32;
@@ -29,8 +32,13 @@ impl Presence {
     }
 
     /// Whether a frame without it lacks something.
-    pub(super) fn is_missed_in(&self, frame: u64) -> bool {
-        self.run >= ALWAYS && self.last < frame && frame - self.last <= GONE_AFTER
+    pub(super) fn is_missed_in(&self, frame: u64, damaged_line: bool) -> bool {
+        let always = if damaged_line {
+            ALWAYS_WITH_DAMAGE
+        } else {
+            ALWAYS
+        };
+        self.run >= always && self.last < frame && frame - self.last <= GONE_AFTER
     }
 }
 
@@ -59,26 +67,23 @@ impl Sightings {
         }
     }
 
-    /// Whether it came often enough. One byte that is lost or changed can make up the same name
-    /// again and again, so on a damaged line it has to come often within a short time.
-    pub(in crate::telemetry) fn suffice(&self, damaged_line: bool) -> bool {
-        let spans = |needed: usize, span: u64, strict: bool| {
-            let mut frames = self
-                .0
-                .iter()
-                .rev()
-                .filter(|(_, plausible)| *plausible || !strict);
-            let last = frames.next();
-            let first = frames.nth(needed - 2);
-            matches!((first, last), (Some((first, _)), Some((last, _))) if last - first < span)
-        };
-        if damaged_line {
-            spans(Self::NEEDED, Self::NEAR, true)
-                || spans(Self::NEEDED_FAR, Self::FAR, true)
-                || spans(Self::IN_A_ROW, Self::IN_A_ROW as u64 + 1, false)
-        } else {
-            self.0.len() >= Self::NEEDED
+    /// How many of the last ones are enough to believe it; `None`: it did not come often enough.
+    ///
+    /// One byte that is lost or changed can make up the same name again and again, so on a damaged line
+    /// it has to come often within a short time.
+    pub(in crate::telemetry) fn sufficient(&self, damaged_line: bool) -> Option<usize> {
+        if !damaged_line {
+            return (self.0.len() >= Self::NEEDED).then_some(self.0.len());
         }
+        let within = |needed: usize, span: u64, strict: bool| {
+            let last = self.last();
+            let near = self.0.iter().rev().take_while(|(at, _)| last - at < span);
+            let counted = near.clone().filter(|(_, plausible)| *plausible || !strict);
+            (counted.count() >= needed).then(|| near.count())
+        };
+        within(Self::NEEDED, Self::NEAR, true)
+            .or_else(|| within(Self::NEEDED_FAR, Self::FAR, true))
+            .or_else(|| within(Self::IN_A_ROW, Self::IN_A_ROW as u64 + 1, false))
     }
 
     /// In how many of the last frames it came.

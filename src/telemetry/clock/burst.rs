@@ -92,6 +92,11 @@ impl<T> Burst<T> {
         self.track.has(board)
     }
 
+    /// The count of a board's last packet was too high, as its next one tells.
+    pub(super) fn correct(&mut self, board: usize, next: Stamp) {
+        self.track.correct(board, next);
+    }
+
     /// Whether it is over by this time.
     pub(super) fn is_over(&self, now: Duration) -> bool {
         now >= self.deadline() || self.held.len() >= MAX_PACKETS || self.readings >= MAX_READINGS

@@ -116,6 +116,14 @@ impl DeviceClock {
         self.anchored = Some(Anchored::at(event, stamp, received));
     }
 
+    /// The count of the last packet was too high, as the next one tells.
+    pub(super) fn correct(&mut self, next: Stamp) {
+        if let Some(anchored) = &mut self.anchored {
+            let before = next.uptime_ms.saturating_sub(1);
+            anchored.last.uptime_ms = anchored.last.uptime_ms.min(before);
+        }
+    }
+
     /// The gateway's clock was set by so many nanoseconds since the last packet.
     pub(super) fn set_clock(&mut self, step: i64) {
         if let Some(anchored) = &mut self.anchored {

@@ -238,6 +238,18 @@ impl<T> Clocks<T> {
         out.push(timed);
     }
 
+    /// The count of a board's last packet was too high, as its next one tells: it did not restart.
+    pub fn correct(&mut self, board: &str, next: Stamp) {
+        let Some(board) = self.boards.iter().position(|known| known == board) else {
+            return;
+        };
+        self.devices[board].correct(next);
+        self.burst.correct(board, next);
+        if let Some(recording) = &mut self.recording {
+            recording.correct(board, next);
+        }
+    }
+
     /// Something was read at this time, perhaps no packet: puts out what was held long enough.
     pub fn advance(&mut self, now: Duration, out: &mut Vec<Timed<T>>) {
         self.now = now;

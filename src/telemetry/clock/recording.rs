@@ -121,6 +121,11 @@ impl Recording {
         Some(note.event_time.plus_millis(since))
     }
 
+    /// The count of a board's last packet was too high, as its next one tells.
+    pub(super) fn correct(&mut self, board: usize, next: Stamp) {
+        self.track.correct(board, next);
+    }
+
     pub(super) fn forget_board(&mut self, board: usize, staying: usize) {
         self.track.forget_board(board, staying);
     }

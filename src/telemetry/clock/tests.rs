@@ -208,6 +208,35 @@ fn a_live_packet_is_held_for_a_moment_and_the_next_one_not_at_all() {
 }
 
 #[test]
+fn a_count_that_was_too_high_is_no_restart() {
+    for recorded in [false, true] {
+        let mut clocks = Clocks::new(Timeline::Line, TOLERANCE);
+        let mut out = Vec::new();
+        if recorded {
+            let start = Timestamp(START * 1_000_000);
+            let notes = Vec::new();
+            clocks.begin_recording(RecordedTimes { start, notes }, &mut out);
+        }
+        for (number, uptime) in [12_000, 12_300, 12_920, 12_900, 13_200]
+            .into_iter()
+            .enumerate()
+        {
+            let at = received(300 * i64::try_from(number).unwrap() + 10_000, 0);
+            if number == 3 {
+                clocks.correct("N2", stamp(uptime, 0));
+            }
+            clocks.observe("N2", stamp(uptime, 0), at, number, &mut out);
+            clocks.release(&mut out);
+        }
+        let first = millis(out[0].event_time);
+        let times: Vec<_> = out.iter().map(|it| millis(it.event_time) - first).collect();
+        assert_eq!(times, [0, 300, 920, 920, 1_200], "{recorded}");
+        assert!(out[1..].iter().all(|it| it.event.is_none()));
+        assert!(out.is_sorted_by(|a, b| a.event_time < b.event_time));
+    }
+}
+
+#[test]
 fn a_burst_ends_when_packets_arrive_as_they_are_measured() {
     let mut clocks = Clocks::new(Timeline::Line, TOLERANCE);
     let mut out = Vec::new();

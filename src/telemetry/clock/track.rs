@@ -44,6 +44,14 @@ impl Track {
         course.is_some_and(|course| course.last == stamp)
     }
 
+    /// The count of a board's last packet was too high, as its next one tells.
+    pub(super) fn correct(&mut self, board: usize, next: Stamp) {
+        if let Some(Some(course)) = self.boards.get_mut(board) {
+            let before = next.uptime_ms.saturating_sub(1);
+            course.last.uptime_ms = course.last.uptime_ms.min(before);
+        }
+    }
+
     /// Puts the packet that was followed last where it is known to belong.
     pub(super) fn settle(&mut self, board: usize, stamp: Stamp, time: i64) {
         self.boards[board] = Some(Course {

@@ -132,6 +132,7 @@ impl<T> Board<T> {
         out: &mut Vec<Verdict<T>>,
     ) {
         let radio = counts.radio.filter(|_| !wrong_radio_count);
+        let corrects_time = self.track.is_corrected_by(counts);
         self.track.accept(Counts { radio, ..counts });
         self.accepted += 1;
         out.push(Verdict::Accepted {
@@ -139,6 +140,7 @@ impl<T> Board<T> {
             board: Arc::clone(&self.name),
             wrong_radio_count,
             wrong_board,
+            corrects_time,
         });
     }
 }

@@ -32,6 +32,8 @@ pub enum Verdict<T> {
         wrong_radio_count: bool,
         /// Whether its board's name is wrong, though all else is right.
         wrong_board: bool,
+        /// Whether it goes on from the frame before the board's last one, whose time was wrong.
+        corrects_time: bool,
     },
     /// It contradicts its neighbours.
     SetAside {

@@ -116,6 +116,36 @@ fn a_wrong_count_of_packets_is_no_loss_and_costs_itself_alone() {
 }
 
 #[test]
+fn a_time_that_was_too_high_is_corrected_by_the_next_frame() {
+    let mut cases = steady(10, 10, 300, false);
+    for case in cases.iter_mut().skip(1).step_by(2) {
+        case.1 += 130;
+    }
+    // Within the pace, and beyond the next one.
+    cases[7].1 += 180;
+    let mut judge = FrameJudge::default();
+    let mut out = Vec::new();
+    for (number, (_, uptime_ms, radio)) in cases.into_iter().enumerate() {
+        let counts = Counts {
+            uptime_ms,
+            radio,
+            read: Duration::ZERO,
+        };
+        judge.observe("N2", counts, true, number, &mut out);
+    }
+    let corrects = |verdict| match verdict {
+        Verdict::Accepted {
+            frame,
+            corrects_time,
+            ..
+        } => corrects_time.then_some(frame),
+        Verdict::SetAside { frame, .. } => panic!("{frame}"),
+    };
+    let corrects: Vec<usize> = out.into_iter().filter_map(corrects).collect();
+    assert_eq!(corrects, [8]);
+}
+
+#[test]
 fn what_really_happens_waits_for_nothing() {
     // An hour without any packet, one without the cable, the count's end, the same packet again.
     let hour = 3_600_000_u32;

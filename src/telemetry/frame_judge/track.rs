@@ -42,10 +42,10 @@ pub(super) struct Track {
     /// Whether the first frame is believed.
     pub(super) begins: bool,
     last: Option<Counts>,
-    /// The accepted frame before the last one.
-    previous: Option<Counts>,
     /// The last accepted frame with a count of packets that was right.
     counted: Option<Counts>,
+    /// Both before the last frame was accepted.
+    previous: (Option<Counts>, Option<Counts>),
     /// Frames accepted since then.
     uncounted: i64,
     /// Packets that are missing if the last count is right.
@@ -74,10 +74,15 @@ impl Track {
             return false;
         }
         // One that goes on from the frame before the last one is right: the last one was not.
+        let (previous, counted) = self.previous;
         self.fits(last, next, damaged_line)
-            || self
-                .previous
-                .is_some_and(|previous| damaged_line && self.fits(previous, next, true))
+            || damaged_line
+                && previous.is_some_and(|previous| self.goes_on(previous, counted, next, true))
+    }
+
+    /// Whether a frame that is accepted tells that the time of the last one was wrong.
+    pub(super) fn is_corrected_by(&self, next: Counts) -> bool {
+        self.last.is_some_and(|last| pause(last, next).is_none())
     }
 
     /// Whether a frame is the very next one, or repeats none: by both of its counts.
@@ -132,14 +137,25 @@ impl Track {
 
     /// Whether `next` can come after `before`.
     pub(super) fn fits(&self, before: Counts, next: Counts, damaged_line: bool) -> bool {
-        let Some(pause) = pause(before, next) else {
-            return false;
-        };
         // A frame whose own count was wrong is no witness for the next one's.
         let counted = if self.last == Some(before) || before.radio.is_none() {
             self.counted
         } else {
             Some(before)
+        };
+        self.goes_on(before, counted, next, damaged_line)
+    }
+
+    /// The same with the frame that counted packets last.
+    fn goes_on(
+        &self,
+        before: Counts,
+        counted: Option<Counts>,
+        next: Counts,
+        damaged_line: bool,
+    ) -> bool {
+        let Some(pause) = pause(before, next) else {
+            return false;
         };
         let counted = counted.and_then(|counted| Some((counted, radio_step(counted, next)?)));
         let arrives = arrives_so(before, next, pause);
@@ -317,13 +333,13 @@ impl Track {
         // Nothing confirmed it.
         self.gap = 0;
         self.last = None;
-        self.previous = None;
         self.counted = None;
+        self.previous = (None, None);
         self.begins = true;
     }
 
     pub(super) fn accept(&mut self, next: Counts) {
-        self.previous = self.last;
+        self.previous = (self.last, self.counted);
         let Some(radio) = next.radio else {
             if let Some(last) = self.last
                 && self.counted.is_none()

@@ -33,10 +33,11 @@ impl Context<'_> {
     /// Whether a frame with a new name lacks one that is always sent.
     pub(super) fn lacks_old(&mut self, frame: u64, node: NodeId) -> bool {
         let catalogue = &self.catalogue;
+        let damaged_line = self.quality.is_damaged();
         let lacks_node = *self
             .lacks_node
-            .get_or_insert_with(|| catalogue.lacks_node(frame));
-        lacks_node || self.catalogue.lacks_metric(node)
+            .get_or_insert_with(|| catalogue.lacks_node(frame, damaged_line));
+        lacks_node || self.catalogue.lacks_metric(node, damaged_line)
     }
 
     pub(super) fn give_up_unexpected(&mut self, id: SeriesId) {

@@ -5,6 +5,7 @@
 //! waits is bounded in number and time; what is not confirmed is set aside.
 
 mod context;
+mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use std::time::Duration;
 use super::catalogue::{Catalogue, NodeId, SeriesId};
 use super::hearing::Hearing;
 use super::quality::{FrameNumber, LineQuality};
+use super::spikes::Expected;
 use super::waiting::Waiting;
 use super::{Decoded, Frame, KnownName, Mark, Packet, RejectReason, SetAside, Timestamp};
 use context::Context;
+use steps::{alike, confirmed};
 
 /// Readings of one name that wait to be confirmed.
 const MAX_WAITING: usize = 8;
@@ -196,13 +199,13 @@ impl ReadingJudge {
         let frame = self.frames;
         let node_is_known = context.catalogue.node_mut(node).is_some_and(|node| {
             node.sightings.note(frame, !lacks_old);
-            node.is_known || node.sightings.suffice(damaged_line)
+            node.is_known || node.sightings.sufficient(damaged_line).is_some()
         });
         let is_confirmed = context.catalogue.series_mut(id).is_some_and(|series| {
             series.sightings.note(frame, !lacks_old);
-            let suffices = series.sightings.suffice(damaged_line);
+            let sufficient = series.sightings.sufficient(damaged_line);
             let is_usual = series.metric_is_known && !damaged_line && !lacks_old;
-            node_is_known && (suffices || is_usual)
+            node_is_known && (sufficient.is_some() || is_usual)
         });
         if is_confirmed {
             self.believe(id, node, damaged_line, context);
@@ -244,14 +247,23 @@ impl ReadingJudge {
             let Some(series) = context.catalogue.series_mut(id) else {
                 continue;
             };
-            let waited = std::mem::take(&mut series.waiting);
+            let mut waited = std::mem::take(&mut series.waiting);
+            self.waiting -= waited.len().min(self.waiting);
+            // What came long before was another name that was damaged.
+            let sufficient = series.sightings.sufficient(damaged_line);
+            let early = sufficient
+                .filter(|_| damaged_line)
+                .map_or(0, |sufficient| waited.len().saturating_sub(sufficient - 1));
+            let strangers: Vec<Waiting> = waited.drain(..early).collect();
             for it in &waited {
                 series.history.push(it.reading.value, it.event_time);
             }
             let is_new = series.sightings.count() >= LEARNT_AFTER;
             series.is_learnt |= is_new;
-            self.waiting -= waited.len().min(self.waiting);
             self.released.extend(waited);
+            for stranger in strangers {
+                context.set_aside(stranger, RejectReason::UnconfirmedName);
+            }
             if is_new && let Some(name) = context.catalogue.known_name(id) {
                 context.out.confirmed.push(name.clone());
                 context.out.learnt.push(name);
@@ -310,8 +322,13 @@ impl ReadingJudge {
         let Some(series) = context.catalogue.series_mut(id) else {
             return false;
         };
-        let expected = series.history.expected(at, series.range.counts);
-        let Some(expected) = expected.filter(|expected| !expected.fits(value)) else {
+        let history = &mut series.history;
+        let expected = history.expected(at, series.range.counts);
+        let is_unexpected = |expected: &Expected| {
+            !expected.fits(value)
+                || !expected.fits_closely(value) && history.is_one_byte_from(expected, value)
+        };
+        let Some(expected) = expected.filter(is_unexpected) else {
             let spikes = std::mem::take(&mut series.unexpected);
             series.history.push(value, at);
             for spike in spikes {
@@ -319,23 +336,45 @@ impl ReadingJudge {
             }
             return true;
         };
-        let confirms =
-            |it: &Waiting| expected.confirms((it.reading.value, it.event_time), (value, at));
-        if let Some(place) = series.unexpected.iter().rposition(confirms) {
-            // The others wait on: two wrong values can look alike, and the true one comes again.
-            let confirmed = series.unexpected.remove(place);
-            let step = (confirmed.reading.value, confirmed.event_time);
-            series.history.step_to(step.0, step.1);
-            series.history.push(value, at);
-            self.released.push(confirmed);
-            return true;
+        let share = context.quality.ratio();
+        let confirmed = confirmed(&series.unexpected, history, &expected, (value, at), share);
+        if confirmed.is_empty() {
+            series.unexpected.push(waiting());
+            if series.unexpected.len() > MAX_UNEXPECTED {
+                self.begin_anew(id, context);
+            }
+            return false;
         }
-        series.unexpected.push(waiting());
-        if series.unexpected.len() > MAX_UNEXPECTED {
-            let oldest = series.unexpected.remove(0);
-            context.set_aside(oldest, RejectReason::Spike);
+        // The others wait on: two wrong values can look alike, and the true one comes again.
+        for (removed, place) in confirmed.into_iter().enumerate() {
+            let step = series.unexpected.remove(place - removed);
+            let (value, at) = (step.reading.value, step.event_time);
+            if removed == 0 {
+                series.history.step_to(value, at);
+            } else {
+                series.history.push(value, at);
+            }
+            self.released.push(step);
         }
-        false
+        series.history.push(value, at);
+        true
+    }
+
+    /// Nothing goes on as it did, and nothing confirms anything: what is alike of what waits is what is
+    /// measured now.
+    fn begin_anew(&mut self, id: SeriesId, context: &mut Context<'_>) {
+        let Some(series) = context.catalogue.series_mut(id) else {
+            return;
+        };
+        let (alike, others) = alike(std::mem::take(&mut series.unexpected));
+        series.history.forget();
+        for it in alike {
+            series.history.push(it.reading.value, it.event_time);
+            self.released.push(it);
+        }
+        for spike in others {
+            context.set_aside(spike, RejectReason::Spike);
+        }
     }
 
     /// Puts what was confirmed into packets, each of one frame.

@@ -244,3 +244,40 @@ fn what_waits_is_bounded_and_what_is_made_up_is_forgotten() {
     assert_eq!(delivered, 4_000);
     assert_eq!(line.finish().len(), 4_000 * 6);
 }
+
+#[test]
+fn two_values_that_damage_can_have_made_do_not_confirm_each_other_where_much_is_damaged() {
+    for (much, expected) in [(false, 1), (true, 0)] {
+        let mut line = Line::new(true);
+        for number in 0..60 {
+            line.take(&format!(r#""n1":{{"h":52.{}}}"#, number % 3));
+            if much && number % 2 == 0 {
+                let frame = line.quality.begin();
+                line.quality.damage(frame);
+            }
+        }
+        // A digit of each was lost.
+        assert!(line.take(r#""n1":{"h":5.1}"#).is_empty());
+        assert_eq!(line.take(r#""n1":{"h":5.2}"#).len(), 2 * expected);
+        assert_eq!(line.take(r#""n1":{"h":52.1}"#).len(), 1 - expected);
+        assert_eq!(line.finish().len(), 2 - expected);
+        // What no single byte makes is confirmed by the next value.
+        let mut step = Line::new(true);
+        std::mem::swap(&mut step, &mut line);
+        assert!(step.take(r#""n1":{"h":67.0}"#).is_empty());
+        assert_eq!(step.take(r#""n1":{"h":67.1}"#).len(), 2);
+    }
+}
+
+#[test]
+fn what_goes_on_in_another_way_is_believed_in_the_end() {
+    let mut line = Line::new(true);
+    for number in 0..60 {
+        line.take(&format!(r#""n1":{{"g":{}}}"#, 8_000 - number));
+    }
+    let values = [90_000, 89_000, 9_000, 88_500, 87_900];
+    let delivered = values.map(|value| line.take(&format!(r#""n1":{{"g":{value}}}"#)).len());
+    assert_eq!(delivered, [0, 0, 0, 0, 4]);
+    assert_eq!(line.take(r#""n1":{"g":87800}"#).len(), 1);
+    assert_eq!(line.finish().len(), 1);
+}

@@ -54,6 +54,7 @@ fn who_finishes_is_answered_however_many_others_do_not() {
     }
 }
 
+/// Slow: these ten seconds pass.
 #[test]
 fn a_head_has_ten_seconds_and_a_body_too() {
     let gateway = Gateway::start("");

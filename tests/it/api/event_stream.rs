@@ -156,6 +156,7 @@ fn snapshots_come_when_something_changed_and_not_more_often_than_four_times_a_se
     }
 }
 
+/// Slow: the buffers of the system must be full before a reader counts as asleep.
 #[test]
 fn a_reader_that_does_not_read_is_dropped_and_holds_up_nobody() {
     let config = "[api]\nlisten = \"127.0.0.1:0\"\n[source]\nkind = \"simulator\"\nrate = 20000\n\

@@ -1,5 +1,6 @@
 //! The commands beside `run`, as a user calls them.
 
+mod audit;
 pub(crate) mod check;
 #[cfg(feature = "demo")]
 mod demo;

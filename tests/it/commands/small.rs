@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::ended;
-use crate::support::{Fieldgate, Terminal};
+use crate::support::{Fieldgate, Mosquitto, PATIENCE, Pty, Terminal, poll};
 
 fn fieldgate(arguments: &[&str]) -> Fieldgate {
     Fieldgate::with_arguments(arguments)
@@ -76,7 +76,7 @@ fn init_writes_a_configuration_once_and_replaces_it_only_when_forced() {
     let mut process = process;
     process.close_stdin();
     assert!(
-        process.wait_exit(crate::support::PATIENCE).success(),
+        process.wait_exit(PATIENCE).success(),
         "{:?}",
         process.stderr()
     );
@@ -90,7 +90,7 @@ fn init_writes_a_configuration_once_and_replaces_it_only_when_forced() {
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
 
     process.start_again();
-    assert_eq!(process.wait_exit(crate::support::PATIENCE).code(), Some(1));
+    assert_eq!(process.wait_exit(PATIENCE).code(), Some(1));
     assert!(
         process.stderr().join("\n").contains("--force"),
         "{:?}",
@@ -107,7 +107,7 @@ fn init_writes_a_configuration_once_and_replaces_it_only_when_forced() {
 fn init_takes_the_defaults_that_its_help_promises() {
     let help = ended(fieldgate(&["init", "--help"]).start()).stdout;
     let mut process = fieldgate(&["init", "--no-input"]).start();
-    assert!(process.wait_exit(crate::support::PATIENCE).success());
+    assert!(process.wait_exit(PATIENCE).success());
     let text = std::fs::read_to_string(process.folder().join("config.toml")).unwrap();
     let written: toml::Table = text.parse().unwrap();
     for (flag, section, key) in [
@@ -134,7 +134,7 @@ fn init_writes_nothing_that_would_not_be_read() {
     ];
     let mut process = fieldgate(&arguments).start();
     process.close_stdin();
-    assert_eq!(process.wait_exit(crate::support::PATIENCE).code(), Some(2));
+    assert_eq!(process.wait_exit(PATIENCE).code(), Some(2));
     let error = process.stderr().join("\n");
     assert!(
         error.contains("mqtt.broker_url has a value that is not allowed"),
@@ -148,15 +148,51 @@ fn init_asks_again_for_what_cannot_be() {
     let mut terminal = Terminal::start((100, 40), &["init"]);
     terminal.wait_for("Serial port, or simulator [");
     terminal.type_keys("simulator\r");
-    terminal.wait_for("MQTT broker, or none [mqtt://localhost:1883]:");
+    terminal.wait_for("MQTT broker, or none [");
     terminal.type_keys("http://broker\r");
     terminal.wait_for("allowed: mqtt://HOST");
     terminal.type_keys("mqtt://broker\r");
-    terminal.wait_for("InfluxDB server, or none [http://localhost:8086]:");
+    terminal.wait_for("InfluxDB server, or none [");
     terminal.type_keys("none\r");
+    // Nobody has a broker of that name.
+    terminal.wait_for("Try again with: fieldgate check --config config.toml");
     assert_eq!(terminal.wait_exit(), 0);
     let text = std::fs::read_to_string(terminal.folder().join("config.toml")).unwrap();
     assert!(text.contains("broker_url = \"mqtt://broker\""), "{text}");
+}
+
+#[test]
+fn init_finds_out_what_a_board_sends_and_tries_what_it_wrote() {
+    let mut board = Pty::open();
+    let broker = Mosquitto::start();
+    let mut terminal = Terminal::start((120, 50), &["init"]);
+    terminal.wait_for("Serial port, or simulator [");
+    terminal.type_keys(&format!("{}\r", board.path().display()));
+    terminal.wait_for("for a moment.");
+    let heard = poll(PATIENCE, || {
+        board.write(b"temp:22.5,hum:40\n");
+        Some(()).filter(|()| terminal.text().contains("Heard: plotter"))
+    });
+    assert!(heard.is_some(), "{}", terminal.text());
+    terminal.wait_for("MQTT broker, or none [");
+    terminal.type_keys(&format!("{}\r", broker.url()));
+    terminal.wait_for("InfluxDB server, or none [");
+    // Nothing listens at that port.
+    terminal.type_keys("http://127.0.0.1:1\r");
+    terminal.wait_for("Organisation in InfluxDB [my-org]:");
+    terminal.type_keys("\r");
+    terminal.wait_for("Bucket in InfluxDB [telemetry]:");
+    terminal.type_keys("\r");
+    terminal.wait_for("Token of InfluxDB");
+    terminal.type_keys("s3cret\r");
+    let screen = terminal.wait_for("Try again with: fieldgate check");
+    assert_eq!(terminal.wait_exit(), 0);
+    assert!(screen.contains("1 check failed."), "{screen}");
+    assert!(!screen.contains("s3cret"), "{screen}");
+    let text = std::fs::read_to_string(terminal.folder().join("config.toml")).unwrap();
+    for line in ["format = \"plotter\"", "token = \"s3cret\""] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
 }
 
 #[test]

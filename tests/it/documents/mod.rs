@@ -76,6 +76,7 @@ fn every_dependency_is_explained() {
     }
 }
 
+/// Slow: it runs what a reader would run, page by page, with servers for each page.
 #[test]
 fn everything_in_the_documentation_works() {
     let documents = markdown::documents();

@@ -58,9 +58,10 @@ impl Identifiers {
         }
     }
 
-    /// A PUBACK came; false: nobody waited for it.
+    /// A PUBACK came; false: nobody waited for it. A broker that takes messages of `QoS` 2 as those of 1
+    /// answers so to either, as `RabbitMQ` 3 does.
     pub(super) fn acknowledged(&mut self, identifier: u16) -> bool {
-        self.end(identifier, State::AwaitsPubAck)
+        self.end(identifier, State::AwaitsPubAck) || self.end(identifier, State::AwaitsPubRec)
     }
 
     /// A PUBREC came that says that the broker has the message; false: nobody waited for it.
@@ -118,10 +119,13 @@ mod tests {
             assert!(!identifiers.received(one) && !identifiers.completed(two));
             assert!(!identifiers.acknowledged(3) && !identifiers.acknowledged(0));
             assert!(identifiers.received(two) && !identifiers.not_received(two));
+            assert!(!identifiers.acknowledged(two));
             assert!(!identifiers.any_free());
             assert!(identifiers.completed(two) && !identifiers.completed(two));
             assert!(identifiers.acknowledged(one) && !identifiers.acknowledged(one));
         }
+        let as_of_one = identifiers.take(true).unwrap();
+        assert!(identifiers.acknowledged(as_of_one) && !identifiers.received(as_of_one));
         let refused = identifiers.take(true).unwrap();
         assert!(identifiers.not_received(refused));
         let unsent = identifiers.take(false).unwrap();

@@ -367,7 +367,7 @@ impl Session<'_> {
             let topic = match publish {
                 Publish::Announcement => {
                     let told = self.setting.discovery.topics().into_iter();
-                    let own = self.setting.topics.status_of_node("+");
+                    let own = self.setting.topics.status_of_nodes();
                     Some(told.chain([own]).collect::<Vec<_>>().join(" or "))
                 }
                 Publish::Status | Publish::Reading { .. } => {

@@ -1,0 +1,256 @@
+//! `audit`: what a database lacks of the journal is found to the reading, and mended.
+
+use serde_json::Value;
+
+use super::{Ended, ended};
+use crate::support::{
+    Fieldgate, PATIENCE, Point, QueriedDatabase, Speaks, VictoriaMetrics, request,
+};
+
+/// A gateway to a database, fed by standard input.
+fn gateway(url: &str, more: &str) -> Fieldgate {
+    let config = format!(
+        "gateway = \"hall\"\n[source]\nkind = \"stdin\"\n\
+         [influxdb]\nurl = \"{url}\"\ntoken = \"{}\"\ngzip = false\nflush_interval = \"10ms\"\n{more}",
+        QueriedDatabase::TOKEN
+    );
+    Fieldgate::new(&config).start()
+}
+
+/// Packets of two nodes, three readings each.
+fn send(gateway: &mut Fieldgate, packets: std::ops::Range<u32>) {
+    for number in packets {
+        let time = number * 1_000;
+        let packet = format!(
+            "{{\"ts\":{time},\"id\":\"N1\",\"n1\":{{\"t\":{number}.1,\"h\":0.3}},\"n2\":{{\"t\":{number}}}}}\n"
+        );
+        gateway.write_stdin(packet.as_bytes());
+    }
+}
+
+fn end(gateway: &mut Fieldgate) {
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+fn audit(gateway: &Fieldgate, arguments: &[&str]) -> Ended {
+    let folder = gateway.folder().to_owned();
+    let mut all = vec!["audit", "influxdb"];
+    all.extend(arguments);
+    let command = Fieldgate::with_arguments(&all)
+        .arg(format!("--config={}", folder.join("config.toml").display()))
+        .arg(format!(
+            "--journal={}",
+            folder.join("fieldgate/journal.db").display()
+        ));
+    let ended = ended(command.start());
+    for text in [&ended.stdout, &ended.stderr] {
+        assert!(!text.contains(QueriedDatabase::TOKEN), "{text}");
+    }
+    ended
+}
+
+/// The last line of an audit that ends like this.
+fn total(gateway: &Fieldgate, arguments: &[&str], code: i32) -> String {
+    let found = audit(gateway, arguments);
+    assert_eq!(found.code, Some(code), "{}\n{}", found.stdout, found.stderr);
+    found.stdout.lines().last().unwrap().to_owned()
+}
+
+const CLEAN: &str = "30 readings: 0 missing, 0 different, 0 waiting, 0 rejected";
+
+#[test]
+fn what_victoriametrics_lost_is_found_and_mended_and_nothing_else() {
+    let database = VictoriaMetrics::start();
+    let mut gateway = gateway(&database.url(), "");
+    send(&mut gateway, 1..11);
+    database.wait_for_points("{gateway=\"hall\"}", 30, PATIENCE);
+    let all = database.export("temperature{node_id=\"node1\"}").remove(0);
+    end(&mut gateway);
+    assert_eq!(total(&gateway, &[], 0), CLEAN);
+
+    // A gap, and a value that is another one: all of a series goes, and some of it comes back.
+    database.delete("temperature{node_id=\"node1\"}");
+    let lines = all.timestamps_ms.iter().zip(&all.values).take(6);
+    let lines = lines.map(|(time, value)| {
+        let value = if *value > 5.5 { -99.0 } else { *value };
+        format!("temperature,gateway=hall,node_id=node1,sensor_type=environmental value={value} {time}000000\n")
+    });
+    let lines = lines.collect::<Vec<String>>().concat();
+    let target = "/api/v2/write?bucket=telemetry&org=my-org&precision=ns";
+    let written = request(database.port(), "POST", target, &[], lines.as_bytes()).unwrap();
+    assert_eq!(written.status, 204, "{}", written.body);
+    database.wait_for_points("temperature{node_id=\"node1\"}", 6, PATIENCE);
+    let found = audit(&gateway, &["--json"]);
+    assert_eq!(found.code, Some(1), "{}", found.stderr);
+    let lines = found.stdout.lines();
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    // The hour may have ended in between.
+    let (last, series) = lines.split_last().unwrap();
+    let counted = ["compared", "missing", "different", "unknown"];
+    let counted = counted.map(|key| last["total"][key].as_u64().unwrap());
+    assert_eq!(counted, [30, 4, 1, 0], "{last}");
+    assert!(
+        series
+            .iter()
+            .all(|it| it["node"] == "node1" && it["metric"] == "temperature")
+    );
+    let counts = |key: &str| -> u64 {
+        let counts = series.iter().filter_map(|it| it[key]["count"].as_u64());
+        counts.sum()
+    };
+    let sums = ["journal", "database", "missing", "different"].map(counts);
+    assert_eq!(sums, [10, 6, 4, 1]);
+
+    // Of two values at one time, this database keeps the larger one.
+    let mended = total(&gateway, &["--repair"], 0);
+    assert!(
+        mended.contains("4 missing, 1 different") && mended.contains("5 were sent again"),
+        "{mended}"
+    );
+    assert_eq!(total(&gateway, &[], 0), CLEAN);
+}
+
+fn total_of(found: &Ended, code: i32) -> String {
+    assert_eq!(found.code, Some(code), "{}\n{}", found.stdout, found.stderr);
+    found.stdout.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn what_influxdb_lost_is_found_and_mended_in_each_language() {
+    for speaks in [Speaks::Flux, Speaks::InfluxQl] {
+        let database = QueriedDatabase::start(speaks);
+        let mut gateway = gateway(&database.url(), "");
+        send(&mut gateway, 1..11);
+        end(&mut gateway);
+        assert_eq!(total(&gateway, &[], 0), CLEAN);
+        if speaks == Speaks::Flux {
+            // The sums of the database agree, so no point was asked for but to find out how it speaks.
+            let queries = database.queries();
+            assert!(
+                queries[1..].iter().all(|it| it.contains("reduce")),
+                "{queries:#?}"
+            );
+        }
+        let before = database.points().clone();
+        {
+            let mut points = database.points();
+            let is_gone = |point: &Point| point.value.to_string() == "3.1";
+            points.retain(|point| !is_gone(point));
+            let is_swapped = |point: &Point| ["5", "6"].contains(&&*point.value.to_string());
+            for point in points.iter_mut().filter(|point| is_swapped(point)) {
+                point.value = 11.0 - point.value;
+            }
+            let mut unknown = points[points.len() - 1].clone();
+            unknown.timestamp_ns += 1;
+            points.push(unknown);
+            // Not this gateway's.
+            let mut other = points[0].clone();
+            other.tags.insert("gateway".to_owned(), "yard".to_owned());
+            points.push(other);
+        }
+        let found = audit(&gateway, &[]);
+        let last = total_of(&found, 1);
+        assert_eq!(
+            last,
+            "30 readings: 1 missing, 2 different, 0 waiting, 0 rejected; 1 are there that the journal has not"
+        );
+        assert!(
+            found.stdout.contains(" node1/temperature: 1 of "),
+            "{}",
+            found.stdout
+        );
+        assert!(
+            found.stdout.contains(" node2/temperature: 2 of "),
+            "{}",
+            found.stdout
+        );
+        let mended = total(&gateway, &["--repair"], 0);
+        assert!(mended.contains("3 were sent again"), "{mended}");
+        for point in &before {
+            assert!(database.points().contains(point), "{point:?}");
+        }
+        assert_eq!(database.points().len(), before.len() + 2);
+        let clean = total(&gateway, &[], 0);
+        assert!(clean.starts_with(CLEAN), "{clean}");
+    }
+}
+
+#[test]
+fn what_waits_or_was_refused_is_not_missing() {
+    let database = QueriedDatabase::start(Speaks::Flux);
+    let mut gateway = gateway(&database.url(), "");
+    send(&mut gateway, 1..11);
+    end(&mut gateway);
+    let gone = database.points().remove(0);
+    let journal = gateway.folder().join("fieldgate/journal.db");
+    let journal = rusqlite::Connection::open(journal).unwrap();
+    journal
+        .execute(
+            "INSERT INTO rejected (rejected_at, sink, sequence, event_time, node, metric, value,
+                 reason_name, reason)
+             VALUES (?1, 'influxdb', 1, ?1, ?2, ?3, ?4, 'refused', 'field type conflict')",
+            rusqlite::params![
+                gone.timestamp_ns,
+                gone.tags["node_id"],
+                gone.measurement,
+                gone.value
+            ],
+        )
+        .unwrap();
+    let told = total(&gateway, &[], 0);
+    assert!(
+        told.contains("0 missing, 0 different, 0 waiting, 1 rejected"),
+        "{told}"
+    );
+    // What a sink has before it again waits, and is not sent by a repair.
+    let folder = gateway.folder().to_owned();
+    let rewound = Fieldgate::with_arguments(&["rewind", "influxdb", "--to", "oldest"])
+        .arg(format!("--config={}", folder.join("config.toml").display()))
+        .arg(format!(
+            "--journal={}",
+            folder.join("fieldgate/journal.db").display()
+        ));
+    assert_eq!(ended(rewound.start()).code, Some(0));
+    database.points().truncate(20);
+    let told = total(&gateway, &["--repair"], 0);
+    assert!(
+        told.contains("0 missing, 0 different, 10 waiting"),
+        "{told}"
+    );
+    assert_eq!(database.points().len(), 20);
+}
+
+#[test]
+fn what_cannot_be_told_is_said_and_why() {
+    let database = QueriedDatabase::start(Speaks::Flux);
+    let mut gateway = gateway(&database.url(), "");
+    send(&mut gateway, 1..3);
+    end(&mut gateway);
+    for (arguments, words) in [
+        (
+            &["--set", "influxdb.token=wrong-token"][..],
+            "token rejected",
+        ),
+        (
+            &["--set", "influxdb.url=http://127.0.0.1:1"],
+            "cannot be reached",
+        ),
+        (&["--set", "influxdb.bucket=other"], "cannot compile"),
+        (
+            &["--since", "yesterday"],
+            "--since \"yesterday\" is no time",
+        ),
+    ] {
+        let found = audit(&gateway, arguments);
+        assert_eq!(found.code, Some(2), "{arguments:?} {}", found.stdout);
+        assert!(
+            found.stderr.contains(words),
+            "{arguments:?} {}",
+            found.stderr
+        );
+        assert!(!found.stderr.contains("wrong-token"), "{}", found.stderr);
+    }
+}
