@@ -97,8 +97,9 @@ pub(super) fn run_with(
     // A blocked read from a terminal or pipe must not hold up the end.
     runtime.shutdown_background();
     repeated::finish();
-    if config.log.metrics.is_some() {
-        tracing::info!("Metrics: {}.", log_line(&outcome.snapshot));
+    let metrics = log_line(&outcome.snapshot);
+    if config.log.metrics.is_some() && !metrics.is_empty() {
+        tracing::info!("Metrics: {metrics}.");
     }
     let summary = summary(&outcome.snapshot, &place_of_journal(&outcome, config));
     // Who lost the terminal has nowhere to print, and must not wait for one that takes nothing.

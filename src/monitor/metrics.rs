@@ -112,16 +112,13 @@ fn of_gateway(snapshot: &Snapshot) -> Vec<MetricFamily> {
     families
 }
 
-/// The metrics as one line for the log; the latency by its count and sum alone, and without those of
-/// each node, of which there may be many.
+/// The metrics that are not 0 as one line for the log; the latency by its count and sum alone, and without
+/// those of each node, of which there may be many.
 pub fn log_line(snapshot: &Snapshot) -> String {
     let mut line = String::new();
     for family in of_gateway(snapshot) {
-        for sample in family
-            .samples
-            .iter()
-            .filter(|sample| sample.suffix != "_bucket")
-        {
+        let samples = family.samples.iter();
+        for sample in samples.filter(|it| it.suffix != "_bucket" && it.value != 0.0) {
             let separator = if line.is_empty() { "" } else { ", " };
             // Writing to a `String` cannot fail.
             let _infallible = write!(line, "{separator}{}{sample}", family.name);

@@ -34,13 +34,15 @@ pub enum ProblemKind {
     JournalLogGrows,
     /// The disk of the journal is nearly full.
     DiskNearlyFull,
+    /// What is written would wear out the memory card that the journal is on.
+    CardWears,
     /// The gateway's clock is not right, or drifts apart from a board's.
     ClockWrong,
 }
 
 impl ProblemKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::LinkDown,
         Self::LinkRefused,
         Self::LinkHeld,
@@ -54,6 +56,7 @@ impl ProblemKind {
         Self::JournalInMemory,
         Self::JournalLogGrows,
         Self::DiskNearlyFull,
+        Self::CardWears,
         Self::ClockWrong,
     ];
 
@@ -73,6 +76,7 @@ impl ProblemKind {
             Self::JournalInMemory => "journal_in_memory",
             Self::JournalLogGrows => "journal_log_grows",
             Self::DiskNearlyFull => "disk_nearly_full",
+            Self::CardWears => "card_wears",
             Self::ClockWrong => "clock_wrong",
         }
     }

@@ -127,6 +127,9 @@ pub struct Storage {
     pub free_bytes: u64,
     /// Bytes of the disk.
     pub disk_bytes: u64,
+    /// Whether it is a memory card.
+    #[serde(default)]
+    pub is_card: bool,
 }
 
 /// A source since the gateway started.

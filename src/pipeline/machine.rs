@@ -1,11 +1,14 @@
 //! What the machine says of the journal's disk and of its own clock.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::stat::{major, minor};
 use nix::sys::statvfs::statvfs;
 use tokio::task;
 use tokio::time::{MissedTickBehavior, interval};
@@ -72,6 +75,7 @@ impl Machine {
             max_bytes: self.max_bytes,
             free_bytes: free >> 20 << 20,
             disk_bytes: disk.blocks() * fragment,
+            is_card: device_of(path).is_ok_and(|device| is_card(&device)),
         })
     }
 }
@@ -83,6 +87,48 @@ fn log_of(journal: &Path) -> PathBuf {
     name.into()
 }
 
+/// The disk that a file is on, as the kernel names it: with all that it is plugged into.
+fn device_of(path: &Path) -> io::Result<PathBuf> {
+    let device = fs::metadata(path)?.dev();
+    fs::read_link(format!(
+        "/sys/dev/block/{}:{}",
+        major(device),
+        minor(device)
+    ))
+}
+
+fn is_card(device: &Path) -> bool {
+    let mut parts = device.iter().filter_map(OsStr::to_str);
+    parts.any(|part| part.starts_with("mmcblk"))
+}
+
 fn bytes(path: &Path) -> io::Result<u64> {
     Ok(fs::metadata(path)?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_told_from_a_disk() {
+        let devices = "../../devices/";
+        for (device, expected) in [
+            (
+                "platform/emmc2bus/fe340000.mmc/mmc_host/mmc0/mmc0:aaaa/block/mmcblk0/mmcblk0p2",
+                true,
+            ),
+            ("pci0000:00/0000:00:04.0/virtio1/block/vda", false),
+            (
+                "platform/scb/fd500000.pcie/usb2/2-1/host0/target0:0:0/0:0:0:0/block/sda/sda2",
+                false,
+            ),
+        ] {
+            assert_eq!(
+                is_card(Path::new(&format!("{devices}{device}"))),
+                expected,
+                "{device}"
+            );
+        }
+    }
 }

@@ -260,38 +260,17 @@ fn a_folder_that_cannot_be_written_is_said_at_once() {
 }
 
 #[test]
-fn every_metric_is_in_the_log() {
+fn what_is_not_0_is_in_the_log_at_the_end() {
     let line = run("").stdout();
     let line = line.iter().find(|line| line.contains("Metrics: "));
     let line = line.expect("no metrics");
     for name in [
-        r#"mqtt_publishes_total{status="success"} "#,
-        r#"mqtt_publishes_total{status="failure"} "#,
-        r#"influxdb_writes_total{status="success"} "#,
-        r#"influxdb_writes_total{status="failure"} "#,
-        r#"influxdb_points_total{status="success"} "#,
-        r#"influxdb_points_total{status="failure"} "#,
         "telemetry_packets_processed_total 43",
         r#"telemetry_frames_rejected_total{reason="syntax"} "#,
-        r#"telemetry_frames_rejected_total{reason="invalid_utf8"} "#,
-        "telemetry_packets_missed_total ",
-        r#"queue_depth{sink="mqtt"} 0"#,
-        r#"queue_depth{sink="influxdb"} 0"#,
-        r#"queue_dropped_total{sink="mqtt"} 0"#,
-        r#"queue_dropped_total{sink="influxdb"} 0"#,
-        "rejected_dropped_total 0",
-        r#"link_up{link="source"} "#,
-        r#"link_up{link="mqtt"} "#,
-        r#"link_up{link="influxdb"} 0"#,
-        r#"reconnects_total{link="source"} 0"#,
-        r#"reconnects_total{link="mqtt"} 0"#,
-        r#"reconnects_total{link="influxdb"} 0"#,
-        r#"delivery_latency_seconds_sum{sink="mqtt"} "#,
-        r#"delivery_latency_seconds_count{sink="mqtt"} "#,
-        r#"delivery_latency_seconds_count{sink="influxdb"} 0"#,
     ] {
         assert!(line.contains(name), "no {name} in {line}");
     }
+    assert!(!line.contains(" 0,") && !line.ends_with(" 0."), "{line}");
 }
 
 #[test]

@@ -12,6 +12,12 @@ const WINDOW: Duration = Duration::from_mins(5);
 /// What is counted is noted so often.
 const NOTED_EVERY: Duration = Duration::from_secs(2);
 
+/// What was written is looked at over this stretch; a shorter one says nothing of a day.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What was written is noted so often.
+const WRITTEN_EVERY: Duration = Duration::from_mins(1);
+
 /// What one look shows to be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Finding {
@@ -87,10 +93,43 @@ pub(super) fn tally(tallies: &mut VecDeque<Tally>, snapshot: &Snapshot, now: Dur
     }
 }
 
+/// What the process had written to disks, minute by minute, for an hour.
+#[derive(Debug, Default)]
+pub(super) struct Written(VecDeque<(Duration, u64)>);
+
+impl Written {
+    /// Notes what was written by `now`.
+    pub(super) fn note(&mut self, bytes: Option<u64>, now: Duration) {
+        let Some(bytes) = bytes else { return };
+        let Self(noted) = self;
+        let last = noted.back().map(|(at, _)| *at);
+        if last.is_some_and(|last| now.saturating_sub(last) < WRITTEN_EVERY) {
+            return;
+        }
+        noted.push_back((now, bytes));
+        // The first of them stays an hour old.
+        while noted
+            .get(1)
+            .is_some_and(|(at, _)| now.saturating_sub(*at) >= HOUR)
+        {
+            noted.pop_front();
+        }
+    }
+
+    /// Bytes a day, by the last hour; `None`: it is not over yet.
+    pub(super) fn per_day(&self) -> Option<f64> {
+        let (first, last) = (self.0.front()?, self.0.back()?);
+        let stretch = last.0.saturating_sub(first.0);
+        let bytes = last.1.saturating_sub(first.1) as f64;
+        (stretch >= HOUR).then(|| bytes * 86_400.0 / stretch.as_secs_f64())
+    }
+}
+
 /// The gateway at one look, and what was counted before.
 pub(super) struct View<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) tallies: &'a VecDeque<Tally>,
+    pub(super) written: &'a Written,
     pub(super) now: Duration,
     pub(super) is_known: &'a dyn Fn(ProblemKind, &str) -> bool,
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{Problem, ProblemKind, Severity, Snapshot};
 use crate::telemetry::Timestamp;
-use finding::{Finding, Tally, View};
+use finding::{Finding, Tally, View, Written};
 
 /// Problems listed; with more of them, the first ones say enough.
 const MAX_PROBLEMS: usize = 200;
@@ -48,12 +48,14 @@ struct Known {
 pub struct Problems {
     known: BTreeMap<(ProblemKind, String), Known>,
     tallies: VecDeque<Tally>,
+    written: Written,
 }
 
 impl Problems {
     /// Looks at the gateway as it is `now`, by a clock that is never set. Returns what changed.
     pub fn look(&mut self, snapshot: &Snapshot, now: Duration) -> Vec<ProblemChange> {
         finding::tally(&mut self.tallies, snapshot, now);
+        self.written.note(snapshot.journal.write_bytes, now);
         let is_known = |kind: ProblemKind, concerns: &str| {
             let known = self.known.get(&(kind, concerns.to_owned()));
             known.is_some_and(|known| known.has_begun)
@@ -61,6 +63,7 @@ impl Problems {
         let view = View {
             snapshot,
             tallies: &self.tallies,
+            written: &self.written,
             now,
             is_known: &is_known,
         };
@@ -153,6 +156,7 @@ fn patience(kind: ProblemKind) -> (Duration, Duration) {
         | ProblemKind::ReadingsDropped
         | ProblemKind::JournalInMemory
         | ProblemKind::DiskNearlyFull
+        | ProblemKind::CardWears
         | ProblemKind::ClockWrong => (0, 0),
     };
     (Duration::from_millis(begins), Duration::from_millis(ends))

@@ -28,6 +28,10 @@ const NEARLY_FULL: (u64, u64) = (256 << 20, 32 << 20);
 /// A write-ahead log is cut before it is half as long.
 const LONG_LOG: u64 = 16 << 20;
 
+/// Bytes a day that wear a memory card out within a few years: each small write has the card write much more. Less
+/// than the second is no problem any more.
+const WEARS: (f64, f64) = ((2_u64 << 30) as f64, (3_u64 << 29) as f64);
+
 pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let sinks = &view.snapshot.sinks;
     let queues = sinks.iter().filter(|sink| !sink.is_disabled());
@@ -35,7 +39,7 @@ pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let storage = view.snapshot.storage.as_ref();
     let disk = storage
         .into_iter()
-        .flat_map(|storage| [disk(view, storage), log(storage)]);
+        .flat_map(|storage| [disk(view, storage), log(storage), wear(view, storage)]);
     let drifting = view.snapshot.sources.iter().map(|it| drift(view, it));
     let rest = [journal(view), clock(view)];
     let found = queues.chain(disk).chain(rest).chain(drifting);
@@ -155,6 +159,26 @@ fn log(storage: &Storage) -> Option<Finding> {
             storage.log_bytes >> 20
         ),
         fix: "end the program that has the journal open, as `sqlite3` or a backup".to_owned(),
+    })
+}
+
+fn wear(view: &View<'_>, storage: &Storage) -> Option<Finding> {
+    let concerns = "journal";
+    let limit = if view.is_known(ProblemKind::CardWears, concerns) {
+        WEARS.1
+    } else {
+        WEARS.0
+    };
+    let per_day = view.written.per_day()?;
+    (storage.is_card && per_day > limit).then(|| Finding {
+        kind: ProblemKind::CardWears,
+        severity: Severity::Warning,
+        concerns: concerns.to_owned(),
+        sentence: format!(
+            "{:.1} GiB a day are written to the memory card, which wears it out",
+            per_day / f64::from(1 << 30)
+        ),
+        fix: "set journal.durability = \"interval\", or put the journal on a disk".to_owned(),
     })
 }
 

@@ -284,6 +284,7 @@ fn the_machine_has_problems_too() {
         max_bytes: None,
         free_bytes: 20 << 30,
         disk_bytes: 32 << 30,
+        is_card: false,
     };
     bench.snapshot.storage = Some(storage);
     assert_eq!(bench.look(5.0), NOTHING);
@@ -309,6 +310,36 @@ fn the_machine_has_problems_too() {
         ["+journal_in_memory journal", "+clock_wrong clock"]
     );
     assert!(bench.problems.all()[0].sentence.contains("no space left"));
+}
+
+#[test]
+fn a_card_that_wears_is_a_problem_after_an_hour() {
+    let mut bench = Bench::new();
+    // Bytes that are written each second.
+    let mut write_for_an_hour = |is_card, bytes: u64| {
+        bench.snapshot.storage = Some(Storage {
+            journal_bytes: 1 << 20,
+            log_bytes: 4 << 20,
+            max_bytes: None,
+            free_bytes: 20 << 30,
+            disk_bytes: 32 << 30,
+            is_card,
+        });
+        let mut changes = Vec::new();
+        for _ in 0..62 {
+            let written = &mut bench.snapshot.journal.write_bytes;
+            *written = written.map(|written| written + 60 * bytes);
+            changes.extend(bench.look(60.0));
+        }
+        changes
+    };
+    assert_eq!(write_for_an_hour(true, 5_000), NOTHING);
+    assert_eq!(write_for_an_hour(false, 30_000), NOTHING);
+    assert_eq!(write_for_an_hour(true, 30_000), ["+card_wears journal"]);
+    // 1.6 GiB a day begin nothing and end nothing.
+    assert_eq!(write_for_an_hour(true, 20_000), NOTHING);
+    assert_eq!(write_for_an_hour(true, 15_000), ["-card_wears journal"]);
+    assert_eq!(write_for_an_hour(true, 20_000), NOTHING);
 }
 
 #[test]

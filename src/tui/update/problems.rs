@@ -74,6 +74,7 @@ fn page_of(kind: ProblemKind) -> Page {
         ProblemKind::JournalInMemory
         | ProblemKind::JournalLogGrows
         | ProblemKind::DiskNearlyFull
+        | ProblemKind::CardWears
         | ProblemKind::ClockWrong => Page::Log,
     }
 }

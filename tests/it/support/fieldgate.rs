@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::Permissions;
 use std::io::Write;
+use std::ops::Index;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
@@ -30,6 +31,18 @@ const CLEARED: [&str; 13] = [
     "NOTIFY_SOCKET",
     "RUNTIME_DIRECTORY",
 ];
+
+/// What a gateway counted, by the last line of its log that says so: what is not in it is 0.
+#[derive(Debug)]
+pub(crate) struct Metrics(BTreeMap<String, f64>);
+
+impl<Q: AsRef<str> + ?Sized> Index<&Q> for Metrics {
+    type Output = f64;
+
+    fn index(&self, name: &Q) -> &f64 {
+        self.0.get(name.as_ref()).unwrap_or(&0.0)
+    }
+}
 
 /// A gateway in a folder of its own, which is its working directory, home and state folder.
 pub(crate) struct Fieldgate {
@@ -207,7 +220,7 @@ impl Fieldgate {
 
     /// Waits until it has ended without a failure, and returns the metrics of its last log line by
     /// name and labels, as `queue_depth{sink="mqtt"}`.
-    pub(crate) fn wait_for_metrics(&mut self, patience: Duration) -> BTreeMap<String, f64> {
+    pub(crate) fn wait_for_metrics(&mut self, patience: Duration) -> Metrics {
         let status = self.wait_exit(patience);
         assert!(status.success(), "{status}");
         let lines = self.stdout();
@@ -216,12 +229,11 @@ impl Fieldgate {
             metrics.strip_suffix('.')
         });
         let metrics = metrics.expect("no metrics in the log").split(", ");
-        metrics
-            .map(|metric| {
-                let (name, value) = metric.rsplit_once(' ').unwrap();
-                (name.to_owned(), value.parse().unwrap())
-            })
-            .collect()
+        let value = |metric: &str| {
+            let (name, value) = metric.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        };
+        Metrics(metrics.map(value).collect())
     }
 
     /// What it printed on its standard output so far.
