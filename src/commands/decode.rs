@@ -17,7 +17,7 @@ use crate::escape::escape;
 use crate::monitor::{
     Activity, LinkId, Monitor, Numbered, TrafficEntry, TrafficKind, TrafficVerdict,
 };
-use crate::pipeline::{Ingest, Yield};
+use crate::pipeline::{Ingest, Yield, recording_prefix};
 use crate::sink::influx::line::LineFormat;
 use crate::sink::mqtt::TopicMap;
 use crate::source::{self, Chunk};
@@ -87,6 +87,14 @@ fn propose(input: impl Read) -> anyhow::Result<()> {
     Ok(print(text.as_bytes())?)
 }
 
+/// The source that a recording of the gateway's own says by its name that it is of.
+fn source_of_recording<'a>(config: &'a Config, file: &Path) -> Option<&'a str> {
+    let file = file.file_name()?.to_str()?;
+    let names = config.sources.iter().map(|source| &*source.name);
+    let is_meant = |name: &&str| file.starts_with(&recording_prefix(Some(name)));
+    names.filter(is_meant).max_by_key(|name| name.len())
+}
+
 /// A stream while it is decoded.
 struct Decoding {
     ingest: Ingest,
@@ -111,6 +119,8 @@ struct Decoded {
 impl Decoding {
     fn new(config: &Config, arguments: &DecodeArguments) -> anyhow::Result<Self> {
         let name = arguments.source.as_deref();
+        let recorded = || source_of_recording(config, &arguments.file);
+        let name = name.or_else(recorded);
         let Some(source) = config.source(name) else {
             let names: Vec<&str> = config.sources.iter().map(|it| &*it.name).collect();
             bail!(
@@ -131,7 +141,7 @@ impl Decoding {
         let tolerance = config.telemetry.clock_tolerance;
         let ingest = Ingest::new(decoder, &[], Timeline::Line, tolerance, reported)
             .of_format(&source.format, Beginning::Whole)
-            .calibrated(config.telemetry.calibration.clone());
+            .calibrated(config.telemetry.calibration.of_source(&source.name));
         let prefix = config.mqtt.first().map(|mqtt| mqtt.topic_prefix.clone());
         Ok(Self {
             ingest,

@@ -1,6 +1,6 @@
 //! `fieldgate rejected`: what was set aside, what servers refused, and sending it on after all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::cli::RejectedArguments;
 use crate::config::{self, Config, Environment, JournalPath};
 use crate::escape::{escape, escape_text};
 use crate::journal::{RejectedEntry, RejectedTable};
-use crate::telemetry::{Calibration, Decoder, Name, Reading, ShortestValue, Timestamp};
+use crate::telemetry::{Decoder, Name, Reading, ShortestValue, Timestamp};
 
 /// How long a gateway that runs may take until it takes up what it is asked for.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,10 +29,32 @@ pub fn rejected(arguments: &RejectedArguments) -> anyhow::Result<bool> {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
     };
     if arguments.deliver.is_empty() {
-        list(path, arguments, &config.decoder())?;
+        list(path, arguments, &mut Decoders::new(&config))?;
         return Ok(true);
     }
     deliver(path, &arguments.deliver, &config)
+}
+
+/// What reads frames, by the source that they came from.
+struct Decoders<'a> {
+    config: &'a Config,
+    by_source: BTreeMap<Option<String>, Decoder>,
+}
+
+impl<'a> Decoders<'a> {
+    fn new(config: &'a Config) -> Self {
+        Self {
+            config,
+            by_source: BTreeMap::new(),
+        }
+    }
+
+    /// Those of the first source, where nobody knows whose it is.
+    fn of(&mut self, entry: &RejectedEntry) -> &mut Decoder {
+        let new = || self.config.decoder(entry.source.as_deref());
+        let decoder = self.by_source.entry(entry.source.clone());
+        decoder.or_insert_with(new)
+    }
 }
 
 /// Which entries are asked for; an empty list means all.
@@ -63,12 +85,12 @@ impl Filter {
         })
     }
 
-    /// `decoder` knows how nodes are named.
-    fn wants(&self, entry: &RejectedEntry, decoder: &Decoder) -> bool {
-        let is_of_nodes = || match (&entry.reading, &entry.frame) {
+    /// `decoders` know how nodes are named.
+    fn wants(&self, entry: &RejectedEntry, decoders: &mut Decoders<'_>) -> bool {
+        let mut is_of_nodes = || match (&entry.reading, &entry.frame) {
             (Some(reading), _) => self.nodes.contains(&reading.node),
             (None, Some(frame)) => {
-                let nodes = decoder.nodes_in(frame);
+                let nodes = decoders.of(entry).nodes_in(frame);
                 nodes.iter().any(|node| self.nodes.contains(node))
             }
             (None, None) => false,
@@ -80,13 +102,17 @@ impl Filter {
 }
 
 /// Writes what is asked for, entry by entry: what is held in memory is one of them.
-fn list(path: &Path, arguments: &RejectedArguments, decoder: &Decoder) -> anyhow::Result<()> {
+fn list(
+    path: &Path,
+    arguments: &RejectedArguments,
+    decoders: &mut Decoders<'_>,
+) -> anyhow::Result<()> {
     let filter = Filter::new(arguments)?;
     let table = RejectedTable::open(path)?;
     let mut output = BufWriter::new(io::stdout().lock());
     let (mut count, mut failure) = (0_u64, None);
     table.visit(|entry| {
-        if !filter.wants(&entry, decoder) {
+        if !filter.wants(&entry, decoders) {
             return true;
         }
         let text = if arguments.json {
@@ -117,6 +143,7 @@ struct JsonEntry<'a> {
     rejected_at: String,
     received: Option<String>,
     event_time: Option<String>,
+    source: Option<&'a str>,
     sink: Option<&'a str>,
     node: Option<&'a Name>,
     metric: Option<&'a Name>,
@@ -138,6 +165,7 @@ fn json_line(entry: &RejectedEntry) -> String {
         rejected_at: entry.rejected_at.to_rfc3339_nanos(),
         received: time(entry.received),
         event_time: time(entry.event_time),
+        source: entry.source.as_deref(),
         sink: entry.sink.as_deref(),
         node: reading.map(|reading| &reading.node),
         metric: reading.map(|reading| &reading.metric),
@@ -193,12 +221,11 @@ fn excerpt(text: &str) -> String {
 /// Has entries sent on: those that can be. Says which cannot, and why.
 fn deliver(path: &Path, ids: &[i64], config: &Config) -> anyhow::Result<bool> {
     let table = RejectedTable::open_to_ask(path)?;
-    let mut decoder = config.decoder();
-    let calibration = &config.telemetry.calibration;
+    let mut decoders = Decoders::new(config);
     let mut asked = Vec::new();
     let mut is_all = true;
     for id in ids.iter().copied().collect::<BTreeSet<_>>() {
-        match ask(&table, id, &mut decoder, calibration) {
+        match ask(&table, id, &mut decoders) {
             Ok(readings) => asked.push((id, readings)),
             Err(Refused::Journal(error)) => return Err(error.into()),
             Err(Refused::Entry(reason)) => {
@@ -228,21 +255,18 @@ enum Refused {
 }
 
 /// Asks for one entry; returns how many readings it has.
-fn ask(
-    table: &RejectedTable,
-    id: i64,
-    decoder: &mut Decoder,
-    calibration: &Calibration,
-) -> Result<usize, Refused> {
+fn ask(table: &RejectedTable, id: i64, decoders: &mut Decoders<'_>) -> Result<usize, Refused> {
     let refused = |reason: &str| Refused::Entry(reason.to_owned());
     let found = table.find(id).map_err(Refused::Journal)?;
     let entry = found.ok_or_else(|| refused("there is no such entry, or not any more"))?;
     if entry.delivered_at.is_some() {
         return Err(refused("it was sent on before"));
     }
-    let mut readings = readings_of(&entry, decoder).map_err(Refused::Entry)?;
+    let mut readings = readings_of(&entry, decoders.of(&entry)).map_err(Refused::Entry)?;
     // What a server refused was corrected before.
     if entry.sink.is_none() {
+        let calibration = &decoders.config.telemetry.calibration;
+        let calibration = calibration.of_source(entry.source.as_deref().unwrap_or_default());
         for reading in &mut readings {
             calibration.apply(reading);
         }

@@ -380,6 +380,11 @@ impl<'e> Section<'_, 'e> {
         self.answers.get(name).cloned()
     }
 
+    /// Where the section stands.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// A key by its full path.
     pub(super) fn path_of(&self, name: &str) -> String {
         join(&self.path, name)

@@ -1,10 +1,11 @@
-//! What waits for the writer thread. Packets wait in a bounded queue that makes their source wait;
-//! acknowledgements are one slot a sink, so they never wait and never pile up.
+//! What waits for the writer thread. Packets wait in a bounded queue that makes their source wait, and no
+//! other: each has room of its own. Acknowledgements are one slot a sink, so they never wait and never pile up.
 //!
 //! Acknowledgements ride on the commit that the next packets need anyway. Only when none come, or when a sink
 //! has acknowledged much, there is a commit for them alone.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use super::{Correction, Enrolled, JournalError, Position, Rejection, Sourced};
 use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Name, Packet, SetAside};
 
-/// Packets that may wait: a minute of the fastest serial source, a few milliseconds of a file.
+/// Packets of a source that may wait: a minute of the fastest serial source, a few milliseconds of a file.
 const CAPACITY: usize = 4096;
 
 /// Bytes of what is set aside that take as much room as a packet.
@@ -40,7 +41,7 @@ pub(super) struct Work {
     pub(super) acknowledged: Vec<Option<Position>>,
     pub(super) rejections: Vec<Rejection>,
     pub(super) set_aside: Vec<Sourced<SetAside>>,
-    pub(super) names: Vec<KnownName>,
+    pub(super) names: Vec<Sourced<KnownName>>,
     pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets that these sources gave in this run before those here.
     pub(super) corrections: Vec<Sourced<Correction>>,
@@ -53,7 +54,8 @@ pub(super) struct Work {
     /// Nothing comes after this.
     pub(super) closing: bool,
     owed: Owed,
-    permits: usize,
+    /// The room that is taken of each source.
+    occupied: Vec<(Arc<Semaphore>, usize)>,
     /// When the writer took this.
     taken: Option<Instant>,
 }
@@ -119,6 +121,15 @@ impl Owed {
 }
 
 impl Work {
+    /// So many places of a room are taken.
+    fn occupy(&mut self, room: &Arc<Semaphore>, places: usize) {
+        let mut rooms = self.occupied.iter_mut();
+        match rooms.find(|(it, _)| Arc::ptr_eq(it, room)) {
+            Some((_, taken)) => *taken += places,
+            None => self.occupied.push((Arc::clone(room), places)),
+        }
+    }
+
     /// Notes how far the sink at this place is; returns what waited of it.
     fn acknowledge(&mut self, sink: usize, up_to: Position) -> Option<Position> {
         if self.acknowledged.len() <= sink {
@@ -168,7 +179,8 @@ impl Work {
 pub(super) struct Inbox {
     waiting: Mutex<Work>,
     wake: Condvar,
-    room: Semaphore,
+    /// Of each source.
+    rooms: Mutex<HashMap<Name, Arc<Semaphore>>>,
 }
 
 impl Default for Inbox {
@@ -176,7 +188,7 @@ impl Default for Inbox {
         Self {
             waiting: Mutex::default(),
             wake: Condvar::new(),
-            room: Semaphore::new(CAPACITY),
+            rooms: Mutex::default(),
         }
     }
 }
@@ -188,7 +200,7 @@ impl Inbox {
         source: &Name,
         packets: Vec<Packet>,
     ) -> Result<(), JournalError> {
-        let mut waiting = self.make_room(packets.len()).await?;
+        let mut waiting = self.make_room(source, packets.len()).await?;
         // Who waits for more than has come so far is not woken by less.
         let had_more = waiting.has_more();
         waiting.ticket += packets.len() as u64;
@@ -208,18 +220,24 @@ impl Inbox {
         entries: Vec<SetAside>,
     ) -> Result<(), JournalError> {
         let size = |entry: &SetAside| 1 + entry.frame.len() / BYTES_OF_A_PLACE;
-        let mut waiting = self.make_room(entries.iter().map(size).sum()).await?;
+        let mut waiting = self
+            .make_room(source, entries.iter().map(size).sum())
+            .await?;
         waiting.set_aside.extend(Sourced::all(source, entries));
         drop(waiting);
         self.wake.notify_one();
         Ok(())
     }
 
-    /// Waits for so many places, or for all there are.
-    async fn make_room(&self, places: usize) -> Result<MutexGuard<'_, Work>, JournalError> {
+    /// Waits for so many places of a source, or for all there are.
+    async fn make_room(
+        &self,
+        source: &Name,
+        places: usize,
+    ) -> Result<MutexGuard<'_, Work>, JournalError> {
         let places = places.min(CAPACITY);
-        let permits = self
-            .room
+        let room = self.room_of(source);
+        let permits = room
             .acquire_many(u32::try_from(places).unwrap_or(u32::MAX))
             .await
             .map_err(|_| JournalError::Closed)?;
@@ -228,15 +246,30 @@ impl Inbox {
             return Err(JournalError::Closed);
         }
         permits.forget();
-        waiting.permits += places;
+        waiting.occupy(&room, places);
         Ok(waiting)
     }
 
+    fn room_of(&self, source: &Name) -> Arc<Semaphore> {
+        let mut rooms = self.rooms();
+        if let Some(room) = rooms.get(source) {
+            return Arc::clone(room);
+        }
+        let room = Arc::new(Semaphore::new(CAPACITY));
+        rooms.insert(source.clone(), Arc::clone(&room));
+        room
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, HashMap<Name, Arc<Semaphore>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds names; those for which there is no room are asked for again one day.
-    pub(super) fn learn(&self, names: Vec<KnownName>) {
+    pub(super) fn learn(&self, source: &Name, names: Vec<KnownName>) {
         let mut waiting = self.lock();
         let room = CAPACITY.saturating_sub(waiting.names.len());
-        waiting.names.extend(names.into_iter().take(room));
+        let names = Sourced::all(source, names);
+        waiting.names.extend(names.take(room));
         drop(waiting);
         self.wake.notify_one();
     }
@@ -321,8 +354,10 @@ impl Inbox {
 
     /// Takes nothing more; what waits is still written.
     pub(super) fn close(&self) {
-        self.room.close();
         self.lock().closing = true;
+        for room in self.rooms().values() {
+            room.close();
+        }
         self.wake.notify_one();
     }
 
@@ -364,9 +399,11 @@ impl Inbox {
         work.damage = waiting.damage.take();
         work.ticket = waiting.ticket;
         work.closing = waiting.closing;
-        let permits = std::mem::take(&mut waiting.permits);
+        let occupied = std::mem::take(&mut waiting.occupied);
         drop(waiting);
-        self.room.add_permits(permits);
+        for (room, places) in occupied {
+            room.add_permits(places);
+        }
     }
 
     /// Waits until there is something or the time is over.
@@ -393,8 +430,41 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Timestamp;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn packet() -> Packet {
+        Packet {
+            received: Timestamp(1),
+            event_time: Timestamp(1),
+            readings: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_floods_makes_nobody_wait_but_itself() {
+        let inbox = Inbox::default();
+        let (flood, quiet) = (Name::new("flood"), Name::new("quiet"));
+        let full = inbox.append(&flood, vec![packet(); CAPACITY]);
+        full.await.unwrap();
+        let mut more = std::pin::pin!(inbox.append(&flood, vec![packet(); CAPACITY]));
+        let moment = Duration::from_millis(20);
+        let waits = tokio::time::timeout(moment, &mut more).await;
+        assert!(waits.is_err(), "there is no room left for it");
+        let quiet = inbox.append(&quiet, vec![packet()]);
+        tokio::time::timeout(PATIENCE, quiet)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut work = Work::default();
+        inbox.take(PATIENCE, PATIENCE, &mut work);
+        assert_eq!(work.packets.len(), CAPACITY + 1);
+        tokio::time::timeout(PATIENCE, more).await.unwrap().unwrap();
+        inbox.close();
+        let late = inbox.append(&flood, vec![packet()]).await;
+        assert!(matches!(late, Err(JournalError::Closed)));
+    }
 
     #[test]
     fn acknowledgements_wait_for_company_unless_they_are_many() {

@@ -225,15 +225,15 @@ impl Journal {
         self.0.shared.inbox.set_aside(source, entries).await
     }
 
-    /// Remembers names that were confirmed. Never waits; of very many, the oldest are forgotten.
-    pub fn learn(&self, names: Vec<KnownName>) {
-        self.0.shared.inbox.learn(names);
+    /// Remembers names that were confirmed at a source. Never waits; of very many, the oldest are forgotten.
+    pub fn learn(&self, source: &Name, names: Vec<KnownName>) {
+        self.0.shared.inbox.learn(source, names);
     }
 
-    /// The names that were confirmed, committed ones alone: to be asked for at a start. Reads the
+    /// The names that were confirmed at a source, committed ones alone: to be asked for at a start. Reads the
     /// disk. Names that cannot be read have to be confirmed once more.
-    pub fn known_names(&self) -> Vec<KnownName> {
-        names::known(&self.0.shared)
+    pub fn known_names(&self, source: &Name) -> Vec<KnownName> {
+        names::known(&self.0.shared, source)
     }
 
     /// Remembers the nodes as they are now, in place of what was remembered of them. Never waits.

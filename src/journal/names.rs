@@ -6,11 +6,11 @@ use super::error::Fault;
 use super::shared::{Shared, lock_store};
 use super::store::{read_names, read_nodes};
 use crate::monitor::KnownNode;
-use crate::telemetry::KnownName;
+use crate::telemetry::{KnownName, Name};
 
-/// All names, of the file and of memory.
-pub(super) fn known(shared: &Shared) -> Vec<KnownName> {
-    read(shared, read_names).unwrap_or_else(|fault| {
+/// All names of a source, of the file and of memory.
+pub(super) fn known(shared: &Shared, source: &Name) -> Vec<KnownName> {
+    read(shared, |connection| read_names(connection, source)).unwrap_or_else(|fault| {
         tracing::warn!(
             journal = %shared.name.display(),
             error = %fault,

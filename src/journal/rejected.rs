@@ -8,16 +8,22 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::JournalError;
 use super::encoding::encode;
 use super::error::Fault;
-use super::store::{connect, identify, open_reader, open_still_reader};
+use super::store::{connect, has_column, identify, open_reader, open_still_reader};
 use crate::telemetry::{Reading, Timestamp};
 
 /// Version 1 kept what servers refused alone.
 const SELECT_OF_VERSION_1: &str = "SELECT id, rejected_at, sink, NULL, event_time, node, metric,
-    value, 'refused', reason, NULL, NULL, NULL FROM rejected";
+    value, 'refused', reason, NULL, NULL, NULL, NULL FROM rejected";
+
+/// Of version 2 before entries said which source they came from.
+const SELECT_OF_ANY: &str =
+    "SELECT id, rejected_at, sink, received, event_time, node, metric, value,
+    reason_name, reason, frame, delivered_at,
+    (SELECT id FROM requests WHERE requests.id = rejected.id), NULL FROM rejected";
 
 const SELECT: &str = "SELECT id, rejected_at, sink, received, event_time, node, metric, value,
     reason_name, reason, frame, delivered_at,
-    (SELECT id FROM requests WHERE requests.id = rejected.id) FROM rejected";
+    (SELECT id FROM requests WHERE requests.id = rejected.id), source FROM rejected";
 
 /// What was set aside on its way in, or refused by a server.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +32,8 @@ pub struct RejectedEntry {
     pub id: i64,
     /// When it came into the table.
     pub rejected_at: Timestamp,
+    /// The name of the source that it came from; `None`: an earlier version wrote it.
+    pub source: Option<String>,
     /// The sink whose server refused it; `None`: the gateway set it aside.
     pub sink: Option<String>,
     /// When the gateway read it, if it was set aside.
@@ -91,7 +99,8 @@ impl RejectedTable {
         let select = match identify(&connection).map_err(failed)? {
             None => return Err(failed(Fault::Foreign)),
             Some(1) => SELECT_OF_VERSION_1,
-            Some(_) => SELECT,
+            Some(_) if has_column(&connection, "rejected", "source").map_err(failed)? => SELECT,
+            Some(_) => SELECT_OF_ANY,
         };
         Ok(Self {
             path: path.to_owned(),
@@ -174,5 +183,6 @@ fn read_entry(columns: &rusqlite::Row<'_>) -> rusqlite::Result<RejectedEntry> {
         frame: columns.get(10)?,
         delivered_at: time(11)?,
         is_requested: columns.get::<_, Option<i64>>(12)?.is_some(),
+        source: columns.get(13)?,
     })
 }

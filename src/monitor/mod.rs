@@ -255,9 +255,12 @@ impl Monitor {
         links.insert(at, (link.clone(), status));
     }
 
-    /// There is no such link any more. What was counted of it still counts.
+    /// There is no such link any more, and none of its nodes is missed. What was counted of it still counts.
     pub fn remove_link(&self, link: &LinkId) {
         self.links().retain(|(id, _)| id != link);
+        if link.kind() == LinkKind::Source && self.qualifies_nodes() {
+            self.nodes().forget(link.name());
+        }
     }
 
     /// Readings as they come, from now on.
@@ -381,12 +384,21 @@ impl Monitor {
         }
     }
 
-    /// Has nodes be known by their source as well, from now on: two boards may use one name.
+    /// Has nodes be known by their source as well, from now on: two boards may use one name. Those that are
+    /// known already are of the source that was the only one.
     pub fn qualify_nodes(&self) {
-        self.qualifies_nodes.store(true, Ordering::Relaxed);
+        if self.qualifies_nodes.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let links = self.links().clone();
+        let mut sources = links.iter().filter(|(id, _)| id.sink().is_none());
+        if let Some((only, _)) = sources.next() {
+            self.nodes().qualify(only.name());
+        }
     }
 
-    fn qualifies_nodes(&self) -> bool {
+    /// Whether nodes are known by their source as well.
+    pub fn qualifies_nodes(&self) -> bool {
         self.qualifies_nodes.load(Ordering::Relaxed)
     }
 

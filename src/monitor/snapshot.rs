@@ -186,6 +186,15 @@ impl Snapshot {
         found.map_or(&self.telemetry, |source| &source.telemetry)
     }
 
+    /// The source that a node is heard by: the only one there is, or the one whose name stands before its own.
+    pub fn source_of(&self, node: &Name) -> Option<&SourceSnapshot> {
+        if let [only] = self.sources.as_slice() {
+            return Some(only);
+        }
+        let (source, _) = node.as_str().split_once(' ')?;
+        self.sources.iter().find(|it| it.source.name() == source)
+    }
+
     /// A node's status.
     pub fn node(&self, name: &Name) -> Option<&NodeStatus> {
         self.nodes.iter().find(|status| status.node == *name)

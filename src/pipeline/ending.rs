@@ -99,11 +99,11 @@ impl Pipeline {
             handle,
             journal,
             lookout,
-            names,
+            naming,
             ..
         } = self;
         lookout.abort();
-        lookout::remember(handle.monitor(), &journal, &names);
+        lookout::remember(handle.monitor(), &journal, &naming);
         drop(handle);
         let journal_error = journal.close().await.err().map(RunFailure::Journal);
         let failure = source_error.or(journal_error);

@@ -187,7 +187,7 @@ impl Out<'_> {
         self.noted.note(&ingest.take_notes()).await;
         self.append(ingested.packets).await;
         if !ingested.learnt.is_empty() {
-            self.journal.learn(ingested.learnt);
+            self.journal.learn(self.source, ingested.learnt);
         }
         self.set_aside(ingested.set_aside).await;
     }

@@ -1,18 +1,16 @@
 //! Looks after nodes and problems: who fell silent and what is wrong is said in the log, told to the
 //! sinks, and of nodes remembered.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::machine::Machine;
-use super::node_names;
+use super::node_names::{self, Naming};
 use crate::journal::Journal;
 use crate::monitor::{Monitor, NodeChange, NodeState, ProblemChange, ProblemKind, Severity};
 use crate::repeated::Topic;
-use crate::telemetry::Name;
 
 const NODES: Topic = Topic::of_attempts("nodes");
 
@@ -29,16 +27,16 @@ const REMEMBERED_EVERY: Duration = Duration::from_mins(10);
 pub(super) async fn keep(
     monitor: Arc<Monitor>,
     journal: Journal,
-    names: HashMap<String, Name>,
+    naming: Naming,
     machine: Machine,
 ) {
     tokio::join!(
-        look(&monitor, &journal, &names),
+        look(&monitor, &journal, naming),
         machine.follow(Arc::clone(&monitor))
     );
 }
 
-async fn look(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
+async fn look(monitor: &Monitor, journal: &Journal, naming: Naming) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut remembered = Instant::now();
@@ -57,15 +55,19 @@ async fn look(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name
             standing.problems = Some(monitor.problems_found());
         });
         if !changes.is_empty() || remembered.elapsed() >= REMEMBERED_EVERY {
-            remember(monitor, journal, names);
+            remember(monitor, journal, &naming);
             remembered = Instant::now();
         }
     }
 }
 
 /// Has the journal remember the nodes.
-pub(super) fn remember(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
-    journal.remember_nodes(node_names::to_remember(monitor.known_nodes(), names));
+pub(super) fn remember(monitor: &Monitor, journal: &Journal, naming: &Naming) {
+    let naming = Naming {
+        is_qualified: monitor.qualifies_nodes(),
+        ..naming.clone()
+    };
+    journal.remember_nodes(node_names::to_remember(monitor.known_nodes(), &naming));
 }
 
 /// One line for each change.

@@ -23,7 +23,6 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,13 +37,14 @@ pub use ending::{Outcome, RunFailure};
 pub use handle::Handle;
 pub use ingest::{Ingest, Yield};
 use machine::Machine;
+use node_names::Naming;
+pub use recorder::recording_prefix;
 pub use sinks::SinkSettings;
 
 use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
 use crate::journal::{Enrolled, Journal, JournalError};
 use crate::monitor::{Activity, Directive, Monitor, NodeRules, SinkId, Stage};
-use crate::telemetry::Format;
-use crate::telemetry::Name;
+use crate::telemetry::{Format, Name};
 use sinks::Sinks;
 use sources::{Sources, link_of};
 
@@ -94,7 +94,7 @@ pub struct Pipeline {
     handle: Handle,
     journal: Journal,
     lookout: task::JoinHandle<()>,
-    names: HashMap<String, Name>,
+    naming: Naming,
     stop: watch::Receiver<Stop>,
     shutdown_timeout: Duration,
     outlives_input: bool,
@@ -112,15 +112,18 @@ impl Pipeline {
         let settings = SinkSettings::all(config);
         let enrolled: Vec<Enrolled> = settings.iter().map(SinkSettings::enrolled).collect();
         let journal = Journal::open(&config.journal, &enrolled)?;
-        let names = config.telemetry.node_names();
-        restore_nodes(&monitor, &journal, &names);
+        let naming = naming(config);
+        if naming.is_qualified {
+            monitor.qualify_nodes();
+        }
+        restore_nodes(&monitor, &journal, &naming);
 
         let sinks = Sinks {
             monitor: monitor.clone(),
             journal: journal.clone(),
             metrics: metrics.clone(),
-            names: names.clone(),
-            formats: formats(config),
+            names: naming.names.clone(),
+            sources: named_formats(config),
             directives: first_directives(config),
             tags_source: AtomicBool::new(config.sources.len() > 1),
             threads: Mutex::new(None),
@@ -128,11 +131,7 @@ impl Pipeline {
         let sinks = sinks.start_all(config)?;
         let directives = Arc::clone(&sinks.directives);
 
-        let lookout = look_out(config, &monitor, &journal, &names);
-        let tells_sources = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
-        if config.sources.len() > 1 || config.mqtt.iter().any(tells_sources) {
-            monitor.qualify_nodes();
-        }
+        let lookout = look_out(config, &monitor, &journal, &naming);
         let sources = Sources::new(
             monitor.clone(),
             journal.clone(),
@@ -159,7 +158,7 @@ impl Pipeline {
             handle,
             journal,
             lookout,
-            names,
+            naming,
             stop,
             shutdown_timeout,
             outlives_input: false,
@@ -179,9 +178,20 @@ impl Pipeline {
     }
 }
 
+/// What nodes are called, and whether by their source as well.
+fn naming(config: &Config) -> Naming {
+    let tells_sources = |mqtt: &config::Mqtt| mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+    let sources = config.sources.iter();
+    Naming {
+        names: config.telemetry.node_names(),
+        sources: sources.map(|it| it.name.clone()).collect(),
+        is_qualified: config.sources.len() > 1 || config.mqtt.iter().any(tells_sources),
+    }
+}
+
 /// Takes up which nodes an earlier run knew.
-fn restore_nodes(monitor: &Monitor, journal: &Journal, names: &HashMap<String, Name>) {
-    let (nodes, gone) = node_names::remembered(journal.known_nodes(), names);
+fn restore_nodes(monitor: &Monitor, journal: &Journal, naming: &Naming) {
+    let (nodes, gone) = node_names::remembered(journal.known_nodes(), naming);
     monitor.restore_nodes(nodes);
     monitor.stand(|standing| standing.gone.extend(gone));
 }
@@ -191,12 +201,12 @@ fn look_out(
     config: &Config,
     monitor: &Arc<Monitor>,
     journal: &Journal,
-    names: &HashMap<String, Name>,
+    naming: &Naming,
 ) -> task::JoinHandle<()> {
     let machine = Machine::new(config);
     machine.look(monitor);
     let monitor = Arc::clone(monitor);
-    let lookout = lookout::keep(monitor, journal.clone(), names.clone(), machine);
+    let lookout = lookout::keep(monitor, journal.clone(), naming.clone(), machine);
     tokio::spawn(lookout)
 }
 
@@ -222,15 +232,11 @@ fn first_directives(config: &Config) -> Arc<Directives> {
     Arc::new(directives)
 }
 
-/// The formats of all sources, each once.
-fn formats(config: &Config) -> Vec<Format> {
-    let mut formats = Vec::new();
-    for source in &config.sources {
-        if !formats.contains(&source.format) {
-            formats.push(source.format.clone());
-        }
-    }
-    formats
+/// The names and formats of all sources.
+fn named_formats(config: &Config) -> Vec<(Name, Format)> {
+    let sources = config.sources.iter();
+    let named = sources.map(|it| (Name::new(&it.name), it.format.clone()));
+    named.collect()
 }
 
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {

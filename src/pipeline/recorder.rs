@@ -221,6 +221,14 @@ impl TimesFile {
 }
 
 /// A new file named after the source, if that has a name, and the time; one that exists is never written to.
+/// How the names of recordings of a source begin.
+pub fn recording_prefix(source: Option<&str>) -> String {
+    source.map_or_else(
+        || "fieldgate-".to_owned(),
+        |name| format!("fieldgate-{name}-"),
+    )
+}
+
 async fn create(
     folder: &Path,
     source: Option<&str>,
@@ -232,14 +240,14 @@ async fn create(
         .take("2026-03-01T12:00:00".len())
         .filter(|c| *c != '-' && *c != ':')
         .collect();
-    let source = source.map_or_else(String::new, |name| format!("{name}-"));
+    let prefix = recording_prefix(source);
     let mut number = 1;
     loop {
         let suffix = match number {
             1 => String::new(),
             number => format!("-{number}"),
         };
-        let path = folder.join(format!("fieldgate-{source}{time}Z{suffix}.raw"));
+        let path = folder.join(format!("{prefix}{time}Z{suffix}.raw"));
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)

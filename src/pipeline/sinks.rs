@@ -1,6 +1,6 @@
 //! The threads of the sinks: started, restarted with other settings, waited for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -22,8 +22,8 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
-    /// Of all sources, each once.
-    pub(super) formats: Vec<Format>,
+    /// The names and formats of all sources.
+    pub(super) sources: Vec<(Name, Format)>,
     pub(super) directives: Arc<Directives>,
     /// Whether points say which source they come from.
     pub(super) tags_source: AtomicBool,
@@ -283,9 +283,9 @@ impl Sinks {
             })
         });
         let own: Vec<KnownName> = own.collect();
-        let known = self.journal.known_names();
-        let mut names = Vec::new();
-        for format in &self.formats {
+        let mut names = BTreeSet::new();
+        for (source, format) in &self.sources {
+            let known = self.journal.known_names(source);
             let mut of_format = table.clone();
             format.complete(&mut of_format, |_| false);
             names.extend(Catalogue::names_of(
@@ -297,7 +297,7 @@ impl Sinks {
         }
         let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
         names.extend(board);
-        names
+        names.into_iter().collect()
     }
 
     fn start_influxdb(

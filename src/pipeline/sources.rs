@@ -164,7 +164,7 @@ impl Sources {
     fn ingest(&self, settings: &NamedSource, monitor: SourceMonitor) -> Ingest {
         let ingest = Ingest::new(
             self.telemetry.decoder(&settings.format),
-            &self.journal.known_names(),
+            &self.journal.known_names(monitor.name()),
             settings.source.timeline(settings.recorded),
             self.telemetry.clock_tolerance,
             monitor,
@@ -172,7 +172,7 @@ impl Sources {
         ingest
             .giving_signal(self.gives_signal)
             .of_format(&settings.format, settings.source.beginning())
-            .calibrated(self.telemetry.calibration.clone())
+            .calibrated(self.telemetry.calibration.of_source(&settings.name))
     }
 
     /// Begins or ends the recording of a source; `None`: of all. False: there is no such source.
@@ -270,7 +270,8 @@ async fn read(
         _ = directive.wait_for(|directive| directive.retired) => None,
     };
     let _nobody_reads = times.send(known);
-    let end = source::run(&settings.source, chunks, monitor, directive, console).await;
+    let (source, format) = (&settings.source, &settings.format);
+    let end = source::run(source, format, chunks, monitor, directive, console).await;
     if matches!(end, Ok(End::InputEnded)) {
         let _nobody_feeds = input_ended.send(());
     }

@@ -1,5 +1,6 @@
-//! A recorded stream, replayed as fast as it can be read or at the spacing of its device clock.
+//! A recorded stream, replayed as fast as it can be read or at the pace at which it was measured.
 
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,45 +8,63 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 
 use super::SourceError;
+use super::recording::notes;
+use super::splitter::Splitter;
 use super::stream::{Feed, Pace, READ_SIZE, Stream, produce, read_in_thread};
 use crate::config::Speed;
+use crate::telemetry::{
+    Beginning, Decoder, Format, FrameTime, Framer, MetricTable, Segment, TimeNote, checksum,
+};
 
 /// The longest wait between two packets in recorded time. More is a recording that was paused, or a
-/// damaged `ts`.
+/// damaged time.
 const LONGEST_GAP: Duration = Duration::from_mins(5);
 
-/// Opens a recording.
-pub(super) fn open(path: &Path, speed: Speed, started: Instant) -> Result<Stream, SourceError> {
+/// Notes that are looked through for the one of a frame.
+const LOOK_AHEAD: usize = 16;
+
+/// Opens a recording of a board of this format.
+pub(super) fn open(
+    path: &Path,
+    speed: Speed,
+    format: &Format,
+    started: Instant,
+) -> Result<Stream, SourceError> {
     let name = format!("file {}", path.display());
+    let cutter = Cutter::new(path, format);
     let path = path.to_owned();
     let recording = read_in_thread(name, || File::open(path), started)?;
     match speed {
         Speed::Max => Ok(recording),
         Speed::Factor(factor) => Ok(produce(started, move |feed| {
-            replay(recording, factor, feed)
+            replay(recording, cutter, factor, feed)
         })),
     }
 }
 
-async fn replay(mut recording: Stream, factor: f64, feed: Feed) -> Result<(), SourceError> {
-    let mut splitter = Splitter::default();
+async fn replay(
+    mut recording: Stream,
+    mut cutter: Cutter,
+    factor: f64,
+    feed: Feed,
+) -> Result<(), SourceError> {
     let mut pace = Pace::new();
-    let mut last_ts = None;
+    let mut last = None;
     loop {
         let chunk = recording.next().await.transpose()?;
         let ended = chunk.is_none();
         match chunk {
-            Some(chunk) => splitter.push(&chunk.bytes),
-            None => splitter.end(),
+            Some(chunk) => cutter.push(&chunk.bytes),
+            None => cutter.end(),
         }
-        while let Some(segment) = splitter.next_segment() {
-            if let Some(ts) = segment.ts {
-                if !pace.advance(gap(last_ts, ts, factor)) {
+        while let Some(part) = cutter.next_part() {
+            if let Some(at) = part.at {
+                if !pace.advance(gap(last, at, factor)) {
                     pace.wait().await;
                 }
-                last_ts = Some(ts);
+                last = Some(at);
             }
-            if feed.put(segment.bytes).await.is_err() {
+            if feed.put(part.bytes).await.is_err() {
                 return Ok(());
             }
         }
@@ -55,134 +74,155 @@ async fn replay(mut recording: Stream, factor: f64, feed: Feed) -> Result<(), So
     }
 }
 
-/// How long to wait between two packets. A step back of the device clock is a reboot: no wait.
-fn gap(last_ts: Option<u32>, ts: u32, factor: f64) -> Duration {
-    let millis = last_ts.map_or(0, |last_ts| ts.saturating_sub(last_ts));
-    let recorded = Duration::from_millis(millis.into()).min(LONGEST_GAP);
+/// How long to wait between two packets. A step back of a board's clock is a reboot: no wait.
+fn gap(last: Option<i64>, at: i64, factor: f64) -> Duration {
+    let nanos = last.map_or(0, |last| at.saturating_sub(last).max(0));
+    let recorded = Duration::from_nanos(nanos.unsigned_abs()).min(LONGEST_GAP);
     Duration::try_from_secs_f64(recorded.as_secs_f64() / factor).unwrap_or(LONGEST_GAP)
 }
 
-/// Bytes that belong to one point in time: an object that begins with a `ts`, and all up to the
-/// next such object.
-#[derive(Debug, PartialEq)]
-pub(super) struct Segment {
-    pub(super) bytes: Bytes,
-    /// `None`: the bytes before the first object, or more of the last segment.
-    pub(super) ts: Option<u32>,
+/// Bytes of a recording that are sent at once.
+struct Part {
+    bytes: Bytes,
+    /// When they were measured, in nanoseconds since whenever; `None`: with those before.
+    at: Option<i64>,
 }
 
-/// Cuts a stream of bytes where an object with a `ts` begins. It looks for `"ts":` and digits, and
-/// decodes nothing: whatever the stream holds comes out again, whole and in order.
-#[derive(Default)]
-pub(super) struct Splitter {
-    pending: BytesMut,
-    /// The device clock of the pending segment; `None`: it belongs to the one before.
-    ts: Option<u32>,
-    /// `pending` holds no start of another object before this place.
-    searched: usize,
-    ended: bool,
+/// Cuts a recording at its packets.
+enum Cutter {
+    /// By the board's count, which stands in front of the values.
+    AtCounts(Splitter),
+    /// Behind each frame.
+    BehindFrames(Box<Frames>),
 }
 
-/// A `ts` in the stream.
-struct Mark {
-    /// Where its object starts.
-    start: usize,
-    /// Behind its digits.
-    end: usize,
-    ts: u32,
-}
+impl Cutter {
+    fn new(path: &Path, format: &Format) -> Self {
+        match format {
+            Format::Board => Self::AtCounts(Splitter::default()),
+            // A recording that nobody noted times of may tell them itself.
+            format => Self::BehindFrames(Box::new(Frames::new(
+                format,
+                notes(path).unwrap_or_default(),
+            ))),
+        }
+    }
 
-impl Splitter {
-    /// A segment is given out in parts from this size on, so that a recording without any `ts` is
-    /// not kept in memory.
-    const LONGEST: usize = READ_SIZE;
-
-    /// The longest `"ts": 4294967295,` that is kept together, with some room for spaces, and the
-    /// start of its object.
-    const OVERLAP: usize = 256;
-
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
+    fn push(&mut self, bytes: &[u8]) {
+        match self {
+            Self::AtCounts(splitter) => splitter.push(bytes),
+            Self::BehindFrames(frames) => frames.pending.extend_from_slice(bytes),
+        }
     }
 
     /// Nothing comes after what was pushed.
-    pub(super) fn end(&mut self) {
-        self.ended = true;
+    fn end(&mut self) {
+        match self {
+            Self::AtCounts(splitter) => splitter.end(),
+            Self::BehindFrames(frames) => frames.ended = true,
+        }
     }
 
-    /// The next segment; `None`: more bytes are needed.
-    pub(super) fn next_segment(&mut self) -> Option<Segment> {
-        while let Some(mark) = find_mark(&self.pending, self.searched, self.ended) {
-            self.searched = mark.end;
-            if mark.start == 0 {
-                self.ts = Some(mark.ts);
-                continue;
+    /// The next part; `None`: more bytes are needed.
+    fn next_part(&mut self) -> Option<Part> {
+        match self {
+            Self::AtCounts(splitter) => splitter.next_segment().map(|segment| Part {
+                bytes: segment.bytes,
+                at: segment.ts.map(nanoseconds),
+            }),
+            Self::BehindFrames(frames) => frames.next_part(),
+        }
+    }
+}
+
+fn nanoseconds(millis: u32) -> i64 {
+    i64::from(millis) * 1_000_000
+}
+
+/// Cuts a recording behind each frame that has a time: its own, or one that was noted when it arrived.
+/// Whatever the stream holds comes out again, whole and in order.
+struct Frames {
+    framer: Framer,
+    decoder: Decoder,
+    arrivals: VecDeque<TimeNote>,
+    pending: BytesMut,
+    /// How much of it the framer has.
+    framed: usize,
+    ended: bool,
+}
+
+impl Frames {
+    /// A part is given out from this size on, so that a recording without times is not kept in memory.
+    const LONGEST: usize = READ_SIZE;
+
+    fn new(format: &Format, notes: Vec<TimeNote>) -> Self {
+        Self {
+            framer: Framer::new(format, Beginning::Whole),
+            decoder: Decoder::new(MetricTable::default(), HashMap::new(), format),
+            arrivals: notes.into_iter().filter(|note| note.arrival).collect(),
+            pending: BytesMut::new(),
+            framed: 0,
+            ended: false,
+        }
+    }
+
+    fn next_part(&mut self) -> Option<Part> {
+        while self.framed < self.pending.len() {
+            let rest = &self.pending[self.framed..];
+            let feed = rest.iter().position(|byte| *byte == b'\n');
+            let length = match feed {
+                Some(feed) => feed + 1,
+                None if self.ended || rest.len() >= Self::LONGEST => rest.len(),
+                None => return None,
+            };
+            let at = self.time_of_next(length);
+            if at.is_some() || self.framed >= Self::LONGEST {
+                return Some(self.cut(at));
             }
-            let segment = self.cut(mark.start);
-            self.ts = Some(mark.ts);
-            return Some(segment);
         }
-        let length = self.pending.len();
-        if self.ended {
-            return (length > 0).then(|| self.cut(length));
-        }
-        (length > Self::LONGEST).then(|| self.cut(length - Self::OVERLAP))
+        (self.ended && self.framed > 0).then(|| self.cut(None))
     }
 
-    fn cut(&mut self, length: usize) -> Segment {
-        self.searched = self.searched.saturating_sub(length);
-        Segment {
-            bytes: self.pending.split_to(length).freeze(),
-            ts: self.ts.take(),
-        }
+    fn cut(&mut self, at: Option<i64>) -> Part {
+        let bytes = self.pending.split_to(self.framed).freeze();
+        self.framed = 0;
+        Part { bytes, at }
     }
-}
 
-/// The first `"ts"` with a number behind it, at or after `from`. A number that reaches the end of
-/// the bytes may go on in the next ones, unless they are the last.
-fn find_mark(bytes: &[u8], from: usize, last: bool) -> Option<Mark> {
-    const KEY: &[u8] = b"\"ts\"";
-    let mut search = from;
-    loop {
-        let key = search + find(bytes.get(search..)?, KEY)?;
-        search = key + KEY.len();
-        let Some((ts, end)) = number_after_colon(bytes, search) else {
-            continue;
-        };
-        if end == bytes.len() && !last {
-            return None;
-        }
-        let start = bytes[from..key].iter().rposition(|byte| *byte == b'{');
-        return Some(Mark {
-            start: start.map_or(key, |start| from + start),
-            end,
-            ts,
+    /// The time of the first frame that so many more bytes complete.
+    fn time_of_next(&mut self, length: usize) -> Option<i64> {
+        let Self {
+            framer,
+            decoder,
+            arrivals,
+            ..
+        } = self;
+        let mut first = None;
+        let bytes = &self.pending[self.framed..self.framed + length];
+        framer.push(bytes, &mut |segment| {
+            if let Segment::Frame(frame) = segment
+                && let Ok(decoded) = decoder.decode(frame)
+            {
+                let at = match decoded.time {
+                    FrameTime::Uptime(millis) => Some(nanoseconds(millis)),
+                    FrameTime::Own(time) => Some(time.0),
+                    FrameTime::Arrival => noted(arrivals, frame),
+                };
+                first = first.or(at);
+            }
         });
+        self.framed += length;
+        first
     }
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes
-        .windows(wanted.len())
-        .position(|window| window == wanted)
-}
-
-/// The number in `: 12000` and where it ends.
-fn number_after_colon(bytes: &[u8], from: usize) -> Option<(u32, usize)> {
-    let colon = skip(bytes, from, u8::is_ascii_whitespace);
-    if bytes.get(colon) != Some(&b':') {
-        return None;
-    }
-    let start = skip(bytes, colon + 1, u8::is_ascii_whitespace);
-    let end = skip(bytes, start, u8::is_ascii_digit);
-    let digits = std::str::from_utf8(&bytes[start..end]).ok()?;
-    Some((digits.parse().ok()?, end))
-}
-
-/// The first place from `from` on whose byte is not of that kind.
-fn skip(bytes: &[u8], from: usize, kind: fn(&u8) -> bool) -> usize {
-    let rest = &bytes[from..];
-    from + rest.iter().take_while(|byte| kind(byte)).count()
+/// When a frame arrived, as far as that was noted.
+fn noted(arrivals: &mut VecDeque<TimeNote>, frame: &str) -> Option<i64> {
+    let sum = checksum(frame.as_bytes());
+    let mut ahead = arrivals.iter().take(LOOK_AHEAD);
+    let place = ahead.position(|note| note.ts == sum)?;
+    let note = arrivals.drain(..=place).next_back()?;
+    Some(note.event_time.0)
 }
 
 #[cfg(test)]
@@ -190,92 +230,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// All segments of a recording that is read in parts of these lengths, again and again.
-    fn split(input: &[u8], lengths: &[usize]) -> Vec<(Option<u32>, String)> {
-        let mut splitter = Splitter::default();
-        let mut segments = Vec::new();
-        let mut rest = input;
-        for length in lengths.iter().cycle() {
-            let (part, later) = rest.split_at((*length).min(rest.len()));
-            splitter.push(part);
-            rest = later;
-            if rest.is_empty() {
-                splitter.end();
-            }
-            while let Some(Segment { bytes, ts }) = splitter.next_segment() {
-                segments.push((ts, String::from_utf8_lossy(&bytes).into_owned()));
-            }
-            if rest.is_empty() {
-                break;
-            }
-        }
-        segments
-    }
+    use crate::telemetry::{Rules, TimeKind, TimeRule, Timestamp};
 
     #[test]
-    fn segments_begin_where_an_object_with_a_time_begins() {
-        type Segments<'a> = &'a [(Option<u32>, &'a str)];
-        let cases: [(&str, Segments); 7] = [
-            ("", &[]),
-            ("no time at all {}", &[(None, "no time at all {}")]),
-            (
-                "{\"ts\":1,\"id\":\"N2\"}\n{\"ts\":23}\n",
-                &[
-                    (Some(1), "{\"ts\":1,\"id\":\"N2\"}\n"),
-                    (Some(23), "{\"ts\":23}\n"),
-                ],
-            ),
-            (
-                "tail}\\n[INFO] {\"ts\" : 12,\"n2\":{}}\\n (x) {y} {\"ts\":4294967295",
-                &[
-                    (None, "tail}\\n[INFO] "),
-                    (Some(12), "{\"ts\" : 12,\"n2\":{}}\\n (x) {y} "),
-                    (Some(u32::MAX), "{\"ts\":4294967295"),
-                ],
-            ),
-            (
-                "{\"ts\":4294967296}{\"ts\":null}{\"ts\":}{\"ts\"",
-                &[(None, "{\"ts\":4294967296}{\"ts\":null}{\"ts\":}{\"ts\"")],
-            ),
-            (
-                "{\"id\":\"ts\",\"ts\":5}",
-                &[(Some(5), "{\"id\":\"ts\",\"ts\":5}")],
-            ),
-            (
-                "\"ts\":5}{\"ts\":7",
-                &[(Some(5), "\"ts\":5}"), (Some(7), "{\"ts\":7")],
-            ),
-        ];
-        for (input, expected) in cases {
-            for length in [1, 2, 3, 7, 1000] {
-                let expected: Vec<_> = expected
-                    .iter()
-                    .map(|(ts, text)| (*ts, (*text).to_owned()))
-                    .collect();
-                assert_eq!(
-                    split(input.as_bytes(), &[length]),
-                    expected,
-                    "{input} by {length}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_recording_without_times_is_not_kept_in_memory() {
-        let noise = vec![b'{'; READ_SIZE];
-        let mut splitter = Splitter::default();
-        for _ in 0..10 {
-            splitter.push(&noise);
-            while splitter.next_segment().is_some() {}
-            assert!(splitter.pending.len() <= Splitter::LONGEST);
-        }
-    }
-
-    #[test]
-    fn gaps_follow_the_device_clock_within_reason() {
-        for (last_ts, ts, factor, expected_millis) in [
+    fn gaps_follow_the_time_of_measurement_within_reason() {
+        for (last, at, factor, expected_millis) in [
             (None, 5_000, 1.0, 0),
             (Some(12_000), 22_000, 1.0, 10_000),
             (Some(12_000), 22_000, 10.0, 1_000),
@@ -286,25 +245,91 @@ mod tests {
             (Some(0), u32::MAX, 1e300, 0),
         ] {
             let expected = Duration::from_millis(expected_millis);
-            assert_eq!(
-                gap(last_ts, ts, factor),
-                expected,
-                "{last_ts:?} {ts} {factor}"
-            );
+            let gap = gap(last.map(nanoseconds), nanoseconds(at), factor);
+            assert_eq!(gap, expected, "{last:?} {at} {factor}");
         }
+    }
+
+    /// The parts of a recording that is read in pieces of this length.
+    fn parts(frames: Frames, input: &str, length: usize) -> Vec<(Option<i64>, String)> {
+        let mut cutter = Cutter::BehindFrames(Box::new(frames));
+        let mut parts = Vec::new();
+        let mut pieces = input.as_bytes().chunks(length).peekable();
+        while let Some(piece) = pieces.next() {
+            cutter.push(piece);
+            if pieces.peek().is_none() {
+                cutter.end();
+            }
+            while let Some(Part { bytes, at }) = cutter.next_part() {
+                parts.push((at, String::from_utf8_lossy(&bytes).into_owned()));
+            }
+        }
+        parts
+    }
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn json(kind: TimeKind) -> Format {
+        Format::Json(Rules {
+            time: Some(TimeRule {
+                key: "at".to_owned(),
+                kind,
+            }),
+            ..Rules::default()
+        })
+    }
+
+    #[test]
+    fn a_frame_tells_its_time_itself() {
+        let input = "boot\n{\"at\":1700000000,\n\"t\":1}\n\n{\"at\":1700000002,\"t\":2}\nrest";
+        let at = |seconds: i64| Some((1_700_000_000 + seconds) * SECOND);
+        let expected = [
+            (at(0), "boot\n{\"at\":1700000000,\n\"t\":1}\n"),
+            (at(2), "\n{\"at\":1700000002,\"t\":2}\n"),
+            (None, "rest"),
+        ];
+        let expected = expected.map(|(at, text)| (at, text.to_owned()));
+        for length in [1, 5, 1000] {
+            let frames = Frames::new(&json(TimeKind::Seconds), Vec::new());
+            assert_eq!(parts(frames, input, length), expected, "by {length}");
+        }
+        let frames = Frames::new(&json(TimeKind::Uptime), Vec::new());
+        let parts = parts(frames, "{\"at\":1500,\"t\":1}\n", 100);
+        assert_eq!(parts[0].0, Some(1_500_000_000));
+    }
+
+    #[test]
+    fn a_frame_without_a_time_has_that_of_its_arrival() {
+        let note = |frame: &str, seconds| TimeNote {
+            board: String::new(),
+            ts: checksum(frame.as_bytes()),
+            event_time: Timestamp(seconds * SECOND),
+            arrival: true,
+        };
+        let notes = vec![note("temp:1", 5), note("temp:9", 6), note("temp:2", 7)];
+        let format = Format::Plotter(Rules::default());
+        let frames = Frames::new(&format, notes);
+        let parts = parts(frames, "temp:1\nnoise\ntemp:2\ntemp:3\n", 7);
+        let expected = [
+            (Some(5 * SECOND), "temp:1\n"),
+            (Some(7 * SECOND), "noise\ntemp:2\n"),
+            (None, "temp:3\n"),
+        ];
+        assert_eq!(parts, expected.map(|(at, text)| (at, text.to_owned())));
     }
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_the_reads_do_not_matter(
-            parts in prop::collection::vec("\\{\"ts\": ?[0-9]{1,10}|[ -~\n]{0,30}|\"ts\"|\\{", 0..40),
-            lengths in prop::collection::vec(1_usize..200, 1..5),
+        fn nothing_is_lost(
+            lines in prop::collection::vec("temp:[0-9]{1,3}|[ -~]{0,30}|\\{\"a\": ?1\\}", 0..20),
+            length in 1_usize..50,
         ) {
-            let input = parts.concat();
-            let segments = split(input.as_bytes(), &lengths);
-            let whole: String = segments.iter().map(|(_, text)| text.as_str()).collect();
-            prop_assert_eq!(&whole, &input);
-            prop_assert_eq!(segments, split(input.as_bytes(), &[usize::MAX]));
+            let input = lines.join("\n");
+            for format in [json(TimeKind::Uptime), Format::Plotter(Rules::default())] {
+                let parts = parts(Frames::new(&format, Vec::new()), &input, length);
+                let whole: String = parts.into_iter().map(|(_, text)| text).collect();
+                prop_assert_eq!(&whole, &input);
+            }
         }
     }
 }

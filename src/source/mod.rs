@@ -18,6 +18,7 @@ mod process;
 mod recording;
 mod serial;
 mod simulator;
+mod splitter;
 mod stdin;
 mod stream;
 
@@ -39,7 +40,7 @@ pub use recording::{recorded_times, times_path};
 use crate::config;
 use crate::monitor::{Directive, SourceMonitor};
 use crate::ownership;
-use crate::telemetry::Timestamp;
+use crate::telemetry::{Format, Timestamp};
 use driver::Driver;
 
 /// Bytes as they came from the source, cut anywhere.
@@ -177,7 +178,7 @@ pub fn try_serial_port(port: &config::Port) -> Result<PathBuf, SourceError> {
     serial::try_open(port)
 }
 
-/// Reads from the configured source until it ends or is told to.
+/// Reads from the configured source, of boards of this format, until it ends or is told to.
 ///
 /// - `out` is bounded: while it is full nothing more is read.
 /// - A reconnect cuts a pause short, or closes an open source and opens it anew. Standard input, files
@@ -191,6 +192,7 @@ pub fn try_serial_port(port: &config::Port) -> Result<PathBuf, SourceError> {
 /// An error is returned only by a source that is not opened again: standard input and files.
 pub async fn run(
     config: &config::Source,
+    format: &Format,
     out: mpsc::Sender<Chunk>,
     monitor: SourceMonitor,
     directive: watch::Receiver<Directive>,
@@ -219,7 +221,7 @@ pub async fn run(
         config::Source::File { path, speed } => {
             let peer = format!("file {}", path.display());
             driver
-                .play(&peer, |started| file::open(path, *speed, started))
+                .play(&peer, |started| file::open(path, *speed, format, started))
                 .await
         }
         config::Source::Simulator(settings) => {

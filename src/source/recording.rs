@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::file::Splitter;
+use super::splitter::Splitter;
 use crate::config;
 use crate::telemetry::{RecordedSpan, RecordedTimes, TimeNote, Timestamp};
 
@@ -43,7 +43,7 @@ pub fn recorded_times(
         config::Recorded::StartsAt(start) => (start, Vec::new()),
         config::Recorded::EndsAt(end) => (open.start(end)?, Vec::new()),
         config::Recorded::Unsaid => {
-            let notes = open.notes().unwrap_or_default();
+            let notes = notes(&open.path).unwrap_or_default();
             (open.start(open.written()?.min(Timestamp::now()))?, notes)
         }
     };
@@ -123,16 +123,16 @@ impl OpenRecording {
         take_segments(&mut splitter, &mut span);
         Ok(span)
     }
+}
 
-    /// What the gateway noted when it made the recording.
-    fn notes(&self) -> io::Result<Vec<TimeNote>> {
-        let file = File::open(times_path(&self.path))?;
-        let lines = BufReader::new(file.take(MAX_NOTE_BYTES)).lines();
-        let notes = lines.map_while(Result::ok).take(MAX_NOTES);
-        Ok(notes
-            .filter_map(|line| serde_json::from_str(&line).ok())
-            .collect())
-    }
+/// What the gateway noted when it made a recording.
+pub(super) fn notes(recording: &Path) -> io::Result<Vec<TimeNote>> {
+    let file = File::open(times_path(recording))?;
+    let lines = BufReader::new(file.take(MAX_NOTE_BYTES)).lines();
+    let notes = lines.map_while(Result::ok).take(MAX_NOTES);
+    Ok(notes
+        .filter_map(|line| serde_json::from_str(&line).ok())
+        .collect())
 }
 
 /// Where the times of a recording are noted.

@@ -1,4 +1,4 @@
-//! Corrections of what sensors measure, by node and metric.
+//! Corrections of what sensors measure, by node and metric, and by source where two have nodes of one name.
 
 use std::collections::HashMap;
 
@@ -28,23 +28,51 @@ impl Correction {
     }
 }
 
+/// Corrections by node and metric.
+type OfNodes = HashMap<Name, HashMap<Name, Correction>>;
+
 /// The corrections of a gateway. Each reading gets its own once: between the judges, who know what a
 /// sensor can measure, and the journal.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Calibration(HashMap<Name, HashMap<Name, Correction>>);
+pub struct Calibration {
+    /// For nodes of every source.
+    nodes: OfNodes,
+    /// For nodes of one source, by its name.
+    sources: HashMap<String, OfNodes>,
+}
 
 impl Calibration {
-    /// Sets the correction of a node's metric, both as they are delivered.
-    pub fn set(&mut self, node: Name, metric: Name, correction: Correction) {
-        self.0.entry(node).or_default().insert(metric, correction);
+    /// Sets the correction of a node's metric, both as they are delivered; of `source/node`, for that source
+    /// alone.
+    pub fn set(&mut self, node: &str, metric: Name, correction: Correction) {
+        let (nodes, node) = match node.split_once('/') {
+            Some((source, node)) => (self.sources.entry(source.to_owned()).or_default(), node),
+            None => (&mut self.nodes, node),
+        };
+        let of_node = nodes.entry(Name::new(node)).or_default();
+        of_node.insert(metric, correction);
+    }
+
+    /// The corrections for what comes from a source: its own go before those of every source.
+    #[must_use]
+    pub fn of_source(&self, source: &str) -> Self {
+        let mut nodes = self.nodes.clone();
+        for (node, metrics) in self.sources.get(source).into_iter().flatten() {
+            let of_node = nodes.entry(node.clone()).or_default();
+            of_node.extend(metrics.iter().map(|(metric, it)| (metric.clone(), *it)));
+        }
+        Self {
+            nodes,
+            sources: HashMap::new(),
+        }
     }
 
     /// Corrects a reading. What would be no finite number stays as it was measured.
     pub fn apply(&self, reading: &mut Reading) {
-        if self.0.is_empty() {
+        if self.nodes.is_empty() {
             return;
         }
-        let of_node = self.0.get(&reading.node);
+        let of_node = self.nodes.get(&reading.node);
         if let Some(correction) = of_node.and_then(|metrics| metrics.get(&reading.metric)) {
             let corrected = correction.apply(reading.value);
             if corrected.is_finite() {
@@ -75,7 +103,7 @@ mod tests {
                 offset,
                 decimals,
             };
-            calibration.set("node1".into(), "t".into(), correction);
+            calibration.set("node1", "t".into(), correction);
             let mut reading = Reading {
                 node: "node1".into(),
                 metric: "t".into(),
@@ -95,6 +123,33 @@ mod tests {
             };
             calibration.apply(&mut other);
             assert_eq!(other.value.to_bits(), reading.value.to_bits());
+        }
+    }
+
+    #[test]
+    fn a_source_has_corrections_of_its_own() {
+        let moved = |offset| Correction {
+            scale: 1.0,
+            offset,
+            decimals: None,
+        };
+        let mut calibration = Calibration::default();
+        calibration.set("node1", "t".into(), moved(1.0));
+        calibration.set("node1", "h".into(), moved(2.0));
+        calibration.set("north/node1", "t".into(), moved(3.0));
+        for (source, metric, expected) in [
+            ("north", "t", 3.0),
+            ("north", "h", 2.0),
+            ("south", "t", 1.0),
+            ("south", "h", 2.0),
+        ] {
+            let mut reading = Reading {
+                node: "node1".into(),
+                metric: metric.into(),
+                value: 0.0,
+            };
+            calibration.of_source(source).apply(&mut reading);
+            assert!((reading.value - expected).abs() < 1e-9, "{source} {metric}");
         }
     }
 }

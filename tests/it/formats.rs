@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
+use crate::api::listening_port;
 use crate::support::{
     Fieldgate, Message, Mosquitto, PATIENCE, Pty, Signal, Subscriber, VictoriaMetrics, poll,
+    request,
 };
 
 fn data(name: &str) -> PathBuf {
@@ -343,4 +349,100 @@ fn a_replay_gives_packets_without_a_clock_their_times_again() {
         .filter_map(|line| line.rsplit(' ').next())
         .collect();
     assert_eq!(told, times.map(|time| time.to_string()));
+}
+
+const JOURNAL: &str = "[journal]\npath = \"journal.db\"\n";
+
+/// Times and readings in the journal of a gateway, in their order.
+fn journaled(gateway: &Fieldgate) -> Vec<(i64, String)> {
+    let read = || -> rusqlite::Result<Vec<(i64, String)>> {
+        let journal = Connection::open(gateway.folder().join("journal.db"))?;
+        let sql = "SELECT event_time, readings FROM packets ORDER BY sequence";
+        let mut statement = journal.prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    read().unwrap_or_default()
+}
+
+/// Records what a board of a format says eight times over; returns the gateway that did and the recording.
+fn record(keys: &str, frame: &str) -> (Fieldgate, PathBuf) {
+    let mut port = Pty::open();
+    let source = format!("port = '{}'", port.path().display());
+    let rest = format!("[api]\nlisten = \"127.0.0.1:0\"\n{JOURNAL}");
+    let mut live = gateway(&source, keys, &rest).start();
+    let api = listening_port(&mut live);
+    live.wait_for_log("Source opened.", PATIENCE);
+    let json = [("Content-Type", "application/json")];
+    let command = b"{\"command\":\"start_recording\"}";
+    let answer = request(api, "POST", "/api/v1/commands", &json, command).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    live.wait_for_log("Recording the raw stream.", PATIENCE);
+    // As they come on a port: each by itself.
+    for number in 11..=18 {
+        let time = (number * 100).to_string();
+        let line = frame.replace("TIME", &time);
+        let line = line.replace("NUM", &number.to_string());
+        port.write(format!("{line}\n").as_bytes());
+        sleep(Duration::from_millis(5 * (number - 10)));
+    }
+    let all = poll(PATIENCE, || (journaled(&live).len() == 8).then_some(()));
+    assert!(all.is_some(), "{keys}: {:?}", journaled(&live));
+    live.signal(Signal::SIGTERM);
+    assert!(live.wait_exit(PATIENCE).success());
+    let files = fs::read_dir(live.folder()).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    let recording = paths.find(|path| path.extension().is_some_and(|it| it == "raw"));
+    (live, recording.unwrap())
+}
+
+/// What a board says is recorded, and replayed by another gateway: the same readings at the same times.
+#[test]
+fn a_recording_of_each_format_becomes_the_same_again() {
+    let name = "node.name = \"bench\"\nmetrics = [\"temp\"]";
+    for (keys, frame) in [
+        (
+            "",
+            r#"{"ts":TIME,"id":"N2","n1":{"t":NUM},"sts":{"rx":NUM,"err":0}}"#,
+        ),
+        (&format!("format = \"json\"\n{name}"), r#"{"temp":NUM}"#),
+        (
+            &format!("format = \"json\"\n{name}\ntime.key = \"at\"\ntime.format = \"uptime\""),
+            r#"{"at":TIME,"temp":NUM}"#,
+        ),
+        (&format!("format = \"plotter\"\n{name}"), "temp:NUM"),
+        (
+            "format = \"line-protocol\"",
+            "bench temp=NUM 17723664000000000NUM",
+        ),
+        (
+            "preset = \"rtl_433\"",
+            r#"{"model" : "Nexus-TH", "id" : 1, "temperature_C" : NUM.0}"#,
+        ),
+    ] {
+        let (live, recording) = record(keys, frame);
+        let path = recording.display();
+        let source = format!("kind = \"file\"\npath = '{path}'\nspeed = \"max\"");
+        let mut replay = gateway(&source, keys, JOURNAL).start();
+        assert!(replay.wait_exit(PATIENCE).success());
+        assert_eq!(journaled(&replay), journaled(&live), "{keys}");
+    }
+}
+
+#[test]
+fn a_replay_at_its_pace_takes_as_long_as_the_packets_were_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.raw");
+    let lines: Vec<String> = (0..4)
+        .map(|second| format!("{{\"at\":{},\"temp\":1}}\n", 1_772_366_400 + second))
+        .collect();
+    fs::write(&path, lines.concat()).unwrap();
+    let source = format!("kind = \"file\"\npath = '{}'\nspeed = 2", path.display());
+    let keys =
+        "format = \"json\"\nmetrics = [\"temp\"]\ntime.key = \"at\"\ntime.format = \"seconds\"";
+    let began = Instant::now();
+    let mut replay = gateway(&source, keys, JOURNAL).start();
+    assert!(replay.wait_exit(PATIENCE).success());
+    assert!(began.elapsed() >= Duration::from_millis(1_500));
+    assert_eq!(journaled(&replay).len(), 4);
 }

@@ -19,6 +19,7 @@ mod disk;
 mod documents;
 mod examples;
 mod failover;
+mod faults;
 mod fixtures;
 mod formats;
 mod gateways;

@@ -265,7 +265,7 @@ fn the_gateways_own_recording_is_replayed_at_its_times() {
 }
 
 /// A gateway whose clock is as far from the real one as a file says, which may change while it runs.
-fn with_a_clock_of_its_own(gateway: Fieldgate) -> (Fieldgate, PathBuf) {
+pub(crate) fn with_a_clock_of_its_own(gateway: Fieldgate) -> (Fieldgate, PathBuf) {
     let mut libraries = std::fs::read_dir("/usr/lib").unwrap();
     let library = libraries.find_map(|entry| {
         let library = entry.unwrap().path().join("faketime/libfaketimeMT.so.1");
@@ -283,7 +283,7 @@ fn with_a_clock_of_its_own(gateway: Fieldgate) -> (Fieldgate, PathBuf) {
 }
 
 /// In place of the other at once: nobody reads half of it.
-fn set_clock(clock: &Path, offset: &str) {
+pub(crate) fn set_clock(clock: &Path, offset: &str) {
     let next = clock.with_extension("next");
     std::fs::write(&next, format!("{offset}\n")).unwrap();
     std::fs::rename(next, clock).unwrap();

@@ -88,7 +88,9 @@ pub(super) fn read(root: &mut Section<'_, '_>) -> Option<Config> {
     let read_database = |section: &mut Section<'_, '_>, sink| influxdb::read(section, name, sink);
     let influxdb = sink::read_all(root, "influxdb", read_database);
     let journal = root.section("journal", journal::read);
-    let telemetry = root.section("telemetry", telemetry::read);
+    let telemetry = root.section("telemetry", |section| {
+        telemetry::read(section, sources.as_deref())
+    });
     let api = root.section("api", api::read);
     let log = root.section("log", log::read);
     let tui = root.section("tui", tui::read);
@@ -144,9 +146,11 @@ impl Config {
         self.sources.iter().find(is_meant)
     }
 
-    /// What turns frames of the first source into readings under the configured names.
-    pub fn decoder(&self) -> Decoder {
-        let format = self.source(None).map(|source| &source.format);
+    /// What turns frames of a source into readings under the configured names; without such a source,
+    /// frames of the first.
+    pub fn decoder(&self, source: Option<&str>) -> Decoder {
+        let source = self.source(source).or_else(|| self.source(None));
+        let format = source.map(|source| &source.format);
         self.telemetry.decoder(format.unwrap_or(&Format::Board))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The newest row never leaves, so the last sequence and total used are always in the database.
 
+mod columns;
 mod cursors;
 mod names;
 mod nodes;
@@ -17,6 +18,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub(super) use columns::has_column;
 pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
 pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
@@ -33,12 +35,12 @@ use super::{Correction, Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Name, Packet, SetAside, Timestamp};
 use cursors::{forget_left_before, note_leaving, read_cursors, write_cursors};
-use names::{INSERT_NAME, SELECT_NAMES, trim_names, write_names};
+use names::{INSERT_NAME, SELECT_NAMES, SELECT_NAMES_OF_ANY, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
 use requests::{read_requests, settle_requests};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
-use schema::{adopt, create_tables, find_extent, last_row, names_sources};
+use schema::{adopt, create_tables, find_extent, last_row};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -60,7 +62,7 @@ pub(super) struct Batch<'a> {
     pub(super) cursors: &'a [NamedPosition],
     pub(super) rejections: &'a [Rejection],
     pub(super) set_aside: &'a [Sourced<SetAside>],
-    pub(super) names: &'a [KnownName],
+    pub(super) names: &'a [Sourced<KnownName>],
     /// The nodes, in place of those that are there.
     pub(super) nodes: Option<&'a [KnownNode]>,
     /// Entries of `rejected` that the packets are of.
@@ -343,13 +345,20 @@ impl Store {
     pub(super) fn restore_beside(&mut self, other: &Connection) -> Result<(), Fault> {
         self.holdings = None;
         let transaction = self.begin(false)?;
-        let select_rejected = match names_sources(other) {
-            Ok(true) => SELECT_REJECTED,
-            _ => SELECT_REJECTED_OF_ANY,
+        let has_source = |table| has_column(other, table, "source").unwrap_or(false);
+        let select_rejected = if has_source("rejected") {
+            SELECT_REJECTED
+        } else {
+            SELECT_REJECTED_OF_ANY
+        };
+        let select_names = if has_source("known_names") {
+            SELECT_NAMES
+        } else {
+            SELECT_NAMES_OF_ANY
         };
         let tables = [
             (select_rejected, INSERT_REJECTED),
-            (SELECT_NAMES, INSERT_NAME),
+            (select_names, INSERT_NAME),
             (SELECT_NODES, INSERT_NODE),
         ];
         let copied = tables.map(|(select, insert)| copy_table(other, select, &transaction, insert));

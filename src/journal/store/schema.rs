@@ -8,9 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 use url::Url;
 
 use super::Extent;
+use super::columns::has_column;
 use super::cursors::read_cursors;
-use super::nodes;
 use super::rows::decode_row;
+use super::{names, nodes};
 use crate::journal::encoding::Names;
 use crate::journal::error::Fault;
 use crate::journal::{Position, Row};
@@ -45,8 +46,7 @@ CREATE VIEW readings AS
     FROM packets, json_each(packets.readings) AS node, json_each(node.value) AS metric;
 ";
 
-/// What was set aside, or refused by a server; which of it is to be sent on after all, by number; and
-/// the names that are known. The number of an entry is never used twice: people ask by it.
+/// What was set aside, or refused by a server; and which of it is to be sent on after all, by number. The number of an entry is never used twice: people ask by it.
 const SCHEMA_OF_REJECTED: &str = "
 CREATE TABLE rejected (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -68,12 +68,6 @@ CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     event_time INTEGER NOT NULL,
     readings TEXT NOT NULL
-) STRICT;
-CREATE TABLE known_names (
-    id INTEGER PRIMARY KEY,
-    node TEXT NOT NULL,
-    metric TEXT,
-    UNIQUE (node, metric)
 ) STRICT;
 ";
 
@@ -131,7 +125,10 @@ pub(in crate::journal) fn connect(path: &Path, flags: OpenFlags) -> Result<Conne
 pub(super) fn adopt(connection: &Connection) -> Result<(), Fault> {
     match identify(connection)? {
         None => create_schema(connection)?,
-        Some(SCHEMA_VERSION) => name_sources(connection)?,
+        Some(SCHEMA_VERSION) => {
+            name_sources(connection)?;
+            names::name_sources(connection)?;
+        }
         Some(_) => migrate(connection)?,
     }
     remember_leaving(connection)?;
@@ -147,24 +144,13 @@ fn remember_leaving(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-fn has_column(connection: &Connection, table: &str, column: &str) -> Result<bool, Fault> {
-    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
-    let found: i64 = connection.query_row(sql, [table, column], |row| row.get(0))?;
-    Ok(found > 0)
-}
-
 /// Entries of `rejected` did not say at first which source they came from. Whoever does not know that
 /// column can do without it, so that it makes no new version.
 fn name_sources(connection: &Connection) -> Result<(), Fault> {
-    if !names_sources(connection)? {
+    if !has_column(connection, "rejected", "source")? {
         connection.execute_batch("ALTER TABLE rejected ADD COLUMN source TEXT")?;
     }
     Ok(())
-}
-
-/// Whether entries of `rejected` say which source they came from.
-pub(super) fn names_sources(connection: &Connection) -> Result<bool, Fault> {
-    has_column(connection, "rejected", "source")
 }
 
 /// Finds out whose database this is; returns the version of its schema, or none when it is empty.
@@ -218,12 +204,14 @@ fn create_schema(connection: &Connection) -> Result<(), Fault> {
 pub(super) fn create_tables(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch(SCHEMA)?;
     connection.execute_batch(SCHEMA_OF_REJECTED)?;
+    connection.execute_batch(names::TABLE)?;
     Ok(connection.execute_batch(nodes::TABLE)?)
 }
 
 fn migrate(connection: &Connection) -> Result<(), Fault> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(&MIGRATION.replace("{SCHEMA}", SCHEMA_OF_REJECTED))?;
+    transaction.execute_batch(names::TABLE)?;
     transaction.pragma_update(None, "user_version", stamp_of(SCHEMA_VERSION))?;
     Ok(transaction.commit()?)
 }

@@ -110,7 +110,11 @@ fn begin(config: &config::Journal) -> (Bench, Cursor) {
         node: "n7".to_owned(),
         metric: None,
     };
-    bench.writer.shared().inbox.learn(vec![name]);
+    bench
+        .writer
+        .shared()
+        .inbox
+        .learn(&"source".into(), vec![name]);
     bench.step();
     bench.keep_house();
     (bench, mqtt)
@@ -134,7 +138,11 @@ fn assert_whole(config: &config::Journal, last: u32, deed: &str) {
         (0, 0),
         "{deed}"
     );
-    assert_eq!(names::known(bench.writer.shared()).len(), 1, "{deed}");
+    assert_eq!(
+        names::known(bench.writer.shared(), &"source".into()).len(),
+        1,
+        "{deed}"
+    );
     let mut influxdb = bench.cursor(&SinkId::influxdb());
     let all: Vec<u32> = (1..=last).collect();
     assert_eq!(drain(&mut bench, &mut influxdb), all, "{deed}");

@@ -124,10 +124,14 @@ fn what_is_set_aside_and_learned_on_a_full_disk_is_in_the_file_later() {
     large.frame = vec![0; 100_000].into();
     set_aside(&mut bench, vec![large]);
     set_aside(&mut bench, vec![entry(11, None), entry(12, Some("gas"))]);
-    bench.writer.shared().inbox.learn(vec![name("n7", None)]);
+    bench
+        .writer
+        .shared()
+        .inbox
+        .learn(&"source".into(), vec![name("n7", None)]);
     bench.step();
     assert_eq!(
-        names::known(bench.writer.shared()),
+        names::known(bench.writer.shared(), &"source".into()),
         [name("n7", None)],
         "in memory"
     );
@@ -142,7 +146,10 @@ fn what_is_set_aside_and_learned_on_a_full_disk_is_in_the_file_later() {
     assert_eq!(kept[2][1..], TWO_ENTRIES[1][1..]);
     drop(bench);
     let bench = Bench::open(&file_config(folder.path(), 1000));
-    assert_eq!(names::known(bench.writer.shared()), [name("n7", None)]);
+    assert_eq!(
+        names::known(bench.writer.shared(), &"source".into()),
+        [name("n7", None)]
+    );
 }
 
 #[test]
@@ -201,27 +208,62 @@ fn names_are_kept_once_and_the_oldest_go_first() {
         config(JournalPath::Memory, 1000),
     ] {
         let mut bench = Bench::open(&config);
-        assert_eq!(names::known(bench.writer.shared()), []);
+        assert_eq!(names::known(bench.writer.shared(), &"source".into()), []);
         let three = [
             name("n7", None),
             name("n7", Some("")),
             name("n7", Some("x")),
         ];
         for _ in 0..2 {
-            bench.writer.shared().inbox.learn(three.to_vec());
+            bench
+                .writer
+                .shared()
+                .inbox
+                .learn(&"source".into(), three.to_vec());
             bench.step();
         }
-        assert_eq!(names::known(bench.writer.shared()), three);
+        assert_eq!(names::known(bench.writer.shared(), &"source".into()), three);
         for block in 0..5 {
             let made_up = |number: i32| name("n7", Some(&format!("made up {block} {number}")));
             let made_up = (0..1_000).map(made_up).collect();
-            bench.writer.shared().inbox.learn(made_up);
+            bench.writer.shared().inbox.learn(&"source".into(), made_up);
             bench.step();
         }
-        let kept = names::known(bench.writer.shared());
+        let kept = names::known(bench.writer.shared(), &"source".into());
         assert_eq!(kept.len(), 4_096);
         assert_eq!(kept.last(), Some(&name("n7", Some("made up 4 999"))));
     }
+}
+
+#[test]
+fn a_name_is_confirmed_at_its_own_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = file_config(folder.path(), 1000);
+    let mut bench = Bench::open(&config);
+    let (north, south) = ("north".into(), "south".into());
+    for (source, metric) in [(&north, "x"), (&south, "x"), (&south, "y")] {
+        let name = vec![name("n7", Some(metric))];
+        bench.writer.shared().inbox.learn(source, name);
+        bench.step();
+    }
+    let known = |bench: &Bench, source| names::known(bench.writer.shared(), source).len();
+    assert_eq!([&north, &south].map(|it| known(&bench, it)), [1, 2]);
+    bench.close().unwrap();
+    // As an earlier version had them: what is known there stays known, to every source.
+    let old = file(folder.path());
+    let as_before = "ALTER TABLE known_names RENAME TO newer;
+        CREATE TABLE known_names
+            (id INTEGER PRIMARY KEY, node TEXT NOT NULL, metric TEXT, UNIQUE (node, metric)) STRICT;
+        INSERT INTO known_names (node, metric) SELECT node, metric FROM newer WHERE source = 'south';
+        DROP TABLE newer;";
+    old.execute_batch(as_before).unwrap();
+    drop(old);
+    let mut bench = Bench::open(&config);
+    assert_eq!([&north, &south].map(|it| known(&bench, it)), [2, 2]);
+    let name = vec![name("n7", Some("x")), name("n8", None)];
+    bench.writer.shared().inbox.learn(&north, name);
+    bench.step();
+    assert_eq!([&north, &south].map(|it| known(&bench, it)), [3, 2]);
 }
 
 #[test]
@@ -339,7 +381,11 @@ fn what_was_set_aside_and_learned_outlives_a_damaged_row() {
     let mut bench = Bench::open(&config);
     bench.append_ids(1..4);
     set_aside(&mut bench, vec![entry(11, None), entry(12, Some("gas"))]);
-    bench.writer.shared().inbox.learn(vec![name("n7", None)]);
+    bench
+        .writer
+        .shared()
+        .inbox
+        .learn(&"source".into(), vec![name("n7", None)]);
     bench.step();
     bench.close().unwrap();
     let damage = "UPDATE packets SET readings = '{}' WHERE sequence = 2";
@@ -347,5 +393,8 @@ fn what_was_set_aside_and_learned_outlives_a_damaged_row() {
     let bench = Bench::open(&config);
     assert!(bench.status().notice.unwrap().contains("was damaged"));
     assert_eq!(listed(&file(folder.path())), TWO_ENTRIES);
-    assert_eq!(names::known(bench.writer.shared()), [name("n7", None)]);
+    assert_eq!(
+        names::known(bench.writer.shared(), &"source".into()),
+        [name("n7", None)]
+    );
 }

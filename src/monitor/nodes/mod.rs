@@ -78,6 +78,19 @@ impl Default for NodeRules {
     }
 }
 
+impl NodeRules {
+    /// The configured interval of a node, whatever source it is heard by.
+    fn interval_of(&self, node: &Name) -> Option<Duration> {
+        let alone = || {
+            node.as_str()
+                .split_once(' ')
+                .map(|(_, name)| Name::new(name))
+        };
+        let of_node = self.intervals.get(node);
+        of_node.or_else(|| self.intervals.get(&alone()?)).copied()
+    }
+}
+
 /// A node at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -180,7 +193,7 @@ impl Nodes {
     /// before. `now` is by a clock that is never set, as everywhere here.
     pub fn restore(&mut self, known: Vec<KnownNode>, now: Duration, wall: Timestamp) {
         for it in known.into_iter().take(MAX_NODES) {
-            let configured = self.rules.intervals.get(&it.node).copied();
+            let configured = self.rules.interval_of(&it.node);
             let state = if it.is_offline {
                 NodeState::Offline
             } else {
@@ -201,6 +214,31 @@ impl Nodes {
             };
             self.all.entry(it.node).or_insert(node);
         }
+    }
+
+    /// All nodes and boards are of this source, and known by it as well from now on.
+    pub fn qualify(&mut self, source: &str) {
+        let qualified = |name: &str| format!("{source} {name}");
+        let all = std::mem::take(&mut self.all).into_iter();
+        self.all = all
+            .map(|(name, node)| (Name::new(&qualified(name.as_str())), node))
+            .collect();
+        let remotes = std::mem::take(&mut self.remotes).into_iter();
+        let remotes = remotes.map(|(board, remote)| {
+            let remote = match remote {
+                Remote::Node(name) => Remote::Node(Name::new(&qualified(name.as_str()))),
+                other => other,
+            };
+            (Arc::from(qualified(&board)), remote)
+        });
+        self.remotes = remotes.collect();
+    }
+
+    /// There is no such source any more: its nodes are missed by nobody.
+    pub fn forget(&mut self, source: &str) {
+        let is_of = |name: &str| name.split_once(' ').is_some_and(|(of, _)| of == source);
+        self.all.retain(|name, _| !is_of(name.as_str()));
+        self.remotes.retain(|board, _| !is_of(board));
     }
 
     /// Takes in which nodes a frame is heard of.
@@ -233,7 +271,7 @@ impl Nodes {
         if self.all.len() >= MAX_NODES {
             return;
         }
-        let configured = self.rules.intervals.get(name).copied();
+        let configured = self.rules.interval_of(name);
         self.all.insert(
             name.clone(),
             Node {

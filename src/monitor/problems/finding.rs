@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{ProblemKind, Severity};
-use crate::monitor::Snapshot;
+use crate::monitor::{LinkId, Snapshot, SourceSnapshot};
 
 /// How far is looked back.
 const WINDOW: Duration = Duration::from_mins(5);
@@ -33,8 +33,26 @@ pub(super) struct Finding {
 pub(super) struct Tally {
     at: Duration,
     sinks: Vec<(String, SinkTally)>,
-    set_aside: u64,
-    drifts: u64,
+    sources: Vec<(LinkId, SourceTally)>,
+}
+
+/// Of a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourceTally {
+    /// Readings that were set aside.
+    pub(super) set_aside: u64,
+    /// How often the clocks of board and gateway drifted apart.
+    pub(super) drifts: u64,
+}
+
+impl SourceTally {
+    fn of(source: &SourceSnapshot) -> Self {
+        let set_aside = source.telemetry.readings_rejected.iter();
+        Self {
+            set_aside: set_aside.map(|(_, count)| count).sum(),
+            drifts: source.telemetry.clock_drifts,
+        }
+    }
 }
 
 /// Of a sink.
@@ -59,11 +77,13 @@ pub(super) fn tally(tallies: &mut VecDeque<Tally>, snapshot: &Snapshot, now: Dur
         };
         (sink.sink.to_string(), tally)
     });
+    let sources = snapshot.sources.iter();
     tallies.push_back(Tally {
         at: now,
         sinks: sinks.collect(),
-        set_aside: set_aside(snapshot),
-        drifts: snapshot.telemetry.clock_drifts,
+        sources: sources
+            .map(|it| (it.source.clone(), SourceTally::of(it)))
+            .collect(),
     });
     while tallies
         .front()
@@ -105,12 +125,6 @@ impl Written {
     }
 }
 
-/// Readings that were set aside.
-pub(super) fn set_aside(snapshot: &Snapshot) -> u64 {
-    let reasons = snapshot.telemetry.readings_rejected.iter();
-    reasons.map(|(_, count)| count).sum()
-}
-
 /// The gateway at one look, and what was counted before.
 pub(super) struct View<'a> {
     pub(super) snapshot: &'a Snapshot,
@@ -133,21 +147,37 @@ impl View<'_> {
         Some((of_sink?.1, self.now.saturating_sub(tally.at)))
     }
 
-    /// Readings set aside within five minutes.
-    pub(super) fn set_aside_lately(&self) -> u64 {
-        let before = self.before(WINDOW).map_or(0, |tally| tally.set_aside);
-        set_aside(self.snapshot).saturating_sub(before)
+    /// What a source counted within five minutes.
+    pub(super) fn lately(&self, source: &SourceSnapshot) -> SourceTally {
+        let now = SourceTally::of(source);
+        let of_source = |tally: &Tally| {
+            let mut sources = tally.sources.iter();
+            Some(sources.find(|(link, _)| *link == source.source)?.1)
+        };
+        // One that was added since counts from then on.
+        let before = self.since(WINDOW).find_map(of_source).unwrap_or(now);
+        SourceTally {
+            set_aside: now.set_aside.saturating_sub(before.set_aside),
+            drifts: now.drifts.saturating_sub(before.drifts),
+        }
     }
 
-    /// How often board and gateway clock drifted apart within five minutes.
-    pub(super) fn drifts_lately(&self) -> u64 {
-        let before = self.before(WINDOW).map_or(0, |tally| tally.drifts);
-        self.snapshot.telemetry.clock_drifts.saturating_sub(before)
+    /// What a problem of a source concerns that `otherwise` is said of: its name only where there are others.
+    pub(super) fn concerns(&self, source: &SourceSnapshot, otherwise: &str) -> String {
+        match self.snapshot.sources.as_slice() {
+            [_] => otherwise.to_owned(),
+            _ => source.source.to_string(),
+        }
     }
 
     /// The oldest tally that is no older.
     fn before(&self, ago: Duration) -> Option<&Tally> {
-        let mut tallies = self.tallies.iter();
-        tallies.find(|tally| self.now.saturating_sub(tally.at) <= ago)
+        self.since(ago).next()
+    }
+
+    /// The tallies that are no older, the oldest first.
+    fn since(&self, ago: Duration) -> impl Iterator<Item = &Tally> {
+        let tallies = self.tallies.iter();
+        tallies.filter(move |tally| self.now.saturating_sub(tally.at) <= ago)
     }
 }

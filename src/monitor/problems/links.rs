@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::finding::{Finding, View};
 use super::{ProblemKind, Severity};
-use crate::monitor::{LinkState, LinkStatus, NodeState};
+use crate::monitor::{LinkId, LinkKind, LinkState, LinkStatus, NodeState, SourceSnapshot};
+use crate::telemetry::{Name, Timestamp};
 
 /// An attempt to connect that takes longer shows that nobody answers.
 const SLOW: Duration = Duration::from_secs(5);
@@ -17,15 +18,16 @@ const LATELY: Duration = Duration::from_secs(3);
 
 pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
-    let sinks = snapshot.sinks.iter();
-    let sinks = sinks.map(|sink| (sink.sink.to_string(), &sink.link, true));
-    let source = [("source".to_owned(), &snapshot.source, false)];
-    let links = source.into_iter().chain(sinks);
-    let found = links.filter_map(|(name, status, is_sink)| of_link(view, name, status, is_sink));
-    found.chain(silent_source(view)).collect()
+    let links = snapshot.links();
+    let found = links.filter_map(|(link, status)| of_link(view, &link, status));
+    let sources = snapshot.sources.iter();
+    let silent = sources.filter_map(|source| silent_source(view, source));
+    found.chain(silent).collect()
 }
 
-fn of_link(view: &View<'_>, name: String, status: &LinkStatus, is_sink: bool) -> Option<Finding> {
+fn of_link(view: &View<'_>, link: &LinkId, status: &LinkStatus) -> Option<Finding> {
+    let name = link.to_string();
+    let is_sink = link.kind() != LinkKind::Source;
     let peer = &status.peer;
     let (kind, severity, sentence, fix) = match &status.state {
         LinkState::Disabled | LinkState::Up | LinkState::Ended => return None,
@@ -51,7 +53,11 @@ fn of_link(view: &View<'_>, name: String, status: &LinkStatus, is_sink: bool) ->
                 Some(program) => format!("{name} is lent to {program}"),
                 None => format!("{name} is held, as somebody asked for"),
             },
-            format!("release it: `fieldgate release {name}`"),
+            if name.contains(' ') {
+                format!("release it: `fieldgate release \"{name}\"`")
+            } else {
+                format!("release it: `fieldgate release {name}`")
+            },
         ),
     };
     Some(Finding {
@@ -78,35 +84,37 @@ fn down(peer: &str, reason: &str, is_sink: bool) -> (ProblemKind, Severity, Stri
     )
 }
 
-/// Whether the nodes cannot be heard whatever they do: then each of them is no problem of its own.
-pub(super) fn is_source_silent(view: &View<'_>) -> bool {
-    view.snapshot.source.state != LinkState::Up || silent_source(view).is_some()
+/// Whether the nodes of a source cannot be heard whatever they do: then each of them is no problem of its own.
+pub(super) fn is_silent(view: &View<'_>, source: &SourceSnapshot) -> bool {
+    source.link.state != LinkState::Up || silent_source(view, source).is_some()
 }
 
-fn silent_source(view: &View<'_>) -> Option<Finding> {
+fn silent_source(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
     let snapshot = view.snapshot;
-    let source = &snapshot.source;
-    if source.state != LinkState::Up {
+    let link = &source.link;
+    if link.state != LinkState::Up {
         return None;
     }
-    let silence = |last: Option<crate::telemetry::Timestamp>| {
-        let last = last.unwrap_or(source.since).max(source.since);
+    let silence = |last: Option<Timestamp>| {
+        let last = last.unwrap_or(link.since).max(link.since);
         snapshot.taken.since(last)
     };
-    let (of_bytes, of_packets) = (
-        silence(source.heard),
-        silence(snapshot.telemetry.last_packet),
-    );
-    let is_late = if snapshot.nodes.is_empty() {
+    let (of_bytes, of_packets) = (silence(link.heard), silence(source.telemetry.last_packet));
+    let is_of_source = |node: &Name| {
+        let heard_by = snapshot.source_of(node);
+        heard_by.is_some_and(|it| it.source == source.source)
+    };
+    let nodes = snapshot.nodes.iter();
+    let mut nodes = nodes.filter(|it| is_of_source(&it.node)).peekable();
+    let is_late = if nodes.peek().is_none() {
         of_packets >= UNKNOWN_PACE
     } else {
-        let mut nodes = snapshot.nodes.iter();
         nodes.all(|node| node.state != NodeState::Heard) && of_packets >= LATELY
     };
     if !is_late {
         return None;
     }
-    let peer = &source.peer;
+    let peer = &link.peer;
     let (sentence, fix) = if of_bytes >= LATELY {
         (
             format!("{peer} is open, and nothing comes"),
@@ -121,7 +129,7 @@ fn silent_source(view: &View<'_>) -> Option<Finding> {
     Some(Finding {
         kind: ProblemKind::SourceSilent,
         severity: Severity::Error,
-        concerns: "source".to_owned(),
+        concerns: source.source.to_string(),
         sentence,
         fix: fix.to_owned(),
     })

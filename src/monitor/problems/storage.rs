@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finding::{Finding, View};
 use super::{ProblemKind, Severity};
-use crate::monitor::{JournalState, LinkState, SinkSnapshot, Storage};
+use crate::monitor::{JournalState, LinkState, SinkSnapshot, SourceSnapshot, Storage};
 use crate::telemetry::Timestamp;
 
 /// No gateway was built before this time: a clock that is behind it was never set.
@@ -40,8 +40,10 @@ pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
     let disk = storage
         .into_iter()
         .flat_map(|storage| [disk(view, storage), log(storage), wear(view, storage)]);
+    let drifting = view.snapshot.sources.iter().map(|it| drift(view, it));
     let rest = [journal(view), clock(view)];
-    queues.chain(disk).chain(rest).flatten().collect()
+    let found = queues.chain(disk).chain(rest).chain(drifting);
+    found.flatten().collect()
 }
 
 fn dropped(view: &View<'_>, sink: &SinkSnapshot) -> Option<Finding> {
@@ -211,13 +213,6 @@ fn clock(view: &View<'_>) -> Option<Finding> {
             "the gateway's clock is not synchronised".to_owned(),
             "connect to a network with NTP, and see that its service runs (timedatectl)",
         )
-    } else if view.drifts_lately() > 0 {
-        (
-            Severity::Warning,
-            "a board's clock and the gateway's drift apart".to_owned(),
-            "see that the gateway's clock is synchronised; a larger telemetry.clock_tolerance follows \
-             later",
-        )
     } else {
         return None;
     };
@@ -227,5 +222,18 @@ fn clock(view: &View<'_>) -> Option<Finding> {
         concerns: "clock".to_owned(),
         sentence,
         fix: fix.to_owned(),
+    })
+}
+
+fn drift(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
+    let is_only_wrong = clock(view).is_none() && view.lately(source).drifts > 0;
+    is_only_wrong.then(|| Finding {
+        kind: ProblemKind::ClockWrong,
+        severity: Severity::Warning,
+        concerns: view.concerns(source, "clock"),
+        sentence: "a board's clock and the gateway's drift apart".to_owned(),
+        fix: "see that the gateway's clock is synchronised; a larger telemetry.clock_tolerance follows \
+              later"
+            .to_owned(),
     })
 }

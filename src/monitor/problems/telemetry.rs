@@ -1,9 +1,11 @@
 //! What is wrong with nodes, values and the line they come over.
 
+use std::time::Duration;
+
 use super::finding::{Finding, View};
-use super::links::is_source_silent;
+use super::links::is_silent;
 use super::{ProblemKind, Severity};
-use crate::monitor::{Alarm, LatestValue, NodeState, NodeStatus};
+use crate::monitor::{Alarm, LatestValue, LinkId, NodeState, NodeStatus, SourceSnapshot};
 use crate::telemetry::ShortestValue;
 
 /// A line is bad from this share of damaged frames on, and good again below the second one.
@@ -19,11 +21,21 @@ pub(super) fn find(view: &View<'_>) -> Vec<Finding> {
         .iter()
         .filter_map(|latest| beyond_limits(view, latest))
         .collect();
-    if !is_source_silent(view) {
-        found.extend(snapshot.nodes.iter().filter_map(silent));
-    }
-    found.extend(damaged_line(view));
-    found.extend(set_aside(view));
+    let heard = snapshot.sources.iter().filter(|it| !is_silent(view, it));
+    let heard: Vec<&LinkId> = heard.map(|it| &it.source).collect();
+    let is_by_itself = |node: &&NodeStatus| {
+        let source = snapshot.source_of(&node.node);
+        source.is_some_and(|it| heard.contains(&&it.source))
+    };
+    let nodes = snapshot.nodes.iter().filter(is_by_itself);
+    found.extend(nodes.filter_map(silent));
+    let sources = snapshot.sources.iter();
+    found.extend(sources.flat_map(|it| {
+        [damaged_line(view, it), set_aside(view, it)]
+            .into_iter()
+            .flatten()
+    }));
+    found.extend(refused(view));
     found
 }
 
@@ -34,7 +46,7 @@ fn silent(node: &NodeStatus) -> Option<Finding> {
         NodeState::Offline => (Severity::Error, "offline"),
     };
     let usual = node.interval.map_or_else(String::new, |seconds| {
-        let interval = std::time::Duration::try_from_secs_f64(seconds.round().max(1.0));
+        let interval = Duration::try_from_secs_f64(seconds.round().max(1.0));
         let interval = interval.unwrap_or_default();
         format!(
             ", and usually comes every {}",
@@ -54,7 +66,10 @@ fn silent(node: &NodeStatus) -> Option<Finding> {
 }
 
 fn beyond_limits(view: &View<'_>, latest: &LatestValue) -> Option<Finding> {
-    let concerns = format!("{} {}", latest.node, latest.metric);
+    let concerns = match view.snapshot.sources.as_slice() {
+        [_] => format!("{} {}", latest.node, latest.metric),
+        _ => format!("{} {} {}", latest.source, latest.node, latest.metric),
+    };
     let alarm = match latest.alarm() {
         Alarm::None if view.is_known(ProblemKind::ValueBeyondLimits, &concerns) => {
             near_limit(latest)
@@ -102,12 +117,12 @@ fn near_limit(latest: &LatestValue) -> Alarm {
     }
 }
 
-fn damaged_line(view: &View<'_>) -> Option<Finding> {
-    let ratio = view.snapshot.telemetry.line_damaged_ratio;
-    let concerns = "source";
+fn damaged_line(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
+    let ratio = source.telemetry.line_damaged_ratio;
+    let concerns = source.source.as_str();
     let is_known = view.is_known(ProblemKind::LineDamaged, concerns);
     let limit = if is_known { DAMAGED.1 } else { DAMAGED.0 };
-    if ratio < limit || view.snapshot.telemetry.packets_processed < 20 && !is_known {
+    if ratio < limit || source.telemetry.packets_processed < 20 && !is_known {
         return None;
     }
     Some(Finding {
@@ -122,31 +137,36 @@ fn damaged_line(view: &View<'_>) -> Option<Finding> {
     })
 }
 
-fn set_aside(view: &View<'_>) -> Vec<Finding> {
-    let finding = |concerns: String, sentence: String| Finding {
-        kind: ProblemKind::ReadingsSetAside,
-        severity: Severity::Warning,
-        concerns,
-        sentence,
-        fix: "`fieldgate rejected` lists them with their reasons".to_owned(),
-    };
+fn set_aside(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
+    let lately = view.lately(source).set_aside;
+    let concerns = view.concerns(source, "telemetry");
+    let sentence = format!("{lately} readings of the last 5 minutes were set aside");
+    (lately > 0).then(|| rejected(concerns, sentence))
+}
+
+fn refused(view: &View<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let lately = view.set_aside_lately();
-    if lately > 0 {
-        let sentence = format!("{lately} readings of the last 5 minutes were set aside");
-        found.push(finding("telemetry".to_owned(), sentence));
-    }
     for sink in &view.snapshot.sinks {
         let name = sink.sink.to_string();
-        let before = view.sink_before(&name, std::time::Duration::from_mins(5));
+        let before = view.sink_before(&name, Duration::from_mins(5));
         let refused = sink
             .rejected
             .saturating_sub(before.map_or(0, |(tally, _)| tally.rejected));
         if refused > 0 {
             let sentence =
                 format!("{name} refused {refused} readings of the last 5 minutes for good");
-            found.push(finding(name, sentence));
+            found.push(rejected(name, sentence));
         }
     }
     found
+}
+
+fn rejected(concerns: String, sentence: String) -> Finding {
+    Finding {
+        kind: ProblemKind::ReadingsSetAside,
+        severity: Severity::Warning,
+        concerns,
+        sentence,
+        fix: "`fieldgate rejected` lists them with their reasons".to_owned(),
+    }
 }

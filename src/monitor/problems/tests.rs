@@ -1,7 +1,7 @@
 use super::*;
 use crate::monitor::{
-    JournalState, JournalStatus, LatestValue, LinkState, Monitor, NodeSignal, NodeState,
-    NodeStatus, Position, Storage,
+    JournalState, JournalStatus, LatestValue, LinkId, LinkKind, LinkState, Monitor, NodeSignal,
+    NodeState, NodeStatus, Position, Storage,
 };
 use crate::telemetry::RejectReason;
 
@@ -32,11 +32,12 @@ impl Bench {
         };
         let mut snapshot = Monitor::default().snapshot(journal);
         snapshot.taken = START;
-        snapshot.telemetry.packets_processed = 1_000;
-        snapshot.source.heard = Some(START);
-        snapshot.telemetry.last_packet = Some(START);
-        snapshot.source.since = START;
-        snapshot.source.state = LinkState::Up;
+        let source = &mut snapshot.sources[0];
+        source.telemetry.packets_processed = 1_000;
+        source.link.heard = Some(START);
+        source.telemetry.last_packet = Some(START);
+        source.link.since = START;
+        source.link.state = LinkState::Up;
         for sink in &mut snapshot.sinks {
             sink.link.state = LinkState::Up;
         }
@@ -56,8 +57,9 @@ impl Bench {
             self.now += Duration::from_millis(500);
             self.snapshot.taken = START.plus(self.now);
             if !self.is_silent {
-                self.snapshot.source.heard = Some(self.snapshot.taken);
-                self.snapshot.telemetry.last_packet = Some(self.snapshot.taken);
+                let source = &mut self.snapshot.sources[0];
+                source.link.heard = Some(self.snapshot.taken);
+                source.telemetry.last_packet = Some(self.snapshot.taken);
             }
             for change in self.problems.look(&self.snapshot, self.now) {
                 let (sign, it) = match change {
@@ -169,10 +171,10 @@ fn a_source_of_which_nothing_is_known_is_given_a_minute() {
     let mut bench = Bench::new();
     bench.is_silent = true;
     assert_eq!(bench.look(59.0), NOTHING);
-    bench.snapshot.source.heard = Some(START.plus_millis(59_500));
+    bench.snapshot.sources[0].link.heard = Some(START.plus_millis(59_500));
     assert_eq!(bench.look(2.0), ["+source_silent source"]);
     assert!(bench.only().sentence.contains("nothing of it is telemetry"));
-    bench.snapshot.source.state = LinkState::Ended;
+    bench.snapshot.sources[0].link.state = LinkState::Ended;
     assert_eq!(bench.look(1.0), ["-source_silent source"]);
 }
 
@@ -215,7 +217,7 @@ fn a_line_is_bad_from_one_share_on_and_good_below_another() {
         (0.01, Some("-line_damaged source")),
         (0.03, None),
     ] {
-        bench.snapshot.telemetry.line_damaged_ratio = ratio;
+        bench.snapshot.sources[0].telemetry.line_damaged_ratio = ratio;
         assert_eq!(bench.look(0.5), Vec::from_iter(expected), "{ratio}");
     }
 }
@@ -259,7 +261,7 @@ fn what_is_lost_or_set_aside_is_a_problem_for_five_minutes() {
     bench.look(10.0);
     bench.snapshot.sinks[0].dropped = 7;
     bench.snapshot.sinks[1].rejected = 2;
-    bench.snapshot.telemetry.readings_rejected = vec![(RejectReason::Spike, 3)];
+    bench.snapshot.sources[0].telemetry.readings_rejected = vec![(RejectReason::Spike, 3)];
     let mut changes = bench.look(1.0);
     changes.sort();
     let expected = [
@@ -350,4 +352,104 @@ fn words_are_renewed_once_a_minute_at_most() {
     assert!(bench.only().sentence.contains("first"));
     bench.look(12.0);
     assert!(bench.only().sentence.contains("second"));
+}
+
+/// A gateway with a second source, `south`, of which nothing comes.
+fn with_a_second_source() -> Bench {
+    let mut bench = Bench::new();
+    let mut second = bench.snapshot.sources[0].clone();
+    bench.snapshot.sources[0].source = LinkId::new(LinkKind::Source, "north");
+    second.source = LinkId::new(LinkKind::Source, "south");
+    second.link.peer = "/dev/south".to_owned();
+    bench.snapshot.sources.push(second);
+    bench.snapshot.nodes = vec![
+        node("north node1", NodeState::Heard),
+        node("south node1", NodeState::Stale),
+    ];
+    bench
+}
+
+#[test]
+fn a_problem_of_a_source_is_its_own() {
+    let mut bench = with_a_second_source();
+    // Its only node is late, and so nothing comes of it at all.
+    let before = Timestamp(START.0 - 10_000_000_000);
+    let south = &mut bench.snapshot.sources[1];
+    south.link.since = before;
+    south.link.heard = Some(before);
+    south.telemetry.last_packet = Some(before);
+    assert_eq!(bench.look(5.0), ["+source_silent source south"]);
+    assert!(bench.only().sentence.starts_with("/dev/south"));
+    bench.snapshot.nodes[0].state = NodeState::Offline;
+    bench
+        .snapshot
+        .nodes
+        .push(node("north node2", NodeState::Heard));
+    assert_eq!(bench.look(1.0), ["+node_silent north node1"]);
+    bench.snapshot.nodes[0].state = NodeState::Heard;
+    bench.snapshot.sources[1].link.state = backing_off("no such device");
+    let changes = bench.look(3.0);
+    let expected = [
+        "-source_silent source south",
+        "-node_silent north node1",
+        "+link_down source south",
+    ];
+    assert_eq!(changes, expected);
+    bench.snapshot.sources[1].link.state = LinkState::Held;
+    let changes = bench.look(3.0);
+    assert_eq!(
+        changes,
+        ["+link_held source south", "-link_down source south"]
+    );
+    let fix = "release it: `fieldgate release \"source south\"`";
+    assert_eq!(bench.only().fix, fix);
+}
+
+#[test]
+fn each_source_has_its_own_line_clock_and_readings_set_aside() {
+    let mut bench = with_a_second_source();
+    bench.snapshot.nodes.clear();
+    assert_eq!(bench.look(10.0), NOTHING);
+    let south = &mut bench.snapshot.sources[1].telemetry;
+    south.line_damaged_ratio = 0.5;
+    south.readings_rejected = vec![(RejectReason::Spike, 3)];
+    south.clock_drifts = 1;
+    let mut changes = bench.look(1.0);
+    changes.sort();
+    let expected = [
+        "+clock_wrong source south",
+        "+line_damaged source south",
+        "+readings_set_aside source south",
+    ];
+    assert_eq!(changes, expected);
+    // The same of the other one is another problem.
+    bench.snapshot.sources[0].telemetry.line_damaged_ratio = 0.5;
+    assert_eq!(bench.look(1.0), ["+line_damaged source north"]);
+    bench.snapshot.sources[1].telemetry.line_damaged_ratio = 0.0;
+    assert_eq!(bench.look(1.0), ["-line_damaged source south"]);
+}
+
+#[test]
+fn values_of_nodes_of_the_same_name_are_two_problems() {
+    let mut bench = with_a_second_source();
+    bench.snapshot.nodes.clear();
+    let latest = |source: &str, value| LatestValue {
+        source: source.into(),
+        node: "node1".into(),
+        metric: "temperature".into(),
+        unit: "°C".to_owned(),
+        min: None,
+        max: Some(40.0),
+        value,
+        event_time: START,
+        received: START,
+        smallest: 0.0,
+        largest: value,
+        count: 3,
+    };
+    bench.snapshot.latest = vec![latest("north", 20.0), latest("south", 41.0)];
+    let concerns = "value_beyond_limits south node1 temperature";
+    assert_eq!(bench.look(1.0), [format!("+{concerns}")]);
+    bench.snapshot.latest[1].value = 20.0;
+    assert_eq!(bench.look(1.0), [format!("-{concerns}")]);
 }

@@ -167,7 +167,7 @@ impl<T: Dated> Clocks<T> {
 }
 
 /// Tells a frame from those around it.
-fn checksum(frame: &[u8]) -> u32 {
+pub fn checksum(frame: &[u8]) -> u32 {
     frame.iter().fold(0x811c_9dc5, |sum, byte| {
         (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

@@ -36,8 +36,8 @@ use std::time::Duration;
 
 use super::{Decoded, Timestamp};
 use burst::Burst;
-pub use dated::Dated;
 use dated::Dates;
+pub use dated::{Dated, checksum};
 pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;

@@ -123,16 +123,6 @@ impl Format {
         time.is_some_and(|time| time.kind != TimeKind::Uptime)
     }
 
-    /// The key whose number of milliseconds since boot paces a recording; `None`: there is none.
-    pub fn uptime_key(&self) -> Option<&str> {
-        let Some(rules) = self.rules() else {
-            return Some("ts");
-        };
-        let time = rules.time.as_ref();
-        let uptime = time.filter(|time| time.kind == TimeKind::Uptime);
-        uptime.map(|time| time.key.as_str())
-    }
-
     /// Adds to a table what the format knows of metrics, and takes out keys that mean something in the
     /// format `board` alone. What the configuration says of a key stays.
     pub fn complete(&self, table: &mut MetricTable, configured: impl Fn(&str) -> bool) {

@@ -15,6 +15,7 @@ use fieldgate::monitor::{
     Directive, LinkId, LinkState, LinkStatus, MAX_TEXT, Monitor, Order, SourceMonitor, TrafficKind,
 };
 use fieldgate::source::{self, Chunk, Console, ConsoleError, End, SourceError};
+use fieldgate::telemetry::Format;
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::kill;
@@ -51,7 +52,7 @@ impl Running {
         let task = tokio::spawn({
             let (monitor, told) = (monitor.clone(), directive.subscribe());
             let console = Arc::clone(&console);
-            async move { source::run(&config, out, monitor, told, console).await }
+            async move { source::run(&config, &Format::Board, out, monitor, told, console).await }
         });
         Self {
             chunks,

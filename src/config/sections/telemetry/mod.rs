@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use names::Given;
 
-use crate::config::error::nearest;
+use crate::config::error::{ConfigError, Fault, nearest};
 use crate::config::kind::{HOUR, Kind, NotAllowed, OrRefuse, duration, number, range, text, whole};
 use crate::config::section::Section;
+use crate::config::sections::NamedSource;
 use crate::telemetry::{
     Calibration, Correction, Decoder, DeviceClass, Format, MetricInfo, MetricTable, Name, Range,
     default_node_name, is_safe,
@@ -64,8 +65,11 @@ pub struct Metric {
     pub precision: Option<u8>,
 }
 
-/// Reads the section.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
+/// Reads the section; `sources` are those that nodes can be of, if they could be read.
+pub(super) fn read(
+    section: &mut Section<'_, '_>,
+    sources: Option<&[NamedSource]>,
+) -> Option<Telemetry> {
     let clock_tolerance = section.or("clock_tolerance", "2s", &duration(Duration::ZERO..=HOUR));
     let wait_for_clock = section.optional("wait_for_clock", &duration(Duration::ZERO..=HOUR));
     let (stale_after, offline_after) = silence(section);
@@ -81,14 +85,19 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Option<Telemetry> {
             Some(metric)
         })
     });
+    let mut astray = Vec::new();
     let calibration = section.named("calibrate", |nodes, node| {
         nodes.section(node, |metrics| {
             let all = metrics.all(|metrics, metric| {
-                metrics.section(metric, |section| Some(correction(section)))
+                metrics.section(metric, |section| {
+                    astray.extend(of_no_source(section, node, sources));
+                    Some(correction(section))
+                })
             });
             Some(all)
         })
     });
+    section.report(astray);
     section.report(names::check_nodes(&node_names));
     let keys = metrics.iter().flatten().map(|(key, _)| key.as_str());
     section.report(names::check_metrics(
@@ -149,6 +158,29 @@ fn node(nodes: &mut Section<'_, '_>, key: &str, names: &mut Vec<Given>) -> Optio
     })
 }
 
+/// What is wrong with a correction for `source/node` if there is no such source.
+fn of_no_source(
+    section: &Section<'_, '_>,
+    node: &str,
+    sources: Option<&[NamedSource]>,
+) -> Option<ConfigError> {
+    let (source, _) = node.split_once('/')?;
+    let names = sources?.iter().map(|it| it.name.as_str());
+    let names: Vec<&str> = names.collect();
+    (!names.contains(&source)).then(|| ConfigError {
+        place: section.place().clone(),
+        key: section.path_of(""),
+        fault: Fault::Wrong,
+        problem: format!("{source} is the name of no source"),
+        found: format!("{node:?}"),
+        allowed: format!(
+            "a node, or one of {} with / and a node behind it",
+            names.join(", ")
+        ),
+        advice: None,
+    })
+}
+
 fn correction(section: &mut Section<'_, '_>) -> Correction {
     let any_number = || number("a finite number", |_| true);
     let scale = number("a finite number other than 0", |scale| scale.abs() > 0.0);
@@ -163,7 +195,7 @@ fn joined(nodes: BTreeMap<String, BTreeMap<String, Correction>>) -> Calibration 
     let mut calibration = Calibration::default();
     for (node, metrics) in nodes {
         for (metric, correction) in metrics {
-            calibration.set(Name::new(&node), Name::new(&metric), correction);
+            calibration.set(&node, Name::new(&metric), correction);
         }
     }
     calibration
