@@ -186,7 +186,9 @@ impl Bucket {
         } else if target.bucket != self.name {
             not_found(format!("bucket {:?} not found", target.bucket))
         } else if !matches!(target.precision.as_str(), "" | "ns") {
-            Err(Refusal::invalid("only precision ns is known here"))
+            Err(Refusal::invalid(
+                "only nanoseconds are known here: precision=ns",
+            ))
         } else {
             Ok(())
         }
@@ -211,8 +213,7 @@ pub fn parse(text: &str) -> Result<Vec<Point>, String> {
     lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .map(|line| {
-            let point = Point::parse(line).ok_or("missing fields");
-            point
+            Point::parse(line)
                 .and_then(check)
                 .map_err(|reason| format!("unable to parse '{line}': {reason}"))
         })

@@ -327,9 +327,11 @@ fn is_alive(stream: &mut TcpStream) -> bool {
 
 fn healthy(stream: &mut TcpStream) -> bool {
     let mut answer = Vec::new();
-    let body = b"{\"status\":\"pass\"}";
     let mut byte = [0];
-    while !answer.ends_with(body) {
+    // The rest of one answer is not to be taken for the next.
+    while !(String::from_utf8_lossy(&answer).contains(r#""status":"pass""#)
+        && answer.ends_with(b"}"))
+    {
         match stream.read(&mut byte) {
             Ok(1) => answer.push(byte[0]),
             _ => return false,

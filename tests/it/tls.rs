@@ -8,8 +8,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::{
-    Authority, ContractServer, Fieldgate, Front, FrontOptions, Mosquitto, PATIENCE, Port, Signal,
-    Signed, Subscriber, SubscriberOptions, VictoriaMetrics,
+    Authority, Conduct, ContractBroker, ContractServer, Fieldgate, Front, FrontOptions, Mosquitto,
+    PATIENCE, Port, Signal, Signed, Subscriber, SubscriberOptions,
 };
 
 const USER: (&str, &str) = ("fieldgate", "hunter2");
@@ -397,10 +397,11 @@ fn points_arrive_over_https() {
         assert!(line.contains(reason), "{line}");
     }
     assert_eq!(database.points(), []);
-    let other_database = VictoriaMetrics::start();
+    let no_server_of_http = ContractBroker::start();
+    no_server_of_http.always(Conduct::HangUp);
     for (port, reason) in [
-        (other_database.port(), "does not speak TLS on this port"),
-        (database.port(), "the port is not one for TLS"),
+        (database.port(), "does not speak TLS on this port"),
+        (no_server_of_http.port(), "the port is not one for TLS"),
     ] {
         let plain = Front::start(port, &FrontOptions::default());
         let mut gateway = influxdb(&plain, "https", &trust(&authority));

@@ -18,9 +18,13 @@ pub struct Point {
 }
 
 impl Point {
-    /// Reads a line; `None` if it is none.
-    pub fn parse(line: &str) -> Option<Self> {
-        parse(line).ok()
+    /// Reads a line; the error is in the words of InfluxDB.
+    pub fn parse(line: &str) -> Result<Self, &'static str> {
+        parse(line).map_err(|fault| match fault.at {
+            None => "missing fields",
+            Some(at) if parse(&line[..at]).is_ok() => "bad timestamp",
+            Some(_) => "invalid field format",
+        })
     }
 }
 

@@ -84,7 +84,7 @@ fn entries_are_listed_by_what_is_asked_while_the_gateway_runs_and_after() {
             json,
             [json!({
                 "id": 1, "rejected_at": "2026-01-01T00:00:00.000000000Z", "received": null,
-                "event_time": "2025-12-31T23:59:50.000000000Z", "sink": "influxdb",
+                "event_time": "2025-12-31T23:59:50.000000000Z", "sink": "influxdb", "source": null,
                 "node": "hall", "metric": "temperature", "value": 27.5,
                 "reason": "refused", "detail": "field type\u{1b} conflict",
                 "frame": null, "delivered_at": null, "requested": false,
