@@ -263,7 +263,7 @@ impl Measure {
 }
 
 /// What damage can have made is to be nearer than the limit by this.
-const CLOSE: f64 = 0.9;
+const CLOSE: f64 = 0.95;
 
 /// A value may be off by so many times the usual,
 const MEANS: f64 = 9.0;

@@ -6,7 +6,7 @@ use crate::telemetry::spikes::{Expected, History, middle};
 use crate::telemetry::waiting::Waiting;
 
 /// From this share of damaged frames on, wrong values confirm each other.
-const MUCH_DAMAGE: f64 = 0.2;
+const MUCH_DAMAGE: f64 = 0.7;
 
 /// What departs from the middle of some by no more than so many times what is usual is alike.
 const ALIKE: f64 = 4.0;

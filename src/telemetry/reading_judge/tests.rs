@@ -251,7 +251,8 @@ fn two_values_that_damage_can_have_made_do_not_confirm_each_other_where_much_is_
         let mut line = Line::new(true);
         for number in 0..60 {
             line.take(&format!(r#""n1":{{"h":52.{}}}"#, number % 3));
-            if much && number % 2 == 0 {
+            // Three of four.
+            for _ in 0..if much { 3 } else { 0 } {
                 let frame = line.quality.begin();
                 line.quality.damage(frame);
             }
