@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
 
+use super::only_of_name;
 use super::unit::Unit;
 use crate::api::{Remote, runtime_folder, socket_path};
 use crate::cli::GatewayArguments;
@@ -95,6 +96,18 @@ fn sockets(config: Option<&Path>) -> anyhow::Result<Vec<PathBuf>> {
     Ok(sockets)
 }
 
+/// The link that is meant: as `status` shows it, or the only one of this name.
+pub(super) async fn link(gateway: &Remote, name: &str) -> anyhow::Result<LinkId> {
+    let unknown: String = match name.parse() {
+        Ok(link) => return Ok(link),
+        Err(error) => error,
+    };
+    let asked = gateway.snapshot().await.map_err(|error| anyhow!(error));
+    let snapshot = asked.with_context(|| format!("cannot reach the gateway at {gateway}"))?;
+    let links = snapshot.links().map(|(link, _)| link).collect();
+    only_of_name(links, name).ok_or_else(|| anyhow!(unknown))
+}
+
 /// The source that is meant: the one of this name, or the only one.
 pub(super) async fn source(gateway: &Remote, name: Option<&str>) -> anyhow::Result<LinkId> {
     let asked = gateway.snapshot().await.map_err(|error| anyhow!(error));
@@ -132,6 +145,21 @@ pub(super) fn token(file: Option<&Path>) -> anyhow::Result<Option<SecretString>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_one_link_has_is_enough() {
+        let cloud = LinkId::new(LinkKind::Mqtt, "cloud");
+        let archive = |kind| LinkId::new(kind, "archive");
+        let links = vec![
+            LinkId::source(),
+            cloud.clone(),
+            archive(LinkKind::Mqtt),
+            archive(LinkKind::Influxdb),
+        ];
+        for (name, expected) in [("cloud", Some(cloud)), ("archive", None), ("clou", None)] {
+            assert_eq!(only_of_name(links.clone(), name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn the_only_source_needs_no_name() {

@@ -37,7 +37,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::api::{TIME_FORMS, parse_time};
+use crate::config::{self, Environment, Overrides};
 use crate::monitor::{LinkId, SinkId};
+use crate::pipeline::SinkSettings;
 use crate::telemetry::Timestamp;
 
 pub use attach::attach;
@@ -100,11 +102,26 @@ fn time_or_age(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<Timesta
     })
 }
 
-/// The sink of this name, as `status` shows it.
-fn sink(name: &str) -> anyhow::Result<SinkId> {
-    let link: LinkId = name.parse().map_err(|error: String| anyhow!(error))?;
+/// The sink that is meant: as `status` shows it, or the only one of this name that is configured.
+fn sink(name: &str, overrides: &Overrides) -> anyhow::Result<SinkId> {
+    let link: LinkId = match name.parse() {
+        Ok(link) => link,
+        Err(error) => {
+            let config = config::load(overrides, &Environment::of_process())?;
+            let sinks = SinkSettings::all(&config);
+            let links = sinks.iter().map(|sink| sink.sink().link().clone());
+            only_of_name(links.collect(), name).ok_or_else(|| anyhow!(error))?
+        }
+    };
     let sink = link.sink();
     sink.ok_or_else(|| anyhow!("{link} delivers nothing; name mqtt or influxdb"))
+}
+
+/// The link of this name, if there is one alone.
+fn only_of_name(mut links: Vec<LinkId>, name: &str) -> Option<LinkId> {
+    links.retain(|link| link.name() == name);
+    let link = links.pop();
+    link.filter(|_| links.is_empty())
 }
 
 /// Texts side by side in columns, each as wide as its widest text.

@@ -22,7 +22,7 @@ const LINE: Duration = Duration::from_secs(10);
 
 /// Has a sink go back, and waits until it has caught up.
 pub fn rewind(arguments: &RewindArguments) -> anyhow::Result<()> {
-    let sink = sink(&arguments.sink)?;
+    let sink = sink(&arguments.sink, &arguments.overrides())?;
     let to = match &*arguments.to {
         "oldest" => RewindTo::Oldest,
         text => RewindTo::Time(time_or_age("--to", text, Timestamp::now())?),

@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Compares, and sends if that is asked for; returns the exit code. An error says that nothing is known.
 pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
-    let sink = sink(&arguments.sink)?;
+    let sink = sink(&arguments.sink, &arguments.overrides())?;
     let config = config::load(&arguments.overrides(), &Environment::of_process())?;
     let database = database(&config, &sink)?;
     let JournalPath::File(path) = &config.journal.path else {
