@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Ended, ended};
+use super::{Ended, about, ended};
 use crate::support::{
     Fieldgate, PATIENCE, Point, QueriedDatabase, Speaks, VictoriaMetrics, request,
 };
@@ -34,16 +34,8 @@ fn end(gateway: &mut Fieldgate) {
 }
 
 fn audit(gateway: &Fieldgate, arguments: &[&str]) -> Ended {
-    let folder = gateway.folder().to_owned();
-    let mut all = vec!["audit", "influxdb"];
-    all.extend(arguments);
-    let command = Fieldgate::with_arguments(&all)
-        .arg(format!("--config={}", folder.join("config.toml").display()))
-        .arg(format!(
-            "--journal={}",
-            folder.join("fieldgate/journal.db").display()
-        ));
-    let ended = ended(command.start());
+    let arguments = [&["influxdb"], arguments].concat();
+    let ended = ended(about(gateway, "audit", &arguments).start());
     for text in [&ended.stdout, &ended.stderr] {
         assert!(!text.contains(QueriedDatabase::TOKEN), "{text}");
     }
@@ -206,13 +198,7 @@ fn what_waits_or_was_refused_is_not_missing() {
         "{told}"
     );
     // What a sink has before it again waits, and is not sent by a repair.
-    let folder = gateway.folder().to_owned();
-    let rewound = Fieldgate::with_arguments(&["rewind", "influxdb", "--to", "oldest"])
-        .arg(format!("--config={}", folder.join("config.toml").display()))
-        .arg(format!(
-            "--journal={}",
-            folder.join("fieldgate/journal.db").display()
-        ));
+    let rewound = about(&gateway, "rewind", &["influxdb", "--to", "oldest"]);
     assert_eq!(ended(rewound.start()).code, Some(0));
     database.points().truncate(20);
     let told = total(&gateway, &["--repair"], 0);

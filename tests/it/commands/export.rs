@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::ended;
+use super::{about, ended};
 use crate::support::{Fieldgate, PATIENCE, parse_lines};
 
 /// A gateway without sinks whose journal holds these packets: two nodes, one a minute.
@@ -20,15 +20,7 @@ fn gateway(packets: u64) -> Fieldgate {
 }
 
 fn export(gateway: &Fieldgate, arguments: &[&str]) -> super::Ended {
-    let folder = gateway.folder().to_owned();
-    let mut all = vec!["export"];
-    all.extend(arguments);
-    let export = Fieldgate::with_arguments(&all)
-        .arg("--config")
-        .arg(folder.join("config.toml"))
-        .arg("--journal")
-        .arg(folder.join("fieldgate/journal.db"));
-    ended(export.start())
+    ended(about(gateway, "export", arguments).start())
 }
 
 fn wait_for_rows(gateway: &Fieldgate, readings: usize) -> String {

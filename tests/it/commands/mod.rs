@@ -18,6 +18,16 @@ struct Ended {
     stderr: String,
 }
 
+/// A command about the journal of a gateway, with its configuration; it is not started yet.
+fn about(gateway: &Fieldgate, command: &str, arguments: &[&str]) -> Fieldgate {
+    let folder = gateway.folder();
+    Fieldgate::with_arguments(&[&[command], arguments].concat())
+        .arg("--config")
+        .arg(folder.join("config.toml"))
+        .arg("--journal")
+        .arg(folder.join("fieldgate/journal.db"))
+}
+
 /// Waits for a command that ends by itself.
 fn ended(mut process: Fieldgate) -> Ended {
     process.close_stdin();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ended;
+use super::{about, ended};
 use crate::support::{Conduct, ContractBroker, Fieldgate, PATIENCE, poll};
 
 fn gateway(broker: &ContractBroker) -> Fieldgate {
@@ -15,16 +15,7 @@ fn gateway(broker: &ContractBroker) -> Fieldgate {
 }
 
 fn rejected(gateway: &Fieldgate, arguments: &[&str]) -> super::Ended {
-    let folder = gateway.folder().to_owned();
-    let mut all = vec!["rejected"];
-    all.extend(arguments);
-    let command = Fieldgate::with_arguments(&all)
-        .arg(format!("--config={}", folder.join("config.toml").display()))
-        .arg(format!(
-            "--journal={}",
-            folder.join("fieldgate/journal.db").display()
-        ));
-    ended(command.start())
+    ended(about(gateway, "rejected", arguments).start())
 }
 
 /// Puts entries into the journal, as the gateway does: a refused reading, a damaged frame, a whole one.

@@ -1,6 +1,6 @@
 //! `rewind`: what was delivered goes out again, by a gateway that runs and by the next one.
 
-use super::{Ended, ended};
+use super::{Ended, about, ended};
 use crate::support::{
     Conduct, ContractBroker, Fieldgate, PATIENCE, TcpProxy, VictoriaMetrics, poll,
 };
@@ -24,14 +24,7 @@ fn send(gateway: &mut Fieldgate, packets: std::ops::Range<u32>) {
 }
 
 fn start(gateway: &Fieldgate, arguments: &[&str]) -> Fieldgate {
-    let folder = gateway.folder().to_owned();
-    let journal = folder.join("fieldgate/journal.db");
-    let mut all = vec!["rewind"];
-    all.extend(arguments);
-    Fieldgate::with_arguments(&all)
-        .arg(format!("--config={}", folder.join("config.toml").display()))
-        .arg(format!("--journal={}", journal.display()))
-        .start()
+    about(gateway, "rewind", arguments).start()
 }
 
 fn rewind(gateway: &Fieldgate, arguments: &[&str]) -> Ended {

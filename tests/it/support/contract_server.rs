@@ -4,7 +4,6 @@
 mod breakable;
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fieldgate::demo::write_endpoint::{Bucket, Keeper, Refusal, Write, write_endpoint};
 use futures_util::{StreamExt as _, stream};
-use tokio::runtime::Runtime;
 
+use super::http_server::HttpServer;
 use super::line_protocol::Point;
 use super::poll;
 use breakable::{Break, Breakable};
@@ -67,11 +66,9 @@ pub(crate) struct ReceivedWrite {
 
 /// A server with one organisation, one bucket and one token.
 pub(crate) struct ContractServer {
-    port: u16,
+    server: HttpServer,
     prefix: String,
     keeper: Arc<Scripted>,
-    /// Ends the server with it.
-    runtime: Option<Runtime>,
 }
 
 /// Does with writes what a script says.
@@ -118,36 +115,22 @@ impl ContractServer {
             "" => server,
             prefix => Router::new().nest(prefix, server).fallback(other_page),
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        listener.set_nonblocking(true).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).unwrap()
-        };
-        let listener = Breakable::new(listener, Arc::clone(&keeper.cut));
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        let cut = Arc::clone(&keeper.cut);
         Self {
-            port,
+            server: HttpServer::start(router, |listener| Breakable::new(listener, cut)),
             prefix: prefix.to_owned(),
             keeper,
-            runtime: Some(runtime),
         }
     }
 
     /// Its port.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.server.port()
     }
 
     /// Its address as the configuration wants it.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.prefix)
+        format!("http://127.0.0.1:{}{}", self.port(), self.prefix)
     }
 
     /// How much of bodies without an end was sent.
@@ -184,14 +167,6 @@ impl ContractServer {
             let (held, writes) = (self.points().len(), self.writes());
             panic!("{held} points after {patience:?}, not {count}; writes: {writes:#?}")
         })
-    }
-}
-
-impl Drop for ContractServer {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

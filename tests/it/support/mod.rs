@@ -9,6 +9,7 @@ mod fieldgate;
 mod front;
 mod gateway;
 mod http;
+mod http_server;
 mod line_protocol;
 mod mosquitto;
 mod mqtt;

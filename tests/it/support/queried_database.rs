@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,14 +11,15 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
+use fieldgate::demo::write_endpoint::{Bucket, Keeper, Refusal, Write, write_endpoint};
 use regex::Regex;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::runtime::Runtime;
 
-use super::line_protocol::{Point, parse};
+use super::http_server::HttpServer;
+use super::line_protocol::Point;
 
 /// What it can be asked in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,8 @@ pub(crate) enum Speaks {
 
 /// A database of the test's own.
 pub(crate) struct QueriedDatabase {
-    port: u16,
+    server: HttpServer,
     held: Arc<Held>,
-    runtime: Option<Runtime>,
 }
 
 struct Held {
@@ -51,35 +50,25 @@ impl QueriedDatabase {
             points: Mutex::default(),
             queries: Mutex::default(),
         });
-        let router = Router::new()
-            .route("/health", get(async || "{}"))
-            .route("/api/v2/write", post(write))
+        let bucket = Bucket {
+            token: Self::TOKEN.to_owned(),
+            org: "my-org".to_owned(),
+            name: "telemetry".to_owned(),
+        };
+        let queries = Router::new()
             .route("/api/v2/query", post(flux))
             .route("/query", post(influxql))
             .with_state(Arc::clone(&held));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        listener.set_nonblocking(true).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = {
-            let _context = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).unwrap()
-        };
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        let router = write_endpoint(bucket, Arc::clone(&held)).merge(queries);
         Self {
-            port,
+            server: HttpServer::start(router, |listener| listener),
             held,
-            runtime: Some(runtime),
         }
     }
 
     /// Its address as the configuration wants it.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://127.0.0.1:{}", self.server.port())
     }
 
     /// What it holds; a test may take something away.
@@ -93,14 +82,6 @@ impl QueriedDatabase {
     }
 }
 
-impl Drop for QueriedDatabase {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 fn is_allowed(headers: &HeaderMap) -> bool {
     let token = format!("Token {}", QueriedDatabase::TOKEN);
     headers
@@ -108,23 +89,20 @@ fn is_allowed(headers: &HeaderMap) -> bool {
         .is_some_and(|it| it == &token)
 }
 
-fn unauthorized() -> Response {
-    let words = json!({"code": "unauthorized", "message": "unauthorized access"});
-    (StatusCode::UNAUTHORIZED, words.to_string()).into_response()
-}
-
-async fn write(State(held): State<Arc<Held>>, headers: HeaderMap, body: Bytes) -> Response {
-    if !is_allowed(&headers) {
-        return unauthorized();
+impl Keeper for Held {
+    async fn answer(&self, write: Write) -> Response {
+        let written = match write.points {
+            Ok(written) => written,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let mut points = self.points.lock().unwrap();
+        for point in written.iter().map(Point::from) {
+            let key = |it: &Point| (it.measurement.clone(), it.tags.clone(), it.timestamp_ns);
+            points.retain(|other| key(other) != key(&point));
+            points.push(point);
+        }
+        StatusCode::NO_CONTENT.into_response()
     }
-    let written = parse(std::str::from_utf8(&body).unwrap()).unwrap();
-    let mut points = held.points.lock().unwrap();
-    for point in written {
-        let key = |it: &Point| (it.measurement.clone(), it.tags.clone(), it.timestamp_ns);
-        points.retain(|other| key(other) != key(&point));
-        points.push(point);
-    }
-    StatusCode::NO_CONTENT.into_response()
 }
 
 impl Held {
@@ -167,7 +145,8 @@ async fn flux(State(held): State<Arc<Held>>, headers: HeaderMap, body: Bytes) ->
         return (StatusCode::FORBIDDEN, words).into_response();
     }
     if !is_allowed(&headers) {
-        return unauthorized();
+        let status = StatusCode::UNAUTHORIZED;
+        return Refusal::new(status, "unauthorized", "unauthorized access").into_response();
     }
     let asked: Value = serde_json::from_slice(&body).unwrap();
     let query = asked["query"].as_str().unwrap().to_owned();
