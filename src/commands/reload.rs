@@ -35,8 +35,7 @@ pub(super) async fn at_hangup(mut running: Config, read: Read, level: LevelSwitc
 /// Changes what can be changed, names the rest, and returns what holds now.
 async fn apply(mut running: Config, new: Config, level: &LevelSwitch, handle: &Handle) -> Config {
     let mut report = Report::default();
-    let changes = running.changes(&new).into_iter();
-    let others = changes.filter(|section| !matches!(*section, "mqtt" | "influxdb"));
+    let others = running.changes(&new).into_iter();
     let (sources, others): (Vec<_>, Vec<_>) = others.partition(|section| *section == "source");
     // What more sources send needs topics of its own.
     let is_more = new.sources.len() > running.sources.len();

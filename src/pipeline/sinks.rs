@@ -85,16 +85,11 @@ impl SinkSettings {
 impl Sinks {
     /// Starts the sinks that are configured.
     pub(super) fn start_all(mut self, config: &Config) -> Result<Self, StartError> {
-        let settings = SinkSettings::all(config);
-        let start = |settings: &SinkSettings| {
-            let running = Running {
-                settings: settings.clone(),
-                thread: self.start(settings)?,
-            };
-            Ok((settings.sink(), running))
-        };
-        let threads: Result<Threads, StartError> = settings.iter().map(start).collect();
-        self.threads = Mutex::new(Some(threads?));
+        let mut threads = Threads::new();
+        for settings in SinkSettings::all(config) {
+            self.run(&mut threads, &settings)?;
+        }
+        self.threads = Mutex::new(Some(threads));
         Ok(self)
     }
 

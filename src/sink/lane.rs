@@ -166,9 +166,7 @@ impl Lane {
             return rows;
         }
         rows.retain_mut(|row| {
-            let choice = &self.choice;
-            row.readings
-                .retain(|reading| choice.takes(reading.node.as_str(), reading.metric.as_str()));
+            narrow(row, &self.choice);
             let is_for_sink = !row.readings.is_empty();
             match self.passed.back_mut() {
                 _ if is_for_sink => self.handed_out = row.end(),
@@ -200,10 +198,10 @@ impl Lane {
         max_messages: usize,
     ) -> Result<Vec<Row>, JournalError> {
         let mut rows = self.cursor.look_ahead(after, max_messages)?;
-        for row in &mut rows {
-            let choice = &self.choice;
-            row.readings
-                .retain(|it| choice.takes(it.node.as_str(), it.metric.as_str()));
+        if !self.choice.is_everything() {
+            for row in &mut rows {
+                narrow(row, &self.choice);
+            }
         }
         Ok(rows)
     }
@@ -473,6 +471,12 @@ async fn recall_of(recalled: &mut Option<watch::Receiver<bool>>) {
         return;
     }
     std::future::pending::<()>().await;
+}
+
+/// Leaves of a row what is chosen.
+fn narrow(row: &mut Row, choice: &Choice) {
+    row.readings
+        .retain(|reading| choice.takes(reading.node.as_str(), reading.metric.as_str()));
 }
 
 /// How long ago something was received. What was under way when the clock was set has a time by the clock

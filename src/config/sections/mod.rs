@@ -191,13 +191,11 @@ impl Config {
             .collect()
     }
 
-    /// The sections that differ, by their names; top-level keys by their own. Another name of the
-    /// gateway is a difference of the sections that it reaches.
+    /// The sections that differ, by their names; top-level keys by their own. Those of sinks are not among
+    /// them: each sink is compared by itself, with the name of the gateway as far as that reaches it.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
         let sections = [
             ("source", self.sources != other.sources),
-            ("mqtt", self.mqtt != other.mqtt),
-            ("influxdb", self.influxdb != other.influxdb),
             ("journal", differs(&self.journal, &other.journal)),
             ("telemetry", differs(&self.telemetry, &other.telemetry)),
             (

@@ -119,8 +119,7 @@ impl DeviceClock {
     /// The count of the last packet was too high, as the next one tells.
     pub(super) fn correct(&mut self, next: Stamp) {
         if let Some(anchored) = &mut self.anchored {
-            let before = next.uptime_ms.saturating_sub(1);
-            anchored.last.uptime_ms = anchored.last.uptime_ms.min(before);
+            anchored.last.correct(next);
         }
     }
 

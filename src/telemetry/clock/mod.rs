@@ -96,6 +96,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The count was too high, as the next packet tells.
+    fn correct(&mut self, next: Self) {
+        self.uptime_ms = self.uptime_ms.min(next.uptime_ms.saturating_sub(1));
+    }
+
     /// The stamp of a packet.
     pub fn of(decoded: &Decoded) -> Self {
         let start = decoded.radio_count.map_or(1, |count| u64::from(count) + 2);

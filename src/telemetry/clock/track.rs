@@ -47,8 +47,7 @@ impl Track {
     /// The count of a board's last packet was too high, as its next one tells.
     pub(super) fn correct(&mut self, board: usize, next: Stamp) {
         if let Some(Some(course)) = self.boards.get_mut(board) {
-            let before = next.uptime_ms.saturating_sub(1);
-            course.last.uptime_ms = course.last.uptime_ms.min(before);
+            course.last.correct(next);
         }
     }
 
