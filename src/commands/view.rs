@@ -255,19 +255,20 @@ impl Record {
     }
 }
 
-/// Shows what was set aside as it arrived, the last of it. The journal does not know of which of several
-/// sources that was.
+/// Shows what was set aside as it arrived, the last of it. Of which of several sources that was, an earlier
+/// version did not note.
 fn show_rejected(path: &Path, record: &Record) -> Result<(), JournalError> {
     let only = record.sources.keys().next();
     let only = only.filter(|_| record.sources.len() == 1);
-    let source = only.map_or_else(|| Name::new("–"), Clone::clone);
+    let unnoted = only.map_or_else(|| Name::new("–"), Clone::clone);
     let traffic = &record.monitor.activity.traffic;
     RejectedTable::open_still(path)?.visit(|entry| {
         let all = RejectReason::of_frames().chain(RejectReason::of_readings());
         let reason = all.into_iter().find(|it| it.name() == entry.reason_name);
         if let (Some(reason), Some(frame)) = (reason, entry.frame) {
+            let source = entry.source;
             traffic.push(TrafficEntry {
-                source: source.clone(),
+                source: source.map_or_else(|| unnoted.clone(), |name| Name::new(&name)),
                 at: entry.received.unwrap_or(entry.rejected_at),
                 kind: TrafficKind::Rejected {
                     reason,
