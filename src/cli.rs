@@ -16,7 +16,7 @@ pub use history::{AuditArguments, RewindArguments};
 pub use tools::{
     AppearanceArguments, AttachArguments, CheckArguments, CompletionsArguments, DecodeArguments,
     DecodedAs, DemoArguments, ExportArguments, ExportFormat, ForgetArguments, InitArguments,
-    KeysArguments, PortsArguments, RejectedArguments, ViewArguments,
+    JournalArguments, KeysArguments, PortsArguments, RejectedArguments, ViewArguments,
 };
 
 use crate::config::{LOG_FORMATS, Overrides, SOURCE_KINDS, TUI_THEMES};

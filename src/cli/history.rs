@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::tools::overrides_of_reader;
-use crate::config::Overrides;
+use super::JournalArguments;
 
 /// Flags of `rewind`.
 #[derive(Debug, Clone, Args)]
@@ -45,22 +44,9 @@ pub struct RewindArguments {
         help = "File that holds the API token, instead of FIELDGATE_API_TOKEN"
     )]
     pub token_file: Option<PathBuf>,
-    /// Read this file instead of config.toml
-    #[arg(long, value_name = "PATH")]
-    pub config: Option<PathBuf>,
-    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
-    /// Journal file, where no gateway runs
-    #[arg(long, value_name = "PATH")]
-    journal: Option<String>,
-}
-
-impl RewindArguments {
-    /// The configuration as far as it matters here: where telemetry comes from does not.
-    pub fn overrides(&self) -> Overrides {
-        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
-    }
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArguments,
 }
 
 /// Flags of `audit`.
@@ -92,20 +78,7 @@ pub struct AuditArguments {
     /// Print JSON: an object for each hour of a metric that differs, and the total
     #[arg(long)]
     pub json: bool,
-    /// Read this file instead of config.toml
-    #[arg(long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
-    /// Journal file to read; a gateway may be writing to it
-    #[arg(long, value_name = "PATH")]
-    journal: Option<String>,
-}
-
-impl AuditArguments {
-    /// The configuration as far as it matters here.
-    pub fn overrides(&self) -> Overrides {
-        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
-    }
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArguments,
 }

@@ -173,7 +173,7 @@ pub struct DecodeArguments {
 impl DecodeArguments {
     /// The configuration as far as decoding needs one: where bytes come from is no matter.
     pub fn overrides(&self) -> Overrides {
-        let mut overrides = overrides_of_reader(self.config.as_ref(), &self.set, None);
+        let mut overrides = overrides_of_reader(self.config.as_ref(), &self.set);
         if let Some(format) = &self.format {
             overrides.flag("--format", "source.format", format);
         }
@@ -251,15 +251,9 @@ pub enum ExportFormat {
 
 Delivered readings stay in the journal for as long as journal.history says, 24 hours unless set.")]
 pub struct ExportArguments {
-    /// Read this file instead of config.toml
-    #[arg(long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
-    /// Journal file to read; a gateway may be writing to it
-    #[arg(long, value_name = "PATH")]
-    journal: Option<String>,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArguments,
     /// Only what was measured at this time or later, as 2026-03-01T12:00:00Z or seconds since 1970
     #[arg(long, value_name = "TIME")]
     pub from: Option<String>,
@@ -278,13 +272,6 @@ pub struct ExportArguments {
     /// File to write instead of standard output
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
-}
-
-impl ExportArguments {
-    /// The configuration as far as an export needs one: where telemetry comes from is no matter.
-    pub fn overrides(&self) -> Overrides {
-        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
-    }
 }
 
 /// Flags of `rejected`.
@@ -310,15 +297,9 @@ Exit codes:
   1  failed, or an entry cannot be sent on; the message says why
   2  wrong usage or configuration")]
 pub struct RejectedArguments {
-    /// Read this file instead of config.toml
-    #[arg(long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
-    /// Journal file to read; a gateway may be writing to it
-    #[arg(long, value_name = "PATH")]
-    journal: Option<String>,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArguments,
     /// Only what was rejected for this reason; may be given several times
     #[arg(long, value_name = "REASON", value_parser = reasons())]
     pub reason: Vec<String>,
@@ -344,13 +325,6 @@ fn reasons() -> PossibleValuesParser {
     PossibleValuesParser::new(of_frames.into_iter().chain([REFUSED]))
 }
 
-impl RejectedArguments {
-    /// The configuration as far as it matters here: where telemetry comes from does not.
-    pub fn overrides(&self) -> Overrides {
-        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
-    }
-}
-
 /// Flags of `forget`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -363,41 +337,46 @@ Exit codes:
   1  failed; the message says why
   2  wrong usage or configuration")]
 pub struct ForgetArguments {
-    /// Read this file instead of config.toml
-    #[arg(long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
-    /// Journal file to forget in
-    #[arg(long, value_name = "PATH")]
-    journal: Option<String>,
+    /// Which journal.
+    #[command(flatten)]
+    pub journal: JournalArguments,
     /// The broker or database, as the log names it: cloud, \"mqtt cloud\", influxdb-2
     #[arg(long, value_name = "NAME")]
     pub sink: String,
 }
 
-impl ForgetArguments {
+/// Which journal is meant, and the configuration as far as that matters to who reads one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct JournalArguments {
+    /// Read this file instead of config.toml
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+    /// Set any key, for example journal.path=/mnt/journal.db; may be given several times
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Journal file, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    journal: Option<String>,
+}
+
+impl JournalArguments {
     /// The configuration as far as it matters here: where telemetry comes from does not.
     pub fn overrides(&self) -> Overrides {
-        overrides_of_reader(self.config.as_ref(), &self.set, self.journal.as_deref())
+        let mut overrides = overrides_of_reader(self.config.as_ref(), &self.set);
+        if let Some(path) = &self.journal {
+            overrides.flag("--journal", "journal.path", path);
+        }
+        overrides
     }
 }
 
-/// What a command sets that reads a journal.
-pub(super) fn overrides_of_reader(
-    config: Option<&PathBuf>,
-    set: &[String],
-    journal: Option<&str>,
-) -> Overrides {
+/// What a command sets that reads no source.
+fn overrides_of_reader(config: Option<&PathBuf>, set: &[String]) -> Overrides {
     let mut overrides = Overrides::default();
     overrides.file = config.cloned();
     overrides.assign("source.kind=stdin");
     for assignment in set {
         overrides.assign(assignment);
-    }
-    if let Some(path) = journal {
-        overrides.flag("--journal", "journal.path", path);
     }
     overrides
 }

@@ -18,7 +18,7 @@ use crate::telemetry::{MetricTable, Name, Reading, ShortestValue, Timestamp};
 
 /// Writes what is asked for.
 pub fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
-    let config = config::load(&arguments.overrides(), &Environment::of_process())?;
+    let config = config::load(&arguments.journal.overrides(), &Environment::of_process())?;
     let JournalPath::File(path) = &config.journal.path else {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
     };

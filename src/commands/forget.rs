@@ -11,7 +11,7 @@ use crate::pipeline::SinkSettings;
 
 /// Forgets how far a sink is. By that name it is a new one, if it comes back.
 pub fn forget(arguments: &ForgetArguments) -> anyhow::Result<()> {
-    let config = config::load(&arguments.overrides(), &Environment::of_process())?;
+    let config = config::load(&arguments.journal.overrides(), &Environment::of_process())?;
     let JournalPath::File(path) = &config.journal.path else {
         bail!("the journal is in the memory of the gateway alone; there is no file to forget in");
     };

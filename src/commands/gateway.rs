@@ -29,44 +29,58 @@ pub(super) struct NoneHere(Vec<String>);
 
 /// The gateway that is meant: the one at an address, or else the one of this machine, if it answers.
 pub(super) async fn reach(arguments: &GatewayArguments) -> anyhow::Result<Remote> {
-    let url = arguments.gateway.as_deref();
-    let config = arguments.config.as_deref();
-    let gateway = find(url, arguments.token_file.as_deref(), config).await?;
-    if url.is_none() && !gateway.is_alive().await {
-        let sockets = sockets(config)?;
-        let mut tried: Vec<String> = sockets.iter().map(|it| it.display().to_string()).collect();
-        tried.push(LOCAL_URL.to_owned());
-        return Err(NoneHere(tried).into());
+    let token_file = arguments.token_file.as_deref();
+    if let Some(url) = arguments.gateway.as_deref() {
+        return at(url, token_file);
     }
-    Ok(gateway)
+    let sockets = sockets(arguments.config.as_deref())?;
+    if let Some(gateway) = first_alive(&sockets).await? {
+        return Ok(gateway);
+    }
+    let gateway = at(LOCAL_URL, token_file)?;
+    if gateway.is_alive().await {
+        return Ok(gateway);
+    }
+    let mut tried: Vec<String> = sockets.iter().map(|it| it.display().to_string()).collect();
+    tried.push(LOCAL_URL.to_owned());
+    Err(NoneHere(tried).into())
 }
 
-/// As [`reach`]. Without an address, the sockets of this machine are tried, the configured one first.
+/// As [`reach`], but it need not answer yet. Without an address, the sockets of this machine are tried, the
+/// configured one first.
 pub(super) async fn find(
     url: Option<&str>,
     token_file: Option<&Path>,
     config: Option<&Path>,
 ) -> anyhow::Result<Remote> {
-    if url.is_none() {
-        for path in sockets(config)?.iter().filter(|path| path.exists()) {
-            let gateway = Remote::at_socket(path)?;
-            if gateway.is_alive().await {
-                return Ok(gateway);
-            }
-        }
+    if url.is_none()
+        && let Some(gateway) = first_alive(&sockets(config)?).await?
+    {
+        return Ok(gateway);
     }
-    let token = token(token_file)?;
-    Ok(Remote::new(url.unwrap_or(LOCAL_URL), token.as_ref())?)
+    at(url.unwrap_or(LOCAL_URL), token_file)
 }
 
 /// The gateway whose journal this is, if it runs.
 pub(super) async fn of_journal(journal: &JournalPath) -> anyhow::Result<Option<Remote>> {
-    let path = socket_path(runtime_folder().as_deref(), journal);
-    let Some(path) = path.filter(|path| path.exists()) else {
-        return Ok(None);
-    };
-    let gateway = Remote::at_socket(&path)?;
-    Ok(gateway.is_alive().await.then_some(gateway))
+    let socket = socket_path(runtime_folder().as_deref(), journal);
+    first_alive(socket.as_slice()).await
+}
+
+fn at(url: &str, token_file: Option<&Path>) -> anyhow::Result<Remote> {
+    let token = token(token_file)?;
+    Ok(Remote::new(url, token.as_ref())?)
+}
+
+/// The gateway at the first of these sockets that answers.
+async fn first_alive(sockets: &[PathBuf]) -> anyhow::Result<Option<Remote>> {
+    for path in sockets.iter().filter(|path| path.exists()) {
+        let gateway = Remote::at_socket(path)?;
+        if gateway.is_alive().await {
+            return Ok(Some(gateway));
+        }
+    }
+    Ok(None)
 }
 
 /// Where a gateway of this machine can be.
@@ -102,19 +116,21 @@ pub(super) async fn link(gateway: &Remote, name: &str) -> anyhow::Result<LinkId>
         Ok(link) => return Ok(link),
         Err(error) => error,
     };
+    only_of_name(links(gateway).await?, name).ok_or_else(|| anyhow!(unknown))
+}
+
+/// The links that it has.
+async fn links(gateway: &Remote) -> anyhow::Result<Vec<LinkId>> {
     let asked = gateway.snapshot().await.map_err(|error| anyhow!(error));
     let snapshot = asked.with_context(|| format!("cannot reach the gateway at {gateway}"))?;
-    let links = snapshot.links().map(|(link, _)| link).collect();
-    only_of_name(links, name).ok_or_else(|| anyhow!(unknown))
+    Ok(snapshot.links().map(|(link, _)| link).collect())
 }
 
 /// The source that is meant: the one of this name, or the only one.
 pub(super) async fn source(gateway: &Remote, name: Option<&str>) -> anyhow::Result<LinkId> {
-    let asked = gateway.snapshot().await.map_err(|error| anyhow!(error));
-    let snapshot = asked.with_context(|| format!("cannot reach the gateway at {gateway}"))?;
-    let links = snapshot.links().map(|(link, _)| link);
-    let sources = links.filter(|link| link.kind() == LinkKind::Source);
-    choose(sources.collect(), name)
+    let mut links = links(gateway).await?;
+    links.retain(|link| link.kind() == LinkKind::Source);
+    choose(links, name)
 }
 
 fn choose(mut sources: Vec<LinkId>, name: Option<&str>) -> anyhow::Result<LinkId> {

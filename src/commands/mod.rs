@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::api::{TIME_FORMS, parse_time};
-use crate::config::{self, Environment, Overrides};
+use crate::config::Config;
 use crate::monitor::{LinkId, SinkId};
 use crate::pipeline::SinkSettings;
 use crate::telemetry::Timestamp;
@@ -103,16 +103,16 @@ fn time_or_age(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<Timesta
 }
 
 /// The sink that is meant: as `status` shows it, or the only one of this name that is configured.
-fn sink(name: &str, overrides: &Overrides) -> anyhow::Result<SinkId> {
-    let link: LinkId = match name.parse() {
-        Ok(link) => link,
-        Err(error) => {
-            let config = config::load(overrides, &Environment::of_process())?;
-            let sinks = SinkSettings::all(&config);
-            let links = sinks.iter().map(|sink| sink.sink().link().clone());
-            only_of_name(links.collect(), name).ok_or_else(|| anyhow!(error))?
-        }
-    };
+fn sink(name: &str, config: &Config) -> anyhow::Result<SinkId> {
+    let link = name.parse().or_else(|unknown: String| {
+        let sinks = SinkSettings::all(config);
+        let links = sinks.iter().map(|sink| sink.sink().link().clone());
+        only_of_name(links.collect(), name).ok_or_else(|| anyhow!(unknown))
+    })?;
+    sink_of(&link)
+}
+
+fn sink_of(link: &LinkId) -> anyhow::Result<SinkId> {
     let sink = link.sink();
     sink.ok_or_else(|| anyhow!("{link} delivers nothing; name mqtt or influxdb"))
 }

@@ -24,7 +24,7 @@ const EXCERPT: usize = 100;
 
 /// Lists what was rejected, or has some of it sent on. Returns whether all of that can be.
 pub fn rejected(arguments: &RejectedArguments) -> anyhow::Result<bool> {
-    let config = config::load(&arguments.overrides(), &Environment::of_process())?;
+    let config = config::load(&arguments.journal.overrides(), &Environment::of_process())?;
     let JournalPath::File(path) = &config.journal.path else {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
     };

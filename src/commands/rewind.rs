@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{gateway, print, sink, time_or_age};
+use super::{gateway, print, sink, sink_of, time_or_age};
 use crate::api::Remote;
 use crate::cli::RewindArguments;
-use crate::config::{self, Environment, JournalPath};
+use crate::config::{self, Config, Environment, JournalPath};
 use crate::journal::{self, JournalError};
 use crate::monitor::{LinkState, RewindTo, SinkId, Snapshot};
 use crate::telemetry::Timestamp;
@@ -20,9 +20,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Between two lines about it, where nobody watches a bar.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Has a sink go back, and waits until it has caught up.
+/// Has a sink go back, and waits until it has caught up. The configured journal decides: whoever has it goes
+/// back in it. Where there is none, the gateway of this machine is meant, or the one at the address.
 pub fn rewind(arguments: &RewindArguments) -> anyhow::Result<()> {
-    let sink = sink(&arguments.sink, &arguments.overrides())?;
     let to = match &*arguments.to {
         "oldest" => RewindTo::Oldest,
         text => RewindTo::Time(time_or_age("--to", text, Timestamp::now())?),
@@ -31,49 +31,45 @@ pub fn rewind(arguments: &RewindArguments) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match find(arguments, &sink, to).await? {
-            Way::Journal { messages } => say(&format!(
-                "{sink} goes back: {messages} readings are sent again when the gateway starts."
-            )),
-            Way::Gateway(gateway) => ask(&gateway, &sink, to, arguments.no_wait).await,
+        let mut running = None;
+        if arguments.gateway.is_none() {
+            let config = config::load(&arguments.journal.overrides(), &Environment::of_process())?;
+            running = gateway::of_journal(&config.journal.path).await?;
+            if running.is_none()
+                && let Some((sink, messages)) = take_back(&config, &arguments.sink, to)?
+            {
+                return say(&format!(
+                    "{sink} goes back: {messages} readings are sent again when the gateway starts."
+                ));
+            }
         }
+        let gateway = if let Some(gateway) = running {
+            gateway
+        } else {
+            let url = arguments.gateway.as_deref();
+            let (token_file, config) = (&arguments.token_file, &arguments.journal.config);
+            gateway::find(url, token_file.as_deref(), config.as_deref()).await?
+        };
+        let sink = sink_of(&gateway::link(&gateway, &arguments.sink).await?)?;
+        ask(&gateway, &sink, to, arguments.no_wait).await
     })
 }
 
-/// By whom it is done.
-enum Way {
-    /// A gateway that runs.
-    Gateway(Box<Remote>),
-    /// This process, in the file of a journal that no gateway has. It is done.
-    Journal { messages: u64 },
-}
-
-/// The configured journal decides: whoever has it goes back in it. Where there is none, the gateway of this
-/// machine is meant, or the one at the address.
-async fn find(arguments: &RewindArguments, sink: &SinkId, to: RewindTo) -> anyhow::Result<Way> {
-    if arguments.gateway.is_none() {
-        let config = config::load(&arguments.overrides(), &Environment::of_process())?;
-        let journal = &config.journal.path;
-        if let Some(gateway) = gateway::of_journal(journal).await? {
-            return Ok(Way::Gateway(Box::new(gateway)));
-        }
-        if let JournalPath::File(path) = journal
-            && path.exists()
-        {
-            match journal::take_back(path, sink, to) {
-                Ok(messages) => return Ok(Way::Journal { messages }),
-                Err(JournalError::InUse { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+/// Takes a sink back in the file of a journal that no gateway has; returns which, and the messages that it
+/// will send again. `None`: there is no such file.
+fn take_back(config: &Config, name: &str, to: RewindTo) -> anyhow::Result<Option<(SinkId, u64)>> {
+    let JournalPath::File(path) = &config.journal.path else {
+        return Ok(None);
+    };
+    if !path.exists() {
+        return Ok(None);
     }
-    let (url, token_file) = (
-        arguments.gateway.as_deref(),
-        arguments.token_file.as_deref(),
-    );
-    let config = arguments.config.as_deref();
-    let gateway = gateway::find(url, token_file, config).await?;
-    Ok(Way::Gateway(Box::new(gateway)))
+    let sink = sink(name, config)?;
+    match journal::take_back(path, &sink, to) {
+        Ok(messages) => Ok(Some((sink, messages))),
+        Err(JournalError::InUse { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn ask(gateway: &Remote, sink: &SinkId, to: RewindTo, no_wait: bool) -> anyhow::Result<()> {

@@ -40,8 +40,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Compares, and sends if that is asked for; returns the exit code. An error says that nothing is known.
 pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
-    let sink = sink(&arguments.sink, &arguments.overrides())?;
-    let config = config::load(&arguments.overrides(), &Environment::of_process())?;
+    let config = config::load(&arguments.journal.overrides(), &Environment::of_process())?;
+    let sink = sink(&arguments.sink, &config)?;
     let database = database(&config, &sink)?;
     let JournalPath::File(path) = &config.journal.path else {
         bail!("the journal is in the memory of the gateway alone; there is no file to read");
