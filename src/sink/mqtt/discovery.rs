@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::announcement::{Announcement, Announcer};
+use super::announcement::{Announcement, Announcer, KnownMetric};
 use super::identities::Identities;
 use super::message::TopicMap;
 use crate::config::Mqtt;
 use crate::repeated::Topic;
-use crate::telemetry::{MetricTable, Name, Reading};
+use crate::telemetry::{Choice, MetricTable, Name, Reading};
 
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
@@ -227,7 +227,7 @@ impl Discovery {
         topics: &TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
-        names: &[(Name, Name)],
+        names: &[KnownMetric],
     ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
@@ -235,13 +235,19 @@ impl Discovery {
         let payload = config.payload;
         let announcer =
             Announcer::new(home_assistant, topics.clone(), payload, metrics, identities);
-        Self::of(Self::task(home_assistant.enabled, announcer, names))
+        let choice = &config.sink.choice;
+        Self::of(Self::task(home_assistant.enabled, announcer, names, choice))
     }
 
-    fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
+    fn task(
+        is_enabled: bool,
+        announcer: Announcer,
+        names: &[KnownMetric],
+        choice: &Choice,
+    ) -> Task {
         if is_enabled {
             Task::Announce {
-                former: announcer.former_topics(names),
+                former: announcer.former_topics(names, choice),
                 announcer,
                 known: KnownSensors::default(),
                 waiting: VecDeque::new(),
@@ -250,8 +256,7 @@ impl Discovery {
         } else {
             let sensors = names
                 .iter()
-                .filter(|_| !announcer.tells_sources())
-                .map(|(node, metric)| announcer.reading(&Name::new(""), node, metric));
+                .map(|it| announcer.reading(&it.source, &it.node, &it.metric));
             let announced = sensors.chain([announcer.gateway(), announcer.problems()]);
             let announced = announced.flatten().map(|it| it.topic);
             Task::Remove {
@@ -539,8 +544,14 @@ mod tests {
             Arc::new(MetricTable::default()),
             Identities::default(),
         );
-        let names = [("node1".into(), "lux".into())];
-        Discovery::of(Discovery::task(enabled, announcer, &names))
+        let names = [KnownMetric {
+            source: "source".into(),
+            node: "node1".into(),
+            metric: "lux".into(),
+            is_there: true,
+        }];
+        let choice = Choice::default();
+        Discovery::of(Discovery::task(enabled, announcer, &names, &choice))
     }
 
     fn reading(metric: &str) -> Reading {
