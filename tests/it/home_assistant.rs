@@ -393,6 +393,44 @@ fn what_is_not_announced_any_more_is_taken_back() {
 }
 
 #[test]
+fn a_source_that_goes_takes_its_devices_with_it() {
+    let broker = Mosquitto::start();
+    let text = |sources: &[&str]| {
+        let sources = sources.iter().map(|name| {
+            format!("[[source]]\nname = \"{name}\"\nkind = \"simulator\"\nnodes = 1\nrate = 20.0\n")
+        });
+        let sources: String = sources.collect();
+        format!(
+            "gateway = \"hall\"\n{sources}[mqtt]\nbroker_url = \"{}\"\n\
+             topic_prefix = \"iiot/{{source}}\"\n[mqtt.home_assistant]\n",
+            broker.url()
+        )
+    };
+    let both = ["north", "south"];
+    let mut gateway = Fieldgate::new(&text(&both)).start();
+    for (number, sources) in [&both[..], &both[..1], &both].into_iter().enumerate() {
+        if number > 0 {
+            gateway.write_file("config.toml", &text(sources));
+            gateway.signal(Signal::SIGHUP);
+            gateway.wait_for_log_count("The configuration was read again.", number, PATIENCE);
+        }
+        let mut held = BTreeSet::new();
+        poll(PATIENCE, || {
+            let messages = retained(&broker, "homeassistant/sensor/hall/#", 0);
+            let source = |it: Message| {
+                let object = it.topic.split('/').nth(3)?;
+                object.split('_').next().map(str::to_owned)
+            };
+            held = messages.into_iter().filter_map(source).collect();
+            held.iter().eq(sources).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{sources:?}: {held:?}"));
+    }
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
 fn a_broker_that_forgot_everything_is_told_again() {
     let mut broker = Mosquitto::start();
     let mut gateway =
