@@ -451,8 +451,11 @@ impl Discovery {
                         announcer.reading(source, node, metric)
                     }
                 };
-                let is_wanted =
-                    |it: &Announcement| it.payload.is_empty() || !former.contains(&it.topic);
+                let is_wanted = |it: &Announcement| {
+                    it.payload.is_empty()
+                        || !announcer.tells_sources()
+                        || !former.contains(&it.topic)
+                };
                 if announcement.as_ref().is_some_and(is_wanted) {
                     return announcement;
                 }
