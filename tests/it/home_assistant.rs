@@ -416,6 +416,11 @@ fn a_source_that_goes_takes_its_devices_with_it() {
             gateway.signal(Signal::SIGHUP);
             gateway.wait_for_log_count("The configuration was read again.", number, PATIENCE);
         }
+        // By then the journal knows their names.
+        for source in sources {
+            let counts = format!("iiot/{source}/stats/packets_received");
+            Subscriber::start(broker.port(), &counts).wait_for_count(10, PATIENCE);
+        }
         let mut held = BTreeSet::new();
         poll(PATIENCE, || {
             let messages = retained(&broker, "homeassistant/#", 0);
