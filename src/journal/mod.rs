@@ -59,6 +59,7 @@ mod retention;
 mod rewind;
 mod shared;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
