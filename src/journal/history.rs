@@ -220,7 +220,11 @@ impl<'a> Buckets<'a> {
     /// Adds what belongs to it; says that there can be more.
     fn add(&mut self, row: &Row) -> bool {
         let time = row.event_time;
-        let is_of_source = self.query.source.as_ref().is_none_or(|it| *it == row.source);
+        let is_of_source = self
+            .query
+            .source
+            .as_ref()
+            .is_none_or(|it| *it == row.source);
         if !is_of_source || time < self.query.from || time >= self.query.to {
             return true;
         }

@@ -30,7 +30,7 @@ use crate::telemetry::Timestamp;
 /// What a file system writes at least.
 const BLOCK: usize = 4 << 10;
 
-const LENGTH: usize = 16 * BLOCK;
+const LENGTH: usize = 32 * BLOCK;
 
 /// The length of what follows, and its checksum.
 const HEADER: usize = 8;
@@ -43,6 +43,8 @@ pub(super) struct Tail {
     generation: u64,
     /// Where the next record goes.
     at: usize,
+    /// Behind the last row of it; `None`: it is empty.
+    end: Option<Position>,
 }
 
 /// What is read from a tail.
@@ -71,17 +73,24 @@ impl Tail {
             file,
             generation: fastrand::u64(..),
             at: 0,
+            end: None,
         })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.at == 0
+        self.end.is_none()
+    }
+
+    /// The place behind the last row that is in it.
+    pub(super) fn end(&self) -> Option<Position> {
+        self.end
     }
 
     /// What is in it is in the database.
     pub(super) fn begin_anew(&mut self) {
         self.generation = fastrand::u64(..);
         self.at = 0;
+        self.end = None;
     }
 
     /// Appends what a batch has of packets and positions; false: there is no room for it. `before` is when
@@ -96,6 +105,7 @@ impl Tail {
         }
         self.file.write_all_at(&record, at as u64)?;
         self.at = at + record.len();
+        self.end = Some(batch.end());
         Ok(true)
     }
 
@@ -212,9 +222,7 @@ impl Entries {
                 row.total == self.start.total && row.received == self.before
             }
             // Rows that were never on the disk are missing before these.
-            _ => {
-                self.start.sequence >= extent.end.sequence && self.start.total >= extent.end.total
-            }
+            _ => self.start.sequence >= extent.end.sequence && self.start.total >= extent.end.total,
         }
     }
 

@@ -24,9 +24,7 @@ pub(super) use names::read_names;
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
-pub(super) use schema::{
-    connect, find_extent, identify, last_row, open_reader, open_still_reader,
-};
+pub(super) use schema::{connect, find_extent, identify, last_row, open_reader, open_still_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
@@ -69,6 +67,17 @@ pub(super) struct Batch<'a> {
     pub(super) nodes: Option<&'a [KnownNode]>,
     /// Entries of `rejected` that the packets are of.
     pub(super) sent_on: &'a [i64],
+}
+
+impl Batch<'_> {
+    /// Where the last packet goes.
+    pub(super) fn end(&self) -> Position {
+        let messages = self.packets.iter().map(|it| it.entry.readings.len());
+        Position {
+            sequence: self.start.sequence + self.packets.len() as u64,
+            total: self.start.total + messages.sum::<usize>() as u64,
+        }
+    }
 }
 
 /// The writing end of a database. Readers of a file have connections of their own.
@@ -269,7 +278,7 @@ impl Store {
         write_nodes(&transaction, batch.nodes)?;
         write_cursors(&transaction, batch.cursors)?;
         transaction.commit()?;
-        self.is_unsynced &= !(durable && !batch.packets.is_empty());
+        self.is_unsynced &= !durable || batch.packets.is_empty();
         self.extent = extent;
         self.holdings = holdings;
         self.forgotten += forgotten;

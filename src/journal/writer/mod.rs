@@ -57,6 +57,7 @@ pub(super) struct Writer {
     settlement_due: Option<Instant>,
     /// Until then packets go into the file at once, because many came.
     busy_until: Instant,
+    began: Instant,
     pub(super) place: Option<Place>,
     astray: Option<Astray>,
     trouble: Option<Trouble>,
@@ -147,11 +148,7 @@ impl Writer {
     }
 
     fn end_behind(&self, work: &Work) -> Position {
-        let messages = work.packets.iter().map(|it| it.entry.readings.len());
-        Position {
-            sequence: self.end.sequence + work.packets.len() as u64,
-            total: self.end.total + messages.sum::<usize>() as u64,
-        }
+        Terms::batch(self.end, work, &[]).end()
     }
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.

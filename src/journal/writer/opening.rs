@@ -93,6 +93,7 @@ impl Writer {
             tail: None,
             settlement_due: None,
             busy_until: Instant::now(),
+            began: Instant::now(),
             place: None,
             astray: None,
             trouble: None,
@@ -149,10 +150,10 @@ impl Opened {
 
     fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[Enrolled]) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
-        let moved =
-            recovery::move_aside(&claim.path, &DATABASE, "damaged", Timestamp::now()).map_err(
-                |error| Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})")),
-            )?;
+        let moved = recovery::move_aside(&claim.path, &DATABASE, "damaged", Timestamp::now())
+            .map_err(|error| {
+                Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
+            })?;
         let _created = recovery::create_file(&claim.path)?;
         let mut store = Store::open(&claim.path)?;
         let (cursors, complete) = recovery::salvage_cursors(&moved);

@@ -10,8 +10,10 @@ use crate::journal::inbox::Work;
 use crate::journal::tail::{self, Tail};
 use crate::telemetry::Timestamp;
 
-/// What is in the tail is in the file after so long.
-const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+/// What is in the tail is in the file after so long at least, and at most. In between it is as long as the
+/// gateway has run: who tries it out soon finds in the database what came in.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+const SETTLED_WITHIN: Duration = Duration::from_mins(5);
 
 /// More packets at once cost less in the file than in both.
 const FEW_PACKETS: usize = 16;
@@ -35,8 +37,9 @@ impl Writer {
                 return false;
             }
         }
+        let within = self.began.elapsed().clamp(SETTLED_AFTER, SETTLED_WITHIN);
         self.settlement_due
-            .get_or_insert_with(|| Instant::now() + SETTLED_WITHIN);
+            .get_or_insert_with(|| Instant::now() + within);
         self.sync_soon();
         self.keep_in_memory(work);
         true
@@ -103,7 +106,7 @@ impl Writer {
     }
 
     /// Brings what is in the tail into the file. Where that cannot be, it stays in memory and in the tail.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::journal) fn settle(&mut self) {
         self.attempt(Self::bring_home);
     }
 

@@ -16,6 +16,7 @@ use crate::journal::recovery::{self, DATABASE};
 use crate::journal::retention::Keep;
 use crate::journal::shared::lock_store;
 use crate::journal::store::{END, NamedPosition, Store};
+use crate::journal::tail::Tail;
 use crate::journal::{JournalError, JournalState, Position};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
@@ -388,7 +389,9 @@ impl Writer {
     /// Messages that no sink has delivered and that are not in a file that the next start finds.
     fn unsaved_messages(&self) -> u64 {
         let found = self.file.as_ref().filter(|_| self.astray.is_none());
-        let start = found.map(|file| file.extent().end).unwrap_or_default();
+        let in_tail = found.and(self.tail.as_ref()).and_then(Tail::end);
+        let in_file = found.map(|file| file.extent().end);
+        let start = in_tail.or(in_file).unwrap_or_default();
         let ledger = self.shared.ledger();
         let from = start.total.max(ledger.delivered().total);
         ledger
@@ -398,11 +401,7 @@ impl Writer {
     }
 }
 
-fn absorb_memory(
-    terms: &Terms,
-    file: &mut Store,
-    cursors: &[NamedPosition],
-) -> Result<u64, Fault> {
+fn absorb_memory(terms: &Terms, file: &mut Store, cursors: &[NamedPosition]) -> Result<u64, Fault> {
     let limits = terms.file_limits(file);
     // No cursor may look while rows are in both places or in neither.
     let mut tiers = terms.shared.tiers_mut();
