@@ -61,14 +61,13 @@ pub(super) struct Entries {
 }
 
 impl Tail {
-    /// Makes an empty one for a database, in place of what is there.
+    /// Makes an empty one for a database, in place of what is there. The first sync has it on the disk.
     pub(super) fn create(database: &Path) -> io::Result<Self> {
         let file = create_file(&with_suffix(database, TAIL))?;
         file.set_len(0)?;
         for block in (0..LENGTH).step_by(BLOCK) {
             file.write_all_at(&[0; BLOCK], block as u64)?;
         }
-        file.sync_all()?;
         Ok(Self {
             file,
             generation: fastrand::u64(..),
