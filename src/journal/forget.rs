@@ -1,6 +1,6 @@
 //! Taking out what the journal knows of a sink that is not configured any more.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 
 use rusqlite::OpenFlags;
@@ -33,7 +33,8 @@ pub fn forget(path: &Path, sinks: &[SinkId]) -> Result<Forgotten, JournalError> 
         error,
     })?;
     let failed = |fault: Fault| fault.into_error("write", path.to_owned());
-    if tail::exists(path) && !is_claimed(path) {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if tail::exists(&real) && !is_claimed(path) {
         // What is in the tail would be known again at the next start.
         let claim = claim(path)?;
         tail::open_whole(&claim.path).map_err(failed)?;

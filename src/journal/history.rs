@@ -25,14 +25,21 @@ pub(super) fn query(
 ) -> Result<Vec<HistoryPoint>, JournalError> {
     let mut buckets = Buckets::new(query);
     let failed = |fault: Fault| fault.into_error("read", shared.name.clone());
-    // While this is held, no row moves from memory to the file.
-    let tiers = shared.tiers();
-    if let Some(file) = tiers.open_file().map_err(failed)? {
-        visit(&file, query, &mut buckets).map_err(failed)?;
-    }
-    if let Some(memory) = &tiers.memory {
-        let store = lock_store(memory);
-        visit(store.connection(), query, &mut buckets).map_err(failed)?;
+    let file = {
+        // While this is held, no row moves from memory to the file.
+        let tiers = shared.tiers();
+        let file = tiers.open_file().map_err(failed)?;
+        let mut newest = u64::MAX;
+        if let Some(memory) = &tiers.memory {
+            let store = lock_store(memory);
+            visit(store.connection(), query, &mut buckets, newest).map_err(failed)?;
+            newest = store.extent().first.sequence;
+        }
+        file.map(|file| (file, newest))
+    };
+    // The file takes longer. What comes into it meanwhile was seen in memory.
+    if let Some((file, newest)) = file {
+        visit(&file, query, &mut buckets, newest).map_err(failed)?;
     }
     Ok(buckets.into_points())
 }
@@ -47,13 +54,15 @@ pub(super) fn of_rows<E>(
     Ok(buckets.into_points())
 }
 
+/// Adds the rows up to a sequence.
 fn visit(
     connection: &Connection,
     query: &HistoryQuery,
     buckets: &mut Buckets,
+    up_to: u64,
 ) -> Result<(), Fault> {
     visit_rows(connection, query.from..query.to, &mut |row| {
-        buckets.add(row)
+        row.sequence <= up_to && buckets.add(row)
     })
 }
 
