@@ -336,6 +336,27 @@ pub(super) fn two_sources() -> Snapshot {
     snapshot
 }
 
+/// Two sources, and four servers of which three do not answer.
+pub(super) fn many_links() -> Snapshot {
+    let mut snapshot = two_sources();
+    let away = broker_away().sinks.swap_remove(0);
+    for (id, peer) in [
+        (SinkId::broker("cloud"), "mqtts://cloud.example"),
+        (SinkId::broker("spare"), "mqtts://spare.example"),
+    ] {
+        let backlog = SinkBacklog {
+            sink: id.clone(),
+            ..snapshot.journal.sinks[0].clone()
+        };
+        snapshot.journal.sinks.push(backlog);
+        let mut down = away.clone();
+        (down.sink, down.link.peer) = (id, peer.to_owned());
+        snapshot.sinks.push(down);
+    }
+    snapshot.sinks[1].link = refused().sinks[1].link.clone();
+    snapshot
+}
+
 /// It was told to stop while something waits.
 pub(super) fn stopping() -> Snapshot {
     let mut snapshot = broker_away();

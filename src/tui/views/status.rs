@@ -72,8 +72,8 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let place = match &app.observed.sight {
         Sight::Local => None,
         Sight::Past { path } => Some((format!("■ {path}"), Role::Warn)),
-        Sight::Connected { peer } => Some((format!("● {peer}"), Role::Good)),
-        Sight::Lost { peer, .. } => Some((format!("✖ lost {peer}"), Role::Bad)),
+        Sight::Connected { peer } => Some((format!("● {}", host(peer)), Role::Good)),
+        Sight::Lost { peer, .. } => Some((format!("✖ lost {}", host(peer)), Role::Bad)),
     };
     if let Some((text, role)) = place.filter(|_| room >= kept + LEAST_PLACE) {
         let text = cut(&text, room.saturating_sub(kept));
@@ -95,6 +95,12 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
         notes.push((format!("runs {running}"), Role::Dim));
     }
     notes
+}
+
+/// An address without what is the same in all of them.
+fn host(peer: &str) -> &str {
+    let host = peer.strip_prefix("http://").unwrap_or(peer);
+    host.trim_end_matches('/')
 }
 
 /// The question that is asked, what an action did, or how the gateway does.

@@ -197,6 +197,12 @@ fn several_sources_are_told_apart() {
     assert_frames("overview_of_two_sources", |width, height| {
         app(width, height, [testing::two_sources()])
     });
+    assert_frames("overview_of_many_links", |width, height| {
+        app(width, height, [testing::many_links()])
+    });
+    assert_frames("delivery_of_many_links", |width, height| {
+        on_page(app(width, height, [testing::many_links()]), Page::Delivery)
+    });
     assert_frames("traffic_of_two_sources", |width, height| {
         let mut app = app(width, height, []);
         let mut seen = testing::observation(testing::two_sources());

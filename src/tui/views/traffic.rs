@@ -12,7 +12,8 @@ use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Choice as _, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
-    bytes, count, cut, cut_front, duration, escape, fitted, gap, hex, time_of_day, width,
+    bytes, count, cut, cut_front, duration, escape, fitted, fitted_name, fitting, gap, hex,
+    time_of_day, width,
 };
 
 /// Cells for the time since the line before: `Δ59m59s `.
@@ -53,7 +54,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     // One that is shown alone stands in the heading.
     let names_source = app.traffic.choice.source.is_none() && app.sources().len() > 1;
     let look = Look {
-        heading: heading(app),
+        heading: heading(app, usize::from(areas.heading.width)),
         nothing: if app.traffic.entries.iter().next().is_none() {
             " Nothing has arrived yet."
         } else {
@@ -108,17 +109,16 @@ pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Na
     }
 }
 
-fn heading(app: &App) -> String {
+fn heading(app: &App, cells: usize) -> String {
     let chosen = app.traffic.choice.source.as_ref();
-    let counts = app.snapshot().map_or_else(String::new, |snapshot| {
+    let counts = app.snapshot().map(|snapshot| {
         let telemetry = chosen.map_or(&snapshot.telemetry, |it| snapshot.telemetry_of(it));
         let rejected = telemetry.frames_rejected.iter().map(|(_, count)| count);
-        format!(
-            "  {} accepted, {} rejected, {} ignored",
-            count(telemetry.packets_processed),
-            count(rejected.sum()),
-            bytes(telemetry.ignored_bytes)
-        )
+        [
+            format!("  {} accepted", count(telemetry.packets_processed)),
+            format!(", {} rejected", count(rejected.sum())),
+            format!(", {} ignored", bytes(telemetry.ignored_bytes)),
+        ]
     });
     let recording = match app.snapshot().map(|snapshot| &snapshot.recording) {
         Some(Recording::On { path, bytes: size }) => {
@@ -127,12 +127,14 @@ fn heading(app: &App) -> String {
         _ => String::new(),
     };
     let form = if app.traffic_as_hex { " as hex" } else { "" };
-    format!(
-        " {}{form}{}{}{recording}{counts}",
-        app.traffic.choice.words(),
+    let mut texts = vec![
+        format!(" {}{form}", app.traffic.choice.words()),
         following(&app.traffic.view),
         silence(app),
-    )
+        recording,
+    ];
+    texts.extend(counts.into_iter().flatten());
+    fitting(&texts, cells)
 }
 
 /// For how long nothing has arrived, from a second on; or why nothing can.
@@ -193,7 +195,10 @@ fn traffic_line(
     let has_gap = !names_source || cells >= WORDS;
     let mut spans = prefix(theme, line, has_gap, cells);
     if names_source {
-        let name = format!("{} ", fitted(entry.source.as_str(), SOURCE.min(cells / 6)));
+        let name = format!(
+            "{} ",
+            fitted_name(entry.source.as_str(), SOURCE.min(cells / 6))
+        );
         spans.push(Span::styled(name, theme.style(Role::Accent)));
     }
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();

@@ -22,6 +22,9 @@ const BAR: usize = 10;
 /// Cells of a value with its unit and the spaces around both.
 const VALUE: usize = 1 + 9 + 1 + 3 + 1;
 
+/// A shorter interval is told in more than whole seconds.
+const SHORT: Duration = Duration::from_secs(10);
+
 /// Cells of the trend of a signal.
 const TREND: usize = 20;
 
@@ -61,8 +64,7 @@ pub(super) fn state<'a>(app: &App, node: &NodeStatus, cells: u16) -> Line<'a> {
     let age = duration(app.now.since(node.last_heard));
     let usual = node.interval.map_or_else(String::new, |interval| {
         let interval = Duration::try_from_secs_f64(interval).unwrap_or_default();
-        let short = interval < Duration::from_secs(1);
-        let words = if short {
+        let words = if interval < SHORT {
             gap(interval)
         } else {
             duration(interval)
