@@ -24,6 +24,8 @@ pub struct Hearing {
     pub remote: Remote,
     /// How it was received.
     pub signal: Signal,
+    /// Whether its packets are numbered, so that missing ones are counted.
+    pub is_numbered: bool,
 }
 
 /// The node that a radio packet came from.
@@ -68,6 +70,7 @@ impl Hearing {
             nodes,
             remote,
             signal,
+            is_numbered: frame.decoded.counter.is_some() || frame.decoded.radio_count.is_some(),
         }
     }
 }
@@ -106,7 +109,16 @@ fn signal(
 /// The known nodes of a frame, and which of them it came from.
 fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
     let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
-    let nodes: Vec<_> = nodes.filter(|node| node.group == Group::Node).collect();
+    let nodes: Vec<_> = nodes.filter(|node| node.group.is_of_a_node()).collect();
+    let known = nodes.iter().filter(|node| node.is_known);
+    let known: Vec<Name> = known.map(|node| node.name.clone()).collect();
+    if let [node] = &nodes[..]
+        && node.group == Group::Own
+    {
+        // Whoever is a node by its own name sends its packets itself.
+        let remote = known.first().cloned().map_or(Remote::Unclear, Remote::Node);
+        return (known, remote);
+    }
     let named = nodes
         .iter()
         .find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
@@ -117,8 +129,7 @@ fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
         (Some(node), None) if node.is_known => Remote::Node(node.name.clone()),
         _ => Remote::Unclear,
     };
-    let known = nodes.iter().filter(|node| node.is_known);
-    (known.map(|node| node.name.clone()).collect(), remote)
+    (known, remote)
 }
 
 /// Readings of the signal as readings of the node that it is of, but for those that the node sends

@@ -16,7 +16,7 @@ use crate::monitor::{
     ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot,
     SourceSnapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// 2026-03-01T12:00:00Z
 pub(super) const NOW: Timestamp = Timestamp(1_772_366_400_000_000_000);
@@ -100,6 +100,7 @@ fn node(name: &str, heard: i64) -> NodeStatus {
         interval: Some(10.0),
         packets: 738,
         missed: 3,
+        misses_known: true,
         signal: NodeSignal {
             rssi: spread(-39.0),
             snr: spread(13.0),
@@ -381,12 +382,21 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
         .collect()
 }
 
+/// The nodes in a whole frame.
+fn nodes_of(bytes: &[u8]) -> Arc<[Name]> {
+    let text = String::from_utf8_lossy(bytes);
+    let nodes = [("\"n1\"", "greenhouse-north-bench-7"), ("\"n2\"", "node2")];
+    let named = nodes.into_iter().filter(|(key, _)| text.contains(key));
+    named.map(|(_, name)| name.into()).collect()
+}
+
 fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
         source: "source".into(),
         at: ago(seconds),
         kind,
         bytes: bytes.into(),
+        nodes: nodes_of(bytes),
     };
     let rejected = |reason, broke_at_end| TrafficKind::Rejected {
         reason,

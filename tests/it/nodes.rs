@@ -61,19 +61,24 @@ impl Site {
 
     /// What a command says that asks the gateway over its socket.
     fn ask(&self, arguments: &[&str]) -> (i32, String) {
-        let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_fieldgate"))
-            .args(arguments)
-            .args(["--config", "config.toml"])
-            .current_dir(self.gateway.folder())
-            .env("HOME", self.gateway.folder())
-            .env_remove("RUNTIME_DIRECTORY")
-            .env_remove("STATE_DIRECTORY")
-            .env("XDG_STATE_HOME", self.gateway.folder())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(stdout).unwrap();
-        (status.code().unwrap(), text)
+        ask(&self.gateway, arguments)
     }
+}
+
+/// What a command says that asks a gateway over its socket.
+fn ask(gateway: &Fieldgate, arguments: &[&str]) -> (i32, String) {
+    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_fieldgate"))
+        .args(arguments)
+        .args(["--config", "config.toml"])
+        .current_dir(gateway.folder())
+        .env("HOME", gateway.folder())
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("STATE_DIRECTORY")
+        .env("XDG_STATE_HOME", gateway.folder())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    (status.code().unwrap(), text)
 }
 
 const WARM: &str = r#""n1":{"t":27.5},"#;
@@ -147,4 +152,26 @@ fn a_value_beyond_its_limits_and_a_held_link_are_problems_until_they_end() {
         assert!(Instant::now() < deadline);
         site.send(WARM);
     }
+}
+
+#[test]
+fn a_node_of_any_format_is_known_and_misses_count_for_the_one_that_numbers_its_packets() {
+    let mut gateway = Fieldgate::new(
+        "[source]\nkind = \"stdin\"\nformat = \"json\"\nnode.keys = [\"dev\"]\ncounter = \"seq\"\n",
+    )
+    .start();
+    let (mut number, mut seen) = (0, String::new());
+    let deadline = Instant::now() + PATIENCE;
+    while !seen.contains("\"missed\":2") {
+        assert!(Instant::now() < deadline, "{seen}");
+        // Two are missing before the fifth.
+        number += if number == 4 { 3 } else { 1 };
+        let line = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
+        gateway.write_stdin(line.as_bytes());
+        let status = ask(&gateway, &["status", "--json"]).1;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        seen = status["nodes"].to_string();
+    }
+    assert!(seen.contains("\"node\":\"tank\""), "{seen}");
+    assert!(seen.contains("\"misses_known\":true"), "{seen}");
 }

@@ -8,11 +8,12 @@ mod places;
 mod presence;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::format::Format;
 use super::group::{Group, OWN_FIGURES, default_node_name, keys_in};
 use super::spikes::History;
-use super::{KnownName, MetricTable, Name, Range};
+use super::{Decoded, KnownName, MetricTable, Name, Range};
 use entries::{Node, Series};
 use places::{Place, Places};
 use presence::{Presence, Sightings};
@@ -351,6 +352,13 @@ impl Catalogue {
     /// A node; `None`: it was forgotten.
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0)
+    }
+
+    /// The nodes that a frame names, but for what its board says of itself.
+    pub fn nodes_of(&self, decoded: &Decoded) -> Arc<[Name]> {
+        let nodes = decoded.nodes.iter().filter_map(|id| self.node(*id));
+        let nodes = nodes.filter(|node| node.group.is_of_a_node());
+        nodes.map(|node| node.name.clone()).collect()
     }
 
     /// A node; `None`: it was forgotten.

@@ -35,7 +35,9 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let view = &app.deliveries.view;
     let look = Look {
         heading: heading(areas) + &following(view),
-        nothing: if view.filter.is_empty() {
+        nothing: if app.is_past() {
+            " A journal does not tell how something was delivered."
+        } else if view.filter.is_empty() {
             " Nothing has been delivered yet."
         } else {
             " No delivery matches the filter; Esc: show all."

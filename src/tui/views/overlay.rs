@@ -116,7 +116,11 @@ fn help_cells(body: Rect) -> u16 {
 fn help_lines<'a>(app: &App, cells: u16) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
     for binding in help_of(app) {
-        let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+        let keys: Vec<String> = binding
+            .keys
+            .iter()
+            .map(|key| key.name(app.theme.ascii))
+            .collect();
         let keys = keys.join("  ");
         let style = app.theme.style(Role::Accent);
         if cells >= HELP_CELLS {
@@ -422,8 +426,11 @@ mod tests {
     fn every_line_of_the_help_fits_into_its_frame() {
         for context in CONTEXTS {
             for binding in bindings(context).into_iter().flatten() {
-                let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-                assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
+                for is_ascii in [false, true] {
+                    let keys = binding.keys.iter().map(|key| key.name(is_ascii));
+                    let keys: Vec<String> = keys.collect();
+                    assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
+                }
                 assert!(KEYS + width(binding.help) <= 68, "{}", binding.help);
             }
         }

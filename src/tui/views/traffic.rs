@@ -68,25 +68,23 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
-/// The last frames of a node that were seen to come, below a heading.
+/// The last frames of a node, as far back as the traffic reaches, below a heading.
 pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Name) {
     let style = app.theme.style(Role::Dim);
-    put(buffer, area, 0, &Line::styled(" its last frames", style));
-    let rows = usize::from(area.height.saturating_sub(1));
-    let Some(heard) = app.observed.heard(node) else {
-        return;
+    let heading = if app.is_past() {
+        " its last frames: a journal keeps those alone that were set aside"
+    } else {
+        " its last frames"
     };
+    put(buffer, area, 0, &Line::styled(heading, style));
+    let rows = usize::from(area.height.saturating_sub(1));
     let source = app.source_of(node);
+    let own = source.and_then(|source| node.as_str().strip_prefix(source));
+    let own = own.map_or(node.as_str(), str::trim_start);
     let is_of_node = |piece: &Piece| {
-        let TrafficEntry {
-            kind,
-            at,
-            source: of,
-            ..
-        } = &piece.entry;
-        let is_frame = matches!(kind, TrafficKind::Accepted);
-        let is_of_source = source.is_none_or(|source| source == of.as_str());
-        is_frame && is_of_source && heard.at.contains(at)
+        let entry = &piece.entry;
+        let is_of_source = source.is_none_or(|source| source == entry.source.as_str());
+        is_of_source && entry.nodes.iter().any(|name| name.as_str() == own)
     };
     let pieces = app.traffic.entries.iter().rev();
     let pieces = pieces.filter(|it| is_of_node(&it.entry)).take(rows);
@@ -111,7 +109,7 @@ pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Na
 
 fn heading(app: &App, cells: usize) -> String {
     let chosen = app.traffic.choice.source.as_ref();
-    let counts = app.snapshot().map(|snapshot| {
+    let counts = app.snapshot().filter(|_| !app.is_past()).map(|snapshot| {
         let telemetry = chosen.map_or(&snapshot.telemetry, |it| snapshot.telemetry_of(it));
         let rejected = telemetry.frames_rejected.iter().map(|(_, count)| count);
         [
@@ -369,6 +367,7 @@ mod tests {
                 place: None,
             },
             bytes: bytes.into(),
+            nodes: std::sync::Arc::default(),
         };
         let line = Shown {
             number: 0,
@@ -429,6 +428,7 @@ mod tests {
                 at: Timestamp(millis * 1_000_000),
                 kind,
                 bytes: bytes.into(),
+                nodes: std::sync::Arc::default(),
             })
         };
         let before = entry(500, TrafficKind::Sent, b"led on\n");

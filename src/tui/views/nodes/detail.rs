@@ -14,7 +14,7 @@ use crate::tui::state::App;
 use crate::tui::theme::Role;
 use crate::tui::views::{charts, log, put, traffic};
 use crate::tui::widgets::{aligned, count, duration, fitted, gap, sparkline};
-use crate::tui::words::unit;
+use crate::tui::words::{link_heading, unit};
 
 /// Cells of the bar of what has passed of its interval.
 const BAR: usize = 10;
@@ -130,13 +130,36 @@ fn range(spread: Option<Spread>) -> String {
 }
 
 fn packets<'a>(app: &App, node: &NodeStatus) -> Line<'a> {
-    let (lost, role) = lost(app, node);
+    let (lost, role) = lost(node);
+    let lost = if node.misses_known {
+        format!(", {lost} lost")
+    } else {
+        lost_by_source(app, &node.node)
+    };
     let first = duration(app.now.since(node.first_heard));
     Line::from(vec![
-        Span::raw(format!(" {} packets, ", count(node.packets))),
-        Span::styled(format!("{lost} lost"), app.theme.style(role)),
+        Span::raw(format!(" {} packets", count(node.packets))),
+        Span::styled(lost, app.theme.style(role)),
         Span::styled(format!("  known for {first}"), app.theme.style(Role::Dim)),
     ])
+}
+
+/// What was lost of the source of a node, where nobody can tell of which node that was.
+fn lost_by_source(app: &App, node: &Name) -> String {
+    let source = app.source_of(node);
+    let sources = app.sources();
+    let link = match source {
+        Some(name) => sources.into_iter().find(|link| link.name() == name),
+        None => sources.into_iter().next(),
+    };
+    let snapshot = app.snapshot().filter(|_| !app.is_past());
+    match (snapshot, link) {
+        (Some(snapshot), Some(link)) => {
+            let missed = count(snapshot.telemetry_of(&link).packets_missed);
+            format!("; {} missed {missed}", link_heading(&link))
+        }
+        _ => String::new(),
+    }
 }
 
 /// The metrics with their last values and trends, where there is no room for charts.

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
 use super::{filter_note, mark_row, put, table};
-use crate::monitor::{Alarm, NodeState, NodeStatus, Sight};
+use crate::monitor::{Alarm, NodeState, NodeStatus};
 use crate::telemetry::Name;
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::App;
@@ -204,7 +204,7 @@ impl Columns {
 }
 
 fn counts<'a>(app: &App, node: &NodeStatus) -> [Span<'a>; 2] {
-    let (lost, role) = lost(app, node);
+    let (lost, role) = lost(node);
     [
         Span::raw(format!(" {:>7}", count(node.packets))),
         Span::styled(format!(" {lost:>6}"), app.theme.style(role)),
@@ -256,9 +256,9 @@ fn decibels(value: Option<f64>) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// The share of its packets that were lost; a journal alone does not tell it.
-fn lost(app: &App, node: &NodeStatus) -> (String, Role) {
-    if matches!(app.observed.sight, Sight::Past { .. }) {
+/// The share of its packets that were lost, where that can be told.
+fn lost(node: &NodeStatus) -> (String, Role) {
+    if !node.misses_known {
         return ("–".to_owned(), Role::Dim);
     }
     let role = if node.missed > 0 {

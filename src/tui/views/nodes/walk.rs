@@ -81,11 +81,22 @@ fn of_node(app: &App, node: &NodeStatus, walk: &Walk) -> [Figure; 4] {
                 None => Role::Dim,
             },
         ),
-        figure(
-            ["missed".to_owned(), format!(", {} came", count(packets))],
-            missed.to_string(),
-            if missed > 0 { Role::Bad } else { Role::Good },
-        ),
+        if node.misses_known {
+            figure(
+                ["missed".to_owned(), format!(", {} came", count(packets))],
+                missed.to_string(),
+                if missed > 0 { Role::Bad } else { Role::Good },
+            )
+        } else {
+            figure(
+                [
+                    "packets".to_owned(),
+                    "; misses count for the source".to_owned(),
+                ],
+                packets.to_string(),
+                Role::Text,
+            )
+        },
     ]
 }
 
