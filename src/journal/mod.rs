@@ -236,6 +236,11 @@ impl Journal {
         names::known(&self.0.shared, source)
     }
 
+    /// The sources at which names were confirmed, also such as have gone since; none where that cannot be read.
+    pub fn known_sources(&self) -> Vec<Name> {
+        names::sources(&self.0.shared)
+    }
+
     /// Remembers the nodes as they are now, in place of what was remembered of them. Never waits.
     pub fn remember_nodes(&self, nodes: Vec<KnownNode>) {
         self.0.shared.inbox.remember(nodes);

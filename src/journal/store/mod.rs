@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use columns::has_column;
 pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
-pub(super) use names::read_names;
+pub(super) use names::{read_names, read_sources};
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
