@@ -31,11 +31,11 @@ pub struct Hearing {
 /// The node that a radio packet came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remote {
-    /// The board speaks of itself alone.
+    /// The board speaks of itself alone, or of somebody who is not known yet.
     Nobody,
     /// This one.
     Node(Name),
-    /// One of several, or one that is not known: nobody can tell which.
+    /// One of several: nobody can tell which.
     Unclear,
 }
 
@@ -110,26 +110,23 @@ fn signal(
 fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
     let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
     let nodes: Vec<_> = nodes.filter(|node| node.group.is_of_a_node()).collect();
-    let known = nodes.iter().filter(|node| node.is_known);
-    let known: Vec<Name> = known.map(|node| node.name.clone()).collect();
-    if let [node] = &nodes[..]
-        && node.group == Group::Own
-    {
-        // Whoever is a node by its own name sends its packets itself.
-        let remote = known.first().cloned().map_or(Remote::Unclear, Remote::Node);
-        return (known, remote);
-    }
     let named = nodes
         .iter()
         .find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
     let own = named.map_or(OWN_NODE, |node| node.key.as_str());
-    let mut remote = nodes.iter().filter(|node| node.key != own);
-    let remote = match (remote.next(), remote.next()) {
-        (None, _) => Remote::Nobody,
-        (Some(node), None) if node.is_known => Remote::Node(node.name.clone()),
+    // Who is a node by its own name sends its packets itself.
+    let remotes = nodes
+        .iter()
+        .filter(|node| node.group == Group::Own || node.key != own);
+    let remotes: Vec<_> = remotes.collect();
+    let known: Vec<_> = remotes.iter().filter(|node| node.is_known).collect();
+    let remote = match (&known[..], remotes.len()) {
+        ([node], 1) => Remote::Node(node.name.clone()),
+        ([] | [_], _) => Remote::Nobody,
         _ => Remote::Unclear,
     };
-    (known, remote)
+    let known = nodes.iter().filter(|node| node.is_known);
+    (known.map(|node| node.name.clone()).collect(), remote)
 }
 
 /// Readings of the signal as readings of the node that it is of, but for those that the node sends

@@ -382,7 +382,7 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
         .collect()
 }
 
-/// The nodes in a whole frame.
+/// The nodes in a frame.
 fn nodes_of(bytes: &[u8]) -> Arc<[Name]> {
     let text = String::from_utf8_lossy(bytes);
     let nodes = [("\"n1\"", "greenhouse-north-bench-7"), ("\"n2\"", "node2")];
@@ -396,7 +396,10 @@ fn traffic() -> Vec<Numbered<TrafficEntry>> {
         at: ago(seconds),
         kind,
         bytes: bytes.into(),
-        nodes: nodes_of(bytes),
+        nodes: match kind {
+            TrafficKind::Accepted => nodes_of(bytes),
+            _ => Arc::default(),
+        },
     };
     let rejected = |reason, broke_at_end| TrafficKind::Rejected {
         reason,

@@ -160,18 +160,26 @@ fn a_node_of_any_format_is_known_and_misses_count_for_the_one_that_numbers_its_p
         "[source]\nkind = \"stdin\"\nformat = \"json\"\nnode.keys = [\"dev\"]\ncounter = \"seq\"\n",
     )
     .start();
-    let (mut number, mut seen) = (0, String::new());
+    let (mut number, mut seen) = (0, serde_json::Value::Null);
     let deadline = Instant::now() + PATIENCE;
-    while !seen.contains("\"missed\":2") {
+    while seen[1]["missed"] != 2 {
         assert!(Instant::now() < deadline, "{seen}");
-        // Two are missing before the fifth.
-        number += if number == 4 { 3 } else { 1 };
-        let line = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
-        gateway.write_stdin(line.as_bytes());
+        // Two are missing of the one that came later.
+        number += 1;
+        let missing = if number > 7 { 2 } else { 0 };
+        let mut lines = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
+        if number > 3 {
+            let number = number + missing;
+            lines += &format!("{{\"dev\":\"well\",\"seq\":{number},\"level\":1.5}}\n");
+        }
+        gateway.write_stdin(lines.as_bytes());
         let status = ask(&gateway, &["status", "--json"]).1;
         let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-        seen = status["nodes"].to_string();
+        seen = status["nodes"].clone();
     }
-    assert!(seen.contains("\"node\":\"tank\""), "{seen}");
-    assert!(seen.contains("\"misses_known\":true"), "{seen}");
+    for (node, name, missed) in [(&seen[0], "tank", 0), (&seen[1], "well", 2)] {
+        assert_eq!(node["node"], name);
+        assert_eq!(node["missed"], missed);
+        assert_eq!(node["misses_known"], true);
+    }
 }

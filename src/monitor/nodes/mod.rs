@@ -199,8 +199,11 @@ impl Board {
 
     fn note(&mut self, hearing: &Hearing) {
         match (&self.remote, &hearing.remote) {
-            (_, Remote::Nobody) if self.own.is_none() => self.own = hearing.nodes.first().cloned(),
-            (_, Remote::Nobody) => {}
+            (_, Remote::Nobody) => {
+                if let (None, [own]) = (&self.own, &hearing.nodes[..]) {
+                    self.own = Some(own.clone());
+                }
+            }
             (Remote::Nobody, remote) => self.remote = remote.clone(),
             (known, remote) if known == remote => {}
             _ => self.remote = Remote::Unclear,

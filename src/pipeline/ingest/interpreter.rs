@@ -162,7 +162,7 @@ impl Interpreter {
             self.report_losses();
         }
         let at = received.wall;
-        let nodes = self.decoder.catalogue().nodes_of(&decoded);
+        let nodes = self.decoder.catalogue().named(&decoded.nodes);
         let piece = self.notices.frame(at, Arc::clone(&bytes), nodes);
         let frame = Box::new(Frame {
             decoded,

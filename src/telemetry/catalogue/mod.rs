@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::format::Format;
 use super::group::{Group, OWN_FIGURES, default_node_name, keys_in};
 use super::spikes::History;
-use super::{Decoded, KnownName, MetricTable, Name, Range};
+use super::{KnownName, MetricTable, Name, Range};
 use entries::{Node, Series};
 use places::{Place, Places};
 use presence::{Presence, Sightings};
@@ -354,9 +354,9 @@ impl Catalogue {
         self.nodes.get(id.0)
     }
 
-    /// The nodes that a frame names, but for what its board says of itself.
-    pub fn nodes_of(&self, decoded: &Decoded) -> Arc<[Name]> {
-        let nodes = decoded.nodes.iter().filter_map(|id| self.node(*id));
+    /// The names of some nodes, but for what their board says of itself.
+    pub fn named(&self, nodes: &[NodeId]) -> Arc<[Name]> {
+        let nodes = nodes.iter().filter_map(|id| self.node(*id));
         let nodes = nodes.filter(|node| node.group.is_of_a_node());
         nodes.map(|node| node.name.clone()).collect()
     }

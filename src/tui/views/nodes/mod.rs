@@ -128,17 +128,19 @@ impl Columns {
             cells => format!(" {}", fitted("source", cells)),
         };
         let signal = SIGNAL + 1 + self.trend;
-        format!(
-            "  {names}{source} {:STATE$} {:heard$} {:signal$} {:signal$} {:>7} {:>6}  {}",
+        let heading = format!(
+            "  {names}{source} {:STATE$} {:heard$} {:signal$} {:signal$} {:>7} {:>6}",
             "state",
             "heard",
             "  RSSI",
             "   SNR",
             "packets",
             "lost",
-            "values",
             heard = BAR + 1 + AGE,
-        )
+        );
+        let has_values = width(&heading) + 1 + LEAST_VALUES < self.cells;
+        let values = if has_values { "  values" } else { "" };
+        heading + values
     }
 
     fn line<'a>(&self, app: &App, node: &NodeStatus, marked: bool) -> Line<'a> {
