@@ -93,3 +93,23 @@ impl Directives {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_comes_is_held_as_long_as_all_are() {
+        let directives = Directives::new(true);
+        let begin = |name: &str| directives.begin(name.parse().unwrap());
+        let [first, source] = ["mqtt", "source"].map(begin);
+        let later = begin("influxdb");
+        let held = |links: &[&watch::Receiver<Directive>]| -> Vec<bool> {
+            links.iter().map(|link| link.borrow().held).collect()
+        };
+        assert_eq!(held(&[&first, &later, &source]), [true, true, false]);
+        directives.release_sinks();
+        let last = begin("mqtt cloud");
+        assert_eq!(held(&[&first, &later, &last]), [false; 3]);
+    }
+}

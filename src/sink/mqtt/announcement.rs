@@ -302,17 +302,23 @@ impl Announcer {
         let mut present = BTreeSet::new();
         for it in names {
             let (node, metric) = (&it.node, &it.metric);
-            let by_key = [None, Some(&it.source)].map(|source| self.object(source, node, metric));
             let by_name = format!(
                 "{}_{}",
                 object_id(node.as_str(), false),
                 object_id(metric.as_str(), true)
             );
-            if it.is_there && choice.takes(node.as_str(), metric.as_str()) {
-                present.insert(by_key[usize::from(self.tells_sources())].clone());
+            let by_key = self.object(None, node, metric);
+            let of_source = self.object(Some(&it.source), node, metric);
+            let (now, is_there) = if self.tells_sources() {
+                (&of_source, it.is_there)
+            } else {
+                // Another source may have the node since.
+                (&by_key, true)
+            };
+            if is_there && choice.takes(node.as_str(), metric.as_str()) {
+                present.insert(now.clone());
             }
-            former.extend(by_key);
-            former.insert(by_name);
+            former.extend([by_name, by_key, of_source]);
         }
         let former = former.difference(&present);
         former.map(|object| self.topic(SENSOR, object)).collect()
@@ -688,8 +694,12 @@ mod tests {
         let of_source = ["s_node1_lux", "s_node2_lux", "s_node3_lux"];
         let without = ["attic_lux", "node1_lux", "node2_lux", "node3_lux"];
         for (prefix, choice, present) in [
-            ("iiot", &all, &["node1_lux", "node2_lux", "node3_lux"][..]),
-            ("iiot", &some, &["node1_lux", "node2_lux"]),
+            (
+                "iiot",
+                &all,
+                &["node1_lux", "node2_lux", "node3_lux", "node4_lux"][..],
+            ),
+            ("iiot", &some, &["node1_lux", "node2_lux", "node4_lux"]),
             ("iiot/{source}", &all, &of_source),
             ("iiot/{source}", &some, &of_source[..2]),
         ] {
