@@ -167,12 +167,13 @@ fn a_node_of_any_format_is_known_and_misses_count_for_the_one_that_numbers_its_p
         // Two are missing of the one that came later.
         number += 1;
         let missing = if number > 7 { 2 } else { 0 };
-        let mut lines = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
+        let line = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
+        gateway.write_stdin(line.as_bytes());
         if number > 3 {
             let number = number + missing;
-            lines += &format!("{{\"dev\":\"well\",\"seq\":{number},\"level\":1.5}}\n");
+            let line = format!("{{\"dev\":\"well\",\"seq\":{number},\"level\":1.5}}\n");
+            gateway.write_stdin(line.as_bytes());
         }
-        gateway.write_stdin(lines.as_bytes());
         let status = ask(&gateway, &["status", "--json"]).1;
         let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
         seen = status["nodes"].clone();
