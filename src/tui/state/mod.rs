@@ -253,6 +253,11 @@ impl App {
             .unwrap_or(0)
     }
 
+    /// Whether a journal is looked at, where nothing goes on and little but readings is known.
+    pub(crate) fn is_past(&self) -> bool {
+        matches!(self.observed.sight, Sight::Past { .. })
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.observed.sight == Sight::Local
     }
