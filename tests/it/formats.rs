@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use fieldgate::journal::Archive;
+use fieldgate::telemetry::Reading;
 
 use crate::api::listening_port;
 use crate::support::{
@@ -359,15 +360,11 @@ fn a_replay_gives_packets_without_a_clock_their_times_again() {
 const JOURNAL: &str = "[journal]\npath = \"journal.db\"\n";
 
 /// Times and readings in the journal of a gateway, in their order.
-fn journaled(gateway: &Fieldgate) -> Vec<(i64, String)> {
-    let read = || -> rusqlite::Result<Vec<(i64, String)>> {
-        let journal = Connection::open(gateway.folder().join("journal.db"))?;
-        let sql = "SELECT event_time, readings FROM packets ORDER BY sequence";
-        let mut statement = journal.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
-    };
-    read().unwrap_or_default()
+fn journaled(gateway: &Fieldgate) -> Vec<(i64, Vec<Reading>)> {
+    let journal = Archive::open(&gateway.folder().join("journal.db"));
+    let rows = journal.and_then(|mut journal| journal.read());
+    let rows = rows.unwrap_or_default().into_iter();
+    rows.map(|row| (row.event_time.0, row.readings)).collect()
 }
 
 /// Records what a board of a format says eight times over; returns the gateway that did and the recording.
