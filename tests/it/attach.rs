@@ -48,6 +48,28 @@ fn two_terminals_see_a_gateway_through_its_restart_and_leave_it_running() {
 }
 
 #[test]
+fn the_frames_of_a_node_that_came_before_anybody_looked_are_there() {
+    let port = Port::reserve();
+    let listen = format!("127.0.0.1:{}", port.number());
+    let config = format!("[source]\nkind = \"stdin\"\n[api]\nlisten = \"{listen}\"\n");
+    let mut gateway = Fieldgate::new(&config).start();
+    for second in 1..=6 {
+        let frame = format!(
+            "{{\"ts\":{second}000,\"id\":\"N2\",\"n1\":{{\"t\":2{second}}},\"sts\":{{\"rx\":{second}}}}}\n"
+        );
+        gateway.write_stdin(frame.as_bytes());
+    }
+    gateway.wait_for_log("Node is heard for the first time.", PATIENCE);
+    let url = format!("http://{listen}");
+    let mut terminal = Terminal::start(SIZE, &["attach", &url]);
+    terminal.wait_for("temperature");
+    terminal.type_keys("2\r");
+    terminal.wait_for("its last frames");
+    terminal.wait_for("{\"ts\":5000,");
+    terminal.wait_for("{\"ts\":6000,");
+}
+
+#[test]
 fn it_ends_with_its_terminal() {
     let mut window = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&window).unwrap();

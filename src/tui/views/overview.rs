@@ -6,6 +6,7 @@ use ratatui::text::Line;
 
 use super::{card, charts, log, put, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus};
+use crate::tui::action::Page;
 use crate::tui::layout::{Areas, Card, Demand, Hidden, Trouble};
 use crate::tui::state::{App, Focus};
 use crate::tui::theme::Role;
@@ -30,7 +31,11 @@ pub(super) fn areas(app: &App, size: Size) -> Areas {
     let demand = Demand {
         links: &links,
         focus,
-        rows: app.rows().len(),
+        // To sort them takes time.
+        rows: match app.page {
+            Page::Overview => app.rows().len(),
+            _ => 0,
+        },
         opened: opened.map(|node| app.metrics_of(node).len()),
         height: &|link, cells| card::height(app, link, cells),
     };

@@ -17,8 +17,9 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     if areas.list.is_empty() {
         return;
     }
-    draw_heading(buffer, areas, app);
-    draw_rows(buffer, areas.list, app);
+    let rows = app.rows();
+    draw_heading(buffer, areas, app, &rows);
+    draw_rows(buffer, areas.list, app, &rows);
 }
 
 /// The columns of the table, as wide as the terminal allows.
@@ -92,14 +93,14 @@ impl Columns {
     }
 }
 
-fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
+fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App, rows: &[&LatestValue]) {
     let area = areas.heading;
     let style = app.theme.style(Role::Dim);
     let longest = longest_name(app);
     if app.table.by == RowsBy::Node {
         let cells = usize::from(area.width);
         let node = node_cells(cells, longest);
-        let names = names_heading(app, node, areas.rows());
+        let names = names_heading(app, rows, node, areas.rows());
         let text = if is_narrow(cells) {
             // The sign of how it is heard needs no name.
             format!("  {names:<cells$}  metrics", cells = node + 2)
@@ -111,7 +112,7 @@ fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
     }
     if is_narrow(usize::from(area.width)) {
         let columns = Narrow::of(area.width, longest);
-        let names = names_heading(app, columns.node, areas.rows());
+        let names = names_heading(app, rows, columns.node, areas.rows());
         let names = fitted(&names, columns.names());
         let heard = if columns.heard > 0 { "heard" } else { "" };
         let text = format!("  {names} {:>6}      {heard}", "value");
@@ -123,7 +124,7 @@ fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let mut text = format!(
         "  {} {:>digits$}{:rest$} {} ",
         fitted(
-            &names_heading(app, columns.node, areas.rows()),
+            &names_heading(app, rows, columns.node, areas.rows()),
             columns.node + 1 + columns.metric
         ),
         "value",
@@ -148,8 +149,8 @@ fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
 }
 
 /// Names of the first two columns, or which rows of how many are shown.
-fn names_heading(app: &App, node: usize, height: usize) -> String {
-    let all = app.rows().len();
+fn names_heading(app: &App, rows: &[&LatestValue], node: usize, height: usize) -> String {
+    let all = rows.len();
     if !app.table.filter.is_empty() {
         return format!("filter: {}", app.table.filter);
     }
@@ -159,7 +160,7 @@ fn names_heading(app: &App, node: usize, height: usize) -> String {
             RowsBy::Node => "node".to_owned(),
         };
     }
-    let top = app.shown_top(height);
+    let top = app.shown_top(rows, height);
     let what = match app.table.by {
         RowsBy::Metric => "metrics",
         RowsBy::Node => "nodes",
@@ -167,8 +168,7 @@ fn names_heading(app: &App, node: usize, height: usize) -> String {
     format!("{}–{} of {all} {what}", top + 1, top + height)
 }
 
-fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
-    let rows = app.rows();
+fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App, rows: &[&LatestValue]) {
     if rows.is_empty() {
         let text = match app.table.filter.as_str() {
             "" => "  No telemetry yet: values appear here as soon as a frame is accepted.",
@@ -184,8 +184,8 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
     }
     let line = line_of(app, area.width);
     let height = usize::from(area.height);
-    let top = app.shown_top(height);
-    let selected = app.selected_row(&rows);
+    let top = app.shown_top(rows, height);
+    let selected = app.selected_row(rows);
     for (row, (index, latest)) in (0..).zip(rows.iter().enumerate().skip(top).take(height)) {
         let is_selected = selected == Some(index) && app.focus == Focus::Table;
         put(buffer, area, row, &line(latest, is_selected));

@@ -25,8 +25,10 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 fn draw_list(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let rows = app.node_rows();
     let dim = app.theme.style(Role::Dim);
-    let columns = Columns::of(app, usize::from(areas.list.width));
-    let heading = columns.heading(app, rows.len(), areas.rows());
+    let height = areas.rows();
+    let top = app.shown_top_node(&rows, height);
+    let columns = Columns::of(app, &rows, usize::from(areas.list.width));
+    let heading = columns.heading(app, (top, rows.len()), height);
     put(buffer, areas.heading, 0, &Line::styled(heading, dim));
     if rows.is_empty() {
         let text = match app.nodes.filter.as_str() {
@@ -36,9 +38,7 @@ fn draw_list(buffer: &mut Buffer, areas: &Areas, app: &App) {
         put(buffer, areas.list, 0, &Line::styled(text, dim));
         return;
     }
-    let height = areas.rows();
     let selected = app.selected_node(&rows);
-    let top = app.shown_top_node(height);
     for (row, (index, node)) in (0..).zip(rows.iter().enumerate().skip(top).take(height)) {
         let is_selected = index == selected;
         let line = columns.line(app, node, is_selected);
@@ -88,11 +88,11 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(app: &App, cells: usize) -> Self {
+    fn of(app: &App, rows: &[&NodeStatus], cells: usize) -> Self {
         let is_wide = cells >= 110;
         let several = app.snapshot().is_some_and(|it| it.sources.len() > 1);
         let source = if several && is_wide { 10 } else { 0 };
-        let names = app.node_rows().into_iter().map(|node| {
+        let names = rows.iter().map(|node| {
             let source = app.source_of(&node.node).filter(|_| source > 0);
             width(own_name(&node.node, source))
         });
@@ -110,8 +110,7 @@ impl Columns {
         }
     }
 
-    fn heading(&self, app: &App, all: usize, height: usize) -> String {
-        let top = app.shown_top_node(height);
+    fn heading(&self, app: &App, (top, all): (usize, usize), height: usize) -> String {
         let names = if !app.nodes.filter.is_empty() {
             filter_note(&app.nodes.filter).trim_start().to_owned()
         } else if all > height {
