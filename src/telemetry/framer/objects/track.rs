@@ -104,6 +104,24 @@ impl Track {
         self.open.is_empty()
     }
 
+    /// What is open longest: an object's number, or `None` for an array without one; `None`: nothing is.
+    pub(super) fn outermost(&self) -> Option<Option<u64>> {
+        self.open.first().map(|container| match *container {
+            Container::Object(object) => Some(object),
+            Container::Array => None,
+        })
+    }
+
+    /// How many of some bytes only go on with a string or a number.
+    pub(super) fn quiet(&self, bytes: &[u8]) -> usize {
+        let ends = match self.expect {
+            Expect::Text(_) => |byte: &u8| matches!(byte, b'"' | b'\\' | b'{' | 0..0x20),
+            Expect::Scalar { .. } => |byte: &u8| !is_scalar_byte(*byte),
+            _ => return 0,
+        };
+        bytes.iter().position(ends).unwrap_or(bytes.len())
+    }
+
     /// Begins an object at `position`.
     pub(super) fn open_object(&mut self, position: u64, is_inner: bool, objects: &mut Candidates) {
         if self.open.is_empty() {
@@ -291,7 +309,6 @@ impl Track {
             Container::Object(object) => !is_over(objects, object),
             Container::Array => false,
         };
-        // Asked at every byte, and nearly always the answer.
         if self.open.first().is_none_or(stays) {
             return false;
         }
