@@ -243,6 +243,7 @@ fn pages(criterion: &mut Criterion) {
     let settings = [
         "source.kind=simulator",
         "source.rate=2000",
+        "source.nodes=40",
         "journal.path=:memory:",
     ];
     for setting in settings {

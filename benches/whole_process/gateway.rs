@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fieldgate::journal::Archive;
+
 /// The gateway's binary, built with the release profile as benches are.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_fieldgate");
 
@@ -147,8 +149,10 @@ impl Usage {
 
 /// Messages that a sink has acknowledged, by the journal itself.
 pub fn acknowledged(journal: &Path, sink: &str) -> u64 {
-    let query = format!("SELECT total FROM cursors WHERE sink = '{sink}'");
-    number(journal, &query)
+    let acknowledged = Archive::open(journal).map(|journal| journal.acknowledged());
+    let mut sinks = acknowledged.unwrap_or_default().into_iter();
+    let found = sinks.find(|(name, _)| name == sink);
+    found.map_or(0, |(_, position)| position.total)
 }
 
 /// Messages that were ever stored.

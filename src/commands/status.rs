@@ -133,7 +133,11 @@ fn nodes(snapshot: &Snapshot, now: Timestamp) -> Vec<Vec<String>> {
             every.map_or_else(|| "?".to_owned(), time),
             last(rssi),
             last(snr),
-            node.missed.to_string(),
+            if node.misses_known {
+                node.missed.to_string()
+            } else {
+                "?".to_owned()
+            },
         ]
     };
     let mut nodes: Vec<&NodeStatus> = snapshot.nodes.iter().collect();

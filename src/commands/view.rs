@@ -238,6 +238,7 @@ impl Record {
             nodes: self.nodes_in(row),
             remote: Remote::Unclear,
             signal: Signal::default(),
+            is_numbered: false,
         };
         self.nodes.hear(&hearing, since);
     }
@@ -276,6 +277,7 @@ fn show_rejected(path: &Path, record: &Record) -> Result<(), JournalError> {
                     place: None,
                 },
                 bytes: frame.into(),
+                nodes: Arc::default(),
             });
         }
         true

@@ -1,6 +1,6 @@
 //! A journal's file, read from its first row to its last while a gateway may be writing to it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,10 @@ use super::encoding::Names;
 use super::error::Fault;
 use super::history;
 use super::store::{
-    END, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader, read_nodes,
-    read_readable_cursors, read_rows,
+    END, NamedPosition, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader,
+    read_nodes, read_readable_cursors, read_rows,
 };
+use super::tail;
 use super::{JournalError, Position, Row};
 use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode};
 use crate::telemetry::Timestamp;
@@ -21,11 +22,14 @@ use crate::telemetry::Timestamp;
 /// meanwhile.
 const BLOCK: usize = 4_096;
 
-/// A reader of the file. What a gateway holds in memory alone is not seen.
+/// A reader of the file and its tail. What a gateway holds in memory alone is not seen.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
     connection: Connection,
+    /// What was in the tail when this was opened.
+    tail: Vec<Row>,
+    positions: Vec<NamedPosition>,
     names: Names,
     after: Position,
 }
@@ -56,9 +60,15 @@ impl Archive {
         let connection = open(path).map_err(failed)?;
         let version = identify(&connection).map_err(failed)?;
         version.ok_or_else(|| failed(Fault::Foreign))?;
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // Of a damaged file, what can be read is read.
+        let behind = tail::behind(&real, &connection).ok().flatten();
+        let (tail, positions) = behind.map_or_else(Default::default, |it| (it.rows, it.positions));
         Ok(Self {
             path: path.to_owned(),
             connection,
+            tail,
+            positions,
             names: Names::default(),
             after: Position::default(),
         })
@@ -66,6 +76,16 @@ impl Archive {
 
     /// The first and the last sequence that are there now; `None`: there are no rows.
     pub fn sequences(&self) -> Result<Option<(u64, u64)>, JournalError> {
+        let of_file = self.sequences_of_file()?;
+        let ends = self.tail.first().zip(self.tail.last());
+        let of_tail = ends.map(|(first, last)| (first.sequence, last.sequence));
+        Ok(match (of_file, of_tail) {
+            (Some((first, end)), Some((_, last))) => Some((first, end.max(last))),
+            (one, other) => one.or(other),
+        })
+    }
+
+    fn sequences_of_file(&self) -> Result<Option<(u64, u64)>, JournalError> {
         let bounds = self.connection.query_row(SELECT_BOUNDS, [], |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
         });
@@ -87,7 +107,12 @@ impl Archive {
             &mut self.names,
             &mut rows,
         );
-        read.map_err(|fault| self.failed(fault))?;
+        let is_all = read.map_err(|fault| self.failed(fault))?;
+        if is_all {
+            let last = rows.last().map_or(self.after, Row::end).sequence;
+            let behind = self.tail.iter().filter(|row| row.sequence > last);
+            rows.extend(behind.cloned());
+        }
         if let Some(last) = rows.last() {
             self.after = last.end();
         }
@@ -96,8 +121,7 @@ impl Archive {
 
     /// The history of one metric, in the order of time.
     pub fn history(&self, query: &HistoryQuery) -> Result<Vec<HistoryPoint>, JournalError> {
-        let history = history::of_connection(&self.connection, query);
-        history.map_err(|fault| self.failed(fault))
+        history::of_rows(query, |times, take| self.visit(times, take))
     }
 
     /// Calls `take` with every row that was measured within these times, in the order of the journal, until
@@ -107,10 +131,20 @@ impl Archive {
         times: Range<Timestamp>,
         mut take: impl FnMut(&Row) -> bool,
     ) -> Result<(), JournalError> {
+        // What comes from the tail into the file meanwhile is not to be taken twice.
+        let newest = self.sequences_of_file()?.map_or(0, |(_, newest)| newest);
+        let mut goes_on = true;
+        let mut take = |row: &Row| {
+            goes_on = goes_on && (!times.contains(&row.event_time) || take(row));
+            goes_on
+        };
         let visited = history::visit_rows(&self.connection, times.clone(), &mut |row| {
-            !times.contains(&row.event_time) || take(row)
+            row.sequence <= newest && take(row)
         });
-        visited.map_err(|fault| self.failed(fault))
+        visited.map_err(|fault| self.failed(fault))?;
+        let mut behind = self.tail.iter().filter(|row| row.sequence > newest);
+        behind.all(take);
+        Ok(())
     }
 
     /// When the oldest row that is there was received.
@@ -119,7 +153,8 @@ impl Archive {
         let oldest = self.connection.query_row(sql, [], |row| row.get(0));
         let oldest = oldest.optional();
         let oldest = oldest.map_err(|error| self.failed(error.into()))?;
-        Ok(oldest.map(Timestamp))
+        let of_tail = || self.tail.first().map(|row| row.received);
+        Ok(oldest.map(Timestamp).or_else(of_tail))
     }
 
     /// How far the sinks were acknowledged whose entries can be read, in the order of their names.
@@ -128,7 +163,12 @@ impl Archive {
         let sinks = cursors.into_iter().filter(|cursor| cursor.sink != END);
         let enabled = sinks.filter(|cursor| cursor.enabled);
         enabled
-            .map(|cursor| (cursor.sink, cursor.position))
+            .map(|cursor| {
+                let mut positions = self.positions.iter().rev();
+                let newer = positions.find(|(sink, _)| **sink == *cursor.sink);
+                let position = newer.map_or(cursor.position, |(_, position)| *position);
+                (cursor.sink, position)
+            })
             .collect()
     }
 

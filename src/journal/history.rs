@@ -25,38 +25,44 @@ pub(super) fn query(
 ) -> Result<Vec<HistoryPoint>, JournalError> {
     let mut buckets = Buckets::new(query);
     let failed = |fault: Fault| fault.into_error("read", shared.name.clone());
-    // While this is held, no row moves from memory to the file.
-    let tiers = shared.tiers();
-    if let Some(file) = tiers.open_file().map_err(failed)? {
-        visit(&file, query, &mut buckets).map_err(failed)?;
-    }
-    if let Some(memory) = &tiers.memory {
-        let store = lock_store(memory);
-        visit(store.connection(), query, &mut buckets).map_err(failed)?;
+    let file = {
+        // While this is held, no row moves from memory to the file.
+        let tiers = shared.tiers();
+        let file = tiers.open_file().map_err(failed)?;
+        let mut newest = u64::MAX;
+        if let Some(memory) = &tiers.memory {
+            let store = lock_store(memory);
+            visit(store.connection(), query, &mut buckets, newest).map_err(failed)?;
+            newest = store.extent().first.sequence;
+        }
+        file.map(|file| (file, newest))
+    };
+    // The file takes longer. What comes into it meanwhile was seen in memory.
+    if let Some((file, newest)) = file {
+        visit(&file, query, &mut buckets, newest).map_err(failed)?;
     }
     Ok(buckets.into_points())
 }
 
-/// The same of one database.
-pub(super) fn of_connection(
-    connection: &Connection,
+/// The same of the rows that `visit` goes through.
+pub(super) fn of_rows<E>(
     query: &HistoryQuery,
-) -> Result<Vec<HistoryPoint>, Fault> {
+    visit: impl FnOnce(Range<Timestamp>, &mut dyn FnMut(&Row) -> bool) -> Result<(), E>,
+) -> Result<Vec<HistoryPoint>, E> {
     let mut buckets = Buckets::new(query);
-    visit(connection, query, &mut buckets)?;
+    visit(query.from..query.to, &mut |row| buckets.add(row))?;
     Ok(buckets.into_points())
 }
 
+/// Adds the rows up to a sequence.
 fn visit(
     connection: &Connection,
     query: &HistoryQuery,
     buckets: &mut Buckets,
+    up_to: u64,
 ) -> Result<(), Fault> {
     visit_rows(connection, query.from..query.to, &mut |row| {
-        if query.source.as_ref().is_none_or(|it| *it == row.source) {
-            buckets.add(row);
-        }
-        true
+        row.sequence <= up_to && buckets.add(row)
     })
 }
 
@@ -220,14 +226,20 @@ impl<'a> Buckets<'a> {
         }
     }
 
-    fn add(&mut self, row: &Row) {
+    /// Adds what belongs to it; says that there can be more.
+    fn add(&mut self, row: &Row) -> bool {
         let time = row.event_time;
-        if time < self.query.from || time >= self.query.to {
-            return;
+        let is_of_source = self
+            .query
+            .source
+            .as_ref()
+            .is_none_or(|it| *it == row.source);
+        if !is_of_source || time < self.query.from || time >= self.query.to {
+            return true;
         }
         let index = usize::try_from((time.0 - self.query.from.0) / self.width);
         let Some(bucket) = index.ok().and_then(|index| self.filled.get_mut(index)) else {
-            return;
+            return true;
         };
         let of_metric = row.readings.iter().filter(|reading| {
             reading.node == self.query.node && reading.metric == self.query.metric
@@ -249,6 +261,7 @@ impl<'a> Buckets<'a> {
             bucket.first = bucket.first.min(time.0);
             bucket.last = bucket.last.max(time.0);
         }
+        true
     }
 
     fn into_points(self) -> Vec<HistoryPoint> {

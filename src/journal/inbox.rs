@@ -162,12 +162,16 @@ impl Work {
     }
 
     fn has_entries(&self) -> bool {
-        !self.packets.is_empty()
-            || !self.rejections.is_empty()
-            || !self.set_aside.is_empty()
-            || !self.names.is_empty()
-            || self.nodes.is_some()
-            || !self.corrections.is_empty()
+        !self.packets.is_empty() || !self.is_plain()
+    }
+
+    /// Whether there is nothing but packets and acknowledgements.
+    pub(super) fn is_plain(&self) -> bool {
+        self.rejections.is_empty()
+            && self.set_aside.is_empty()
+            && self.names.is_empty()
+            && self.nodes.is_none()
+            && self.corrections.is_empty()
     }
 
     fn has_acknowledgements(&self) -> bool {

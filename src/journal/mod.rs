@@ -1,20 +1,22 @@
 //! The journal: the local database that every packet is written to before anything is sent.
 //!
 //! One writer thread takes all that is waiting, commits once, then wakes the cursors; each cursor
-//! reads over a connection of its own. Rows are in the file or, while that cannot be written,
-//! behind it in a small database in memory. The journal `:memory:` is that second one alone.
+//! reads over a connection of its own. Rows are in the file or behind it in a small database in memory:
+//! the last few, which the tail has on the disk, and all while the file cannot be written. The journal
+//! `:memory:` is that second one alone.
 //!
 //! | part | what it is |
 //! | --- | --- |
 //! | [`Journal`] | the handle: appends, sets aside, asks; hands out cursors |
 //! | [`Cursor`] | a sink's way through the rows: reads, acknowledges, rejects |
 //! | `inbox` | what waits for the writer: bounded, and never in the way of an acknowledgement |
-//! | `writer` | the thread that commits; with a room each for `opening`, `enrolment`, `housekeeping`, `requests`, `correction`, and for its two troubles: `trouble` (the file cannot be written, or is damaged) and `astray` (the file is gone) |
+//! | `writer` | the thread that commits; with a room each for `opening`, `settlement` (of the tail), `enrolment`, `housekeeping`, `requests`, `correction`, and for its two troubles: `trouble` (the file cannot be written, or is damaged) and `astray` (the file is gone) |
 //! | `store` | one SQLite database: schema, rows, cursors, `rejected`, names; its front is trimmed |
 //! | `shared` | what the writer, the cursors and the handles share: tiers, ledger, progress |
 //! | … tiers | where rows are: in the file, behind it in memory |
 //! | … ledger | all that is counted: how far each sink is, and what is missing |
 //! | … progress | how far the writer is; wakes the cursors |
+//! | `tail` | the last few packets, beside the database: what comes one by one costs a block, not several |
 //! | `marks` | each sink's last acknowledgement, beside the database: outlives a killed process |
 //! | `recovery` | the claim on a path and its lock; moving aside and saving what is damaged |
 //! | `place` | the files by device and inode, to see that they are gone |
@@ -31,7 +33,8 @@
 //! 2. A cursor sees rows in order, each once unless it rewinds, and only committed ones.
 //! 3. For each sink `acknowledged + dropped + depth + in flight when removed == appended`, to the
 //!    message: what is missing before a row follows from its total, nothing is estimated.
-//! 4. A committed cursor is never ahead of the rows: both are in one file, in the order of commits.
+//! 4. A committed cursor is never ahead of the rows: both are in the file or both in its tail, in the order
+//!    of commits. The tail begins when the file is on the disk, and anew when the file has what was in it.
 //!    What was acknowledged after the last commit is in the sink's mark, so that a killed process
 //!    repeats only what was read and not acknowledged. After a power cut the marks may be gone: then
 //!    a sink repeats at most [`Cursor::unjournaled`] messages.
@@ -59,6 +62,7 @@ mod retention;
 mod rewind;
 mod shared;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -234,6 +238,11 @@ impl Journal {
     /// disk. Names that cannot be read have to be confirmed once more.
     pub fn known_names(&self, source: &Name) -> Vec<KnownName> {
         names::known(&self.0.shared, source)
+    }
+
+    /// The sources at which names were confirmed, also such as have gone since; none where that cannot be read.
+    pub fn known_sources(&self) -> Vec<Name> {
+        names::sources(&self.0.shared)
     }
 
     /// Remembers the nodes as they are now, in place of what was remembered of them. Never waits.

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::error::Fault;
 use super::shared::{Shared, lock_store};
-use super::store::{read_names, read_nodes};
+use super::store::{read_names, read_nodes, read_sources};
 use crate::monitor::KnownNode;
 use crate::telemetry::{KnownName, Name};
 
@@ -18,6 +18,11 @@ pub(super) fn known(shared: &Shared, source: &Name) -> Vec<KnownName> {
         );
         Vec::new()
     })
+}
+
+/// The sources at which names were confirmed.
+pub(super) fn sources(shared: &Shared) -> Vec<Name> {
+    read(shared, read_sources).unwrap_or_default()
 }
 
 /// All nodes, of the file and of memory.

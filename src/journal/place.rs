@@ -40,14 +40,17 @@ impl Identity {
 pub(super) struct Place {
     /// As configured: where the next start will look.
     configured: PathBuf,
-    /// With links followed: where SQLite has its companions.
+    /// With links followed: where its companions are.
     path: PathBuf,
     folder: Option<Identity>,
     file: Option<Identity>,
-    companions: [Option<Identity>; 2],
+    companions: [Option<Identity>; 3],
 }
 
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", TAIL];
+
+/// What stands behind the name of the file that the last packets are in.
+pub(super) const TAIL: &str = "-tail";
 
 impl Place {
     /// Notes what is there now.

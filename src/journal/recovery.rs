@@ -156,8 +156,16 @@ pub(super) fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// Renames a file and its companions, saying what it is; returns the new path.
-pub(super) fn move_aside(path: &Path, what: &str, now: Timestamp) -> io::Result<PathBuf> {
+/// A database and what SQLite has beside it. Behind a damaged one, its tail goes on behind the successor.
+pub(super) const DATABASE: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Renames files whose names begin with a path and end so, saying what they are; returns the new path.
+pub(super) fn move_aside(
+    path: &Path,
+    suffixes: &[&str],
+    what: &str,
+    now: Timestamp,
+) -> io::Result<PathBuf> {
     let time: String = now.to_string().replace(['-', ':'], "");
     let target = (0..1000)
         .map(|attempt| match attempt {
@@ -167,7 +175,7 @@ pub(super) fn move_aside(path: &Path, what: &str, now: Timestamp) -> io::Result<
         .find(|target| !target.exists())
         .ok_or(io::ErrorKind::AlreadyExists)?;
     // One that is not there has nothing to keep.
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in suffixes {
         match fs::rename(with_suffix(path, suffix), with_suffix(&target, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -316,7 +324,7 @@ impl Copy<'_> {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        self.store.restore(&self.chunk)?;
+        self.store.restore(&self.chunk, &[], false)?;
         self.salvage.rows += self.chunk.len() as u64;
         let messages = self.chunk.iter().map(|row| row.readings.len() as u64);
         self.salvage.messages += messages.sum::<u64>();

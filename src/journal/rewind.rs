@@ -9,7 +9,8 @@ use super::error::Fault;
 use super::marks::Mark;
 use super::recovery;
 use super::shared::{Shared, lock_store};
-use super::store::{END, Store, StoredCursor, natural};
+use super::store::{END, StoredCursor, natural};
+use super::tail;
 use super::{JournalError, Position};
 use crate::monitor::{RewindTo, SinkId};
 use crate::telemetry::Timestamp;
@@ -43,7 +44,7 @@ pub fn take_back(path: &Path, sink: &SinkId, to: RewindTo) -> Result<u64, Journa
     })?;
     let failed = |fault: Fault| fault.into_error("change", path.to_owned());
     let claim = recovery::claim(path)?;
-    let mut store = Store::open(&claim.path).map_err(failed)?;
+    let mut store = tail::open_whole(&claim.path).map_err(failed)?;
     let cursors = store.cursors().map_err(failed)?;
     let entry = cursors.iter().find(|cursor| cursor.sink == sink.as_str());
     let entry = entry.ok_or_else(|| unknown(sink, path, &cursors))?;

@@ -28,6 +28,9 @@ pub struct TrafficEntry {
     /// byte is lost, and what is ASCII can be read.
     #[serde(with = "text_of_bytes")]
     pub bytes: Arc<[u8]>,
+    /// The nodes that a telemetry frame names, as its source alone calls them.
+    #[serde(default, skip_serializing_if = "<[Name]>::is_empty")]
+    pub nodes: Arc<[Name]>,
 }
 
 mod text_of_bytes {
@@ -104,7 +107,7 @@ pub enum TrafficVerdict {
 
 impl Weighed for TrafficEntry {
     fn weight(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
+        self.bytes.len() + size_of_val(&*self.nodes) + size_of::<Self>()
     }
 }
 
@@ -222,6 +225,7 @@ mod tests {
             at: Timestamp(1),
             kind: TrafficKind::Text,
             bytes: (0..=255).collect(),
+            nodes: ["node1".into()].into(),
         };
         let json = serde_json::to_string(&entry).unwrap();
         assert!(json.contains(" !\\\"#$%&'()*+,-./0123456789"), "{json}");

@@ -114,12 +114,27 @@ impl SourceMonitor {
 
     /// Shows a piece of the stream; returns its number.
     pub fn show(&self, at: Timestamp, bytes: Arc<[u8]>, kind: TrafficKind) -> u64 {
+        self.show_piece(at, (bytes, kind), Arc::default())
+    }
+
+    /// Shows a telemetry frame that names these nodes; returns its number.
+    pub fn show_frame(&self, at: Timestamp, bytes: Arc<[u8]>, nodes: Arc<[Name]>) -> u64 {
+        self.show_piece(at, (bytes, TrafficKind::Accepted), nodes)
+    }
+
+    fn show_piece(
+        &self,
+        at: Timestamp,
+        (bytes, kind): (Arc<[u8]>, TrafficKind),
+        nodes: Arc<[Name]>,
+    ) -> u64 {
         let source = self.name.clone();
         self.activity.traffic.push(TrafficEntry {
             source,
             at,
             kind,
             bytes,
+            nodes,
         })
     }
 
@@ -132,6 +147,7 @@ impl SourceMonitor {
                 at,
                 kind: TrafficKind::Judged { back, verdict },
                 bytes: Arc::default(),
+                nodes: Arc::default(),
             });
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::sinks::{Sinks, Threads};
 use super::sources::Sources;
-use super::{SinkSettings, StartError, Stop};
+use super::{SinkSettings, StartError, Stop, named_formats};
 use crate::config::NamedSource;
 use crate::monitor::{
     Asker, Command, DeliveryEntry, Directive, HistoryPoint, HistoryQuery, Lease, LinkId, LinkState,
@@ -94,7 +94,7 @@ impl Handle {
             self.monitor().qualify_nodes();
         }
         self.0.sources.set(sources).await;
-        if !self.0.sinks.tag_sources(sources.len() > 1) {
+        if !self.0.sinks.set_sources(named_formats(sources)) {
             return;
         }
         for sink in self.0.sinks.databases().await {

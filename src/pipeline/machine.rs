@@ -18,7 +18,7 @@ use crate::monitor::{Monitor, Storage};
 use crate::system_clock::is_synchronised;
 
 /// How often the machine is asked.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked of the machine.
 #[derive(Debug, Clone)]

@@ -26,7 +26,6 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
@@ -41,9 +40,9 @@ use node_names::Naming;
 pub use recorder::recording_prefix;
 pub use sinks::SinkSettings;
 
-use crate::config::{self, Config, JournalPath, SOURCE_PLACEHOLDER};
+use crate::config::{self, Config, JournalPath, NamedSource, SOURCE_PLACEHOLDER};
 use crate::journal::{Enrolled, Journal, JournalError};
-use crate::monitor::{Activity, Directive, Monitor, NodeRules, SinkId, Stage};
+use crate::monitor::{Activity, Monitor, NodeRules, SinkId, Stage};
 use crate::telemetry::{Format, Name};
 use sinks::Sinks;
 use sources::{Sources, link_of};
@@ -123,9 +122,8 @@ impl Pipeline {
             journal: journal.clone(),
             metrics: metrics.clone(),
             names: naming.names.clone(),
-            sources: named_formats(config),
+            sources: named_formats(&config.sources).into(),
             directives: first_directives(config),
-            tags_source: AtomicBool::new(config.sources.len() > 1),
             threads: Mutex::new(None),
         };
         let sinks = sinks.start_all(config)?;
@@ -219,24 +217,21 @@ fn node_rules(config: &config::Telemetry) -> NodeRules {
     }
 }
 
-/// What every sink is told at first: to wait for a clock that is right, where that is wanted.
+/// Those of all sinks, which wait at first for a clock that is right, where that is wanted.
 fn first_directives(config: &Config) -> Arc<Directives> {
-    let first = Directive {
-        held: waiting::must_wait(config.telemetry.wait_for_clock),
-        ..Directive::default()
-    };
-    let directives = Directives::default();
+    let directives = Directives::new(waiting::must_wait(config.telemetry.wait_for_clock));
     for sink in enabled_sinks(config) {
-        directives.begin(sink.link().clone(), first.clone());
+        directives.begin(sink.link().clone());
     }
     Arc::new(directives)
 }
 
-/// The names and formats of all sources.
-fn named_formats(config: &Config) -> Vec<(Name, Format)> {
-    let sources = config.sources.iter();
-    let named = sources.map(|it| (Name::new(&it.name), it.format.clone()));
-    named.collect()
+/// The names and formats of these sources.
+fn named_formats(sources: &[NamedSource]) -> Vec<(Name, Format)> {
+    let named = sources.iter();
+    named
+        .map(|it| (Name::new(&it.name), it.format.clone()))
+        .collect()
 }
 
 fn enabled_sinks(config: &Config) -> Vec<SinkId> {

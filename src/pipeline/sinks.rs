@@ -1,8 +1,7 @@
 //! The threads of the sinks: started, restarted with other settings, waited for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::Mutex;
@@ -12,9 +11,10 @@ use super::directives::Directives;
 use super::{StartError, UNJOURNALED};
 use crate::config::{self, Config};
 use crate::journal::{Enrolled, Journal, JournalError};
-use crate::monitor::{Directive, LinkKind, Monitor, SinkId};
+use crate::monitor::{LinkKind, Monitor, SinkId};
+use crate::sink::mqtt::KnownMetric;
 use crate::sink::{self, Lane};
-use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES};
+use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES, Rules};
 
 /// What every sink is made of, and the threads that run.
 pub(super) struct Sinks {
@@ -22,11 +22,9 @@ pub(super) struct Sinks {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<MetricTable>,
     pub(super) names: HashMap<String, Name>,
-    /// The names and formats of all sources.
-    pub(super) sources: Vec<(Name, Format)>,
+    /// The names and formats of all sources. Points say which they come from where there are several.
+    pub(super) sources: std::sync::Mutex<Vec<(Name, Format)>>,
     pub(super) directives: Arc<Directives>,
-    /// Whether points say which source they come from.
-    pub(super) tags_source: AtomicBool,
     /// `None`: the gateway is stopping, and no sink is started any more.
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -171,7 +169,7 @@ impl Sinks {
 
     fn add(&self, threads: &mut Threads, settings: &SinkSettings) -> Result<(), StartError> {
         let link = settings.sink().link().clone();
-        self.directives.begin(link.clone(), Directive::default());
+        self.directives.begin(link.clone());
         self.monitor.add_link(&link);
         self.run(threads, settings)
             .inspect_err(|_| self.directives.end(&link))
@@ -228,9 +226,16 @@ impl Sinks {
             .collect()
     }
 
-    /// Has points say which source they come from, or not; returns whether that is a change.
-    pub(super) fn tag_sources(&self, is_wanted: bool) -> bool {
-        self.tags_source.swap(is_wanted, Ordering::Relaxed) != is_wanted
+    /// These are the sources from now on; returns whether points now say which they come from, or do so no
+    /// more.
+    pub(super) fn set_sources(&self, sources: Vec<(Name, Format)>) -> bool {
+        let mut all = self.sources();
+        let before = std::mem::replace(&mut *all, sources);
+        (before.len() > 1) != (all.len() > 1)
+    }
+
+    fn sources(&self) -> MutexGuard<'_, Vec<(Name, Format)>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lane(&self, settings: &SinkSettings, unacknowledged: u64) -> Result<Lane, StartError> {
@@ -266,9 +271,8 @@ impl Sinks {
         sink::spawn(delivery, lane).map_err(|error| StartError::Sink { sink, error })
     }
 
-    /// Nodes and their metrics, as the journal has them.
-    fn names(&self) -> Vec<(Name, Name)> {
-        let table = MetricTable::clone(&self.metrics);
+    /// The metrics of nodes of all sources, as the journal has them, also of sources that have gone.
+    fn names(&self) -> Vec<KnownMetric> {
         let own = OWN_FIGURES.map(|(key, _)| key);
         let own = MetricTable::built_in_keys().filter_map(|key| {
             let (group, metric) = key.split_once('.')?;
@@ -278,20 +282,34 @@ impl Sinks {
             })
         });
         let own: Vec<KnownName> = own.collect();
+        let sources = self.sources().clone();
+        let is_there = |name: &Name| sources.iter().any(|(source, _)| source == name);
+        let mut gone = self.journal.known_sources();
+        gone.retain(|source| !is_there(source));
         let mut names = BTreeSet::new();
-        for (source, format) in &self.sources {
-            let known = self.journal.known_names(source);
-            let mut of_format = table.clone();
-            format.complete(&mut of_format, |_| false);
-            names.extend(Catalogue::names_of(
-                &known,
-                of_format,
-                self.names.clone(),
-                format,
-            ));
+        let mut add = |source: &Name, format: &Format, known: &[KnownName], is_there| {
+            let mut table = MetricTable::clone(&self.metrics);
+            format.complete(&mut table, |_| false);
+            let of_source = Catalogue::names_of(known, table, self.names.clone(), format);
+            names.extend(of_source.into_iter().map(|(node, metric)| KnownMetric {
+                source: source.clone(),
+                node,
+                metric,
+                is_there,
+            }));
+        };
+        for (source, format) in &sources {
+            add(source, format, &self.journal.known_names(source), true);
+            add(source, &Format::Board, &own, true);
         }
-        let board = Catalogue::names_of(&own, table, self.names.clone(), &Format::Board);
-        names.extend(board);
+        for source in &gone {
+            // Nothing says in which format it was.
+            let known = self.journal.known_names(source);
+            for format in [Format::Board, Format::Plotter(Rules::default())] {
+                add(source, &format, &known, false);
+            }
+            add(source, &Format::Board, &own, false);
+        }
         names.into_iter().collect()
     }
 
@@ -305,7 +323,7 @@ impl Sinks {
         let delivery = sink::influx::InfluxDelivery::new(
             config,
             self.metrics.clone(),
-            self.tags_source.load(Ordering::Relaxed),
+            self.sources().len() > 1,
         );
         let delivery = delivery.map_err(|error| StartError::SinkSetup {
             sink: sink.clone(),

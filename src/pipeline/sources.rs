@@ -111,7 +111,7 @@ impl Sources {
     fn start(&self, settings: &NamedSource) -> Running {
         let link = link_of(settings);
         let monitor = self.monitor.source(&link);
-        let directive = self.directives.begin(link.clone(), Directive::default());
+        let directive = self.directives.begin(link.clone());
         let console = Arc::new(Console::new(&settings.source, monitor.clone()));
         self.consoles.begin(link, Arc::clone(&console));
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);

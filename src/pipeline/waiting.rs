@@ -33,5 +33,5 @@ pub(super) async fn release_when_synchronised(directives: Arc<Directives>, patie
         }
         sleep(INTERVAL.min(patience.saturating_sub(since.elapsed()))).await;
     }
-    directives.tell_sinks(|directive| directive.held = false);
+    directives.release_sinks();
 }

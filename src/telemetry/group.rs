@@ -33,6 +33,11 @@ pub(super) enum Group {
 }
 
 impl Group {
+    /// Whether it is not what a board says of its radio and of itself.
+    pub(super) fn is_of_a_node(self) -> bool {
+        matches!(self, Self::Node | Self::Own)
+    }
+
     /// `None`: the key is not about readings.
     pub(super) fn of(key: &str) -> Option<Self> {
         match key.as_bytes() {

@@ -24,16 +24,18 @@ pub struct Hearing {
     pub remote: Remote,
     /// How it was received.
     pub signal: Signal,
+    /// Whether its packets are numbered, so that missing ones are counted.
+    pub is_numbered: bool,
 }
 
 /// The node that a radio packet came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remote {
-    /// The board speaks of itself alone.
+    /// The board speaks of itself alone, or of somebody who is not known yet.
     Nobody,
     /// This one.
     Node(Name),
-    /// One of several, or one that is not known: nobody can tell which.
+    /// One of several: nobody can tell which.
     Unclear,
 }
 
@@ -68,6 +70,7 @@ impl Hearing {
             nodes,
             remote,
             signal,
+            is_numbered: frame.decoded.counter.is_some() || frame.decoded.radio_count.is_some(),
         }
     }
 }
@@ -103,14 +106,17 @@ fn signal(
 /// The known nodes of a frame, and which of them it came from.
 fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
     let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
-    let nodes = nodes.filter(|node| node.group == Group::Node);
+    let nodes = nodes.filter(|node| node.group.is_of_a_node());
     let mut named = nodes.clone();
     let named = named.find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
     let own = named.map_or(OWN_NODE, |node| node.key.as_str());
-    let mut remote = nodes.clone().filter(|node| node.key != own);
-    let remote = match (remote.next(), remote.next()) {
-        (None, _) => Remote::Nobody,
-        (Some(node), None) if node.is_known => Remote::Node(node.name.clone()),
+    // Who is a node by its own name sends its packets itself.
+    let remotes = nodes.clone();
+    let remotes = remotes.filter(|node| node.group == Group::Own || node.key != own);
+    let mut known = remotes.clone().filter(|node| node.is_known);
+    let remote = match (known.next(), known.next(), remotes.count()) {
+        (Some(node), None, 1) => Remote::Node(node.name.clone()),
+        (_, None, _) => Remote::Nobody,
         _ => Remote::Unclear,
     };
     let mut known = Vec::with_capacity(decoded.nodes.len());

@@ -279,6 +279,14 @@ const LARGEST: f64 = 3.2;
 /// and by so many of the smallest steps there are.
 const QUANTA: f64 = 2.5;
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "seven digits are enough of an error, and halve what each value takes"
+)]
+fn error(value: f64, foretold: f64) -> f32 {
+    (value - foretold).abs() as f32
+}
+
 /// Looks how far off each value was that is new. That never changes, so it is done once; and not on the way
 /// of every value, because a line without damage needs no measure.
 fn take_errors(values: &mut [Point]) {
@@ -294,7 +302,7 @@ fn take_errors(values: &mut [Point]) {
         };
         it.errors = Some(Foretells::ALL.map(|how| {
             let foretold = foretell(how, segment, it.at);
-            foretold.map_or(f32::NAN, |foretold| (it.value - foretold).abs() as f32)
+            foretold.map_or(f32::NAN, |foretold| error(it.value, foretold))
         }));
     }
 }

@@ -16,7 +16,7 @@ use crate::monitor::{
     ProblemKind, Recording, Severity, Sight, SinkBacklog, SinkId, SinkSnapshot, Snapshot,
     SourceSnapshot, Spread, TelemetrySnapshot, TrafficEntry, TrafficKind,
 };
-use crate::telemetry::{RejectReason, Timestamp};
+use crate::telemetry::{Name, RejectReason, Timestamp};
 
 /// 2026-03-01T12:00:00Z
 pub(super) const NOW: Timestamp = Timestamp(1_772_366_400_000_000_000);
@@ -100,6 +100,7 @@ fn node(name: &str, heard: i64) -> NodeStatus {
         interval: Some(10.0),
         packets: 738,
         missed: 3,
+        misses_known: true,
         signal: NodeSignal {
             rssi: spread(-39.0),
             snr: spread(13.0),
@@ -336,6 +337,27 @@ pub(super) fn two_sources() -> Snapshot {
     snapshot
 }
 
+/// Two sources, and four servers of which three do not answer.
+pub(super) fn many_links() -> Snapshot {
+    let mut snapshot = two_sources();
+    let away = broker_away().sinks.swap_remove(0);
+    for (id, peer) in [
+        (SinkId::broker("cloud"), "mqtts://cloud.example"),
+        (SinkId::broker("spare"), "mqtts://spare.example"),
+    ] {
+        let backlog = SinkBacklog {
+            sink: id.clone(),
+            ..snapshot.journal.sinks[0].clone()
+        };
+        snapshot.journal.sinks.push(backlog);
+        let mut down = away.clone();
+        (down.sink, down.link.peer) = (id, peer.to_owned());
+        snapshot.sinks.push(down);
+    }
+    snapshot.sinks[1].link = refused().sinks[1].link.clone();
+    snapshot
+}
+
 /// It was told to stop while something waits.
 pub(super) fn stopping() -> Snapshot {
     let mut snapshot = broker_away();
@@ -360,12 +382,24 @@ fn numbered<T>(entries: Vec<T>) -> Vec<Numbered<T>> {
         .collect()
 }
 
+/// The nodes in a frame.
+fn nodes_of(bytes: &[u8]) -> Arc<[Name]> {
+    let text = String::from_utf8_lossy(bytes);
+    let nodes = [("\"n1\"", "greenhouse-north-bench-7"), ("\"n2\"", "node2")];
+    let named = nodes.into_iter().filter(|(key, _)| text.contains(key));
+    named.map(|(_, name)| name.into()).collect()
+}
+
 fn traffic() -> Vec<Numbered<TrafficEntry>> {
     let piece = |seconds, kind, bytes: &[u8]| TrafficEntry {
         source: "source".into(),
         at: ago(seconds),
         kind,
         bytes: bytes.into(),
+        nodes: match kind {
+            TrafficKind::Accepted => nodes_of(bytes),
+            _ => Arc::default(),
+        },
     };
     let rejected = |reason, broke_at_end| TrafficKind::Rejected {
         reason,

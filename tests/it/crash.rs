@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use fieldgate::journal::{Archive, JournalError};
 
 use crate::outage_mqtt::finish;
 use crate::support::numbered::ANY_VALUE;
@@ -44,17 +44,26 @@ pub(crate) fn journaled(path: &Path) -> BTreeMap<u64, i64> {
 }
 
 /// As [`journaled`], of a journal that is perhaps just being made.
-pub(crate) fn try_journaled(path: &Path) -> rusqlite::Result<BTreeMap<u64, i64>> {
-    let journal = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let mut query = journal
-        .prepare("SELECT value, event_time FROM readings WHERE metric = 'packets_received'")?;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the values are the numbers"
-    )]
-    let rows = query.query_map([], |row| Ok((row.get::<_, f64>(0)? as u64, row.get(1)?)));
-    rows?.collect()
+pub(crate) fn try_journaled(path: &Path) -> Result<BTreeMap<u64, i64>, JournalError> {
+    let mut journal = Archive::open(path)?;
+    let mut numbers = BTreeMap::new();
+    loop {
+        let rows = journal.read()?;
+        if rows.is_empty() {
+            return Ok(numbers);
+        }
+        for row in rows {
+            let mut readings = row.readings.iter();
+            let number = readings.find(|it| it.metric.as_str() == "packets_received");
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the values are the numbers"
+            )]
+            let number = number.map(|it| (it.value as u64, row.event_time.0));
+            numbers.extend(number);
+        }
+    }
 }
 
 /// Slow: killed at many moments, each with a start of the gateway.

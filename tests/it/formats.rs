@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use fieldgate::journal::Archive;
+use fieldgate::telemetry::Reading;
 
 use crate::api::listening_port;
 use crate::support::{
@@ -27,16 +28,23 @@ fn mqtt(broker: &Mosquitto) -> String {
     format!("[mqtt]\nbroker_url = \"{}\"", broker.url())
 }
 
-/// Payloads by topic, those of the gateway itself apart.
-fn by_topic(messages: Vec<Message>) -> BTreeMap<String, Vec<String>> {
+/// Whether it is of a node, and not how the node or the gateway is.
+fn is_reading(message: &Message) -> bool {
+    let topic = &message.topic;
+    topic.starts_with("iiot/") && !topic.starts_with("iiot/gateway/") && !topic.ends_with("/status")
+}
+
+/// Payloads of readings by topic, once there are so many.
+fn by_topic(subscriber: &Subscriber, count: usize) -> BTreeMap<String, Vec<String>> {
+    let messages = subscriber.wait_until("the readings", PATIENCE, |messages| {
+        messages.iter().filter(|it| is_reading(it)).count() >= count
+    });
     let mut topics: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for message in messages {
-        if message.topic.starts_with("iiot/") && !message.topic.starts_with("iiot/gateway/") {
-            topics
-                .entry(message.topic)
-                .or_default()
-                .push(message.payload);
-        }
+    for message in messages.into_iter().filter(is_reading) {
+        topics
+            .entry(message.topic)
+            .or_default()
+            .push(message.payload);
     }
     topics
 }
@@ -51,9 +59,8 @@ fn topics_of(file: &str, keys: &str, count: usize) -> BTreeMap<String, Vec<Strin
         path.display()
     );
     let mut gateway = gateway(&source, keys, &mqtt(&broker)).start();
-    let messages = subscriber.wait_for_count(count + 2, PATIENCE);
     assert!(gateway.wait_exit(PATIENCE).success());
-    by_topic(messages)
+    by_topic(&subscriber, count)
 }
 
 fn payloads(topics: &BTreeMap<String, Vec<String>>, topic: &str) -> Vec<String> {
@@ -74,10 +81,10 @@ fn through_a_port(keys: &str, pieces: &[&str], count: usize) -> BTreeMap<String,
     for piece in pieces {
         port.write(piece.as_bytes());
     }
-    let messages = subscriber.wait_for_count(count + 1, PATIENCE);
+    let topics = by_topic(&subscriber, count);
     gateway.signal(Signal::SIGTERM);
     assert!(gateway.wait_exit(PATIENCE).success());
-    by_topic(messages)
+    topics
 }
 
 #[test]
@@ -199,9 +206,8 @@ fn a_correction_is_applied_once_and_traffic_stays_raw() {
         mqtt(&broker)
     );
     let mut gateway = gateway(&source, keys, &rest).start();
-    let messages = subscriber.wait_for_count(12 + 2, PATIENCE);
     assert!(gateway.wait_exit(PATIENCE).success());
-    let topics = by_topic(messages);
+    let topics = by_topic(&subscriber, 12);
     assert_eq!(
         payloads(&topics, "iiot/weather/temp"),
         ["72.5", "74.3", "76.1", "77.9"]
@@ -354,15 +360,11 @@ fn a_replay_gives_packets_without_a_clock_their_times_again() {
 const JOURNAL: &str = "[journal]\npath = \"journal.db\"\n";
 
 /// Times and readings in the journal of a gateway, in their order.
-fn journaled(gateway: &Fieldgate) -> Vec<(i64, String)> {
-    let read = || -> rusqlite::Result<Vec<(i64, String)>> {
-        let journal = Connection::open(gateway.folder().join("journal.db"))?;
-        let sql = "SELECT event_time, readings FROM packets ORDER BY sequence";
-        let mut statement = journal.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
-    };
-    read().unwrap_or_default()
+fn journaled(gateway: &Fieldgate) -> Vec<(i64, Vec<Reading>)> {
+    let journal = Archive::open(&gateway.folder().join("journal.db"));
+    let rows = journal.and_then(|mut journal| journal.read());
+    let rows = rows.unwrap_or_default().into_iter();
+    rows.map(|row| (row.event_time.0, row.readings)).collect()
 }
 
 /// Records what a board of a format says eight times over; returns the gateway that did and the recording.

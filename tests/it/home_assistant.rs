@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{
     Fieldgate, Message, Mosquitto, MosquittoOptions, PATIENCE, Signal, Subscriber, TOPICS, Tally,
-    Tap, packets,
+    Tap, packets, poll,
 };
 
 const FIRST: &str = r#"{"ts":12000,"id":"N2","n1":{"t":27.6,"h":54.1,"g":84190},"n2":{"p":1013.25},"sig":{"rssi":-39,"snr":13},"sts":{"rx":1,"err":0}}"#;
@@ -336,6 +336,58 @@ fn what_a_broker_does_not_send_is_removed_by_the_names_in_the_journal() {
     let line = gateway.wait_for_log(words, PATIENCE);
     assert!(line.contains("removed=10"), "{line}");
     announced(&broker, &BTreeSet::new());
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn what_is_not_announced_any_more_is_taken_back() {
+    let broker = Mosquitto::start();
+    let text = |place: &str, chosen: &str| {
+        let text = config(
+            &broker.url(),
+            "hall",
+            &format!("{chosen}\n[mqtt.home_assistant]"),
+        );
+        text.replace("iiot/{gateway}", &format!("iiot{place}"))
+    };
+    let of_source = OF_FIRST[1..]
+        .iter()
+        .map(|object| format!("source_{object}"));
+    let of_source: Vec<String> = of_source.collect();
+    let of_source: Vec<&str> = of_source.iter().map(String::as_str).collect();
+    let mut gateway = Fieldgate::new(&text("/{source}", "")).start();
+    let steps = [
+        ("/{source}", "", of_source.clone()),
+        // The source leaves the topics, and a node what is chosen.
+        (
+            "",
+            "not = [\"node2/*\", \"signal/*\"]",
+            [&OF_FIRST[1..4], &OF_FIRST[7..]].concat(),
+        ),
+        ("", "", OF_FIRST[1..].to_vec()),
+        ("/{source}", "only = [\"node1/*\"]", of_source[..3].to_vec()),
+    ];
+    for (number, (place, chosen, objects)) in steps.into_iter().enumerate() {
+        if number > 0 {
+            gateway.write_file("config.toml", &text(place, chosen));
+            gateway.signal(Signal::SIGHUP);
+            gateway.wait_for_log_count("changed=\"mqtt\"", number, PATIENCE);
+        }
+        for packet in 0..3 {
+            let time = 12_000 + 1_000 * number + 100 * packet;
+            let packet = FIRST.replace("12000", &time.to_string());
+            gateway.write_stdin(format!("{packet}\n").as_bytes());
+        }
+        let expected = topics("hall", &[&["status"][..], &objects].concat());
+        let mut held = BTreeSet::new();
+        poll(PATIENCE, || {
+            let messages = retained(&broker, "homeassistant/#", 0);
+            held = messages.into_iter().map(|it| it.topic).collect();
+            (held == expected).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{place} {chosen}: {held:?}"));
+    }
     gateway.close_stdin();
     assert!(gateway.wait_exit(PATIENCE).success());
 }

@@ -2,6 +2,7 @@
 
 use std::process::Command as Program;
 
+use fieldgate::journal::{Archive, Row};
 use fieldgate::monitor::{Command, LinkId, LinkState, Order, SinkId};
 
 use crate::outage_mqtt::{config, finish};
@@ -60,10 +61,10 @@ fn readings_carry_their_time_and_expire_and_the_status_does_neither() {
         let mut messages = messages.iter();
         messages.find(|message| message[0] == topic).unwrap()
     };
-    let journal = rusqlite::Connection::open(gateway.journal()).unwrap();
+    let rows = Archive::open(&gateway.journal()).unwrap().read().unwrap();
     let measured = |metric: &str| -> i64 {
-        let sql = "SELECT event_time FROM readings WHERE metric = ?1";
-        journal.query_row(sql, [metric], |row| row.get(0)).unwrap()
+        let is_of = |row: &&Row| row.readings.iter().any(|it| it.metric.as_str() == metric);
+        rows.iter().find(is_of).unwrap().event_time.0
     };
     for (metric, value) in [("temperature", "1"), ("humidity", "2")] {
         let [_, payload, expiry, properties] = message(&format!("iiot/node1/{metric}"));

@@ -61,19 +61,24 @@ impl Site {
 
     /// What a command says that asks the gateway over its socket.
     fn ask(&self, arguments: &[&str]) -> (i32, String) {
-        let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_fieldgate"))
-            .args(arguments)
-            .args(["--config", "config.toml"])
-            .current_dir(self.gateway.folder())
-            .env("HOME", self.gateway.folder())
-            .env_remove("RUNTIME_DIRECTORY")
-            .env_remove("STATE_DIRECTORY")
-            .env("XDG_STATE_HOME", self.gateway.folder())
-            .output()
-            .unwrap();
-        let text = String::from_utf8(stdout).unwrap();
-        (status.code().unwrap(), text)
+        ask(&self.gateway, arguments)
     }
+}
+
+/// What a command says that asks a gateway over its socket.
+fn ask(gateway: &Fieldgate, arguments: &[&str]) -> (i32, String) {
+    let Output { status, stdout, .. } = Command::new(env!("CARGO_BIN_EXE_fieldgate"))
+        .args(arguments)
+        .args(["--config", "config.toml"])
+        .current_dir(gateway.folder())
+        .env("HOME", gateway.folder())
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("STATE_DIRECTORY")
+        .env("XDG_STATE_HOME", gateway.folder())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    (status.code().unwrap(), text)
 }
 
 const WARM: &str = r#""n1":{"t":27.5},"#;
@@ -146,5 +151,36 @@ fn a_value_beyond_its_limits_and_a_held_link_are_problems_until_they_end() {
     while site.ask(&["status"]).0 != 0 {
         assert!(Instant::now() < deadline);
         site.send(WARM);
+    }
+}
+
+#[test]
+fn a_node_of_any_format_is_known_and_misses_count_for_the_one_that_numbers_its_packets() {
+    let mut gateway = Fieldgate::new(
+        "[source]\nkind = \"stdin\"\nformat = \"json\"\nnode.keys = [\"dev\"]\ncounter = \"seq\"\n",
+    )
+    .start();
+    let (mut number, mut seen) = (0, serde_json::Value::Null);
+    let deadline = Instant::now() + PATIENCE;
+    while seen[1]["missed"] != 2 {
+        assert!(Instant::now() < deadline, "{seen}");
+        // Two are missing of the one that came later.
+        number += 1;
+        let missing = if number > 7 { 2 } else { 0 };
+        let line = format!("{{\"dev\":\"tank\",\"seq\":{number},\"temp\":20.5}}\n");
+        gateway.write_stdin(line.as_bytes());
+        if number > 3 {
+            let number = number + missing;
+            let line = format!("{{\"dev\":\"well\",\"seq\":{number},\"level\":1.5}}\n");
+            gateway.write_stdin(line.as_bytes());
+        }
+        let status = ask(&gateway, &["status", "--json"]).1;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
+        seen = status["nodes"].clone();
+    }
+    for (node, name, missed) in [(&seen[0], "tank", 0), (&seen[1], "well", 2)] {
+        assert_eq!(node["node"], name);
+        assert_eq!(node["missed"], missed);
+        assert_eq!(node["misses_known"], true);
     }
 }

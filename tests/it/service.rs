@@ -191,7 +191,7 @@ fn the_unit_file_is_one_that_systemd_takes() {
         "StateDirectory=fieldgate",
         "User=fieldgate",
         "WatchdogSec=60",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ExecReload=/bin/sh -c \"kill -HUP $MAINPID\"",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}");
     }

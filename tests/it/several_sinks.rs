@@ -6,11 +6,12 @@ use std::slice;
 
 use fieldgate::journal::Archive;
 
+use crate::outage_influx::assert_same_as_journal;
 use crate::outage_mqtt::finish;
 use crate::support::numbered::ANY_VALUE;
 use crate::support::{
     Conduct, ContractBroker, ContractServer, Fieldgate, Load, MESSAGES, Mosquitto, PATIENCE, Reply,
-    Signal, TOPICS, Tally, Tap, packets, poll,
+    Signal, TOPICS, Tally, Tap, VictoriaMetrics, packets, poll,
 };
 
 const MAX_INFLIGHT: usize = 50;
@@ -131,6 +132,72 @@ fn a_gateway_that_is_killed_loses_nothing_for_any_of_them() {
     }
     for server in &servers {
         Tally::of_points(&server.points()).assert_complete("InfluxDB", numbers());
+    }
+}
+
+/// One broker and one database fall under load, and then the gateway does; the other two feel nothing, and
+/// in the end all four have everything.
+#[test]
+fn real_ones_that_fall_with_the_gateway_lose_nothing_and_delay_no_other() {
+    let mut brokers = [Mosquitto::start(), Mosquitto::start()];
+    let taps = [0, 1].map(|number: usize| Tap::start(brokers[number].port()));
+    let mut databases = [VictoriaMetrics::start(), VictoriaMetrics::start()];
+    let of_database = |name: &str, database: &VictoriaMetrics| {
+        format!(
+            "[[influxdb]]\nname = \"{name}\"\nurl = \"{}\"\nflush_interval = \"100ms\"\n",
+            database.url()
+        )
+    };
+    let mut gateway = Fieldgate::new(&config(&[
+        broker("stays", &taps[0].url(), ""),
+        broker("falls", &taps[1].url(), ""),
+        of_database("stays", &databases[0]),
+        of_database("falls", &databases[1]),
+    ]))
+    .start();
+    let arrived = |tap: &Tap| Tally::of_acknowledged(&tap.record().sessions()).distinct();
+    let held = |database: &VictoriaMetrics| -> usize {
+        let series = database.export("packets_received");
+        series.iter().map(|one| one.values.len()).sum()
+    };
+    gateway.wait_for_log_count("Connected.", 4, PATIENCE);
+    let load = Load::start(gateway.take_stdin(), 1, 200);
+    let begun = poll(PATIENCE, || {
+        let all_have = taps.iter().all(|tap| arrived(tap) > 100 * MESSAGES);
+        (all_have && databases.iter().all(|it| held(it) > 100)).then_some(())
+    });
+    begun.expect("not all four get anything");
+
+    brokers[1].kill();
+    databases[1].stop();
+    gateway.wait_for_log_count("Connection failed", 2, PATIENCE);
+    let (stdin, next) = load.stop();
+    // What stays has all of it while the others are away.
+    let sent = usize::try_from(next - 1).unwrap();
+    let is_undelayed = poll(PATIENCE, || {
+        (arrived(&taps[0]) == sent * MESSAGES && held(&databases[0]) == sent).then_some(())
+    });
+    is_undelayed.expect("what stays waits for what fell");
+    assert!(arrived(&taps[1]) < sent * MESSAGES);
+
+    let load = Load::start(stdin, next, 200);
+    let goes_on = poll(PATIENCE, || (held(&databases[0]) > sent + 50).then_some(()));
+    goes_on.expect("the load does not arrive");
+    gateway.kill();
+    let (_, next) = load.stop();
+    brokers[1].start_again();
+    databases[1].start_again();
+    gateway.start_again();
+    gateway.write_stdin(packets(next..=next + 100).as_bytes());
+    finish(&mut gateway);
+    let journal = crate::crash::journaled(&gateway.folder().join("journal.db"));
+    for tap in &taps {
+        let tally = Tally::of_acknowledged(&tap.record().sessions());
+        tally.assert_complete("MQTT", journal.keys().copied());
+    }
+    for database in &databases {
+        // Each once, at its time.
+        assert_same_as_journal(database, &gateway);
     }
 }
 

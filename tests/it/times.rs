@@ -338,21 +338,35 @@ fn what_was_read_before_the_clock_was_set_is_delivered_at_its_right_time() {
 
 #[test]
 fn delivery_waits_for_a_clock_that_is_right_and_not_longer_than_told() {
-    let broker = Mosquitto::start();
-    let subscriber = Subscriber::start(broker.port(), "iiot/node1/temperature");
-    let mut gateway = Fieldgate::new(&format!(
-        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n{JOURNAL}\
-         [telemetry]\nwait_for_clock = \"3s\"\n",
-        broker.url(),
-    ))
-    .start();
+    let [broker, other] = [Mosquitto::start(), Mosquitto::start()];
+    let subscribers =
+        [&broker, &other].map(|it| Subscriber::start(it.port(), "iiot/node1/temperature"));
+    let config = |sinks: &str| {
+        format!(
+            "[source]\nkind = \"stdin\"\n[[mqtt]]\nbroker_url = \"{}\"\n{sinks}{JOURNAL}\
+             [telemetry]\nwait_for_clock = \"5s\"\n",
+            broker.url(),
+        )
+    };
+    let mut gateway = Fieldgate::new(&config("")).start();
     gateway.write_stdin(packets(1).as_bytes());
     // Reading does not wait.
     wait_for_journal(&gateway, 1);
+    // A sink that comes meanwhile waits like the others.
+    let more = format!(
+        "[[mqtt]]\nbroker_url = \"{}\"\nbegin = \"oldest\"\n",
+        other.url()
+    );
+    gateway.write_file("config.toml", &config(&more));
+    gateway.signal(Signal::SIGHUP);
+    gateway.wait_for_log("The configuration was read again.", PATIENCE);
     if fieldgate::system_clock::is_synchronised() == Some(false) {
-        assert_eq!(subscriber.messages().len(), 0);
+        gateway.wait_for_log_count("Held until it is released.", 2, PATIENCE);
+        assert!(subscribers.iter().all(|it| it.messages().is_empty()));
         gateway.wait_for_log("nothing is delivered until it is", PATIENCE);
         gateway.wait_for_log("still not synchronised", PATIENCE);
     }
-    subscriber.wait_for_count(1, PATIENCE);
+    for subscriber in &subscribers {
+        subscriber.wait_for_count(1, PATIENCE);
+    }
 }

@@ -22,7 +22,7 @@ use crate::sink::influx::query::{Inquiry, Point, QueryError};
 use crate::sink::influx::{Answer, Client};
 use crate::telemetry::{MetricTable, Name, Timestamp};
 use due::{Difference, Due, Terms};
-use report::{Report, Totals};
+use report::{Repair, Report, Totals};
 
 /// Something is missing.
 const MISSING: u8 = 1;
@@ -223,12 +223,13 @@ impl Audit<'_> {
         while let Some((series, found)) = found.pop_first() {
             let lacked = before.get(&series).copied().unwrap_or_default();
             let lacks = after.get(&series).copied().unwrap_or_default();
-            let repaired = if self.repairs {
-                lacked - lacks.min(lacked)
-            } else {
-                0
-            };
-            self.report.add(times.start, &series, &found, repaired)?;
+            let unseen = lacks.min(lacked);
+            let repair = self.repairs.then_some(Repair {
+                repaired: lacked - unseen,
+                unseen,
+            });
+            let repair = repair.unwrap_or_default();
+            self.report.add(times.start, &series, &found, repair)?;
         }
         Ok(true)
     }

@@ -20,7 +20,16 @@ pub(super) struct Totals {
     pub(super) waiting: u64,
     pub(super) refused: u64,
     pub(super) unknown: u64,
+    pub(super) repair: Repair,
+}
+
+/// What came of what was sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Repair {
+    /// What was sent and is there.
     pub(super) repaired: u64,
+    /// What was sent and cannot be seen there.
+    pub(super) unseen: u64,
 }
 
 /// Says what is found as it is found.
@@ -38,13 +47,13 @@ impl Report {
         print(format!("{what}\n").as_bytes())
     }
 
-    /// A series within a stretch that begins then; `repaired` of what it lacked were sent and are there.
+    /// A series within a stretch that begins then.
     pub(super) fn add(
         &mut self,
         begin: Timestamp,
         series: &Series,
         found: &Difference,
-        repaired: u64,
+        repair: Repair,
     ) -> io::Result<()> {
         let totals = &mut self.totals;
         totals.missing += found.missing.len() as u64;
@@ -52,14 +61,15 @@ impl Report {
         totals.waiting += found.waiting;
         totals.refused += found.refused;
         totals.unknown += found.unknown;
-        totals.repaired += repaired;
+        totals.repair.repaired += repair.repaired;
+        totals.repair.unseen += repair.unseen;
         if found.lacking() == 0 && found.unknown == 0 {
             return Ok(());
         }
         let line = if self.is_json {
-            format!("{}\n", as_json(begin, series, found, repaired))
+            format!("{}\n", as_json(begin, series, found, repair))
         } else {
-            in_words(begin, series, found, repaired)
+            in_words(begin, series, found, repair)
         };
         print(line.as_bytes())
     }
@@ -73,12 +83,13 @@ impl Report {
             waiting,
             refused,
             unknown,
-            repaired,
+            repair: Repair { repaired, unseen },
         } = &self.totals;
         let text = if self.is_json {
             let total = json!({
                 "compared": compared, "missing": missing, "different": different,
                 "waiting": waiting, "rejected": refused, "unknown": unknown, "repaired": repaired,
+                "unseen": unseen,
             });
             format!("{}\n", json!({ "total": total }))
         } else {
@@ -93,6 +104,9 @@ impl Report {
             if *repaired > 0 {
                 let _infallible = write!(text, "; {repaired} were sent again and are there");
             }
+            if *unseen > 0 {
+                let _infallible = write!(text, "; {unseen} were sent again and are not seen there");
+            }
             text + "\n"
         };
         print(text.as_bytes())
@@ -100,7 +114,7 @@ impl Report {
 
     /// Whether something that should be there is not.
     pub(super) fn lacks(&self) -> bool {
-        self.totals.missing + self.totals.different > self.totals.repaired
+        self.totals.missing + self.totals.different > self.totals.repair.repaired
     }
 }
 
@@ -113,7 +127,7 @@ fn name(series: &Series) -> String {
 }
 
 /// `2026-03-01T12:00:00.000Z node1/temperature: 3 of 60 missing, the first at …, the last at …`.
-fn in_words(begin: Timestamp, series: &Series, found: &Difference, repaired: u64) -> String {
+fn in_words(begin: Timestamp, series: &Series, found: &Difference, repair: Repair) -> String {
     let mut text = format!("{begin} {}:", name(series));
     let of = found.journal.count;
     // Writing to a `String` cannot fail.
@@ -129,14 +143,19 @@ fn in_words(begin: Timestamp, series: &Series, found: &Difference, repaired: u64
     if found.unknown > 0 {
         let _infallible = write!(text, " {} that the journal has not;", found.unknown);
     }
-    if repaired > 0 {
-        let _infallible = write!(text, " {repaired} sent again;");
+    for (count, what) in [
+        (repair.repaired, "sent again"),
+        (repair.unseen, "sent again and not seen there"),
+    ] {
+        if count > 0 {
+            let _infallible = write!(text, " {count} {what};");
+        }
     }
     text.truncate(text.trim_end_matches(';').len());
     text + "\n"
 }
 
-fn as_json(begin: Timestamp, series: &Series, found: &Difference, repaired: u64) -> Value {
+fn as_json(begin: Timestamp, series: &Series, found: &Difference, repair: Repair) -> Value {
     let times = |points: &[(Timestamp, f64)]| {
         let ends = points.first().zip(points.last());
         ends.map(|((first, _), (last, _))| {
@@ -161,6 +180,6 @@ fn as_json(begin: Timestamp, series: &Series, found: &Difference, repaired: u64)
         "journal": summary(&found.journal), "database": summary(&found.database),
         "missing": times(&found.missing), "different": times(&found.different),
         "unknown": found.unknown, "waiting": found.waiting, "rejected": found.refused,
-        "repaired": repaired,
+        "repaired": repair.repaired, "unseen": repair.unseen,
     })
 }

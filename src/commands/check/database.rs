@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::report::Report;
 use crate::config::Influxdb;
 use crate::sink::influx::line::LineFormat;
-use crate::sink::influx::{Answer, Cause, Client, ClientError, Refusal};
+use crate::sink::influx::{Answer, Cause, Client, ClientError, Refusal, Setback};
 use crate::telemetry::{Reading, Timestamp};
 
 const PART: &str = "influxdb";
@@ -126,6 +126,13 @@ fn words(answer: &Answer, config: &Influxdb) -> (String, String) {
     let Influxdb { org, bucket, .. } = config;
     let fix = match answer {
         Answer::Accepted => String::new(),
+        Answer::BackOff(Setback {
+            retry_after: Some(pause),
+            ..
+        }) => format!(
+            "wait, as the gateway does: the server wants to be left alone for {}",
+            humantime::format_duration(*pause)
+        ),
         Answer::BackOff(_) => {
             "start the server or see why it does not answer, or correct influxdb.url".into()
         }

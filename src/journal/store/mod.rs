@@ -20,11 +20,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(super) use columns::has_column;
 pub(super) use cursors::{END, NamedPosition, StoredCursor, forget_cursor, read_readable_cursors};
-pub(super) use names::read_names;
+pub(super) use names::{read_names, read_sources};
 pub(super) use nodes::read_nodes;
 pub(super) use requests::Request;
 pub(super) use rows::{SELECT_BOUNDS, SELECT_PACKETS, check_gap, decode_row, natural, read_rows};
-pub(super) use schema::{connect, identify, open_reader, open_still_reader};
+pub(super) use schema::{connect, find_extent, identify, last_row, open_reader, open_still_reader};
 pub(super) use trim::Limits;
 
 use super::error::Fault;
@@ -40,7 +40,7 @@ use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
 use rejected::{Holdings, INSERT_REJECTED, SELECT_REJECTED, SELECT_REJECTED_OF_ANY};
 use requests::{read_requests, settle_requests};
 use rows::{INSERT_PACKET, copy_table, correct_rows, insert_packets, insert_row};
-use schema::{adopt, create_tables, find_extent, last_row};
+use schema::{adopt, create_tables};
 use trim::{TRIM_SLACK, remove_front, trim};
 
 /// Free pages that stay in the file for what comes next (4 MiB).
@@ -69,6 +69,17 @@ pub(super) struct Batch<'a> {
     pub(super) sent_on: &'a [i64],
 }
 
+impl Batch<'_> {
+    /// Where the last packet goes.
+    pub(super) fn end(&self) -> Position {
+        let messages = self.packets.iter().map(|it| it.entry.readings.len());
+        Position {
+            sequence: self.start.sequence + self.packets.len() as u64,
+            total: self.start.total + messages.sum::<usize>() as u64,
+        }
+    }
+}
+
 /// The writing end of a database. Readers of a file have connections of their own.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -76,6 +87,8 @@ pub(super) struct Store {
     extent: Extent,
     /// Whether commits wait for the disk.
     synchronous: bool,
+    /// Whether there was one since that did not.
+    is_unsynced: bool,
     json: Vec<u8>,
     /// Changes when another process has written to the database.
     data_version: i64,
@@ -133,6 +146,7 @@ impl Store {
             connection,
             extent,
             synchronous: false,
+            is_unsynced: true,
             json: Vec::new(),
             data_version: -1,
             holdings: None,
@@ -148,10 +162,15 @@ impl Store {
         self.extent
     }
 
+    /// The last row there is.
+    pub(super) fn newest_row(&self) -> Result<Option<Row>, Fault> {
+        last_row(&self.connection)
+    }
+
     /// The place behind the last row there is. The end can be further on, when the last rows never
     /// got here.
     pub(super) fn newest(&self) -> Result<Position, Fault> {
-        let newest = last_row(&self.connection)?;
+        let newest = self.newest_row()?;
         Ok(newest.map_or(self.extent.first, |row| row.end()))
     }
 
@@ -259,6 +278,7 @@ impl Store {
         write_nodes(&transaction, batch.nodes)?;
         write_cursors(&transaction, batch.cursors)?;
         transaction.commit()?;
+        self.is_unsynced &= !durable || batch.packets.is_empty();
         self.extent = extent;
         self.holdings = holdings;
         self.forgotten += forgotten;
@@ -280,10 +300,12 @@ impl Store {
         Ok(rows)
     }
 
-    /// Takes over all rows and refusals of another database, which come behind the own ones.
+    /// Takes over all rows and refusals of another database, which come behind the own ones, and how far
+    /// sinks were acknowledged.
     pub(super) fn absorb(
         &mut self,
         other: &Self,
+        cursors: &[NamedPosition],
         limits: Limits,
         durable: bool,
     ) -> Result<(), Fault> {
@@ -314,17 +336,24 @@ impl Store {
         let appended = usize::try_from(extent.end.total - other.extent.first.total);
         let budget = appended.unwrap_or(usize::MAX).max(copied) + TRIM_SLACK;
         extent.first = trim(&transaction, extent, limits, budget)?;
+        write_cursors(&transaction, cursors)?;
         transaction.commit()?;
+        self.is_unsynced &= !durable;
         self.extent = extent;
         self.holdings = Some(holdings);
         self.forgotten += forgotten;
         Ok(())
     }
 
-    /// Adds rows that were read from another database, as they are.
-    pub(super) fn restore(&mut self, rows: &[Row]) -> Result<(), Fault> {
+    /// Adds rows that were read from elsewhere, as they are, and how far sinks were acknowledged.
+    pub(super) fn restore(
+        &mut self,
+        rows: &[Row],
+        cursors: &[NamedPosition],
+        durable: bool,
+    ) -> Result<(), Fault> {
         let mut extent = self.extent;
-        let transaction = self.begin(false)?;
+        let transaction = self.begin(durable)?;
         let mut json = Vec::new();
         for row in rows {
             if extent.first.sequence == extent.end.sequence {
@@ -333,9 +362,12 @@ impl Store {
                     total: row.before(),
                 };
             }
-            extent.end = row.end();
+            if row.sequence > extent.end.sequence {
+                extent.end = row.end();
+            }
             insert_row(&transaction, row, &mut json)?;
         }
+        write_cursors(&transaction, cursors)?;
         transaction.commit()?;
         self.extent = extent;
         Ok(())
@@ -364,6 +396,19 @@ impl Store {
         let copied = tables.map(|(select, insert)| copy_table(other, select, &transaction, insert));
         transaction.commit()?;
         copied.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    }
+
+    /// Whether [`prune`](Self::prune) would find the first row old, or there is none.
+    pub(super) fn begins_old(&self, delivered: u64, keep: &Keep) -> Result<bool, Fault> {
+        if self.extent.first.sequence >= delivered {
+            return Ok(false);
+        }
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT received FROM packets ORDER BY sequence LIMIT 1")?;
+        let mut rows = statement.query([])?;
+        let first = rows.next()?.map(|row| row.get(0)).transpose()?;
+        Ok(first.is_none_or(|received| keep.is_old(Timestamp(received))))
     }
 
     /// Removes the oldest rows up to `delivered` that are old, at most `budget` of them; returns
@@ -446,9 +491,12 @@ impl Store {
     }
 
     /// Returns when all that was committed is on the disk: in the log, if not in the file.
-    pub(super) fn sync(&self) -> Result<(), Fault> {
-        if let Some(path) = self.connection.path() {
+    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+        if self.is_unsynced
+            && let Some(path) = self.connection.path()
+        {
             File::open(with_suffix(Path::new(path), "-wal"))?.sync_data()?;
+            self.is_unsynced = false;
         }
         Ok(())
     }
@@ -462,6 +510,7 @@ impl Store {
             return Ok(());
         }
         self.set_synchronous(false)?;
+        self.is_unsynced = true;
         let mut statement = self
             .connection
             .prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
@@ -489,6 +538,7 @@ impl Store {
 
     fn begin(&mut self, synchronous: bool) -> Result<Transaction<'_>, Fault> {
         self.set_synchronous(synchronous)?;
+        self.is_unsynced |= !synchronous;
         Ok(self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?)

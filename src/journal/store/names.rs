@@ -66,6 +66,17 @@ pub(in crate::journal) fn read_names(
     Ok(names.collect::<Result<_, _>>()?)
 }
 
+/// The sources at which any were confirmed.
+pub(in crate::journal) fn read_sources(connection: &Connection) -> Result<Vec<Name>, Fault> {
+    let mut statement =
+        connection.prepare("SELECT DISTINCT source FROM known_names WHERE source IS NOT NULL")?;
+    let sources = statement.query_map([], |columns| {
+        let source: String = columns.get(0)?;
+        Ok(Name::new(&source))
+    })?;
+    Ok(sources.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn write_names(
     transaction: &Transaction<'_>,
     names: &[Sourced<KnownName>],

@@ -216,7 +216,7 @@ fn migrate(connection: &Connection) -> Result<(), Fault> {
     Ok(transaction.commit()?)
 }
 
-pub(super) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
+pub(in crate::journal) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
     let first = check_end_rows(connection, "ASC")?;
     let last = last_row(connection)?;
     // The last rows may never have got into the file; their numbers are used all the same.
@@ -237,7 +237,7 @@ pub(super) fn find_extent(connection: &Connection) -> Result<Extent, Fault> {
 }
 
 /// The newest row there is.
-pub(super) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
+pub(in crate::journal) fn last_row(connection: &Connection) -> Result<Option<Row>, Fault> {
     check_end_rows(connection, "DESC")
 }
 

@@ -8,6 +8,7 @@ mod enrolment;
 mod model;
 mod rejected;
 mod rewind;
+mod tail;
 mod trouble;
 
 use std::path::{Path, PathBuf};

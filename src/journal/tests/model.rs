@@ -312,6 +312,27 @@ proptest! {
     }
 
     #[test]
+    fn a_file_with_a_tail_agrees_with_the_model(
+        operations in prop::collection::vec(operation(), 1..80),
+        is_full in any::<bool>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let durability = if is_full {
+            Durability::Full
+        } else {
+            Durability::Interval(Duration::from_nanos(1))
+        };
+        run(
+            config::Journal {
+                history: Duration::ZERO,
+                durability,
+                ..file_config(folder.path(), BOUND)
+            },
+            operations,
+        );
+    }
+
+    #[test]
     fn memory_agrees_with_the_model(operations in prop::collection::vec(operation(), 1..80)) {
         run(
             config::Journal { history: Duration::ZERO, ..config(JournalPath::Memory, BOUND) },

@@ -248,6 +248,8 @@ fn a_name_is_confirmed_at_its_own_source() {
     }
     let known = |bench: &Bench, source| names::known(bench.writer.shared(), source).len();
     assert_eq!([&north, &south].map(|it| known(&bench, it)), [1, 2]);
+    let sources = |bench: &Bench| names::sources(bench.writer.shared());
+    assert_eq!(sources(&bench), [north.clone(), south.clone()]);
     bench.close().unwrap();
     // As an earlier version had them: what is known there stays known, to every source.
     let old = file(folder.path());
@@ -264,6 +266,7 @@ fn a_name_is_confirmed_at_its_own_source() {
     bench.writer.shared().inbox.learn(&north, name);
     bench.step();
     assert_eq!([&north, &south].map(|it| known(&bench, it)), [3, 2]);
+    assert_eq!(sources(&bench), [north]);
 }
 
 #[test]

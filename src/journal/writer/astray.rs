@@ -14,9 +14,8 @@ use tracing::{error, info, warn};
 use super::{TICK, Writer};
 use crate::journal::JournalState;
 use crate::journal::error::Fault;
-use crate::journal::place::Place;
-use crate::journal::place::with_suffix;
-use crate::journal::recovery;
+use crate::journal::place::{COMPANIONS, Place, TAIL, with_suffix};
+use crate::journal::recovery::{self, DATABASE};
 use crate::journal::store::Store;
 use crate::telemetry::Timestamp;
 
@@ -129,6 +128,9 @@ impl Writer {
         };
         claim.renew(&self.shared.name, self.shared.marks.as_ref())?;
         let path = claim.path.clone();
+        if self.trouble.is_none() {
+            self.empty_memory()?;
+        }
         let new = with_suffix(&path, ".saving");
         let is_whole = self.copy_to(&new)?;
         let is_own = |path: &Path| self.place.as_ref().is_some_and(|place| place.owns(path));
@@ -146,6 +148,7 @@ impl Writer {
         if let Some(old) = self.file.replace(store) {
             old.leave();
         }
+        self.begin_tail();
         self.note_place();
         {
             let mut tiers = self.shared.tiers_mut();
@@ -164,7 +167,7 @@ impl Writer {
             return Err(Fault::Unavailable("it is not open".to_owned()));
         };
         let fresh = || -> io::Result<()> {
-            for suffix in ["", "-wal", "-shm"] {
+            for suffix in DATABASE {
                 remove(&with_suffix(new, suffix))?;
             }
             recovery::create_file(new).map(drop)
@@ -222,17 +225,23 @@ impl Writer {
 /// Takes out of the way what lies at the path. What is not the journal's own is kept under another
 /// name, which is returned.
 fn make_way(path: &Path, is_own: impl Fn(&Path) -> bool) -> io::Result<Option<PathBuf>> {
+    let tail = with_suffix(path, TAIL);
+    if is_own(&tail) {
+        remove(&tail)?;
+    }
     let is_in_the_way = path.exists() && recovery::length(path) > 0 && !is_own(path);
     if is_in_the_way {
-        return recovery::move_aside(path, "found", Timestamp::now()).map(Some);
+        let all = [&DATABASE[..], &[TAIL]].concat();
+        return recovery::move_aside(path, &all, "found", Timestamp::now()).map(Some);
     }
     let mut moved = None;
-    for suffix in ["-wal", "-shm"] {
+    for suffix in COMPANIONS {
         let companion = with_suffix(path, suffix);
         if is_own(&companion) || recovery::length(&companion) == 0 {
             remove(&companion)?;
         } else {
-            moved = Some(recovery::move_aside(&companion, "found", Timestamp::now())?);
+            let now = Timestamp::now();
+            moved = Some(recovery::move_aside(&companion, &[""], "found", now)?);
         }
     }
     Ok(moved)

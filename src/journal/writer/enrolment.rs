@@ -170,9 +170,14 @@ impl Writer {
                 error = %fault,
                 "Cannot write the sinks' positions into the journal.",
             );
-            let ledger = self.shared.ledger();
-            let position = |it: &Account| it.enabled.then(|| it.acknowledged());
-            self.unsaved = ledger.accounts.iter().map(position).collect();
+            self.unsaved = self.positions();
         }
+    }
+
+    /// How far each enabled sink is.
+    pub(super) fn positions(&self) -> Vec<Option<Position>> {
+        let ledger = self.shared.ledger();
+        let position = |it: &Account| it.enabled.then(|| it.acknowledged());
+        ledger.accounts.iter().map(position).collect()
     }
 }

@@ -44,6 +44,7 @@ impl Writer {
         self.watch_files();
         self.take_requests();
         self.sync_if_due(now);
+        self.settle_if_due(now);
         self.shared.ledger().write_bytes = disk_writes::of_process();
         let more = self.prune(now).unwrap_or_else(|fault| {
             self.housekeeping_failed(&fault);
@@ -65,9 +66,7 @@ impl Writer {
             return;
         }
         self.sync_due = None;
-        if let Some(file) = &self.file
-            && let Err(fault) = file.sync()
-        {
+        if let Err(fault) = self.sync() {
             tracing::warn!(
                 journal = %self.shared.name.display(),
                 error = %fault,
@@ -100,6 +99,11 @@ impl Writer {
     fn prune_rows(&mut self, keep: &Keep, budget: usize) -> Result<bool, Fault> {
         // What the file does not know to be delivered stays: after a crash it would count as lost.
         let delivered = self.shared.settled();
+        if let Some(file) = &self.file
+            && file.begins_old(delivered, keep)?
+        {
+            self.settle();
+        }
         let prune = |store: &mut Store| {
             store.prune_rejected(keep)?;
             say_forgotten(&self.shared, store.take_forgotten());

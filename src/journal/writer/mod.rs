@@ -8,6 +8,7 @@ mod enrolment;
 mod housekeeping;
 mod opening;
 mod requests;
+mod settlement;
 mod terms;
 mod trouble;
 
@@ -23,6 +24,7 @@ use super::recovery::Claim;
 use super::retention::Retention;
 use super::shared::{Shared, lock_store};
 use super::store::{END, NamedPosition, Store};
+use super::tail::Tail;
 use super::{JournalError, JournalState, Position};
 use crate::telemetry::ClockWatch;
 use astray::Astray;
@@ -49,6 +51,13 @@ pub(super) struct Writer {
     claim: Option<Claim>,
     /// `None` as well while a damaged file could not be replaced.
     pub(super) file: Option<Store>,
+    /// `None` as well while it cannot be written.
+    tail: Option<Tail>,
+    /// When what is in the tail has to be in the file.
+    settlement_due: Option<Instant>,
+    /// Until then packets go into the file at once, because many came.
+    busy_until: Instant,
+    began: Instant,
     pub(super) place: Option<Place>,
     astray: Option<Astray>,
     trouble: Option<Trouble>,
@@ -116,9 +125,12 @@ impl Writer {
             *slot = acknowledged.or(*slot);
         }
         self.recover_if_due();
+        if !work.corrections.is_empty() || work.enrolment.is_some() {
+            self.settle();
+        }
         self.correct(&work.corrections);
         if work.is_to_be_written() {
-            if !self.write_to_file(work) {
+            if !self.write_to_tail(work) && !self.attempt(|writer| writer.commit(work)) {
                 self.write_to_memory(work);
             }
             self.advance(work);
@@ -136,11 +148,7 @@ impl Writer {
     }
 
     fn end_behind(&self, work: &Work) -> Position {
-        let messages = work.packets.iter().map(|it| it.entry.readings.len());
-        Position {
-            sequence: self.end.sequence + work.packets.len() as u64,
-            total: self.end.total + messages.sum::<usize>() as u64,
-        }
+        Terms::batch(self.end, work, &[]).end()
     }
 
     /// What a batch carries to the file: all acknowledgements that are not there yet.
@@ -152,8 +160,11 @@ impl Writer {
             .collect()
     }
 
-    /// Writes to the file in the ordinary way; `None`: there is none.
+    /// Writes to the file, behind what is in the tail; `None`: there is none.
     fn commit(&mut self, work: &Work) -> Option<Result<(), Fault>> {
+        if let Err(fault) = self.bring_home()? {
+            return Some(Err(fault));
+        }
         let mut cursors = self.unsaved_cursors();
         let end = self.end_behind(work);
         // In the same page: it costs nothing.
@@ -166,20 +177,17 @@ impl Writer {
         let result = file.commit(batch, limits, self.terms.durable);
         if result.is_ok() {
             self.saved_end = end;
-            if let Some(interval) = self.terms.sync_interval
-                && !work.packets.is_empty()
-            {
-                self.sync_due
-                    .get_or_insert_with(|| Instant::now() + interval);
+            if !work.packets.is_empty() {
+                self.sync_soon();
             }
             self.unsaved.fill(None);
         }
         Some(result)
     }
 
-    /// Has the file remember how far the journal goes.
+    /// Has the file remember how far the journal goes, unless it is about to.
     fn save_end(&mut self) -> Result<(), Fault> {
-        if self.saved_end != self.end && self.file.is_some() {
+        if self.saved_end != self.end && self.file.is_some() && self.settlement_due.is_none() {
             self.save_positions(&[(END.into(), self.end)])?;
             self.saved_end = self.end;
         }
@@ -242,6 +250,7 @@ impl Writer {
         if let Err(fault) = self.save_end() {
             self.housekeeping_failed(&fault);
         }
+        self.end_tail();
         if let Some(file) = self.file.take()
             && let Err(fault) = file.close()
         {

@@ -14,10 +14,11 @@ use crate::config::{self, Durability, JournalPath};
 use crate::journal::error::Fault;
 use crate::journal::ledger::{Account, Missing};
 use crate::journal::marks::{Mark, Marks};
-use crate::journal::recovery::{self, Claim};
+use crate::journal::recovery::{self, Claim, DATABASE};
 use crate::journal::retention::Retention;
 use crate::journal::shared::{Ledger, Shared, Tiers};
 use crate::journal::store::{Store, StoredCursor};
+use crate::journal::tail;
 use crate::journal::{Enrolled, JournalError, JournalState, Position};
 use crate::telemetry::{ClockWatch, Timestamp};
 
@@ -33,24 +34,25 @@ impl Writer {
             JournalPath::File(path) => (path.clone(), Some(recovery::claim(path)?)),
         };
         let failed = |fault: Fault| fault.into_error("open", name.clone());
-        let mut memory = None;
         if let Some(claim) = &claim {
             opened.notice = claim.notice();
             opened.open_file(claim, sinks).map_err(failed)?;
+            opened.take_up_tail(claim).map_err(failed)?;
             opened.marks = claim.marks(&ids(sinks));
         } else {
             let store = Store::in_memory(Position::default()).map_err(failed)?;
-            memory = Some(Mutex::new(store));
+            opened.memory = Some(store);
         }
-        let tiers = Tiers {
+        let mut tiers = Tiers {
             generation: 1,
             file: claim.as_ref().map(|claim| claim.path.clone()),
             replacing: false,
             astray: false,
-            memory,
+            memory: None,
         };
         let ledger = opened.ledger(sinks, claim.is_none());
         let (marks, store) = (opened.marks, opened.store);
+        tiers.memory = opened.memory.map(Mutex::new);
         let shared = Shared::new(name, config.max_messages, marks, tiers, ledger);
         let terms = Terms {
             shared: Arc::new(shared),
@@ -63,6 +65,13 @@ impl Writer {
             is_in_memory: claim.is_none(),
         };
         let mut writer = Self::begin(terms, claim, store, config.history);
+        if writer.file.is_some() && writer.shared.tiers().memory.is_some() {
+            writer.unsaved = writer.positions();
+            writer.settle();
+        }
+        if writer.trouble.is_none() {
+            writer.begin_tail();
+        }
         writer.register();
         writer.note_place();
         Ok(writer)
@@ -81,6 +90,10 @@ impl Writer {
             terms,
             claim,
             file,
+            tail: None,
+            settlement_due: None,
+            busy_until: Instant::now(),
+            began: Instant::now(),
             place: None,
             astray: None,
             trouble: None,
@@ -106,6 +119,8 @@ impl Writer {
 #[derive(Default)]
 struct Opened {
     store: Option<Store>,
+    /// What the tail of the file holds.
+    memory: Option<Store>,
     cursors: Vec<StoredCursor>,
     /// Some could not be read.
     has_lost_cursors: bool,
@@ -119,14 +134,12 @@ impl Opened {
         let opened = if recovery::is_cut_off(&claim.path) {
             Err(Fault::Damaged("it is empty but its log is not".to_owned()))
         } else {
-            Store::open(&claim.path)
-                .and_then(|store| Ok((store.cursors()?, store.newest()?, store)))
+            Store::open(&claim.path).and_then(|store| Ok((store.cursors()?, store)))
         };
         match opened {
-            Ok((cursors, newest, store)) => {
+            Ok((cursors, store)) => {
                 self.cursors = cursors;
                 self.missing = Missing::new(store.extent().first.total);
-                self.missing.add(newest.total, store.extent().end.total);
                 self.store = Some(store);
                 Ok(())
             }
@@ -137,8 +150,8 @@ impl Opened {
 
     fn replace(&mut self, claim: &Claim, reason: &str, sinks: &[Enrolled]) -> Result<(), Fault> {
         error!(journal = %claim.path.display(), error = reason, "Journal is damaged.");
-        let moved =
-            recovery::move_aside(&claim.path, "damaged", Timestamp::now()).map_err(|error| {
+        let moved = recovery::move_aside(&claim.path, &DATABASE, "damaged", Timestamp::now())
+            .map_err(|error| {
                 Fault::Unavailable(format!("damaged ({reason}) and not movable ({error})"))
             })?;
         let _created = recovery::create_file(&claim.path)?;
@@ -165,6 +178,31 @@ impl Opened {
         Ok(())
     }
 
+    /// Takes up what the tail holds, as if it had just been written.
+    fn take_up_tail(&mut self, claim: &Claim) -> Result<(), Fault> {
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        let (newest, end) = (store.newest()?, store.extent().end);
+        let found = tail::read(&claim.path)?;
+        let Some(entries) = found.filter(|found| found.follow(store)) else {
+            self.missing.add(newest.total, end.total);
+            return Ok(());
+        };
+        self.missing.add(newest.total, entries.start().total);
+        self.missing.add(entries.end().total, end.total);
+        for (name, position) in &entries.positions {
+            let mut cursors = self.cursors.iter_mut();
+            if let Some(cursor) = cursors.find(|cursor| *cursor.sink == **name) {
+                cursor.position = *position;
+            }
+        }
+        let mut memory = Store::in_memory(entries.start())?;
+        memory.restore(&entries.rows, &[], false)?;
+        self.memory = Some(memory);
+        Ok(())
+    }
+
     /// All that is counted, as it was found.
     fn ledger(&mut self, sinks: &[Enrolled], is_in_memory: bool) -> Ledger {
         Ledger {
@@ -184,10 +222,14 @@ impl Opened {
     }
 
     fn end(&self) -> Position {
-        self.store
-            .as_ref()
+        self.stores()
             .map(|store| store.extent().end)
+            .max_by_key(|end| end.sequence)
             .unwrap_or_default()
+    }
+
+    fn stores(&self) -> impl Iterator<Item = &Store> {
+        self.store.iter().chain(&self.memory)
     }
 
     fn first(&self) -> Position {
@@ -224,6 +266,6 @@ impl Opened {
     fn marked(&self, sink: usize, stored: Position) -> Option<Position> {
         let mark = self.marks.as_ref()?.get(sink)?;
         let is_further = mark.end.sequence > stored.sequence;
-        (is_further && self.store.as_ref()?.holds(mark)).then_some(mark.end)
+        (is_further && self.stores().any(|store| store.holds(mark))).then_some(mark.end)
     }
 }

@@ -25,11 +25,18 @@ impl Writer {
         if requests.is_empty() {
             return Ok(());
         }
+        self.settle();
+        if self.trouble.is_some() {
+            return Ok(());
+        }
         let ids: Vec<i64> = requests.iter().map(|request| request.id).collect();
         let packets = requests.into_iter().map(|request| request.packet);
         let mut work = Work::default();
         work.packets
             .extend(packets.filter(|packet| !packet.entry.readings.is_empty()));
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
         let limits = self.terms.file_limits(file);
         let batch = Batch {
             sent_on: &ids,

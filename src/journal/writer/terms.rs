@@ -26,6 +26,12 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    /// Whether what comes packet by packet waits in a tail for its way into the file: not where commits do
+    /// not wait for the disk anyway.
+    pub(super) fn has_tail(&self) -> bool {
+        !self.is_in_memory && (self.durable || self.sync_interval.is_some())
+    }
+
     /// What was taken from the inbox, for the place where the journal ends.
     pub(super) fn batch<'a>(
         start: Position,

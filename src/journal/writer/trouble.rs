@@ -12,10 +12,11 @@ use super::terms::Terms;
 use crate::journal::error::Fault;
 use crate::journal::inbox::Work;
 use crate::journal::ledger::Account;
-use crate::journal::recovery;
+use crate::journal::recovery::{self, DATABASE};
 use crate::journal::retention::Keep;
 use crate::journal::shared::lock_store;
-use crate::journal::store::{NamedPosition, Store};
+use crate::journal::store::{END, NamedPosition, Store};
+use crate::journal::tail::Tail;
 use crate::journal::{JournalError, JournalState, Position};
 use crate::repeated::Topic;
 use crate::telemetry::Timestamp;
@@ -49,17 +50,21 @@ struct Damaged {
 }
 
 impl Writer {
-    /// Writes to the file; false: it could not be, and everything is still to be kept.
-    pub(super) fn write_to_file(&mut self, work: &Work) -> bool {
+    /// Has the file written; false: it could not be, and everything is still to be kept. `write` says `None`
+    /// when there is none.
+    pub(super) fn attempt(
+        &mut self,
+        mut write: impl FnMut(&mut Self) -> Option<Result<(), Fault>>,
+    ) -> bool {
         if self.trouble.is_some() {
             return false;
         }
-        let first = self.commit(work);
+        let first = write(self);
         let second = match first {
             // Files that are gone are not to be moved aside: what is there is somebody else's.
             Some(Err(Fault::Damaged(reason))) if !self.find_astray() => {
                 self.replace(&reason);
-                self.commit(work)
+                write(self)
             }
             other => other,
         };
@@ -82,6 +87,11 @@ impl Writer {
         {
             debug!(error = %fault, "Cannot write acknowledgements into the journal.");
         }
+        self.keep_in_memory(work);
+    }
+
+    /// Puts rows and refusals behind those that are in memory.
+    pub(super) fn keep_in_memory(&self, work: &Work) {
         if let Err(fault) = self.commit_to_memory(work) {
             // Memory itself is short. What is lost is a hole that every cursor will count.
             LOSSES.count("", "", work.packets.len() as u64, move |sum| {
@@ -130,6 +140,9 @@ impl Writer {
         }
         let packets = self.empty_memory()?;
         self.trouble = None;
+        if self.tail.is_none() {
+            self.begin_tail();
+        }
         if self.astray.is_none() {
             self.shared.ledger().set_state(JournalState::File);
         }
@@ -147,17 +160,31 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings everything from memory into the file; returns how many packets.
-    fn empty_memory(&mut self) -> Result<u64, Fault> {
-        self.save_acknowledgements()?;
+    /// Brings everything from memory into the file, and all acknowledgements; returns how many packets.
+    pub(super) fn empty_memory(&mut self) -> Result<u64, Fault> {
+        if self.shared.tiers().memory.is_none() {
+            self.save_acknowledgements()?;
+            return Ok(0);
+        }
         let delivered = self.shared.ledger().delivered().sequence;
+        let mut cursors = self.unsaved_cursors();
+        cursors.push((END.into(), self.end));
         let Some(file) = &mut self.file else {
             return Ok(0);
         };
-        let absorbed = absorb_memory(&self.terms, file);
-        if absorbed == Err(Fault::Full) {
+        let absorbed = absorb_memory(&self.terms, file, &cursors);
+        match absorbed {
+            Ok(_) => {
+                self.saved_end = self.end;
+                self.unsaved.fill(None);
+                self.empty_tail();
+            }
             // What is delivered gives way to what is not.
-            file.prune(delivered, &Keep::nothing(), SACRIFICE)?;
+            Err(Fault::Full) => {
+                file.prune(delivered, &Keep::nothing(), SACRIFICE)?;
+                self.save_acknowledgements()?;
+            }
+            Err(_) => {}
         }
         absorbed
     }
@@ -224,7 +251,7 @@ impl Writer {
         if let Some(damaged) = damaged
             && damaged.moved.is_none()
         {
-            let moved = recovery::move_aside(&path, "damaged", Timestamp::now())?;
+            let moved = recovery::move_aside(&path, &DATABASE, "damaged", Timestamp::now())?;
             damaged.moved = Some(moved);
         }
         let _created = recovery::create_file(&path)?;
@@ -333,6 +360,7 @@ impl Writer {
 
     /// The last attempt, before the thread ends.
     pub(super) fn rescue(&mut self) -> Result<(), JournalError> {
+        self.settle();
         let saved = if self.find_astray() {
             self.save()
         } else {
@@ -361,7 +389,9 @@ impl Writer {
     /// Messages that no sink has delivered and that are not in a file that the next start finds.
     fn unsaved_messages(&self) -> u64 {
         let found = self.file.as_ref().filter(|_| self.astray.is_none());
-        let start = found.map(|file| file.extent().end).unwrap_or_default();
+        let in_tail = found.and(self.tail.as_ref()).and_then(Tail::end);
+        let in_file = found.map(|file| file.extent().end);
+        let start = in_tail.or(in_file).unwrap_or_default();
         let ledger = self.shared.ledger();
         let from = start.total.max(ledger.delivered().total);
         ledger
@@ -371,7 +401,7 @@ impl Writer {
     }
 }
 
-fn absorb_memory(terms: &Terms, file: &mut Store) -> Result<u64, Fault> {
+fn absorb_memory(terms: &Terms, file: &mut Store, cursors: &[NamedPosition]) -> Result<u64, Fault> {
     let limits = terms.file_limits(file);
     // No cursor may look while rows are in both places or in neither.
     let mut tiers = terms.shared.tiers_mut();
@@ -380,7 +410,9 @@ fn absorb_memory(terms: &Terms, file: &mut Store) -> Result<u64, Fault> {
     };
     let packets = {
         let memory = lock_store(memory);
-        file.absorb(&memory, limits, terms.durable)?;
+        // The tail, which had it on the disk, is written anew from now on.
+        let durable = terms.durable || terms.has_tail();
+        file.absorb(&memory, cursors, limits, durable)?;
         let extent = memory.extent();
         extent.end.sequence - extent.first.sequence
     };

@@ -5,7 +5,7 @@ mod signal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub use signal::{NodeSignal, Spread};
 /// has.
 pub const MAX_NODES: usize = 1_024;
 
-/// Boards of which it is remembered for whom they speak.
-const MAX_BOARDS: usize = 64;
+/// Boards of which it is remembered for whom they speak: a node that numbers its own packets is one.
+const MAX_BOARDS: usize = MAX_NODES;
 
 /// The clock was set if the time of the last hearing is off by more than this.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(1);
@@ -108,11 +108,19 @@ pub struct NodeStatus {
     pub interval: Option<f64>,
     /// Packets with it since the gateway started.
     pub packets: u64,
-    /// Packets of it that the board received and the gateway never saw, since the gateway started; only
-    /// of a board that speaks for one node beside itself, because nobody can tell for several.
+    /// Packets of it that were numbered and that the gateway never saw, since the gateway started. Nobody
+    /// can tell of a board that speaks for several nodes beside itself: those count for the source alone.
     pub missed: u64,
+    /// Whether that can be told.
+    #[serde(default = "can_be_told")]
+    pub misses_known: bool,
     /// How it was received.
     pub signal: NodeSignal,
+}
+
+/// What an earlier version says of a node, it says as if it could tell.
+fn can_be_told() -> bool {
+    true
 }
 
 impl NodeStatus {
@@ -170,13 +178,46 @@ struct Node {
     signal: SignalRecord,
 }
 
+/// For whom a board speaks.
+#[derive(Debug)]
+struct Board {
+    /// Itself, once it spoke of itself alone.
+    own: Option<Name>,
+    /// Beside itself.
+    remote: Remote,
+}
+
+impl Board {
+    /// The node that a missing packet of it is of; `None`: nobody can tell.
+    fn missed_node(&self) -> Option<&Name> {
+        match &self.remote {
+            Remote::Node(node) => Some(node),
+            Remote::Nobody => self.own.as_ref(),
+            Remote::Unclear => None,
+        }
+    }
+
+    fn note(&mut self, hearing: &Hearing) {
+        match (&self.remote, &hearing.remote) {
+            (_, Remote::Nobody) => {
+                if let (None, [own]) = (&self.own, &hearing.nodes[..]) {
+                    self.own = Some(own.clone());
+                }
+            }
+            (Remote::Nobody, remote) => self.remote = remote.clone(),
+            (known, remote) if known == remote => {}
+            _ => self.remote = Remote::Unclear,
+        }
+    }
+}
+
 /// The nodes of a gateway.
 #[derive(Debug, Default)]
 pub struct Nodes {
     rules: NodeRules,
     all: BTreeMap<Name, Node>,
-    /// For whom each board speaks beside itself.
-    remotes: BTreeMap<Arc<str>, Remote>,
+    /// The boards that number their packets.
+    boards: BTreeMap<Arc<str>, Board>,
     changes: Vec<NodeChange>,
 }
 
@@ -223,22 +264,24 @@ impl Nodes {
         self.all = all
             .map(|(name, node)| (Name::new(&qualified(name.as_str())), node))
             .collect();
-        let remotes = std::mem::take(&mut self.remotes).into_iter();
-        let remotes = remotes.map(|(board, remote)| {
+        let node = |name: Name| Name::new(&qualified(name.as_str()));
+        let boards = std::mem::take(&mut self.boards).into_iter();
+        let boards = boards.map(|(board, Board { own, remote })| {
+            let own = own.map(node);
             let remote = match remote {
-                Remote::Node(name) => Remote::Node(Name::new(&qualified(name.as_str()))),
+                Remote::Node(name) => Remote::Node(node(name)),
                 other => other,
             };
-            (Arc::from(qualified(&board)), remote)
+            (Arc::from(qualified(&board)), Board { own, remote })
         });
-        self.remotes = remotes.collect();
+        self.boards = boards.collect();
     }
 
     /// There is no such source any more: its nodes are missed by nobody.
     pub fn forget(&mut self, source: &str) {
         let is_of = |name: &str| name.split_once(' ').is_some_and(|(of, _)| of == source);
         self.all.retain(|name, _| !is_of(name.as_str()));
-        self.remotes.retain(|board, _| !is_of(board));
+        self.boards.retain(|board, _| !is_of(board));
     }
 
     /// Takes in which nodes a frame is heard of.
@@ -262,7 +305,7 @@ impl Nodes {
         {
             node.signal.take(hearing.signal, hearing.received);
         }
-        self.note_remote(hearing);
+        self.note_board(hearing);
     }
 
     fn add(&mut self, name: &Name, hearing: &Hearing, now: Duration) {
@@ -293,24 +336,26 @@ impl Nodes {
         });
     }
 
-    fn note_remote(&mut self, hearing: &Hearing) {
-        if hearing.remote == Remote::Nobody {
+    fn note_board(&mut self, hearing: &Hearing) {
+        if !hearing.is_numbered {
             return;
         }
-        let has_room = self.remotes.len() < MAX_BOARDS;
-        if let Some(known) = self.remotes.get_mut(&hearing.board) {
-            if *known != hearing.remote {
-                *known = Remote::Unclear;
-            }
+        let has_room = self.boards.len() < MAX_BOARDS;
+        if let Some(board) = self.boards.get_mut(&hearing.board) {
+            board.note(hearing);
         } else if has_room {
-            let board = Arc::clone(&hearing.board);
-            self.remotes.insert(board, hearing.remote.clone());
+            let mut board = Board {
+                own: None,
+                remote: Remote::Nobody,
+            };
+            board.note(hearing);
+            self.boards.insert(Arc::clone(&hearing.board), board);
         }
     }
 
     /// Takes in that packets of a board were missed.
     pub fn miss(&mut self, board: &str, missed: u64) {
-        if let Some(Remote::Node(name)) = self.remotes.get(board)
+        if let Some(name) = self.boards.get(board).and_then(Board::missed_node)
             && let Some(node) = self.all.get_mut(name)
         {
             node.missed += missed;
@@ -342,8 +387,15 @@ impl Nodes {
 
     /// All nodes, by name.
     pub fn all(&self) -> Vec<NodeStatus> {
+        let told: BTreeSet<&Name> = self
+            .boards
+            .values()
+            .filter_map(Board::missed_node)
+            .collect();
         let nodes = self.all.iter();
-        nodes.map(|(name, node)| node.status(name)).collect()
+        nodes
+            .map(|(name, node)| node.status(name, told.contains(name)))
+            .collect()
     }
 
     /// What is to be remembered.
@@ -413,7 +465,7 @@ impl Node {
         }
     }
 
-    fn status(&self, name: &Name) -> NodeStatus {
+    fn status(&self, name: &Name, misses_known: bool) -> NodeStatus {
         NodeStatus {
             node: name.clone(),
             state: self.state,
@@ -423,6 +475,7 @@ impl Node {
             interval: self.interval.known().map(|it| it.as_secs_f64()),
             packets: self.packets,
             missed: self.missed,
+            misses_known,
             signal: self.signal.status(),
         }
     }

@@ -27,6 +27,7 @@ fn hearing(names: &[&str], seconds: f64) -> Hearing {
             rssi: Some(-40.0 - seconds),
             snr: Some(9.0),
         },
+        is_numbered: true,
     }
 }
 
@@ -181,6 +182,34 @@ fn misses_are_those_of_the_only_node_that_a_board_hears() {
     nodes.miss("N2", 3);
     let missed: Vec<u64> = nodes.all().iter().map(|it| it.missed).collect();
     assert_eq!(missed, [3, 0, 0]);
+}
+
+#[test]
+fn it_is_told_of_which_node_misses_can_be_known() {
+    let known = |nodes: &Nodes| -> Vec<bool> {
+        let all = nodes.all();
+        all.iter().map(|it| it.misses_known).collect()
+    };
+    let mut nodes = Nodes::default();
+    let mut sensor = hearing(&["node7"], 0.0);
+    (sensor.board, sensor.remote, sensor.is_numbered) = ("7".into(), Remote::Nobody, false);
+    nodes.hear(&sensor, at(0.0).0);
+    nodes.miss("7", 1);
+    assert_eq!((known(&nodes), nodes.all()[0].missed), (vec![false], 0));
+    // One that numbers its own packets.
+    sensor.is_numbered = true;
+    nodes.hear(&sensor, at(1.0).0);
+    nodes.miss("7", 2);
+    assert_eq!((known(&nodes), nodes.all()[0].missed), (vec![true], 2));
+    // A board beside it: with one other node, then with two.
+    hear(&mut nodes, &["node1", "node2"], 2.0);
+    assert_eq!(known(&nodes), [true, false, true]);
+    hear(&mut nodes, &["node3", "node2"], 3.0);
+    assert_eq!(known(&nodes), [false, false, false, true]);
+    nodes.qualify("north");
+    assert_eq!(known(&nodes), [false, false, false, true]);
+    nodes.miss("north 7", 1);
+    assert_eq!(nodes.all()[3].missed, 3);
 }
 
 #[test]

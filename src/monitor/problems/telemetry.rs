@@ -140,7 +140,10 @@ fn damaged_line(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
 fn set_aside(view: &View<'_>, source: &SourceSnapshot) -> Option<Finding> {
     let lately = view.lately(source).set_aside;
     let concerns = view.concerns(source, "telemetry");
-    let sentence = format!("{lately} readings of the last 5 minutes were set aside");
+    let sentence = match lately {
+        1 => "1 reading of the last 5 minutes was set aside".to_owned(),
+        lately => format!("{lately} readings of the last 5 minutes were set aside"),
+    };
     (lately > 0).then(|| rejected(concerns, sentence))
 }
 
@@ -153,8 +156,9 @@ fn refused(view: &View<'_>) -> Vec<Finding> {
             .rejected
             .saturating_sub(before.map_or(0, |(tally, _)| tally.rejected));
         if refused > 0 {
+            let readings = if refused == 1 { "reading" } else { "readings" };
             let sentence =
-                format!("{name} refused {refused} readings of the last 5 minutes for good");
+                format!("{name} refused {refused} {readings} of the last 5 minutes for good");
             found.push(rejected(name, sentence));
         }
     }

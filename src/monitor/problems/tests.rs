@@ -96,6 +96,7 @@ fn node(name: &str, state: NodeState) -> NodeStatus {
         interval: Some(10.0),
         packets: 3,
         missed: 0,
+        misses_known: true,
         signal: NodeSignal::default(),
     }
 }

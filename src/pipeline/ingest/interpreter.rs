@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Yield;
 use super::notices::{Fault, Notices};
-use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
+use crate::monitor::{SourceMonitor, TrafficVerdict};
 use crate::telemetry::{
     Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
     LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
@@ -162,9 +162,8 @@ impl Interpreter {
             self.report_losses();
         }
         let at = received.wall;
-        let piece = self
-            .notices
-            .show(at, Arc::clone(&bytes), TrafficKind::Accepted);
+        let nodes = self.decoder.catalogue().named(&decoded.nodes);
+        let piece = self.notices.frame(at, Arc::clone(&bytes), nodes);
         let frame = Box::new(Frame {
             decoded,
             bytes,

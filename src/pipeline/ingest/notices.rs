@@ -7,8 +7,8 @@ use crate::escape::escape;
 use crate::monitor::{SourceMonitor, TrafficKind, TrafficVerdict};
 use crate::repeated::Topic;
 use crate::telemetry::{
-    ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Packet,
-    RejectReason, SetAside, Timestamp, Turn,
+    ClockEvent, Decoded, Frame, Hearing, KnownName, LeftOut, LineQuality, MAX_FRAME, Mark, Name,
+    Packet, RejectReason, SetAside, Timestamp, Turn,
 };
 
 const NEW_KEYS: Topic = Topic::new("new-keys").at_once(16);
@@ -54,6 +54,11 @@ impl Notices {
     /// A piece of the stream. Returns the number under which it is shown.
     pub(super) fn show(&self, at: Timestamp, bytes: Arc<[u8]>, kind: TrafficKind) -> u64 {
         self.monitor.show(at, bytes, kind)
+    }
+
+    /// A telemetry frame that names these nodes. Returns the number under which it is shown.
+    pub(super) fn frame(&self, at: Timestamp, bytes: Arc<[u8]>, nodes: Arc<[Name]>) -> u64 {
+        self.monitor.show_frame(at, bytes, nodes)
     }
 
     /// What became of a piece that was shown before.

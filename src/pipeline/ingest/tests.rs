@@ -85,6 +85,17 @@ fn traffic_is_the_stream_and_says_later_what_was_set_aside() {
 }
 
 #[test]
+fn a_frame_in_the_traffic_names_its_nodes() {
+    let stream = b"boot\n{\"ts\":1000,\"id\":\"N2\",\"n1\":{\"t\":20},\"n2\":{\"p\":1013},\
+        \"sig\":{\"rssi\":-40},\"sts\":{\"rx\":1}}\n{\"ts\":2000,\"n1\":{\"t\":";
+    let (_, monitor) = ingest(stream);
+    let entries = monitor.activity.traffic.since(0);
+    let of_frames = entries.iter().filter(|it| !it.entry.nodes.is_empty());
+    let nodes: Vec<_> = of_frames.map(|it| it.entry.nodes.to_vec()).collect();
+    assert_eq!(nodes, [["node1".into(), "node2".into()]]);
+}
+
+#[test]
 fn braces_in_a_log_say_nothing_of_the_line() {
     let stream = b"[INFO ] state {idle} {\"sf\": x, {} {\"len\":37} {:?}\n\
         [INFO ] JSON: {\"ts\":1000,\"n1\":{\"t\":20}} (main.rs:600)\n\

@@ -13,7 +13,7 @@ use super::device_class;
 use super::identities::Identities;
 use super::message::TopicMap;
 use crate::config::{HomeAssistant, Payload};
-use crate::telemetry::{DeviceClass, MetricInfo, MetricTable, Name};
+use crate::telemetry::{Choice, DeviceClass, MetricInfo, MetricTable, Name};
 
 /// Who makes these devices, as Home Assistant shows it.
 const MANUFACTURER: &str = "fieldgate";
@@ -49,6 +49,19 @@ const ABBREVIATIONS: [(&str, &str); 9] = [
     ("uv", "UV"),
     ("ph", "pH"),
 ];
+
+/// A metric of a node that Home Assistant may have been told of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KnownMetric {
+    /// The source of the node.
+    pub source: Name,
+    /// Its node.
+    pub node: Name,
+    /// Its name.
+    pub metric: Name,
+    /// Whether the gateway still has the source.
+    pub is_there: bool,
+}
 
 /// What a retained message on the topic says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,26 +294,34 @@ impl Announcer {
         })
     }
 
-    /// The topics on which the gateway and these metrics of nodes were announced before, as far as nothing is
-    /// announced there any more: earlier versions went by the names of then, and a gateway whose topics tell
-    /// sources now may have had topics without.
-    pub(super) fn former_topics(&self, names: &[(Name, Name)]) -> Vec<String> {
-        let by_key = names
-            .iter()
-            .map(|(node, metric)| self.object(None, node, metric));
-        let by_key: BTreeSet<String> = by_key.collect();
-        let by_name = names.iter().map(|(node, metric)| {
-            let node = object_id(node.as_str(), false);
-            format!("{node}_{}", object_id(metric.as_str(), true))
-        });
-        let by_name: BTreeSet<String> = by_name.collect();
-        let former = if self.tells_sources() {
-            &by_name | &by_key
-        } else {
-            &by_name - &by_key
-        };
-        let former = former.into_iter().chain([STATUS.to_owned()]);
-        former.map(|object| self.topic(SENSOR, &object)).collect()
+    /// The topics on which these metrics may have been announced before and nothing is announced any more.
+    /// Earlier versions went by the names of then, topics may have told sources and do so no more or the
+    /// other way round, and some are not chosen or of a source that has gone.
+    pub(super) fn former_topics(&self, names: &[KnownMetric], choice: &Choice) -> Vec<String> {
+        let mut former = BTreeSet::from([STATUS.to_owned()]);
+        let mut present = BTreeSet::new();
+        for it in names {
+            let (node, metric) = (&it.node, &it.metric);
+            let by_name = format!(
+                "{}_{}",
+                object_id(node.as_str(), false),
+                object_id(metric.as_str(), true)
+            );
+            let by_key = self.object(None, node, metric);
+            let of_source = self.object(Some(&it.source), node, metric);
+            let (now, is_there) = if self.tells_sources() {
+                (&of_source, it.is_there)
+            } else {
+                // Another source may have the node since.
+                (&by_key, true)
+            };
+            if is_there && choice.takes(node.as_str(), metric.as_str()) {
+                present.insert(now.clone());
+            }
+            former.extend([by_name, by_key, of_source]);
+        }
+        let former = former.difference(&present);
+        former.map(|object| self.topic(SENSOR, object)).collect()
     }
 
     /// Announces a metric of a node. `None`: its names are too long to be announced.
@@ -655,16 +676,50 @@ mod tests {
         let nodes = [("n1", "node2"), ("n2", "attic")];
         let nodes = nodes.map(|(key, name)| (key.to_owned(), Name::new(name)));
         announcer.identities = Identities::new(&nodes.into_iter().collect(), &announcer.metrics);
-        let names = [("node2", "lux"), ("attic", "lux"), ("node3", "lux")];
-        let names = names.map(|(node, metric)| (Name::new(node), Name::new(metric)));
-        let topic = |object| format!("homeassistant/sensor/a/{object}/config");
-        let former = announcer.former_topics(&names);
-        assert_eq!(former, ["attic_lux", "status"].map(topic));
-        assert!(former.iter().all(|topic| announcer.owns(topic)));
-        announcer.topics = TopicMap::new("iiot/{source}", []);
-        let former = announcer.former_topics(&names);
-        let all = ["attic_lux", "node1_lux", "node2_lux", "node3_lux", "status"];
-        assert_eq!(former, all.map(topic));
+        let metric = |source: &str, node: &str| KnownMetric {
+            source: source.into(),
+            node: node.into(),
+            metric: "lux".into(),
+            is_there: source != "gone",
+        };
+        let names = [
+            ("s", "node2"),
+            ("s", "attic"),
+            ("s", "node3"),
+            ("gone", "node4"),
+        ];
+        let names = names.map(|(source, node)| metric(source, node));
+        let all = Choice::default();
+        let some = Choice::new(Vec::new(), vec!["node3/*".parse().unwrap()]);
+        let of_source = ["s_node1_lux", "s_node2_lux", "s_node3_lux"];
+        let without = ["attic_lux", "node1_lux", "node2_lux", "node3_lux"];
+        for (prefix, choice, present) in [
+            (
+                "iiot",
+                &all,
+                &["node1_lux", "node2_lux", "node3_lux", "node4_lux"][..],
+            ),
+            ("iiot", &some, &["node1_lux", "node2_lux", "node4_lux"]),
+            ("iiot/{source}", &all, &of_source),
+            ("iiot/{source}", &some, &of_source[..2]),
+        ] {
+            announcer.topics = TopicMap::new(prefix, []);
+            let expected = [
+                &without[..],
+                &of_source,
+                &["gone_node4_lux", "node4_lux", "status"],
+            ];
+            let mut expected = expected.concat();
+            expected.retain(|object| !present.contains(object));
+            expected.sort_unstable();
+            let former = announcer.former_topics(&names, choice);
+            assert!(former.iter().all(|topic| announcer.owns(topic)));
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|object| format!("homeassistant/sensor/a/{object}/config"))
+                .collect();
+            assert_eq!(former, expected, "{prefix}");
+        }
     }
 
     #[test]

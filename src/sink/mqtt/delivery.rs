@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::announcement::KnownMetric;
 use super::connection::{Cause, Ending, OpenError};
 use super::discovery::Discovery;
 use super::failure::{NOTHING_RETAINED, not_accepted, text};
@@ -22,7 +23,7 @@ use crate::backoff::HELD;
 use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
 use crate::sink::{Delivery, Failure, Lane, dial};
-use crate::telemetry::{MetricTable, Name};
+use crate::telemetry::MetricTable;
 
 /// So many unwanted connections in a row are no accident.
 const TAKEN_OVER_AFTER: u32 = 3;
@@ -63,13 +64,13 @@ struct Broker {
 }
 
 impl MqttDelivery {
-    /// A delivery that is not connected yet. `names` are nodes and metrics that may have been announced.
+    /// A delivery that is not connected yet. `names` are metrics that may have been announced.
     pub fn new(
         config: &Mqtt,
         topics: TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
-        names: &[(Name, Name)],
+        names: &[KnownMetric],
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let topics = topics.with_node_status(config.node_status);

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::announcement::{Announcement, Announcer};
+use super::announcement::{Announcement, Announcer, KnownMetric};
 use super::identities::Identities;
 use super::message::TopicMap;
 use crate::config::Mqtt;
 use crate::repeated::Topic;
-use crate::telemetry::{MetricTable, Name, Reading};
+use crate::telemetry::{Choice, MetricTable, Name, Reading};
 
 const SUSPENSIONS: Topic = Topic::of_attempts("announcements-suspended");
 const UNREADABLE: Topic = Topic::of_attempts("announcements-unreadable");
@@ -227,7 +227,7 @@ impl Discovery {
         topics: &TopicMap,
         metrics: Arc<MetricTable>,
         identities: Identities,
-        names: &[(Name, Name)],
+        names: &[KnownMetric],
     ) -> Self {
         let Some(home_assistant) = &config.home_assistant else {
             return Self::of(Task::Rest);
@@ -235,13 +235,19 @@ impl Discovery {
         let payload = config.payload;
         let announcer =
             Announcer::new(home_assistant, topics.clone(), payload, metrics, identities);
-        Self::of(Self::task(home_assistant.enabled, announcer, names))
+        let choice = &config.sink.choice;
+        Self::of(Self::task(home_assistant.enabled, announcer, names, choice))
     }
 
-    fn task(is_enabled: bool, announcer: Announcer, names: &[(Name, Name)]) -> Task {
+    fn task(
+        is_enabled: bool,
+        announcer: Announcer,
+        names: &[KnownMetric],
+        choice: &Choice,
+    ) -> Task {
         if is_enabled {
             Task::Announce {
-                former: announcer.former_topics(names),
+                former: announcer.former_topics(names, choice),
                 announcer,
                 known: KnownSensors::default(),
                 waiting: VecDeque::new(),
@@ -250,8 +256,7 @@ impl Discovery {
         } else {
             let sensors = names
                 .iter()
-                .filter(|_| !announcer.tells_sources())
-                .map(|(node, metric)| announcer.reading(&Name::new(""), node, metric));
+                .map(|it| announcer.reading(&it.source, &it.node, &it.metric));
             let announced = sensors.chain([announcer.gateway(), announcer.problems()]);
             let announced = announced.flatten().map(|it| it.topic);
             Task::Remove {
@@ -539,8 +544,14 @@ mod tests {
             Arc::new(MetricTable::default()),
             Identities::default(),
         );
-        let names = [("node1".into(), "lux".into())];
-        Discovery::of(Discovery::task(enabled, announcer, &names))
+        let names = [KnownMetric {
+            source: "source".into(),
+            node: "node1".into(),
+            metric: "lux".into(),
+            is_there: true,
+        }];
+        let choice = Choice::default();
+        Discovery::of(Discovery::task(enabled, announcer, &names, &choice))
     }
 
     fn reading(metric: &str) -> Reading {
@@ -550,6 +561,9 @@ mod tests {
             value: 1.0,
         }
     }
+
+    /// The gateway, and what it announces no more, once in topics that told the source.
+    const FIRST: [&str; 3] = ["status", "source_node1_lux", "status"];
 
     /// Hands over all that waits, and returns the objects that it was about.
     fn objects(discovery: &mut Discovery) -> Vec<String> {
@@ -572,7 +586,7 @@ mod tests {
             // Without room it is the same again.
             assert_eq!(discovery.next(), discovery.next());
             let mut objects = objects(&mut discovery);
-            assert_eq!(objects.drain(..2).collect::<Vec<_>>(), ["status"; 2]);
+            assert_eq!(objects.drain(..3).collect::<Vec<_>>(), FIRST);
             assert_eq!(objects.remove(0), "problems");
             let mut expected = metrics.map(|metric| format!("node1_{metric}")).to_vec();
             expected.dedup();
@@ -614,7 +628,7 @@ mod tests {
         assert_eq!(discovery.subscription(), None);
         discovery.notice(&"source".into(), &reading("lux"));
         let first = objects(&mut discovery);
-        assert_eq!(first, ["status", "status", "problems", "node1_lux"]);
+        assert_eq!(first, [&FIRST[..], &["problems", "node1_lux"]].concat());
         let all = ["status", "problems", "node1_lux"];
         for (topic, is_retained, payload) in [
             ("homeassistant/status", true, &b"online"[..]),
@@ -644,7 +658,7 @@ mod tests {
         for number in 0..2 * MAX_SENSORS {
             discovery.notice(&"source".into(), &reading(&format!("m{number}")));
         }
-        assert_eq!(objects(&mut discovery).len(), 3 + MAX_SENSORS);
+        assert_eq!(objects(&mut discovery).len(), FIRST.len() + 1 + MAX_SENSORS);
         discovery.notice(&"source".into(), &reading("m0"));
         assert_eq!(discovery.next(), None);
     }

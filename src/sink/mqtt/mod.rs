@@ -16,6 +16,7 @@ mod retain;
 mod session;
 mod suspicion;
 
+pub use announcement::KnownMetric;
 pub use delivery::MqttDelivery;
 pub use failure::{not_accepted, remedy, remedy_of_refusal};
 pub use identities::Identities;

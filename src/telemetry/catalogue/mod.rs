@@ -8,6 +8,7 @@ mod places;
 mod presence;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::format::Format;
 use super::group::{Group, OWN_FIGURES, default_node_name, keys_in};
@@ -351,6 +352,13 @@ impl Catalogue {
     /// A node; `None`: it was forgotten.
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id.0)
+    }
+
+    /// The names of some nodes, but for what their board says of itself.
+    pub fn named(&self, nodes: &[NodeId]) -> Arc<[Name]> {
+        let nodes = nodes.iter().filter_map(|id| self.node(*id));
+        let nodes = nodes.filter(|node| node.group.is_of_a_node());
+        nodes.map(|node| node.name.clone()).collect()
     }
 
     /// A node; `None`: it was forgotten.

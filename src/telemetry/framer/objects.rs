@@ -237,11 +237,12 @@ impl Objects {
         resolved
     }
 
-    /// The last byte of the object that will be too long next, if none closes before.
+    /// The byte up to which nothing grows too long, as it is now.
     fn next_too_long(&self) -> u64 {
-        let outermost = self.tracks.iter().filter_map(Track::outermost);
-        let start = |object: Option<u64>| object.and_then(|object| self.candidates.start(object));
-        let ends = outermost.map(|it| start(it).map_or(0, |start| start + MAX_FRAME as u64 - 1));
+        let ends = self
+            .tracks
+            .iter()
+            .map(|it| it.too_long_at(&self.candidates));
         ends.min().unwrap_or(u64::MAX)
     }
 

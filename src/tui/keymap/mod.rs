@@ -90,11 +90,14 @@ impl Key {
         }
     }
 
-    /// As it stands on the keyboard.
-    pub(crate) fn name(self) -> String {
+    /// As it stands on the keyboard. An arrow that is drawn in ASCII would look like another key.
+    pub(crate) fn name(self, is_ascii: bool) -> String {
         let name = match self.code {
             KeyCode::Char(' ') => "Space".to_owned(),
             KeyCode::Char(character) => character.to_string(),
+            KeyCode::Up | KeyCode::Down | KeyCode::Left | KeyCode::Right if is_ascii => {
+                format!("{:?}", self.code)
+            }
             KeyCode::Up => "↑".to_owned(),
             KeyCode::Down => "↓".to_owned(),
             KeyCode::Left => "←".to_owned(),
@@ -215,7 +218,7 @@ mod tests {
             for binding in bindings(context).into_iter().flatten() {
                 assert!(!binding.help.is_empty() && !binding.keys.is_empty());
                 for key in binding.keys {
-                    assert!(!keys.contains(key), "{} in {context:?}", key.name());
+                    assert!(!keys.contains(key), "{} in {context:?}", key.name(false));
                     keys.push(*key);
                 }
             }

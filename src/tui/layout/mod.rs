@@ -10,7 +10,7 @@ use super::widgets::width;
 use crate::monitor::LinkId;
 
 pub(crate) use node::NodeAreas;
-pub(crate) use overview::{Card, Demand, Trouble};
+pub(crate) use overview::{Card, Demand, Hidden, Trouble};
 
 /// The smallest terminal that shows what matters.
 pub(crate) const SMALLEST: (u16, u16) = (40, 12);
@@ -39,6 +39,8 @@ pub(crate) struct Areas {
     pub(crate) body: Rect,
     /// On the Overview: the boxes of the links that are shown, or a row for each; empty elsewhere.
     pub(crate) cards: Vec<Card>,
+    /// On the Overview: the links that have no room there.
+    pub(crate) hidden: Option<Hidden>,
     /// The row above the list.
     pub(crate) heading: Rect,
     /// The rows of the page's list or table; the charts on their page.
@@ -90,6 +92,7 @@ impl Areas {
             areas.histogram = Rect::new(body.x, rest.bottom(), body.width, rows);
         }
         areas.heading = rest.intersection(Rect { height: 1, ..rest });
+        areas.hidden = Hidden::of(demand, &areas.cards, areas.heading);
         areas.list = Rect {
             y: areas.heading.bottom(),
             height: rest.height.saturating_sub(1),

@@ -15,6 +15,9 @@ const HIGHEST_CHART: u16 = 14;
 /// Rows that the charts leave, the headings of both lists included.
 const LEAST_LISTS: u16 = 6;
 
+/// Rows of one list that are worth its heading, which is included.
+const LEAST_LIST: u16 = 2;
+
 /// From these cells on, both lists stand side by side.
 const SIDE_BY_SIDE: u16 = 160;
 
@@ -41,14 +44,26 @@ pub(super) fn divide(body: Rect, is_small: bool, metrics: usize) -> NodeAreas {
         ..body
     };
     let rest = below(body, facts.height);
+    let metrics = u16::try_from(metrics).unwrap_or(u16::MAX);
     if is_small || rest.height < LEAST_CHART.1 + LEAST_LISTS {
+        let values = Rect {
+            height: metrics.min(rest.height),
+            ..rest
+        };
+        let left = below(rest, values.height);
+        let (frames, events) = match left.height {
+            0..LEAST_LIST => Default::default(),
+            LEAST_LIST..LEAST_LISTS => (left, Rect::default()),
+            _ => lists(left),
+        };
         return NodeAreas {
             facts,
-            values: rest,
+            values,
+            frames,
+            events,
             ..NodeAreas::default()
         };
     }
-    let metrics = u16::try_from(metrics).unwrap_or(u16::MAX);
     let columns = (rest.width / LEAST_CHART.0).min(metrics).max(1);
     let room = rest.height - LEAST_LISTS;
     let rows = (room / LEAST_CHART.1).min(metrics.div_ceil(columns));
@@ -122,7 +137,16 @@ mod tests {
             assert_eq!(areas.events.bottom(), body.bottom());
             assert!(areas.charts.iter().all(|it| it.bottom() <= areas.frames.y));
         }
-        let small = divide(Rect::new(0, 1, 40, 9), true, 3);
-        assert_eq!((small.values.height, small.charts.len()), (6, 0));
+        for (height, metrics, values, frames, events) in [
+            (9, 3, 3, 3, 0),
+            (9, 5, 5, 0, 0),
+            (9, 9, 6, 0, 0),
+            (17, 3, 3, 5, 6),
+        ] {
+            let small = divide(Rect::new(0, 1, 40, height), true, metrics);
+            let rows = [&small.values, &small.frames, &small.events].map(|it| it.height);
+            assert_eq!(rows, [values, frames, events], "{height} {metrics}");
+            assert_eq!(small.charts.len(), 0);
+        }
     }
 }

@@ -37,6 +37,43 @@ pub(crate) enum Trouble {
     Grave,
 }
 
+/// Links that have no room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hidden {
+    pub(crate) links: usize,
+    /// That of the most troubled one.
+    pub(crate) trouble: Trouble,
+    /// The row at whose end it is told how many they are.
+    pub(crate) row: Rect,
+    /// Whether that is the lower edge of a box.
+    pub(crate) is_on_box: bool,
+}
+
+impl Hidden {
+    /// What is not among the cards; told at the last box, or else in the heading of the table.
+    pub(super) fn of(demand: &Demand<'_>, cards: &[Card], heading: Rect) -> Option<Self> {
+        let last = cards.last()?;
+        let is_hidden = |link: &LinkId| cards.iter().all(|card| card.link != *link);
+        let hidden = demand.links.iter().filter(|(link, _)| is_hidden(link));
+        let troubles: Vec<Trouble> = hidden.map(|(_, trouble)| *trouble).collect();
+        let row = if last.is_box {
+            Rect {
+                y: last.area.bottom().saturating_sub(1),
+                height: 1,
+                ..last.area
+            }
+        } else {
+            heading
+        };
+        Some(Self {
+            links: troubles.len(),
+            trouble: troubles.into_iter().max()?,
+            row,
+            is_on_box: last.is_box,
+        })
+    }
+}
+
 /// Where a link is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Card {
@@ -97,7 +134,7 @@ fn below(body: Rect, used: u16) -> Rect {
     }
 }
 
-/// Boxes in rows of equal width, as many as leave something to the table.
+/// Boxes in columns of equal width, as many as leave something to the table.
 fn boxes(body: Rect, demand: &Demand<'_>) -> (Vec<Card>, Rect) {
     let room = body.height.saturating_sub(LEAST_REST);
     let all = u16::try_from(demand.links.len()).unwrap_or(u16::MAX);
@@ -120,7 +157,7 @@ fn boxes(body: Rect, demand: &Demand<'_>) -> (Vec<Card>, Rect) {
         if rows == 1 {
             let mut cards = cards;
             for card in &mut cards {
-                card.area.height = room;
+                card.area.height = card.area.height.min(room);
             }
             return (cards, below(body, room));
         }
@@ -128,7 +165,8 @@ fn boxes(body: Rect, demand: &Demand<'_>) -> (Vec<Card>, Rect) {
     (Vec::new(), body)
 }
 
-/// Boxes of some links in so many columns, and the rows that they take together.
+/// Boxes of some links in so many columns, each below the last one of its column, and the rows that they take
+/// together.
 fn grid(
     body: Rect,
     links: &[LinkId],
@@ -136,30 +174,31 @@ fn grid(
     height: &dyn Fn(&LinkId, u16) -> u16,
 ) -> (Vec<Card>, u16) {
     let room = body.width - (columns - 1) * ARROW;
-    let mut cards = Vec::new();
-    let mut y = body.y;
-    for row in links.chunks(usize::from(columns)) {
-        let mut x = body.x;
-        let first = cards.len();
-        let mut rows = 0;
-        for (index, link) in (0..).zip(row) {
+    let places: Vec<(u16, u16)> = (0..columns)
+        .scan(body.x, |x, column| {
             // Nothing is left over at the right.
-            let width = room / columns + u16::from(index < room % columns);
-            rows = rows.max(height(link, width) + 2);
-            cards.push(Card {
-                link: link.clone(),
-                area: Rect::new(x, y, width, 0),
-                is_box: true,
-                has_arrow: index > 0,
-            });
-            x += width + ARROW;
-        }
-        cards[first..]
-            .iter_mut()
-            .for_each(|card| card.area.height = rows);
-        y += rows;
+            let width = room / columns + u16::from(column < room % columns);
+            let place = (*x, width);
+            *x += width + ARROW;
+            Some(place)
+        })
+        .collect();
+    let mut ends = vec![body.y; places.len()];
+    let mut cards = Vec::new();
+    for (index, link) in links.iter().enumerate() {
+        let column = index % places.len();
+        let (x, width) = places[column];
+        let rows = height(link, width).saturating_add(2);
+        cards.push(Card {
+            link: link.clone(),
+            area: Rect::new(x, ends[column], width, rows),
+            is_box: true,
+            has_arrow: column > 0,
+        });
+        ends[column] = ends[column].saturating_add(rows);
     }
-    (cards, y - body.y)
+    let end = ends.into_iter().max().unwrap_or(body.y);
+    (cards, end - body.y)
 }
 
 /// So many of the links: all in their order, or else the most troubled and the one that keys act on.
@@ -271,14 +310,21 @@ mod tests {
     };
 
     #[test]
-    fn boxes_are_as_high_as_the_one_that_says_most() {
+    fn boxes_are_as_high_as_what_they_say() {
         let links = LinkKind::ALL.map(|kind| (LinkId::only(kind), Trouble::None));
         let height = |link: &LinkId, _| if *link == LinkId::mqtt() { 7 } else { 5 };
         let (cards, rest) = share_out(BODY, false, &demand(&links, None, &height));
-        assert!(cards.iter().all(|card| card.area.height == 9), "{cards:?}");
+        let heights: Vec<u16> = cards.iter().map(|card| card.area.height).collect();
+        assert_eq!(heights, [7, 9, 7]);
         assert_eq!((rest.y, rest.height), (10, 12));
         let cells: u16 = cards.iter().map(|card| card.area.width).sum();
         assert_eq!(cells + 2 * ARROW, BODY.width, "nothing is left over");
+        // One that says more than its neighbour pushes down what is below it alone.
+        let body = Rect { height: 40, ..BODY };
+        let links: Vec<_> = links.iter().cycle().take(6).cloned().collect();
+        let (cards, rest) = share_out(body, false, &demand(&links, None, &height));
+        let tops: Vec<u16> = cards[3..].iter().map(|card| card.area.y).collect();
+        assert_eq!((tops, rest.y), (vec![8, 10, 8], 19));
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Observer for Gateway {
                 at: NOW,
                 kind: TrafficKind::Accepted,
                 bytes: format!("{{\"ts\":{number}}}").into_bytes().into(),
+                nodes: std::sync::Arc::default(),
             },
         };
         (number..self.packets()).map(entry).collect()

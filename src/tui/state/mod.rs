@@ -10,7 +10,6 @@ mod observed;
 mod stream;
 mod traffic;
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use ratatui::layout::Size;
@@ -253,6 +252,11 @@ impl App {
             .unwrap_or(0)
     }
 
+    /// Whether a journal is looked at, where nothing goes on and little but readings is known.
+    pub(crate) fn is_past(&self) -> bool {
+        matches!(self.observed.sight, Sight::Past { .. })
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.observed.sight == Sight::Local
     }
@@ -270,9 +274,7 @@ impl App {
                         .contains(&filter)
             })
             .collect();
-        rows.sort_by(|one, other| {
-            natural_order(&one.node, &other.node).then_with(|| one.metric.cmp(&other.metric))
-        });
+        rows.sort_by_cached_key(|value| (natural_key(&value.node), &value.metric));
         if self.table.by == RowsBy::Node {
             rows.dedup_by(|next, before| next.node == before.node);
         }
@@ -360,10 +362,9 @@ impl App {
         panels
     }
 
-    /// The first row of the table that is shown: what is chosen is always among them.
-    pub(crate) fn shown_top(&self, height: usize) -> usize {
-        let rows = self.rows();
-        let selected = self.selected_row(&rows).unwrap_or(0);
+    /// The first of the table's rows that is shown: what is chosen is always among them.
+    pub(crate) fn shown_top(&self, rows: &[&LatestValue], height: usize) -> usize {
+        let selected = self.selected_row(rows).unwrap_or(0);
         first_shown(self.table.top, selected, rows.len(), height)
     }
 
@@ -405,18 +406,9 @@ fn first_shown(top: usize, selected: usize, rows: usize, height: usize) -> usize
     top.clamp(lowest, selected.max(lowest)).min(last)
 }
 
-/// Names in the order in which people count: `node2` before `node10`.
-fn natural_order(one: &Name, other: &Name) -> Ordering {
-    let (one_text, one_number) = split_number(one.as_str());
-    let (other_text, other_number) = split_number(other.as_str());
-    one_text
-        .cmp(other_text)
-        .then(one_number.cmp(&other_number))
-        .then_with(|| one.cmp(other))
-}
-
-/// A name and the number at its end.
-fn split_number(name: &str) -> (&str, Option<u64>) {
-    let text = name.trim_end_matches(|character: char| character.is_ascii_digit());
-    (text, name[text.len()..].parse().ok())
+/// Puts names in the order in which people count: `node2` before `node10`.
+fn natural_key(name: &Name) -> (&str, Option<u64>, &Name) {
+    let whole = name.as_str();
+    let text = whole.trim_end_matches(|character: char| character.is_ascii_digit());
+    (text, whole[text.len()..].parse().ok(), name)
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{App, first_shown, natural_order};
+use super::{App, first_shown, natural_key};
 use crate::monitor::{Alarm, LatestValue, NodeState, NodeStatus, Spread};
 use crate::telemetry::{Name, Timestamp};
 use crate::tui::action::MetricKey;
@@ -114,10 +114,7 @@ impl App {
             .filter(|node| node.node.as_str().to_lowercase().contains(&filter))
             .map(|node| (self.node_trouble(node), node))
             .collect();
-        rows.sort_by(|(one_trouble, one), (other_trouble, other)| {
-            let by_trouble = Reverse(one_trouble).cmp(&Reverse(other_trouble));
-            by_trouble.then_with(|| natural_order(&one.node, &other.node))
-        });
+        rows.sort_by_cached_key(|(trouble, node)| (Reverse(*trouble), natural_key(&node.node)));
         rows.into_iter().map(|(_, node)| node).collect()
     }
 
@@ -143,10 +140,9 @@ impl App {
         at.unwrap_or(0)
     }
 
-    /// The first row that is shown of so many: what is chosen is always among them.
-    pub(crate) fn shown_top_node(&self, height: usize) -> usize {
-        let rows = self.node_rows();
-        let selected = self.selected_node(&rows);
+    /// The first of the rows that is shown of so many: what is chosen is always among them.
+    pub(crate) fn shown_top_node(&self, rows: &[&NodeStatus], height: usize) -> usize {
+        let selected = self.selected_node(rows);
         first_shown(self.nodes.top, selected, rows.len(), height)
     }
 

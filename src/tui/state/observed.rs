@@ -53,8 +53,6 @@ pub(crate) struct Heard {
     pub(crate) rssi: VecDeque<f64>,
     /// Ratios of its signal to the noise.
     pub(crate) snr: VecDeque<f64>,
-    /// When its packets came.
-    pub(crate) at: VecDeque<Timestamp>,
     packets: u64,
 }
 
@@ -64,7 +62,6 @@ impl Heard {
             return;
         }
         self.packets = node.packets;
-        push(&mut self.at, Some(node.last_heard));
         push(&mut self.rssi, node.signal.rssi.map(|rssi| rssi.last));
         push(&mut self.snr, node.signal.snr.map(|snr| snr.last));
     }

@@ -224,6 +224,7 @@ mod tests {
             at: Timestamp(0),
             kind,
             bytes: bytes.into(),
+            nodes: std::sync::Arc::default(),
         };
         Numbered { number, entry }
     }

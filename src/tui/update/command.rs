@@ -112,7 +112,7 @@ impl App {
     /// Gives commands, after a question when the gateway is elsewhere.
     fn send(&mut self, commands: Vec<Command>) -> Vec<Effect> {
         // Over a journal alone there is nobody to do it, which is said instead.
-        let is_past = matches!(self.observed.sight, Sight::Past { .. });
+        let is_past = self.is_past();
         if self.is_local() || is_past || commands.is_empty() {
             return commands.into_iter().map(Effect::Command).collect();
         }

@@ -90,6 +90,9 @@ impl App {
         if self.nodes.walk.take().is_some() {
             return;
         }
+        if self.is_past() {
+            return self.say("Nothing comes any more: a journal stands still.");
+        }
         self.open_node();
         let now = self.now;
         let walk = self.opened_node().map(|node| Walk::begin(node, now));

@@ -32,11 +32,11 @@ impl App {
         let row = usize::from(at.y - areas.list.y);
         match self.page {
             Page::Overview => {
-                let top = self.shown_top(areas.rows());
+                let top = self.shown_top(&self.rows(), areas.rows());
                 self.select_row(top + row);
             }
             Page::Nodes => {
-                let top = self.shown_top_node(areas.rows());
+                let top = self.shown_top_node(&self.node_rows(), areas.rows());
                 self.select_node(top + row);
             }
             Page::Charts => self.charts.point(at.x, areas.list, self.now),

@@ -5,7 +5,7 @@ use crossterm::event::{
 };
 
 use super::*;
-use crate::monitor::{Command, LinkId, LogLevel, Order, Sight};
+use crate::monitor::{Command, LinkId, LogLevel, Order, ProblemKind, Sight};
 use crate::tui::testing::{self, NOW, ago, app};
 
 fn press(app: &mut App, keys: &str) -> Vec<Effect> {
@@ -541,6 +541,33 @@ fn a_problem_leads_to_the_page_that_it_is_about() {
     app.apply(Action::Open);
     assert_eq!((app.page, &app.overlay), (Page::Nodes, &None));
     assert_eq!(app.nodes.selected, Some("node2".into()));
+}
+
+#[test]
+fn a_problem_with_one_of_several_sources_leads_to_its_row_whatever_the_table_showed() {
+    let mut snapshot = testing::two_sources();
+    let problem = |kind, concerns: &str| crate::monitor::Problem {
+        kind,
+        concerns: concerns.to_owned(),
+        ..testing::troubled().problems[1].clone()
+    };
+    snapshot.problems = vec![
+        problem(ProblemKind::ValueBeyondLimits, "south node1 temperature"),
+        problem(ProblemKind::LineDamaged, "source south"),
+        problem(ProblemKind::ReadingsSetAside, "influxdb"),
+    ];
+    let mut app = app(80, 24, [snapshot]);
+    press(&mut app, "/north⏎!⏎");
+    let chosen = |app: &App| app.selected_keys();
+    let temperature = ("south node1".into(), "temperature".into());
+    assert_eq!(chosen(&app), [temperature]);
+    press(&mut app, "gv!⏎");
+    assert_eq!(chosen(&app)[0].0, "south node1".into());
+    press(&mut app, "!↓⏎");
+    assert_eq!(app.page, Page::Traffic);
+    assert_eq!(app.traffic.choice.words(), "everything of south");
+    press(&mut app, "!G⏎");
+    assert_eq!(app.page, Page::Delivery);
 }
 
 #[test]

@@ -169,9 +169,13 @@ fn source_lines<'a>(
         .map(|retry| Line::styled(retry, theme.style(Role::Warn)))
         .into_iter()
         .collect();
+    let received = pair(count(telemetry.packets_processed), "received".to_owned());
+    if app.is_past() {
+        return vec![received];
+    }
     lines.extend([
         pair(rate(app.observed.packet_rate(link)), "packets".to_owned()),
-        pair(count(telemetry.packets_processed), "received".to_owned()),
+        received,
         pair(bytes(telemetry.source_bytes), "read".to_owned()),
     ]);
     let warning = |text: String, what: &'static str, role: Role| {
@@ -222,12 +226,16 @@ fn sink_lines<'a>(
         .map(|activity| Line::styled(activity, theme.style(Role::Warn)))
         .into_iter()
         .collect();
+    let waiting = spread(
+        vec![Span::raw(count(sink.queue_depth))],
+        vec![Span::styled("waiting".to_owned(), theme.style(Role::Dim))],
+        cells,
+    );
+    if app.is_past() {
+        return vec![waiting];
+    }
     lines.extend([
-        spread(
-            vec![Span::raw(count(sink.queue_depth))],
-            vec![Span::styled("waiting".to_owned(), theme.style(Role::Dim))],
-            cells,
-        ),
+        waiting,
         fill_line(theme, sink, bound, cells),
         spread(
             vec![

@@ -12,7 +12,9 @@ use crate::monitor::{DeliveryEntry, DeliveryOutcome, LATENCY_BUCKETS, SinkSnapsh
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Shown};
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widgets::{count, cut, escape_text, fitted, short_count, time_of_day};
+use crate::tui::widgets::{
+    count, cut, escape_text, fitted_name, fitting, short_count, time_of_day, width,
+};
 use crate::tui::words::link_title;
 
 /// Cells before what was delivered.
@@ -24,13 +26,18 @@ const NARROW_WHAT: usize = 12;
 /// Cells for the number of the longest bar, and the axis.
 const AXIS: usize = 8;
 
+/// Cells in which a histogram can be read.
+const LEAST_HISTOGRAM: u16 = 26;
+
 const BUCKETS: usize = LATENCY_BUCKETS.len() + 1;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let view = &app.deliveries.view;
     let look = Look {
         heading: heading(areas) + &following(view),
-        nothing: if view.filter.is_empty() {
+        nothing: if app.is_past() {
+            " A journal does not tell how something was delivered."
+        } else if view.filter.is_empty() {
             " Nothing has been delivered yet."
         } else {
             " No delivery matches the filter; Esc: show all."
@@ -84,7 +91,8 @@ fn delivery_line<'a>(theme: Theme, shown: &Shown<'_, DeliveryEntry>, cells: usiz
     }
     Line::from(vec![
         time,
-        Span::raw(fitted(&link_title(entry.sink.link()), 10)),
+        Span::raw(fitted_name(&link_title(entry.sink.link()), 9)),
+        Span::raw(" "),
         Span::styled(format!("{glyph} {word:<10}"), theme.style(role)),
         Span::raw(format!("{:>7} ", count(entry.count))),
         Span::styled(
@@ -121,32 +129,42 @@ fn draw_histograms(buffer: &mut Buffer, area: Rect, app: &App) {
         put(buffer, area, 1, &line);
         return;
     }
-    let cells = area.width / 2;
-    for (index, sink) in (0..).zip(sinks) {
+    let fitting = (area.width / LEAST_HISTOGRAM).max(1);
+    let all = u16::try_from(sinks.len()).unwrap_or(u16::MAX);
+    let columns = all.clamp(2.min(fitting), fitting);
+    let cells = area.width / columns;
+    for (index, sink) in (0..columns).zip(sinks) {
         let place = Rect::new(area.x + index * cells, area.y, cells, area.height);
-        histogram(buffer, place, app.theme, sink);
+        let hidden = if index + 1 < columns {
+            0
+        } else {
+            all.saturating_sub(columns)
+        };
+        histogram(buffer, place, app.theme, (sink, hidden));
     }
 }
 
-/// One bar for each bucket, over their bounds.
-fn histogram(buffer: &mut Buffer, area: Rect, theme: Theme, sink: &SinkSnapshot) {
+/// One bar for each bucket, over their bounds; the last one says how many sinks have no room.
+fn histogram(buffer: &mut Buffer, area: Rect, theme: Theme, (sink, hidden): (&SinkSnapshot, u16)) {
     let buckets = &sink.latency.buckets;
     let total: u64 = buckets.iter().sum();
-    let mut title = vec![Span::styled(
-        format!(" {}", link_title(sink.sink.link())),
-        theme.style(Role::Title),
-    )];
-    let facts = if total == 0 {
-        "  nothing delivered yet".to_owned()
+    let name = format!(" {}", link_title(sink.sink.link()));
+    let mut facts = if total == 0 {
+        vec!["  nothing yet".to_owned()]
     } else {
         let mean = Duration::try_from_secs_f64(sink.latency.sum_seconds / total as f64);
-        format!(
-            "  mean {}, half < {}",
-            mean.map_or_else(|_| "?".to_owned(), latency),
-            median_bound(buckets, total)
-        )
+        let mean = mean.map_or_else(|_| "?".to_owned(), latency);
+        let half = median_bound(buckets, total);
+        vec![format!("  mean {mean}"), format!(", half < {half}")]
     };
-    title.push(Span::styled(facts, theme.style(Role::Dim)));
+    if hidden > 0 {
+        facts.insert(0, format!("  +{hidden} more"));
+    }
+    let facts = fitting(&facts, usize::from(area.width).saturating_sub(width(&name)));
+    let title = vec![
+        Span::styled(name, theme.style(Role::Title)),
+        Span::styled(facts, theme.style(Role::Dim)),
+    ];
     put(buffer, area, 0, &Line::from(title));
     let cells = usize::from(area.width).saturating_sub(AXIS + 2) / BUCKETS;
     let (cells, rows) = (cells.max(1), area.height.saturating_sub(3));
@@ -211,7 +229,7 @@ fn bounds(cells: usize) -> String {
         };
         let end = AXIS + (index + 1) * cells;
         // Only whole labels with a space before them.
-        if crate::tui::widgets::width(&line) + label.len() < end {
+        if width(&line) + label.len() < end {
             line = format!("{line:<width$}{label}", width = end - label.len());
         }
     }

@@ -32,7 +32,11 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
             levels(app.log.choice),
             following(view)
         ),
-        nothing: " No line matches.",
+        nothing: if app.is_past() {
+            " A journal holds no log."
+        } else {
+            " No line matches."
+        },
         line: log_line,
     };
     stream::draw(buffer, areas, app.theme, (&shown, view), look);

@@ -13,7 +13,7 @@ use crate::monitor::{
     TelemetrySnapshot, TrafficKind,
 };
 use crate::tui::keymap::help_of;
-use crate::tui::layout::{Areas, rows_over};
+use crate::tui::layout::{Areas, is_narrow, rows_over};
 use crate::tui::state::{App, Detail, Overlay, Piece};
 use crate::tui::theme::Role;
 use crate::tui::widgets::{count, dump, duration, escape_text, fitted, percent, width, wrap};
@@ -116,7 +116,11 @@ fn help_cells(body: Rect) -> u16 {
 fn help_lines<'a>(app: &App, cells: u16) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
     for binding in help_of(app) {
-        let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
+        let keys: Vec<String> = binding
+            .keys
+            .iter()
+            .map(|key| key.name(app.theme.ascii))
+            .collect();
         let keys = keys.join("  ");
         let style = app.theme.style(Role::Accent);
         if cells >= HELP_CELLS {
@@ -156,10 +160,14 @@ fn draw_scrolled(
     for (row, line) in (0..inner.height).zip(lines.iter().skip(scroll.min(last))) {
         put(buffer, inner, row, line);
     }
-    if last == 0 {
-        return;
+    if last > 0 {
+        note_more(buffer, inner, app, scroll < last);
     }
-    let note = if scroll < last {
+}
+
+/// Says on the lower edge of a frame that there is more than fits into it.
+pub(super) fn note_more(buffer: &mut Buffer, inner: Rect, app: &App, is_below: bool) {
+    let note = if is_below {
         " ▼ more below "
     } else {
         " ▲ more above "
@@ -193,13 +201,19 @@ fn detail_lines<'a>(app: &App, detail: &Detail, cells: u16) -> (String, Vec<Line
         Detail::Delivery(entry) => delivery_detail(entry),
     };
     let cells = usize::from(cells);
+    let labels = facts.iter().map(|(label, _)| width(label) + 1).max();
+    // Where there is room, values of all details stand at one place.
+    let labels = match labels {
+        Some(labels) if is_narrow(cells) => labels.min(FACTS),
+        _ => FACTS,
+    };
     let mut lines = Vec::new();
     for (label, value) in facts {
-        let values = wrap(&value, cells.saturating_sub(FACTS), usize::MAX);
+        let values = wrap(&value, cells.saturating_sub(labels), usize::MAX);
         for (index, value) in values.into_iter().enumerate() {
             let label = if index == 0 { label } else { "" };
             lines.push(Line::from(vec![
-                Span::styled(fitted(label, FACTS), app.theme.style(Role::Dim)),
+                Span::styled(fitted(label, labels), app.theme.style(Role::Dim)),
                 Span::raw(value),
             ]));
         }
@@ -313,6 +327,9 @@ fn traffic_detail(app: &App, piece: &Piece) -> Described {
             format!("{} bytes", count(entry.bytes.len() as u64)),
         ),
     ];
+    if app.sources().len() > 1 {
+        facts.insert(0, ("source", entry.source.to_string()));
+    }
     let (mut text, after) = around_place(piece, Form::of(app));
     if let Some(after) = after {
         text = format!("{text}{PLACE}{after}");
@@ -409,8 +426,11 @@ mod tests {
     fn every_line_of_the_help_fits_into_its_frame() {
         for context in CONTEXTS {
             for binding in bindings(context).into_iter().flatten() {
-                let keys: Vec<String> = binding.keys.iter().map(|key| key.name()).collect();
-                assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
+                for is_ascii in [false, true] {
+                    let keys = binding.keys.iter().map(|key| key.name(is_ascii));
+                    let keys: Vec<String> = keys.collect();
+                    assert!(width(&keys.join("  ")) < KEYS, "{keys:?}");
+                }
                 assert!(KEYS + width(binding.help) <= 68, "{}", binding.help);
             }
         }

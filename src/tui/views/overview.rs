@@ -6,9 +6,11 @@ use ratatui::text::Line;
 
 use super::{card, charts, log, put, table};
 use crate::monitor::{LinkId, LinkState, LinkStatus};
-use crate::tui::layout::{Areas, Card, Demand, Trouble};
+use crate::tui::action::Page;
+use crate::tui::layout::{Areas, Card, Demand, Hidden, Trouble};
 use crate::tui::state::{App, Focus};
 use crate::tui::theme::Role;
+use crate::tui::widgets::width;
 
 /// Where everything lies on the page, by what there is to show.
 pub(super) fn areas(app: &App, size: Size) -> Areas {
@@ -29,7 +31,11 @@ pub(super) fn areas(app: &App, size: Size) -> Areas {
     let demand = Demand {
         links: &links,
         focus,
-        rows: app.rows().len(),
+        // To sort them takes time.
+        rows: match app.page {
+            Page::Overview => app.rows().len(),
+            _ => 0,
+        },
         opened: opened.map(|node| app.metrics_of(node).len()),
         height: &|link, cells| card::height(app, link, cells),
     };
@@ -61,12 +67,33 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
         }
     }
     table::draw(buffer, areas, app);
+    if let Some(hidden) = &areas.hidden {
+        draw_hidden(buffer, hidden, app);
+    }
     if !areas.chart.is_empty() {
         charts::draw_chosen(buffer, areas.chart, app);
     }
     if !areas.events.is_empty() {
         log::draw_last(buffer, areas.events, app);
     }
+}
+
+/// How many links have no room, at the end of a row; on the edge of a box also which keys lead to them.
+fn draw_hidden(buffer: &mut Buffer, hidden: &Hidden, app: &App) {
+    let keys = if hidden.is_on_box { "← → " } else { "" };
+    let text = format!(" +{} more {keys}", hidden.links);
+    let role = match hidden.trouble {
+        Trouble::None => Role::Dim,
+        Trouble::Some => Role::Warn,
+        Trouble::Grave => Role::Bad,
+    };
+    let cells = u16::try_from(width(&text)).unwrap_or(0);
+    let place = Rect {
+        x: hidden.row.right().saturating_sub(cells + 1),
+        width: cells,
+        ..hidden.row
+    };
+    put(buffer, place, 0, &Line::styled(text, app.theme.style(role)));
 }
 
 fn draw_arrow(buffer: &mut Buffer, to: &Card, app: &App) {

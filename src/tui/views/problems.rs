@@ -4,8 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::overlay::popup;
-
+use super::overlay::{note_more, popup};
 use super::put;
 use crate::monitor::{Problem, Severity};
 use crate::tui::state::App;
@@ -68,12 +67,13 @@ pub(super) fn draw(buffer: &mut Buffer, body: Rect, app: &App, selected: usize) 
     // What is chosen is all there, at the bottom at least.
     let height = usize::from(inner.height);
     let end: usize = blocks.iter().take(selected + 1).map(Vec::len).sum();
-    let lines = blocks
-        .into_iter()
-        .flatten()
-        .skip(end.saturating_sub(height));
-    for (row, line) in (0..inner.height).zip(lines) {
-        put(buffer, inner, row, &line);
+    let first = end.saturating_sub(height);
+    let all: Vec<Line<'_>> = blocks.into_iter().flatten().collect();
+    for (row, line) in (0..inner.height).zip(&all[first..]) {
+        put(buffer, inner, row, line);
+    }
+    if all.len() > height {
+        note_more(buffer, inner, app, first + height < all.len());
     }
 }
 

@@ -71,12 +71,19 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
     let mut room = cells.saturating_sub(used);
     let place = match &app.observed.sight {
         Sight::Local => None,
-        Sight::Past { path } => Some((format!("■ {path}"), Role::Warn)),
-        Sight::Connected { peer } => Some((format!("● {peer}"), Role::Good)),
-        Sight::Lost { peer, .. } => Some((format!("✖ lost {peer}"), Role::Bad)),
+        Sight::Past { path } => Some(("■", path.as_str(), Role::Warn)),
+        Sight::Connected { peer } => Some(("●", host(peer), Role::Good)),
+        Sight::Lost { peer, .. } => Some(("✖ lost", host(peer), Role::Bad)),
     };
-    if let Some((text, role)) = place.filter(|_| room >= kept + LEAST_PLACE) {
-        let text = cut(&text, room.saturating_sub(kept));
+    if let Some((sign, name, role)) = place.filter(|_| room >= kept + LEAST_PLACE) {
+        let cells = room.saturating_sub(kept + width(sign) + 1);
+        // A path tells most at its end.
+        let name = if app.is_past() {
+            cut_front(name, cells)
+        } else {
+            cut(name, cells)
+        };
+        let text = format!("{sign} {name}");
         room = room.saturating_sub(width(&text) + 2);
         notes.push((text, role));
     }
@@ -95,6 +102,12 @@ fn standing(app: &App, cells: usize) -> Vec<(String, Role)> {
         notes.push((format!("runs {running}"), Role::Dim));
     }
     notes
+}
+
+/// An address without what is the same in all of them.
+fn host(peer: &str) -> &str {
+    let host = peer.strip_prefix("http://").unwrap_or(peer);
+    host.trim_end_matches('/')
 }
 
 /// The question that is asked, what an action did, or how the gateway does.
@@ -180,9 +193,7 @@ fn condition(app: &App) -> (String, Role) {
         );
     }
     match app.snapshot() {
-        None if matches!(app.observed.sight, Sight::Past { .. }) => {
-            ("Reading the journal …".to_owned(), Role::Dim)
-        }
+        None if app.is_past() => ("Reading the journal …".to_owned(), Role::Dim),
         None => ("Waiting for the gateway.".to_owned(), Role::Dim),
         Some(snapshot) if app.guide == Guide::Demonstration => {
             (next_step(snapshot).to_owned(), Role::Accent)
@@ -237,7 +248,7 @@ pub(super) fn footer(buffer: &mut Buffer, area: Rect, app: &App) {
         .into_iter()
         .flatten()
         .filter(|binding| !binding.short.is_empty())
-        .map(|binding| (binding.keys[0].name(), binding.short))
+        .map(|binding| (binding.keys[0].name(theme.ascii), binding.short))
         .collect();
     if context.is_page() {
         // Quit and help stand where the hand looks for them, and never fall off.

@@ -10,15 +10,16 @@ use crate::telemetry::Name;
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Focus, RowsBy};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{aligned, duration, fitted, sparkline, width};
+use crate::tui::widgets::{aligned, duration, fitted, fitted_name, sparkline, width};
 use crate::tui::words::unit;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     if areas.list.is_empty() {
         return;
     }
-    draw_heading(buffer, areas, app);
-    draw_rows(buffer, areas.list, app);
+    let rows = app.rows();
+    draw_heading(buffer, areas, app, &rows);
+    draw_rows(buffer, areas.list, app, &rows);
 }
 
 /// The columns of the table, as wide as the terminal allows.
@@ -39,7 +40,8 @@ const DECIMALS: usize = 3;
 const HEARD: usize = 16;
 
 impl Columns {
-    fn of(width: u16) -> Self {
+    /// Names have what the longest one needs before anything else grows, up to a point.
+    fn of(width: u16, longest: usize) -> Self {
         let mut columns = Self {
             node: 8,
             metric: 11,
@@ -56,12 +58,14 @@ impl Columns {
                 spare -= by;
             }
         };
-        grow(&mut columns.trend, 8, 4);
+        let wanted = longest.saturating_sub(columns.node);
+        grow(&mut columns.node, wanted.min(4), 1);
+        grow(&mut columns.trend, 8, 3);
         grow(&mut columns.metric, 5, 1);
-        grow(&mut columns.node, 8, 1);
+        grow(&mut columns.node, wanted.saturating_sub(4).min(8), 1);
         grow(&mut columns.trend, 22, 1);
         grow(&mut columns.metric, 8, 1);
-        grow(&mut columns.node, 16, 1);
+        grow(&mut columns.node, wanted.saturating_sub(12).min(20), 1);
         grow(&mut columns.unit, 4, 1);
         grow(&mut columns.trend, 30, 1);
         columns
@@ -89,32 +93,38 @@ impl Columns {
     }
 }
 
-fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
+fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App, rows: &[&LatestValue]) {
     let area = areas.heading;
     let style = app.theme.style(Role::Dim);
+    let longest = longest_name(app);
     if app.table.by == RowsBy::Node {
         let cells = usize::from(area.width);
-        let names = names_heading(app, node_cells(cells), areas.rows());
-        let names = fitted(&names, node_cells(cells));
-        let heard = heard_cells(cells);
-        let text = format!("  {names} {}  metrics", fitted("heard", heard));
+        let node = node_cells(cells, longest);
+        let names = names_heading(app, rows, node, areas.rows());
+        let text = if is_narrow(cells) {
+            // The sign of how it is heard needs no name.
+            format!("  {names:<cells$}  metrics", cells = node + 2)
+        } else {
+            let names = fitted(&names, node);
+            format!("  {names} {}  metrics", fitted("heard", HEARD))
+        };
         return put(buffer, area, 0, &Line::styled(text, style));
     }
     if is_narrow(usize::from(area.width)) {
-        let columns = Narrow::of(area.width);
-        let names = names_heading(app, columns.node, areas.rows());
+        let columns = Narrow::of(area.width, longest);
+        let names = names_heading(app, rows, columns.node, areas.rows());
         let names = fitted(&names, columns.names());
         let heard = if columns.heard > 0 { "heard" } else { "" };
         let text = format!("  {names} {:>6}      {heard}", "value");
         return put(buffer, area, 0, &Line::styled(text, style));
     }
-    let columns = Columns::of(area.width);
+    let columns = Columns::of(area.width, longest);
     let value = columns.digits + 1 + DECIMALS;
     let limit = columns.limits + 2;
     let mut text = format!(
         "  {} {:>digits$}{:rest$} {} ",
         fitted(
-            &names_heading(app, columns.node, areas.rows()),
+            &names_heading(app, rows, columns.node, areas.rows()),
             columns.node + 1 + columns.metric
         ),
         "value",
@@ -124,7 +134,8 @@ fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
         rest = value - columns.digits,
     );
     if columns.trend > 0 {
-        text += &fitted("trend", columns.trend + 1);
+        let name = if columns.trend < 5 { "" } else { "trend" };
+        text += &fitted(name, columns.trend + 1);
     }
     let limits = format!(
         "{} {:>limits$}  {:>limits$}",
@@ -138,8 +149,8 @@ fn draw_heading(buffer: &mut Buffer, areas: &Areas, app: &App) {
 }
 
 /// Names of the first two columns, or which rows of how many are shown.
-fn names_heading(app: &App, node: usize, height: usize) -> String {
-    let all = app.rows().len();
+fn names_heading(app: &App, rows: &[&LatestValue], node: usize, height: usize) -> String {
+    let all = rows.len();
     if !app.table.filter.is_empty() {
         return format!("filter: {}", app.table.filter);
     }
@@ -149,7 +160,7 @@ fn names_heading(app: &App, node: usize, height: usize) -> String {
             RowsBy::Node => "node".to_owned(),
         };
     }
-    let top = app.shown_top(height);
+    let top = app.shown_top(rows, height);
     let what = match app.table.by {
         RowsBy::Metric => "metrics",
         RowsBy::Node => "nodes",
@@ -157,8 +168,7 @@ fn names_heading(app: &App, node: usize, height: usize) -> String {
     format!("{}–{} of {all} {what}", top + 1, top + height)
 }
 
-fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
-    let rows = app.rows();
+fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App, rows: &[&LatestValue]) {
     if rows.is_empty() {
         let text = match app.table.filter.as_str() {
             "" => "  No telemetry yet: values appear here as soon as a frame is accepted.",
@@ -174,8 +184,8 @@ fn draw_rows(buffer: &mut Buffer, area: Rect, app: &App) {
     }
     let line = line_of(app, area.width);
     let height = usize::from(area.height);
-    let top = app.shown_top(height);
-    let selected = app.selected_row(&rows);
+    let top = app.shown_top(rows, height);
+    let selected = app.selected_row(rows);
     for (row, (index, latest)) in (0..).zip(rows.iter().enumerate().skip(top).take(height)) {
         let is_selected = selected == Some(index) && app.focus == Focus::Table;
         put(buffer, area, row, &line(latest, is_selected));
@@ -190,20 +200,35 @@ type DrawRow<'a> = dyn Fn(&LatestValue, bool) -> Line<'a> + 'a;
 
 /// How a row is put into so many cells.
 fn line_of(app: &App, cells: u16) -> Box<DrawRow<'_>> {
+    let longest = longest_name(app);
     if app.table.by == RowsBy::Node {
-        Box::new(move |latest, marked| node_line(app, latest, usize::from(cells), marked))
+        Box::new(move |latest, marked| {
+            let cells = usize::from(cells);
+            node_line(app, latest, (cells, node_cells(cells, longest)), marked)
+        })
     } else if is_narrow(usize::from(cells)) {
-        let columns = Narrow::of(cells);
+        let columns = Narrow::of(cells, longest);
         Box::new(move |latest, marked| narrow_line(app, latest, &columns, marked))
     } else {
-        let columns = Columns::of(cells);
+        let columns = Columns::of(cells, longest);
         Box::new(move |latest, marked| value_line(app, latest, &columns, marked))
     }
 }
 
-/// Cells for a node's name where a row is a node.
-fn node_cells(cells: usize) -> usize {
-    if is_narrow(cells) { 12 } else { 24 }
+/// Cells that the longest name of a node takes.
+fn longest_name(app: &App) -> usize {
+    let latest = app.snapshot().map_or(&[][..], |snapshot| &snapshot.latest);
+    let names = latest.iter().map(|latest| width(latest.node.as_str()));
+    names.max().unwrap_or(0)
+}
+
+/// Cells for a node's name where a row is a node and the longest name takes so many.
+fn node_cells(cells: usize, longest: usize) -> usize {
+    if is_narrow(cells) {
+        longest.clamp(4, 14)
+    } else {
+        longest.clamp(16, 24)
+    }
 }
 
 /// Cells for how a node is heard, where a row is a node.
@@ -212,7 +237,12 @@ fn heard_cells(cells: usize) -> usize {
 }
 
 /// A node with the values of its metrics, as many as fit; a value beyond its limits says so.
-fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) -> Line<'a> {
+fn node_line<'a>(
+    app: &App,
+    latest: &LatestValue,
+    (cells, names): (usize, usize),
+    marked: bool,
+) -> Line<'a> {
     let theme = app.theme;
     let metrics = app.metrics_of(&latest.node);
     let last = metrics.iter().map(|metric| metric.received).max();
@@ -223,10 +253,9 @@ fn node_line<'a>(app: &App, latest: &LatestValue, cells: usize, marked: bool) ->
         1 => heard_sign(&heard),
         cells => fitted(&heard, cells),
     };
-    let names = node_cells(cells);
     let mut spans = vec![
         Span::styled(if marked { "▸ " } else { "  " }, theme.style(Role::Accent)),
-        Span::raw(fitted(latest.node.as_str(), names)),
+        Span::raw(fitted_name(latest.node.as_str(), names)),
         Span::styled(format!(" {heard}"), theme.style(role)),
     ];
     let room = cells.saturating_sub(2 + names + 1 + heard_cells(cells));
@@ -292,11 +321,11 @@ impl Narrow {
     /// Value and unit, with the spaces and the mark before them.
     const VALUE: usize = 2 + 1 + 6 + 1 + DECIMALS - 1 + 1 + 3 + 1;
 
-    fn of(width: u16) -> Self {
+    fn of(width: u16, longest: usize) -> Self {
         let width = usize::from(width);
         let heard = if width >= 56 { HEARD } else { 0 };
         let names = width.saturating_sub(Self::VALUE + heard.max(1) + 1);
-        let node = (names / 2).saturating_sub(1).min(16);
+        let node = longest.clamp(4, (names / 2 + 1).min(16));
         Self {
             node,
             metric: names.saturating_sub(node + 1),
@@ -319,7 +348,7 @@ fn narrow_line<'a>(app: &App, latest: &LatestValue, columns: &Narrow, marked: bo
     };
     Line::from(vec![
         Span::styled(mark(app, latest, marked), theme.style(Role::Accent)),
-        Span::raw(fitted(latest.node.as_str(), columns.node)),
+        Span::raw(fitted_name(latest.node.as_str(), columns.node)),
         Span::raw(" "),
         Span::raw(fitted(latest.metric.as_str(), columns.metric)),
         Span::raw(" "),
@@ -392,7 +421,7 @@ fn value_line<'a>(app: &App, latest: &LatestValue, columns: &Columns, marked: bo
     let look = Look::of(app, latest);
     let mut spans = vec![
         Span::styled(mark(app, latest, marked), theme.style(Role::Accent)),
-        Span::raw(fitted(latest.node.as_str(), columns.node)),
+        Span::raw(fitted_name(latest.node.as_str(), columns.node)),
         Span::raw(" "),
         Span::raw(fitted(latest.metric.as_str(), columns.metric)),
         Span::raw(" "),

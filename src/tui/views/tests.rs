@@ -197,6 +197,12 @@ fn several_sources_are_told_apart() {
     assert_frames("overview_of_two_sources", |width, height| {
         app(width, height, [testing::two_sources()])
     });
+    assert_frames("overview_of_many_links", |width, height| {
+        app(width, height, [testing::many_links()])
+    });
+    assert_frames("delivery_of_many_links", |width, height| {
+        on_page(app(width, height, [testing::many_links()]), Page::Delivery)
+    });
     assert_frames("traffic_of_two_sources", |width, height| {
         let mut app = app(width, height, []);
         let mut seen = testing::observation(testing::two_sources());
@@ -313,7 +319,7 @@ proptest! {
     #[test]
     fn no_size_and_no_change_of_it_is_too_much(
         page in proptest::sample::select(&Page::ALL[..]),
-        state in 0..7_usize,
+        state in 0..8_usize,
         sizes in proptest::collection::vec((0..=210_u16, 0..=70_u16), 1..4),
         done in proptest::collection::vec(actions(), 0..8),
     ) {
@@ -324,6 +330,7 @@ proptest! {
             3 => testing::draining().into(),
             4 => vec![testing::stopping()],
             5 => vec![testing::two_sources()],
+            6 => vec![testing::many_links()],
             _ => vec![testing::with_incidents()],
         };
         let mut app = on_page(app(100, 30, seen), page);

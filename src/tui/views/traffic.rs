@@ -12,7 +12,8 @@ use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::{App, Choice as _, Piece, Shown};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widgets::{
-    bytes, count, cut, cut_front, duration, escape, fitted, gap, hex, time_of_day, width,
+    bytes, count, cut, cut_front, duration, escape, fitted, fitted_name, fitting, gap, hex,
+    time_of_day, width,
 };
 
 /// Cells for the time since the line before: `Δ59m59s `.
@@ -53,7 +54,7 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     // One that is shown alone stands in the heading.
     let names_source = app.traffic.choice.source.is_none() && app.sources().len() > 1;
     let look = Look {
-        heading: heading(app),
+        heading: heading(app, usize::from(areas.heading.width)),
         nothing: if app.traffic.entries.iter().next().is_none() {
             " Nothing has arrived yet."
         } else {
@@ -67,25 +68,23 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     stream::draw(buffer, areas, app.theme, (&shown, view), look);
 }
 
-/// The last frames of a node that were seen to come, below a heading.
+/// The last frames of a node, as far back as the traffic reaches, below a heading.
 pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Name) {
     let style = app.theme.style(Role::Dim);
-    put(buffer, area, 0, &Line::styled(" its last frames", style));
-    let rows = usize::from(area.height.saturating_sub(1));
-    let Some(heard) = app.observed.heard(node) else {
-        return;
+    let heading = if app.is_past() {
+        " its last frames: a journal keeps those alone that were set aside"
+    } else {
+        " its last frames"
     };
+    put(buffer, area, 0, &Line::styled(heading, style));
+    let rows = usize::from(area.height.saturating_sub(1));
     let source = app.source_of(node);
+    let own = source.and_then(|source| node.as_str().strip_prefix(source));
+    let own = own.map_or(node.as_str(), str::trim_start);
     let is_of_node = |piece: &Piece| {
-        let TrafficEntry {
-            kind,
-            at,
-            source: of,
-            ..
-        } = &piece.entry;
-        let is_frame = matches!(kind, TrafficKind::Accepted);
-        let is_of_source = source.is_none_or(|source| source == of.as_str());
-        is_frame && is_of_source && heard.at.contains(at)
+        let entry = &piece.entry;
+        let is_of_source = source.is_none_or(|source| source == entry.source.as_str());
+        is_of_source && entry.nodes.iter().any(|name| name.as_str() == own)
     };
     let pieces = app.traffic.entries.iter().rev();
     let pieces = pieces.filter(|it| is_of_node(&it.entry)).take(rows);
@@ -108,17 +107,16 @@ pub(super) fn draw_last_of(buffer: &mut Buffer, area: Rect, app: &App, node: &Na
     }
 }
 
-fn heading(app: &App) -> String {
+fn heading(app: &App, cells: usize) -> String {
     let chosen = app.traffic.choice.source.as_ref();
-    let counts = app.snapshot().map_or_else(String::new, |snapshot| {
+    let counts = app.snapshot().filter(|_| !app.is_past()).map(|snapshot| {
         let telemetry = chosen.map_or(&snapshot.telemetry, |it| snapshot.telemetry_of(it));
         let rejected = telemetry.frames_rejected.iter().map(|(_, count)| count);
-        format!(
-            "  {} accepted, {} rejected, {} ignored",
-            count(telemetry.packets_processed),
-            count(rejected.sum()),
-            bytes(telemetry.ignored_bytes)
-        )
+        [
+            format!("  {} accepted", count(telemetry.packets_processed)),
+            format!(", {} rejected", count(rejected.sum())),
+            format!(", {} ignored", bytes(telemetry.ignored_bytes)),
+        ]
     });
     let recording = match app.snapshot().map(|snapshot| &snapshot.recording) {
         Some(Recording::On { path, bytes: size }) => {
@@ -127,12 +125,14 @@ fn heading(app: &App) -> String {
         _ => String::new(),
     };
     let form = if app.traffic_as_hex { " as hex" } else { "" };
-    format!(
-        " {}{form}{}{}{recording}{counts}",
-        app.traffic.choice.words(),
+    let mut texts = vec![
+        format!(" {}{form}", app.traffic.choice.words()),
         following(&app.traffic.view),
         silence(app),
-    )
+        recording,
+    ];
+    texts.extend(counts.into_iter().flatten());
+    fitting(&texts, cells)
 }
 
 /// For how long nothing has arrived, from a second on; or why nothing can.
@@ -193,7 +193,10 @@ fn traffic_line(
     let has_gap = !names_source || cells >= WORDS;
     let mut spans = prefix(theme, line, has_gap, cells);
     if names_source {
-        let name = format!("{} ", fitted(entry.source.as_str(), SOURCE.min(cells / 6)));
+        let name = format!(
+            "{} ",
+            fitted_name(entry.source.as_str(), SOURCE.min(cells / 6))
+        );
         spans.push(Span::styled(name, theme.style(Role::Accent)));
     }
     let used: usize = spans.iter().map(|span| width(&span.content)).sum();
@@ -364,6 +367,7 @@ mod tests {
                 place: None,
             },
             bytes: bytes.into(),
+            nodes: std::sync::Arc::default(),
         };
         let line = Shown {
             number: 0,
@@ -424,6 +428,7 @@ mod tests {
                 at: Timestamp(millis * 1_000_000),
                 kind,
                 bytes: bytes.into(),
+                nodes: std::sync::Arc::default(),
             })
         };
         let before = entry(500, TrafficKind::Sent, b"led on\n");

@@ -15,6 +15,6 @@ pub(super) use number::{
     time_of_minute,
 };
 pub(super) use sparkline::sparkline;
-pub(super) use text::{cut, cut_front, fitted, width, wrap};
+pub(super) use text::{cut, cut_front, fitted, fitted_name, fitting, width, wrap};
 
 pub(super) use crate::escape::{escape, escape_text};

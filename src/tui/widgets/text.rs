@@ -46,9 +46,39 @@ pub(crate) fn cut_front(text: &str, cells: usize) -> String {
     format!("…{}", characters.as_str())
 }
 
+/// A text in at most so many cells, cut with `…` in its middle.
+fn cut_middle(text: &str, cells: usize) -> String {
+    if text.width() <= cells {
+        return text.to_owned();
+    }
+    let end = cut_front(text, cells / 2 + 1);
+    cut(text, cells - cells / 2) + end.trim_start_matches('…')
+}
+
 /// A text in exactly so many cells: cut, or filled up with spaces.
 pub(crate) fn fitted(text: &str, cells: usize) -> String {
-    let mut text = cut(text, cells);
+    filled(cut(text, cells), cells)
+}
+
+/// A name in exactly so many cells; what is cut is its middle, because those of one site are alike at
+/// their beginning and differ at their end.
+pub(crate) fn fitted_name(name: &str, cells: usize) -> String {
+    filled(cut_middle(name, cells), cells)
+}
+
+/// The first of some texts, as many as fit whole into so many cells.
+pub(crate) fn fitting(texts: &[String], cells: usize) -> String {
+    let mut line = String::new();
+    for text in texts {
+        if line.width() + text.width() > cells {
+            break;
+        }
+        line.push_str(text);
+    }
+    line
+}
+
+fn filled(mut text: String, cells: usize) -> String {
     let missing = cells.saturating_sub(text.width());
     text.extend(std::iter::repeat_n(' ', missing));
     text
@@ -94,5 +124,26 @@ mod tests {
         assert_eq!(cut("abc", 0), "");
         assert_eq!(fitted("温度计", 4), "温… ");
         assert_eq!(fitted("ab", 4), "ab  ");
+    }
+
+    #[test]
+    fn a_name_keeps_both_ends() {
+        assert_eq!(fitted_name("north node1", 11), "north node1");
+        assert_eq!(fitted_name("north node1", 9), "nort…ode1");
+        assert_eq!(fitted_name("north node1", 8), "nor…ode1");
+        assert_eq!(fitted_name("north", 8), "north   ");
+        assert_eq!(fitted_name("温度计一号", 6), "温…号 ");
+        assert_eq!(
+            (fitted_name("abc", 1), fitted_name("abc", 0)),
+            ("…".to_owned(), String::new())
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_whole_is_left_out_with_all_behind_it() {
+        let texts = ["one", ", two", ", three", ", 4"].map(str::to_owned);
+        assert_eq!(fitting(&texts, 20), "one, two, three, 4");
+        assert_eq!(fitting(&texts, 14), "one, two");
+        assert_eq!(fitting(&texts, 2), "");
     }
 }

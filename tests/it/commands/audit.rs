@@ -34,7 +34,11 @@ fn end(gateway: &mut Fieldgate) {
 }
 
 fn audit(gateway: &Fieldgate, arguments: &[&str]) -> Ended {
-    let arguments = [&["influxdb"], arguments].concat();
+    audit_of("influxdb", gateway, arguments)
+}
+
+fn audit_of(database: &str, gateway: &Fieldgate, arguments: &[&str]) -> Ended {
+    let arguments = [&[database], arguments].concat();
     let ended = ended(about(gateway, "audit", &arguments).start());
     for text in [&ended.stdout, &ended.stderr] {
         assert!(!text.contains(QueriedDatabase::TOKEN), "{text}");
@@ -44,9 +48,7 @@ fn audit(gateway: &Fieldgate, arguments: &[&str]) -> Ended {
 
 /// The last line of an audit that ends like this.
 fn total(gateway: &Fieldgate, arguments: &[&str], code: i32) -> String {
-    let found = audit(gateway, arguments);
-    assert_eq!(found.code, Some(code), "{}\n{}", found.stdout, found.stderr);
-    found.stdout.lines().last().unwrap().to_owned()
+    total_of(&audit(gateway, arguments), code)
 }
 
 const CLEAN: &str = "30 readings: 0 missing, 0 different, 0 waiting, 0 rejected";
@@ -108,6 +110,70 @@ fn what_victoriametrics_lost_is_found_and_mended_and_nothing_else() {
 fn total_of(found: &Ended, code: i32) -> String {
     assert_eq!(found.code, Some(code), "{}\n{}", found.stdout, found.stderr);
     found.stdout.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn each_database_is_compared_with_what_goes_there_alone() {
+    let databases = [VictoriaMetrics::start(), VictoriaMetrics::start()];
+    let [attic, cellar] = &databases;
+    let section = |name: &str, database: &VictoriaMetrics, chosen: &str| {
+        format!(
+            "[[influxdb]]\nname = \"{name}\"\nurl = \"{}\"\nflush_interval = \"10ms\"\n{chosen}\n",
+            database.url()
+        )
+    };
+    let mut gateway = Fieldgate::new(&format!(
+        "gateway = \"hall\"\n[source]\nkind = \"stdin\"\n{}{}",
+        section("attic", attic, "only = [\"node1/*\"]"),
+        section("cellar", cellar, "not = [\"*/humidity\"]"),
+    ))
+    .start();
+    send(&mut gateway, 1..11);
+    let held = |database: &VictoriaMetrics, selector: &str| -> usize {
+        let series = database.export(selector);
+        series.iter().map(|one| one.values.len()).sum()
+    };
+    for database in &databases {
+        database.wait_for_points("{gateway=\"hall\"}", 20, PATIENCE);
+    }
+    end(&mut gateway);
+    let clean = "20 readings: 0 missing, 0 different, 0 waiting, 0 rejected";
+    let audit = |database: &str, arguments: &[&str], code| {
+        total_of(&audit_of(database, &gateway, arguments), code)
+    };
+    assert_eq!(audit("attic", &[], 0), clean);
+    assert_eq!(audit("influxdb cellar", &[], 0), clean);
+
+    // Whole series, more than once: what is new there is seen as soon as it is sent.
+    for _ in 0..2 {
+        cellar.delete("temperature{node_id=\"node1\"}");
+        attic.delete("humidity");
+        let found = audit_of("cellar", &gateway, &[]);
+        let lacks = "20 readings: 10 missing, 0 different, 0 waiting, 0 rejected";
+        assert_eq!(total_of(&found, 1), lacks);
+        let names_one =
+            |line: &str| line.contains(" node1/temperature: ") || line.contains("20 readings");
+        assert!(
+            found.stdout.lines().skip(1).all(names_one),
+            "{}",
+            found.stdout
+        );
+        let mended = format!("{lacks}; 10 were sent again and are there");
+        assert_eq!(audit("cellar", &["--repair"], 0), mended);
+        assert_eq!(audit("cellar", &[], 0), clean);
+        // The other one lacks what it lacked, until its turn comes.
+        assert_eq!(held(attic, "humidity"), 0);
+        assert_eq!(audit("attic", &["--repair"], 0), mended);
+        assert_eq!(audit("attic", &[], 0), clean);
+    }
+    for (database, selector, count) in [
+        (attic, "{node_id=\"node2\"}", 0),
+        (attic, "{gateway=\"hall\"}", 20),
+        (cellar, "humidity", 0),
+        (cellar, "{gateway=\"hall\"}", 20),
+    ] {
+        assert_eq!(held(database, selector), count, "{selector}");
+    }
 }
 
 #[test]

@@ -226,6 +226,10 @@ fn what_the_database_says_is_said_as_in_the_log() {
             Reply::Status(302, String::new()),
             "the server answered 302 Found, check influxdb.url",
         ),
+        (
+            Reply::RetryAfter(429, 120),
+            "the server wants to be left alone for 2m",
+        ),
         (Reply::Endless(500, 64 << 10), "the server answered 500"),
     ] {
         server.next([reply]);

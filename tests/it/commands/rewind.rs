@@ -87,6 +87,60 @@ fn a_database_set_up_anew_gets_all_that_the_history_has_and_the_broker_nothing()
 }
 
 #[test]
+fn one_of_several_goes_back_alone_and_sends_what_is_chosen_for_it() {
+    let broker = ContractBroker::start();
+    broker.always(Conduct::Serve);
+    let databases = [VictoriaMetrics::start(), VictoriaMetrics::start()];
+    let [attic, cellar] = &databases;
+    let mut gateway = Fieldgate::new(&format!(
+        "[source]\nkind = \"stdin\"\n[mqtt]\nbroker_url = \"{}\"\n\
+         [[influxdb]]\nname = \"attic\"\nurl = \"{}\"\nflush_interval = \"10ms\"\n\
+         only = [\"node1/*\"]\n\
+         [[influxdb]]\nname = \"cellar\"\nurl = \"{}\"\nflush_interval = \"10ms\"\n",
+        broker.url(),
+        attic.url(),
+        cellar.url(),
+    ))
+    .start();
+    for number in 1..9 {
+        let time = number * 1_000;
+        let packet = format!(
+            "{{\"ts\":{time},\"id\":\"N1\",\"n1\":{{\"t\":{number}.5}},\"n2\":{{\"t\":{number}}}}}\n"
+        );
+        gateway.write_stdin(packet.as_bytes());
+    }
+    attic.wait_for_points("temperature", 8, PATIENCE);
+    cellar.wait_for_points("temperature", 16, PATIENCE);
+    wait_for_published(&broker, &values(1..9));
+    for database in &databases {
+        database.delete("temperature");
+        assert_eq!(points(database), 0);
+    }
+    for sinks_name in ["attic", "influxdb attic"] {
+        let rewound = rewind(&gateway, &[sinks_name, "--to", "oldest"]);
+        assert_eq!(rewound.code, Some(0), "{}", rewound.stderr);
+    }
+    let sent_again = attic.wait_for_points("temperature", 8, PATIENCE);
+    assert!(
+        sent_again
+            .iter()
+            .all(|one| one.labels["node_id"] == "node1")
+    );
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    assert_eq!((points(attic), points(cellar)), (8, 0));
+    assert_eq!(published(&broker), values(1..9));
+    // And without a gateway.
+    let rewound = rewind(&gateway, &["cellar", "--to", "oldest"]);
+    assert_eq!(rewound.code, Some(0), "{}", rewound.stderr);
+    gateway.start_again();
+    cellar.wait_for_points("temperature", 16, PATIENCE);
+    gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+    assert_eq!(published(&broker), values(1..9));
+}
+
+#[test]
 fn a_gateway_that_does_not_run_sends_again_when_it_starts() {
     let broker = ContractBroker::start();
     broker.always(Conduct::Serve);

@@ -1,6 +1,6 @@
 //! One reading of the stream as JSON: a pushdown automaton that begins at some `{`.
 
-use super::{Candidates, Style};
+use super::{Candidates, MAX_FRAME, Style};
 use crate::telemetry::RejectReason;
 
 /// A container that is open at the current byte.
@@ -104,12 +104,15 @@ impl Track {
         self.open.is_empty()
     }
 
-    /// What is open longest: an object's number, or `None` for an array without one; `None`: nothing is.
-    pub(super) fn outermost(&self) -> Option<Option<u64>> {
-        self.open.first().map(|container| match *container {
-            Container::Object(object) => Some(object),
-            Container::Array => None,
-        })
+    /// The last byte of the frame that would be too long next; what is no candidate any more is too long
+    /// at once.
+    pub(super) fn too_long_at(&self, objects: &Candidates) -> u64 {
+        let start = match self.open.first() {
+            None => return u64::MAX,
+            Some(&Container::Object(object)) => objects.start(object),
+            Some(Container::Array) => None,
+        };
+        start.map_or(0, |start| start + MAX_FRAME as u64 - 1)
     }
 
     /// How many of some bytes only go on with a string or a number.

@@ -20,7 +20,7 @@ use crate::tui::action::MetricKey;
 use crate::tui::layout::{Areas, LABELS, plot};
 use crate::tui::state::{App, Limits, Panel, nanos};
 use crate::tui::theme::Role;
-use crate::tui::widgets::{duration, span, time_of_day, time_of_minute};
+use crate::tui::widgets::{duration, fitting, span, time_of_day, time_of_minute};
 
 /// The least rows of a panel, its heading and its axis included.
 const LEAST_ROWS: u16 = 7;
@@ -84,14 +84,20 @@ fn draw_heading(buffer: &mut Buffer, area: Rect, app: &App, is_more: bool) {
         ),
         None => String::new(),
     };
+    let more = if is_more { "  ↑ ↓: more units" } else { "" };
     let picked = if app.charts.picked.is_empty() {
         "  (c on Overview: pick others)"
     } else {
         ""
     };
-    let more = if is_more { "  ↑ ↓: more units" } else { "" };
-    let span = span_words(app);
-    let text = format!(" last {span}, times in UTC{cursor}{picked}{more}");
+    let texts = [
+        format!(" last {}", span_words(app)),
+        ", times in UTC".to_owned(),
+        cursor,
+        more.to_owned(),
+        picked.to_owned(),
+    ];
+    let text = fitting(&texts, usize::from(area.width));
     put(
         buffer,
         area,

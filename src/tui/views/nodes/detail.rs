@@ -14,13 +14,16 @@ use crate::tui::state::App;
 use crate::tui::theme::Role;
 use crate::tui::views::{charts, log, put, traffic};
 use crate::tui::widgets::{aligned, count, duration, fitted, gap, sparkline};
-use crate::tui::words::unit;
+use crate::tui::words::{link_heading, unit};
 
 /// Cells of the bar of what has passed of its interval.
 const BAR: usize = 10;
 
 /// Cells of a value with its unit and the spaces around both.
 const VALUE: usize = 1 + 9 + 1 + 3 + 1;
+
+/// A shorter interval is told in more than whole seconds.
+const SHORT: Duration = Duration::from_secs(10);
 
 /// Cells of the trend of a signal.
 const TREND: usize = 20;
@@ -61,8 +64,7 @@ pub(super) fn state<'a>(app: &App, node: &NodeStatus, cells: u16) -> Line<'a> {
     let age = duration(app.now.since(node.last_heard));
     let usual = node.interval.map_or_else(String::new, |interval| {
         let interval = Duration::try_from_secs_f64(interval).unwrap_or_default();
-        let short = interval < Duration::from_secs(1);
-        let words = if short {
+        let words = if interval < SHORT {
             gap(interval)
         } else {
             duration(interval)
@@ -128,13 +130,36 @@ fn range(spread: Option<Spread>) -> String {
 }
 
 fn packets<'a>(app: &App, node: &NodeStatus) -> Line<'a> {
-    let (lost, role) = lost(app, node);
+    let (lost, role) = lost(node);
+    let lost = if node.misses_known {
+        format!(", {lost} lost")
+    } else {
+        lost_by_source(app, &node.node)
+    };
     let first = duration(app.now.since(node.first_heard));
     Line::from(vec![
-        Span::raw(format!(" {} packets, ", count(node.packets))),
-        Span::styled(format!("{lost} lost"), app.theme.style(role)),
+        Span::raw(format!(" {} packets", count(node.packets))),
+        Span::styled(lost, app.theme.style(role)),
         Span::styled(format!("  known for {first}"), app.theme.style(Role::Dim)),
     ])
+}
+
+/// What was lost of the source of a node, where nobody can tell of which node that was.
+fn lost_by_source(app: &App, node: &Name) -> String {
+    let source = app.source_of(node);
+    let sources = app.sources();
+    let link = match source {
+        Some(name) => sources.into_iter().find(|link| link.name() == name),
+        None => sources.into_iter().next(),
+    };
+    let snapshot = app.snapshot().filter(|_| !app.is_past());
+    match (snapshot, link) {
+        (Some(snapshot), Some(link)) => {
+            let missed = count(snapshot.telemetry_of(&link).packets_missed);
+            format!("; {} missed {missed}", link_heading(&link))
+        }
+        _ => String::new(),
+    }
 }
 
 /// The metrics with their last values and trends, where there is no room for charts.

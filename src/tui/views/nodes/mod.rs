@@ -7,12 +7,12 @@ use ratatui::buffer::Buffer;
 use ratatui::text::{Line, Span};
 
 use super::{filter_note, mark_row, put, table};
-use crate::monitor::{Alarm, NodeState, NodeStatus, Sight};
+use crate::monitor::{Alarm, NodeState, NodeStatus};
 use crate::telemetry::Name;
 use crate::tui::layout::{Areas, is_narrow};
 use crate::tui::state::App;
 use crate::tui::theme::Role;
-use crate::tui::widgets::{count, duration, fitted, gauge, percent, sparkline};
+use crate::tui::widgets::{count, duration, fitted, fitted_name, gauge, percent, sparkline, width};
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
     match (&app.nodes.opened, &app.nodes.walk) {
@@ -25,8 +25,10 @@ pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App) {
 fn draw_list(buffer: &mut Buffer, areas: &Areas, app: &App) {
     let rows = app.node_rows();
     let dim = app.theme.style(Role::Dim);
-    let columns = Columns::of(app, usize::from(areas.list.width));
-    let heading = columns.heading(app, rows.len(), areas.rows());
+    let height = areas.rows();
+    let top = app.shown_top_node(&rows, height);
+    let columns = Columns::of(app, &rows, usize::from(areas.list.width));
+    let heading = columns.heading(app, (top, rows.len()), height);
     put(buffer, areas.heading, 0, &Line::styled(heading, dim));
     if rows.is_empty() {
         let text = match app.nodes.filter.as_str() {
@@ -36,9 +38,7 @@ fn draw_list(buffer: &mut Buffer, areas: &Areas, app: &App) {
         put(buffer, areas.list, 0, &Line::styled(text, dim));
         return;
     }
-    let height = areas.rows();
     let selected = app.selected_node(&rows);
-    let top = app.shown_top_node(height);
     for (row, (index, node)) in (0..).zip(rows.iter().enumerate().skip(top).take(height)) {
         let is_selected = index == selected;
         let line = columns.line(app, node, is_selected);
@@ -61,8 +61,15 @@ const AGE: usize = 7;
 /// `-120.5`
 const SIGNAL: usize = 6;
 
-/// `✖ offline 1h 01m`, where there is room for little else.
-const HEARD: usize = 16;
+/// `● 23h 59m`, where there is room for little else. What is not well says so in a word, and its old values
+/// make room for that.
+const HEARD: usize = 9;
+
+/// `1–50 of 99`, in the heading.
+const LEAST_NAME: usize = 10;
+
+/// ` 84190 Ω` and how many have no room.
+const VALUE: usize = 14;
 
 /// Cells that have room for a value.
 const LEAST_VALUES: usize = 10;
@@ -81,28 +88,29 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(app: &App, cells: usize) -> Self {
+    fn of(app: &App, rows: &[&NodeStatus], cells: usize) -> Self {
         let is_wide = cells >= 110;
         let several = app.snapshot().is_some_and(|it| it.sources.len() > 1);
-        let name = if is_narrow(cells) {
-            cells.saturating_sub(2 + 1 + HEARD).min(24)
-        } else {
-            match cells {
-                140.. => 24,
-                100.. => 18,
-                _ => 13,
-            }
+        let source = if several && is_wide { 10 } else { 0 };
+        let names = rows.iter().map(|node| {
+            let source = app.source_of(&node.node).filter(|_| source > 0);
+            width(own_name(&node.node, source))
+        });
+        let most = match cells {
+            _ if is_narrow(cells) => cells.saturating_sub(2 + 1 + HEARD + VALUE).min(24),
+            140.. => 24,
+            100.. => 18,
+            _ => 13,
         };
         Self {
             cells,
-            name,
-            source: if several && is_wide { 10 } else { 0 },
+            name: names.max().unwrap_or(0).clamp(LEAST_NAME.min(most), most),
+            source,
             trend: if is_wide { 8 } else { 4 },
         }
     }
 
-    fn heading(&self, app: &App, all: usize, height: usize) -> String {
-        let top = app.shown_top_node(height);
+    fn heading(&self, app: &App, (top, all): (usize, usize), height: usize) -> String {
         let names = if !app.nodes.filter.is_empty() {
             filter_note(&app.nodes.filter).trim_start().to_owned()
         } else if all > height {
@@ -119,17 +127,19 @@ impl Columns {
             cells => format!(" {}", fitted("source", cells)),
         };
         let signal = SIGNAL + 1 + self.trend;
-        format!(
-            "  {names}{source} {:STATE$} {:heard$} {:signal$} {:signal$} {:>7} {:>6}  {}",
+        let heading = format!(
+            "  {names}{source} {:STATE$} {:heard$} {:signal$} {:signal$} {:>7} {:>6}",
             "state",
             "heard",
             "  RSSI",
             "   SNR",
             "packets",
             "lost",
-            "values",
             heard = BAR + 1 + AGE,
-        )
+        );
+        let has_values = width(&heading) + 1 + LEAST_VALUES < self.cells;
+        let values = if has_values { "  values" } else { "" };
+        heading + values
     }
 
     fn line<'a>(&self, app: &App, node: &NodeStatus, marked: bool) -> Line<'a> {
@@ -138,20 +148,21 @@ impl Columns {
         let mark = if marked { "▸ " } else { "  " };
         let mut spans = vec![
             Span::styled(mark, theme.style(Role::Accent)),
-            Span::raw(fitted(own_name(&node.node, source), self.name)),
+            Span::raw(fitted_name(own_name(&node.node, source), self.name)),
         ];
         let age = duration(app.now.since(node.last_heard));
         let alarm = app.node_alarm(&node.node);
         if is_narrow(self.cells) {
             let (words, role) = table::heard(node.state, alarm, &age);
-            let words = format!(" {}", fitted(&words, HEARD));
+            let cells = HEARD.max(width(&words));
+            let words = format!(" {}", fitted(&words, cells));
             spans.push(Span::styled(words, theme.style(role)));
-            let room = self.cells.saturating_sub(2 + self.name + 1 + HEARD);
+            let room = self.cells.saturating_sub(2 + self.name + 1 + cells);
             spans.extend(table::values_of(app, &node.node, room, true));
             return Line::from(spans);
         }
         if self.source > 0 {
-            let source = fitted(source.unwrap_or_default(), self.source);
+            let source = fitted_name(source.unwrap_or_default(), self.source);
             spans.push(Span::styled(format!(" {source}"), theme.style(Role::Dim)));
         }
         let (state, role) = state_look(node.state, alarm);
@@ -164,7 +175,7 @@ impl Columns {
         spans.push(Span::raw(format!(" {age:>AGE$}")));
         spans.extend(self.signals(app, node));
         spans.extend(counts(app, node));
-        let used: usize = spans.iter().map(|it| super::width(&it.content)).sum();
+        let used: usize = spans.iter().map(|it| width(&it.content)).sum();
         let room = self.cells.saturating_sub(used + 1);
         if room >= LEAST_VALUES {
             let by_unit_alone = room < ROOM_FOR_NAMES;
@@ -194,7 +205,7 @@ impl Columns {
 }
 
 fn counts<'a>(app: &App, node: &NodeStatus) -> [Span<'a>; 2] {
-    let (lost, role) = lost(app, node);
+    let (lost, role) = lost(node);
     [
         Span::raw(format!(" {:>7}", count(node.packets))),
         Span::styled(format!(" {lost:>6}"), app.theme.style(role)),
@@ -246,9 +257,9 @@ fn decibels(value: Option<f64>) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// The share of its packets that were lost; a journal alone does not tell it.
-fn lost(app: &App, node: &NodeStatus) -> (String, Role) {
-    if matches!(app.observed.sight, Sight::Past { .. }) {
+/// The share of its packets that were lost, where that can be told.
+fn lost(node: &NodeStatus) -> (String, Role) {
+    if !node.misses_known {
         return ("–".to_owned(), Role::Dim);
     }
     let role = if node.missed > 0 {

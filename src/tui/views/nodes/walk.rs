@@ -11,7 +11,7 @@ use crate::telemetry::Name;
 use crate::tui::state::{App, Walk};
 use crate::tui::theme::Role;
 use crate::tui::views::put;
-use crate::tui::widgets::{count, duration, figures};
+use crate::tui::widgets::{count, duration, figures, fitting};
 
 /// Less than this is lost when it rains, or when somebody stands in between.
 const THIN_MARGIN: f64 = 10.0;
@@ -19,9 +19,9 @@ const THIN_MARGIN: f64 = 10.0;
 /// Rows from which on one can be spared for words below the figures.
 const ROOMY: u16 = 12;
 
-/// A figure with the words above it.
+/// A figure with the words above it, the second ones where there is room for them.
 struct Figure {
-    words: String,
+    words: [String; 2],
     text: String,
     role: Role,
 }
@@ -59,20 +59,20 @@ fn of_node(app: &App, node: &NodeStatus, walk: &Walk) -> [Figure; 4] {
     let factor = app.nodes.factor;
     let margin = factor.margin(rssi, snr);
     let (packets, missed) = walk.counts(node);
-    let figure = |words: String, text: String, role| Figure { words, text, role };
+    let figure = |words: [String; 2], text: String, role| Figure { words, text, role };
     [
         figure(
-            format!("RSSI in dBm{}", mean(node.signal.rssi)),
+            ["RSSI in dBm".to_owned(), mean(node.signal.rssi)],
             decibels(rssi.map(f64::round)),
             Role::Text,
         ),
         figure(
-            format!("SNR in dB{}", mean(node.signal.snr)),
+            ["SNR in dB".to_owned(), mean(node.signal.snr)],
             decibels(snr),
             Role::Text,
         ),
         figure(
-            format!("margin in dB at {}", factor.name()),
+            ["margin in dB".to_owned(), format!(" at {}", factor.name())],
             decibels(margin.map(f64::round)),
             match margin {
                 Some(margin) if margin <= 0.0 => Role::Bad,
@@ -81,11 +81,22 @@ fn of_node(app: &App, node: &NodeStatus, walk: &Walk) -> [Figure; 4] {
                 None => Role::Dim,
             },
         ),
-        figure(
-            format!("missed, {} came", count(packets)),
-            missed.to_string(),
-            if missed > 0 { Role::Bad } else { Role::Good },
-        ),
+        if node.misses_known {
+            figure(
+                ["missed".to_owned(), format!(", {} came", count(packets))],
+                missed.to_string(),
+                if missed > 0 { Role::Bad } else { Role::Good },
+            )
+        } else {
+            figure(
+                [
+                    "packets".to_owned(),
+                    "; misses count for the source".to_owned(),
+                ],
+                packets.to_string(),
+                Role::Text,
+            )
+        },
     ]
 }
 
@@ -118,7 +129,8 @@ fn draw_figures(buffer: &mut Buffer, room: Rect, app: &App, all: &[Figure; 4]) {
             height,
         };
         let dim = app.theme.style(Role::Dim);
-        put(buffer, place, 0, &Line::styled(figure.words.clone(), dim));
+        let words = fitting(&figure.words, usize::from(place.width));
+        put(buffer, place, 0, &Line::styled(words, dim));
         let style = app.theme.style(figure.role);
         let lines = figures(&figure.text, usize::from(place.width), rows);
         for (row, line) in (1..).zip(lines) {
