@@ -140,6 +140,12 @@ impl Tail {
         self.file.sync_data()
     }
 
+    /// Makes the file refuse to be written.
+    #[cfg(test)]
+    pub(super) fn spoil(&mut self) {
+        self.file = File::open("/dev/null").unwrap();
+    }
+
     /// Has the next record begin with a block of its own: one that is on the disk is not written again.
     pub(super) fn leave_block(&mut self) {
         self.at = next_block(self.at);

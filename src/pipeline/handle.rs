@@ -88,16 +88,13 @@ impl Handle {
     }
 
     /// Has these sources run and no others; those that stay as they were notice nothing. Points say which
-    /// source they come from as long as there are several.
+    /// source they come from as long as there are several, and Home Assistant knows those that there are.
     pub async fn set_sources(&self, sources: &[NamedSource]) {
         if sources.len() > 1 {
             self.monitor().qualify_nodes();
         }
         self.0.sources.set(sources).await;
-        if !self.0.sinks.set_sources(named_formats(sources)) {
-            return;
-        }
-        for sink in self.0.sinks.databases().await {
+        for sink in self.0.sinks.set_sources(named_formats(sources)).await {
             if let Err(error) = self.0.sinks.restart(&sink).await {
                 tracing::error!(sink = %sink, error = %error, "A sink does not start again.");
             }

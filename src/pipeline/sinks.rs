@@ -9,9 +9,9 @@ use tokio::task;
 
 use super::directives::Directives;
 use super::{StartError, UNJOURNALED};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SOURCE_PLACEHOLDER};
 use crate::journal::{Enrolled, Journal, JournalError};
-use crate::monitor::{LinkKind, Monitor, SinkId};
+use crate::monitor::{Monitor, SinkId};
 use crate::sink::mqtt::KnownMetric;
 use crate::sink::{self, Lane};
 use crate::telemetry::{Catalogue, Format, KnownName, MetricTable, Name, OWN_FIGURES, Rules};
@@ -216,22 +216,28 @@ impl Sinks {
         }
     }
 
-    /// The databases that run.
-    pub(super) async fn databases(&self) -> Vec<SinkId> {
+    /// These are the sources from now on; returns the sinks that have to start again for it: databases whose
+    /// points say from now on, or no more, which source they come from, and brokers where Home Assistant is
+    /// told of each.
+    pub(super) async fn set_sources(&self, sources: Vec<(Name, Format)>) -> Vec<SinkId> {
+        let names = |sources: &[(Name, Format)]| -> BTreeSet<Name> {
+            sources.iter().map(|(name, _)| name.clone()).collect()
+        };
+        let after = names(&sources);
+        let before = names(&std::mem::replace(&mut *self.sources(), sources));
+        let concerns = |settings: &SinkSettings| match settings {
+            SinkSettings::Influxdb(_) => (before.len() > 1) != (after.len() > 1),
+            SinkSettings::Mqtt(mqtt) => {
+                let tells_sources = mqtt.topic_prefix.contains(SOURCE_PLACEHOLDER);
+                before != after && tells_sources && mqtt.home_assistant.is_some()
+            }
+        };
         let threads = self.threads.lock().await;
-        let sinks = threads.iter().flat_map(|threads| threads.keys());
-        sinks
-            .filter(|sink| sink.link().kind() == LinkKind::Influxdb)
-            .cloned()
+        let running = threads.iter().flatten();
+        running
+            .filter(|(_, running)| concerns(&running.settings))
+            .map(|(sink, _)| sink.clone())
             .collect()
-    }
-
-    /// These are the sources from now on; returns whether points now say which they come from, or do so no
-    /// more.
-    pub(super) fn set_sources(&self, sources: Vec<(Name, Format)>) -> bool {
-        let mut all = self.sources();
-        let before = std::mem::replace(&mut *all, sources);
-        (before.len() > 1) != (all.len() > 1)
     }
 
     fn sources(&self) -> MutexGuard<'_, Vec<(Name, Format)>> {

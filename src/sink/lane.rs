@@ -211,10 +211,15 @@ impl Lane {
         self.cursor.acknowledged()
     }
 
-    /// Everything up to `end` has reached the server: `messages` of them, of a row received then.
-    pub fn acknowledge(&mut self, end: Position, received: Timestamp, messages: u64) {
+    /// Everything up to here has reached the server. To be said once of all that came together: each is
+    /// noted on the disk.
+    pub fn acknowledge(&mut self, end: Position) {
         self.pass(end);
         self.acknowledged = true;
+    }
+
+    /// So many messages of a row received then have reached the server.
+    pub fn delivered(&mut self, received: Timestamp, messages: u64) {
         self.counters.delivered.add(messages);
         let now = system_clock::now();
         self.clock_step = self.clock.look(now).unwrap_or(self.clock_step);

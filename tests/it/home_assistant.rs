@@ -42,7 +42,9 @@ fn retained(broker: &Mosquitto, filter: &str, count: usize) -> Vec<Message> {
     const MARKER: &str = "homeassistant/end";
     let now = Subscriber::start(broker.port(), filter);
     now.wait_until(&format!("{count} topics"), PATIENCE, |messages| {
-        let topics: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+        // What is given up is none.
+        let there = messages.iter().filter(|it| !it.payload.is_empty());
+        let topics: BTreeSet<&str> = there.map(|it| it.topic.as_str()).collect();
         topics.len() >= count
     });
     let late = Subscriber::start(broker.port(), filter);
@@ -389,6 +391,49 @@ fn what_is_not_announced_any_more_is_taken_back() {
         .unwrap_or_else(|| panic!("{place} {chosen}: {held:?}"));
     }
     gateway.close_stdin();
+    assert!(gateway.wait_exit(PATIENCE).success());
+}
+
+#[test]
+fn a_source_that_goes_takes_its_devices_with_it() {
+    let broker = Mosquitto::start();
+    let text = |sources: &[&str]| {
+        let sources = sources.iter().map(|name| {
+            format!("[[source]]\nname = \"{name}\"\nkind = \"simulator\"\nnodes = 1\nrate = 20.0\n")
+        });
+        let sources: String = sources.collect();
+        format!(
+            "gateway = \"hall\"\n{sources}[mqtt]\nbroker_url = \"{}\"\n\
+             topic_prefix = \"iiot/{{source}}\"\n[mqtt.home_assistant]\n",
+            broker.url()
+        )
+    };
+    let both = ["north", "south"];
+    let mut gateway = Fieldgate::new(&text(&both)).start();
+    for (number, sources) in [&both[..], &both[..1], &both].into_iter().enumerate() {
+        if number > 0 {
+            gateway.write_file("config.toml", &text(sources));
+            gateway.signal(Signal::SIGHUP);
+            gateway.wait_for_log_count("The configuration was read again.", number, PATIENCE);
+        }
+        // By then the journal knows their names.
+        for source in sources {
+            let counts = format!("iiot/{source}/stats/packets_received");
+            Subscriber::start(broker.port(), &counts).wait_for_count(10, PATIENCE);
+        }
+        let mut held = BTreeSet::new();
+        poll(PATIENCE, || {
+            let messages = retained(&broker, "homeassistant/#", 0);
+            let source = |it: Message| {
+                let object = it.topic.strip_prefix("homeassistant/sensor/hall/")?;
+                object.split('_').next().map(str::to_owned)
+            };
+            held = messages.into_iter().filter_map(source).collect();
+            held.iter().eq(sources).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{sources:?}: {held:?}"));
+    }
+    gateway.signal(Signal::SIGTERM);
     assert!(gateway.wait_exit(PATIENCE).success());
 }
 

@@ -231,6 +231,32 @@ fn a_disk_that_is_full_at_a_settlement_costs_nothing() {
 }
 
 #[test]
+fn what_the_tail_does_not_take_goes_into_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = durable(folder.path(), Durability::Full);
+    let mut bench = Bench::open(&config);
+    append_each(&mut bench, 1..6);
+    bench.writer.spoil_tail();
+    append_each(&mut bench, 6..7);
+    assert_eq!(rows_in_file(&bench), 6);
+    // Both refuse.
+    bench.writer.file.as_ref().unwrap().limit_pages(1);
+    append_each(&mut bench, 7..30);
+    assert!(matches!(
+        bench.status().state,
+        JournalState::Fallback { .. }
+    ));
+    let file = bench.writer.file.as_ref().unwrap();
+    file.limit_pages(u32::MAX - 1);
+    bench.writer.retry_now();
+    append_each(&mut bench, 30..32);
+    // The tail began anew.
+    assert_eq!(rows_in_file(&bench), 29);
+    drop(bench);
+    assert_eq!(left(&config)[0], all(1..32));
+}
+
+#[test]
 fn a_stop_on_a_full_disk_leaves_what_is_in_the_tail_there() {
     let folder = tempfile::tempdir().unwrap();
     let config = durable(folder.path(), Durability::Full);

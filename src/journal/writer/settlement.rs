@@ -151,6 +151,12 @@ impl Writer {
         }
     }
 
+    /// Makes the tail refuse to be written.
+    #[cfg(test)]
+    pub(in crate::journal) fn spoil_tail(&mut self) {
+        self.tail.as_mut().unwrap().spoil();
+    }
+
     /// Removes the tail at the end, unless it is needed.
     pub(super) fn end_tail(&mut self) {
         let is_whole = self.shared.tiers().memory.is_none() && self.astray.is_none();

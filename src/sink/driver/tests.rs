@@ -61,7 +61,8 @@ impl Delivery for Scripted {
             }
             Some(Course::Acknowledged) => {
                 lane.set_up();
-                lane.acknowledge(Position::default(), Timestamp::now(), 1);
+                lane.delivered(Timestamp::now(), 1);
+                lane.acknowledge(Position::default());
             }
             Some(Course::Stays) => {
                 lane.set_up();

@@ -428,10 +428,9 @@ fn acknowledge(lane: &mut Lane, batch: &Batch, points: &Points, rejected: Vec<(u
         lane.reject(rejections);
     }
     for (row, rejected) in batch.rows.iter().zip(rejected_of_row) {
-        lane.acknowledge(
-            row.end(),
-            row.received,
-            row.readings.len() as u64 - rejected,
-        );
+        lane.delivered(row.received, row.readings.len() as u64 - rejected);
+    }
+    if let Some(last) = batch.rows.last() {
+        lane.acknowledge(last.end());
     }
 }

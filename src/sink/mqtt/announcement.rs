@@ -297,7 +297,7 @@ impl Announcer {
     /// The topics on which these metrics may have been announced before and nothing is announced any more.
     /// Earlier versions went by the names of then, topics may have told sources and do so no more or the
     /// other way round, and some are not chosen or of a source that has gone.
-    pub(super) fn former_topics(&self, names: &[KnownMetric], choice: &Choice) -> Vec<String> {
+    pub(super) fn former_topics(&self, names: &[KnownMetric], choice: &Choice) -> BTreeSet<String> {
         let mut former = BTreeSet::from([STATUS.to_owned()]);
         let mut present = BTreeSet::new();
         for it in names {
@@ -711,10 +711,9 @@ mod tests {
             ];
             let mut expected = expected.concat();
             expected.retain(|object| !present.contains(object));
-            expected.sort_unstable();
             let former = announcer.former_topics(&names, choice);
             assert!(former.iter().all(|topic| announcer.owns(topic)));
-            let expected: Vec<_> = expected
+            let expected: BTreeSet<_> = expected
                 .iter()
                 .map(|object| format!("homeassistant/sensor/a/{object}/config"))
                 .collect();

@@ -65,8 +65,9 @@ enum Task {
         announcer: Announcer,
         /// A broker that was restarted may have forgotten what it retained.
         known: KnownSensors,
-        /// Topics that it announced something on before, and does no more.
-        former: Vec<String>,
+        /// Topics that it announced something on before, and does no more: not though what is still under way
+        /// is of a source that has gone.
+        former: BTreeSet<String>,
         waiting: VecDeque<Subject>,
         birth: Birth,
     },
@@ -149,7 +150,7 @@ impl KnownSensors {
     }
 
     /// The gateway first: the devices of nodes hang on it.
-    fn everything(&self, former: &[String]) -> VecDeque<Subject> {
+    fn everything(&self, former: &BTreeSet<String>) -> VecDeque<Subject> {
         let nodes = self.metrics.iter().flat_map(|(source, nodes)| {
             nodes
                 .iter()
@@ -415,7 +416,7 @@ impl Discovery {
             } if !is_retained && payload == BORN && topic == announcer.birth_topic() => {
                 let is_due = birth.is_due();
                 if is_due {
-                    *waiting = known.everything(&[]);
+                    *waiting = known.everything(&BTreeSet::new());
                 }
             }
             _ => {}
@@ -434,7 +435,10 @@ impl Discovery {
                 payload: String::new(),
             }),
             Task::Announce {
-                announcer, waiting, ..
+                announcer,
+                former,
+                waiting,
+                ..
             } => loop {
                 let announcement = match waiting.front()? {
                     Subject::Gateway => announcer.gateway(),
@@ -447,10 +451,17 @@ impl Discovery {
                         announcer.reading(source, node, metric)
                     }
                 };
-                if announcement.is_some() {
+                let is_wanted = |it: &Announcement| {
+                    it.payload.is_empty()
+                        || !announcer.tells_sources()
+                        || !former.contains(&it.topic)
+                };
+                if announcement.as_ref().is_some_and(is_wanted) {
                     return announcement;
                 }
-                if let Some(Subject::Reading([_, node, metric])) = waiting.pop_front() {
+                if let Some(Subject::Reading([_, node, metric])) = waiting.pop_front()
+                    && announcement.is_none()
+                {
                     LONG_NAMES.say("", "", move |sum| {
                         let repeated = sum.words();
                         tracing::warn!(%node, %metric, repeated, "Names are too long for Home Assistant.");

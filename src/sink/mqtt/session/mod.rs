@@ -340,18 +340,23 @@ impl Session<'_> {
 
     /// Acknowledges what has arrived.
     fn acknowledge(&mut self, lane: &mut Lane) {
+        let mut arrived = None;
         while let Some(row) = self.flight.next_arrived() {
+            arrived = Some(row.end);
             if !row.rejections.is_empty() {
                 lane.reject(row.rejections);
             }
             self.setting.suspicion.pass(row.end.sequence);
-            lane.acknowledge(row.end, row.received, row.messages);
+            lane.delivered(row.received, row.messages);
             lane.counters().skipped.add(row.skipped);
             self.has_acknowledged_row = true;
             self.end_care();
             if let Some(what) = row.first_message.filter(|_| row.messages > 0) {
                 lane.show(what, row.messages, DeliveryOutcome::Delivered, row.received);
             }
+        }
+        if let Some(end) = arrived {
+            lane.acknowledge(end);
         }
     }
 

@@ -25,7 +25,7 @@ const VALUE: usize = 1 + 9 + 1 + 3 + 1;
 /// A shorter interval is told in more than whole seconds.
 const SHORT: Duration = Duration::from_secs(10);
 
-/// Cells of the trend of a signal.
+/// Most cells of the trend of a signal.
 const TREND: usize = 20;
 
 pub(super) fn draw(buffer: &mut Buffer, areas: &Areas, app: &App, name: &Name) {
@@ -94,27 +94,42 @@ fn signal<'a>(app: &App, node: &NodeStatus, cells: u16) -> Line<'a> {
         return Line::raw(text);
     }
     let text = format!(" margin {margin} dB at {}  ", factor.name());
-    let mut spans = vec![Span::raw(text)];
+    let whole = |trend: usize| {
+        let mut spans = vec![Span::raw(text.clone())];
+        spans.extend(both_signals(app, node, (rssi, snr), trend));
+        Line::from(spans)
+    };
+    // The trends have what the figures leave.
+    let left = usize::from(cells).saturating_sub(whole(0).width());
+    whole((left / 2).min(TREND))
+}
+
+/// Strength and ratio to the noise, each with its unit, a trend of so many cells and its range.
+fn both_signals<'a>(
+    app: &App,
+    node: &NodeStatus,
+    (rssi, snr): (Option<f64>, Option<f64>),
+    trend: usize,
+) -> Vec<Span<'a>> {
     let heard = app.observed.heard(&node.node);
     let values = heard.map(|heard| (&heard.rssi, &heard.snr)).unzip();
     let both = [
         ("RSSI", "dBm", rssi, node.signal.rssi, values.0),
         ("SNR", "dB", snr, node.signal.snr, values.1),
     ];
+    let mut spans = Vec::new();
     for (label, unit, value, spread, values) in both {
-        spans.push(Span::styled(
-            format!("{label} "),
-            app.theme.style(Role::Dim),
-        ));
+        let label = format!("{label} ");
+        spans.push(Span::styled(label, app.theme.style(Role::Dim)));
         spans.push(Span::raw(format!("{} {unit} ", decibels(value))));
         if let Some(values) = values.filter(|values| values.len() > 1) {
-            let cells = TREND.min(values.len());
+            let cells = trend.min(values.len());
             let line = sparkline(values.iter().copied(), cells);
             spans.push(Span::styled(line, app.theme.style(Role::Series(0))));
         }
         spans.push(Span::styled(range(spread), app.theme.style(Role::Dim)));
     }
-    Line::from(spans)
+    spans
 }
 
 /// ` (-46 … -38)  `
@@ -154,10 +169,11 @@ fn lost_by_source(app: &App, node: &Name) -> String {
     };
     let snapshot = app.snapshot().filter(|_| !app.is_past());
     match (snapshot, link) {
-        (Some(snapshot), Some(link)) => {
-            let missed = count(snapshot.telemetry_of(&link).packets_missed);
-            format!("; {} missed {missed}", link_heading(&link))
-        }
+        // None may mean that nobody counts.
+        (Some(snapshot), Some(link)) => match snapshot.telemetry_of(&link).packets_missed {
+            0 => String::new(),
+            missed => format!("; {} missed {}", link_heading(&link), count(missed)),
+        },
         _ => String::new(),
     }
 }
