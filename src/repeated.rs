@@ -72,7 +72,7 @@ impl Topic {
         amount: u64,
         line: impl Fn(&Sum) + Send + Sync + 'static,
     ) {
-        let line: Line = Arc::new(line);
+        let line: SaySum = Arc::new(line);
         let said = {
             let mut book = book();
             let before = book.len();
@@ -132,19 +132,19 @@ impl fmt::Display for Sum {
     }
 }
 
-type Line = Arc<dyn Fn(&Sum) + Send + Sync>;
+type SaySum = Arc<dyn Fn(&Sum) + Send + Sync>;
 
-static BOOK: LazyLock<Mutex<Book<Line>>> = LazyLock::new(Mutex::default);
+static BOOK: LazyLock<Mutex<Book<SaySum>>> = LazyLock::new(Mutex::default);
 
 /// There is something new to wait for.
 static CHANGED: Condvar = Condvar::new();
 
-fn book() -> MutexGuard<'static, Book<Line>> {
+fn book() -> MutexGuard<'static, Book<SaySum>> {
     BOOK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Outside of the lock: a log that is slow must not hold up those who have nothing to write.
-fn write(lines: impl IntoIterator<Item = (Line, Sum)>) {
+fn write(lines: impl IntoIterator<Item = (SaySum, Sum)>) {
     for (line, sum) in lines {
         line(&sum);
     }
@@ -164,7 +164,7 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-fn wait_for_due() -> Vec<(Line, Sum)> {
+fn wait_for_due() -> Vec<(SaySum, Sum)> {
     let mut book = book();
     loop {
         let now = Instant::now();

@@ -151,7 +151,7 @@ struct Writer<'a> {
 
 /// A reading as a line of JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ExportedReading<'a> {
     time: &'a str,
     received: &'a str,
     node: &'a Name,
@@ -180,7 +180,7 @@ impl Writer<'_> {
         }
         let (time, received) = (row.event_time.to_rfc3339(), row.received.to_rfc3339());
         if self.format == ExportFormat::Jsonl {
-            let line = Line {
+            let line = ExportedReading {
                 time: &time,
                 received: &received,
                 node,

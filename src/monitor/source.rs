@@ -20,14 +20,14 @@ pub(super) struct SourceReport {
     counters: Counters,
     latest: Mutex<LatestValues>,
     recording: Mutex<Recording>,
-    line: Mutex<Line>,
+    line: Mutex<LineReport>,
     /// When telemetry came last, in nanoseconds; 0: never.
     last_packet: AtomicI64,
 }
 
 /// What is known of the line that telemetry comes over.
 #[derive(Debug, Default)]
-struct Line {
+struct LineReport {
     damaged_ratio: f64,
     left_out: BTreeMap<String, u64>,
 }

@@ -8,12 +8,13 @@
 //! A real step begins a new *segment*: nothing is foretold across it, so that a heater that is
 //! switched on does not make the measure any wider.
 
-use std::collections::VecDeque;
-
 use super::{ShortestValue, Timestamp};
 
 /// Values that are looked back at.
 const WINDOW: usize = 128;
+
+/// Older ones that are kept before they are thrown away together.
+const SLACK: usize = WINDOW / 4;
 
 /// With fewer values nothing is foretold.
 const ENOUGH: usize = 6;
@@ -30,7 +31,8 @@ const STEPS: usize = 5;
 /// The measure for one metric of one node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    values: VecDeque<Point>,
+    /// The last values; more than are looked back at, so that few pushes move the others.
+    values: Vec<Point>,
     measure: Option<Measure>,
     /// Values since it was taken.
     age: usize,
@@ -128,7 +130,7 @@ impl History {
         let is_near = |other: f64| is_one_byte_apart(&text, &ShortestValue(other).to_string());
         let quantum = quantum(self.values.iter());
         let rounded = (expected.value / quantum).round() * quantum;
-        let usual = self.values.iter().rev().map(|it| it.value);
+        let usual = self.values.iter().rev().take(WINDOW).map(|it| it.value);
         is_near(rounded) || usual.filter(|it| expected.fits(*it)).any(is_near)
     }
 
@@ -139,10 +141,10 @@ impl History {
     }
 
     fn add(&mut self, value: f64, at: Timestamp, begins_segment: bool) {
-        if self.values.len() == WINDOW {
-            self.values.pop_front();
+        if self.values.len() == WINDOW + SLACK {
+            self.values.drain(..SLACK);
         }
-        self.values.push_back(Point {
+        self.values.push(Point {
             value,
             at: at.0 as f64 / 1e9,
             begins_segment,
@@ -156,7 +158,8 @@ impl History {
         if self.values.len() < ENOUGH {
             return None;
         }
-        let values = self.values.make_contiguous();
+        let last = self.values.len().saturating_sub(WINDOW);
+        let values = &mut self.values[last..];
         let measure = match self.measure {
             Some(measure) if self.age <= values.len() / 8 => measure,
             _ => {

@@ -20,7 +20,7 @@ struct Check {
     part: String,
     #[serde(rename = "check")]
     name: &'static str,
-    result: Verdict,
+    result: CheckResult,
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
     /// What to do about a failure.
@@ -30,7 +30,7 @@ struct Check {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Verdict {
+enum CheckResult {
     Passed,
     Failed,
     /// Not configured, or it cannot be tried after what failed before.
@@ -44,7 +44,7 @@ impl Report {
     }
 
     pub(super) fn passed(&mut self, part: &'static str, check: &'static str, detail: &str) {
-        self.push(part, check, Verdict::Passed, detail, None);
+        self.push(part, check, CheckResult::Passed, detail, None);
     }
 
     pub(super) fn failed(
@@ -54,18 +54,24 @@ impl Report {
         detail: &str,
         fix: &str,
     ) {
-        self.push(part, check, Verdict::Failed, detail, Some(fix.to_owned()));
+        self.push(
+            part,
+            check,
+            CheckResult::Failed,
+            detail,
+            Some(fix.to_owned()),
+        );
     }
 
     pub(super) fn skipped(&mut self, part: &'static str, check: &'static str, reason: &str) {
-        self.push(part, check, Verdict::Skipped, reason, None);
+        self.push(part, check, CheckResult::Skipped, reason, None);
     }
 
     fn push(
         &mut self,
         part: &'static str,
         check: &'static str,
-        result: Verdict,
+        result: CheckResult,
         detail: &str,
         fix: Option<String>,
     ) {
@@ -84,7 +90,7 @@ impl Report {
     pub(in crate::commands) fn holds(&self) -> bool {
         self.checks
             .iter()
-            .all(|check| check.result != Verdict::Failed)
+            .all(|check| check.result != CheckResult::Failed)
     }
 }
 
@@ -111,9 +117,9 @@ impl fmt::Display for Report {
             .iter()
             .map(|check| {
                 let result = match check.result {
-                    Verdict::Passed => "ok",
-                    Verdict::Failed => "FAILED",
-                    Verdict::Skipped => "-",
+                    CheckResult::Passed => "ok",
+                    CheckResult::Failed => "FAILED",
+                    CheckResult::Skipped => "-",
                 };
                 [&check.part, check.name, result, &check.detail]
                     .map(str::to_owned)
@@ -129,7 +135,7 @@ impl fmt::Display for Report {
         let failed = self
             .checks
             .iter()
-            .filter(|check| check.result == Verdict::Failed);
+            .filter(|check| check.result == CheckResult::Failed);
         match failed.count() {
             0 => writeln!(f, "\nAll is well."),
             1 => writeln!(f, "\n1 check failed."),

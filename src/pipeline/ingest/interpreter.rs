@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Yield;
-use super::notices::{Fault, Notices};
+use super::notices::{FaultPlace, Notices};
 use crate::monitor::{SourceMonitor, TrafficVerdict};
 use crate::telemetry::{
     Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
@@ -112,7 +112,7 @@ impl Interpreter {
                 if self.traits.has_lines || begins_object(&bytes) {
                     self.set_frame_aside(Arc::clone(&bytes), received, reason, "");
                 }
-                self.notices.rejected(at, bytes, reason, Fault::AtEnd);
+                self.notices.rejected(at, bytes, reason, FaultPlace::AtEnd);
             }
             Segment::Frame(frame) => match self.decoder.decode(frame) {
                 Err(RejectReason::NotTelemetry) if self.traits.has_lines => {
@@ -124,7 +124,10 @@ impl Interpreter {
                     if reason != RejectReason::NotTelemetry {
                         self.set_frame_aside(Arc::clone(&bytes), received, reason, "");
                     }
-                    let fault = self.decoder.fault_at().map_or(Fault::Whole, Fault::At);
+                    let fault = self
+                        .decoder
+                        .fault_at()
+                        .map_or(FaultPlace::Whole, FaultPlace::At);
                     self.notices.rejected(at, bytes, reason, fault);
                 }
                 Ok(decoded) => self.accept(decoded, frame.as_bytes().into(), received),

@@ -21,7 +21,7 @@ const QUALITY: Topic = Topic::new("line-quality");
 
 /// Where something that is rejected is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum FaultPlace {
     /// As a whole, or at a place that its reason tells.
     Whole,
     At(usize),
@@ -88,15 +88,15 @@ impl Notices {
         at: Timestamp,
         bytes: Arc<[u8]>,
         reason: RejectReason,
-        fault: Fault,
+        fault: FaultPlace,
     ) {
         self.count_rejected(&bytes, reason);
         let kind = TrafficKind::Rejected {
             reason,
-            broke_at_end: fault == Fault::AtEnd,
+            broke_at_end: fault == FaultPlace::AtEnd,
             place: match fault {
-                Fault::At(place) => Some(place as u64),
-                Fault::Whole | Fault::AtEnd => None,
+                FaultPlace::At(place) => Some(place as u64),
+                FaultPlace::Whole | FaultPlace::AtEnd => None,
             },
         };
         self.show(at, bytes, kind);

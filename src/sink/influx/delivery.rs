@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::answer::{Answer, Refusal, Rejected, Setback};
 use super::batch::{Batch, Points};
 use super::client::{Client, ClientError};
-use super::isolation::{Isolation, Part, Verdict};
+use super::isolation::{Isolation, Part, SearchState};
 use super::line::LineFormat;
 use super::pace::Pace;
 use crate::config::Influxdb;
@@ -280,7 +280,7 @@ impl Session<'_> {
         answer: Answer,
         isolation: &mut Isolation<'_>,
     ) -> Result<(), Failure> {
-        let (verdict, reason) = match answer {
+        let (state, reason) = match answer {
             Answer::Accepted => return Ok(()),
             Answer::BackOff(setback) => {
                 if setback.was_too_much {
@@ -302,13 +302,13 @@ impl Session<'_> {
                 (self.search(write, rejected, isolation, lane.sink()), reason)
             }
         };
-        match verdict {
-            Verdict::Open => Ok(()),
-            Verdict::Rejected => {
+        match state {
+            SearchState::Open => Ok(()),
+            SearchState::Rejected => {
                 write.rejected(lane, reason);
                 Ok(())
             }
-            Verdict::Configuration => {
+            SearchState::Configuration => {
                 self.server.doubt(write.of_batch, &reason);
                 let failure = Failure::Refused(format!(
                     "the server refuses every write with the same words, check influxdb.org, \
@@ -326,7 +326,7 @@ impl Session<'_> {
         rejected: Rejected,
         isolation: &mut Isolation<'_>,
         sink: &SinkId,
-    ) -> Verdict {
+    ) -> SearchState {
         let (points, reason) = (write.points(), &rejected.reason);
         tracing::debug!(
             link = %sink, points, error = reason,
@@ -334,7 +334,7 @@ impl Session<'_> {
         );
         let is_known = self.server.is_known_refusal(write.of_batch, reason);
         if points > 1 && is_known && !rejected.is_about_points {
-            Verdict::Configuration
+            SearchState::Configuration
         } else {
             isolation.bad(&write.part, rejected)
         }

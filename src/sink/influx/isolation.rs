@@ -72,7 +72,7 @@ enum Axis {
 
 /// What a refused part comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum SearchState {
     /// The search goes on.
     Open,
     /// All points of the part are rejected for good.
@@ -142,7 +142,7 @@ impl<'a> Isolation<'a> {
     }
 
     /// The server does not take a part of this size.
-    pub(super) fn too_large(&mut self, part: &Part, reason: &str) -> Verdict {
+    pub(super) fn too_large(&mut self, part: &Part, reason: &str) -> SearchState {
         let middle = part.points.len() / 2;
         if middle == 0 {
             return self.reject(part, reason);
@@ -153,11 +153,11 @@ impl<'a> Isolation<'a> {
             ..*part
         });
         self.parts.extend(halves);
-        Verdict::Open
+        SearchState::Open
     }
 
     /// The server refused a part.
-    pub(super) fn bad(&mut self, part: &Part, answer: Rejected) -> Verdict {
+    pub(super) fn bad(&mut self, part: &Part, answer: Rejected) -> SearchState {
         let Rejected {
             reason,
             is_about_points,
@@ -170,17 +170,17 @@ impl<'a> Isolation<'a> {
         }
         let [point] = part.points[..] else {
             self.divide(part, dropped);
-            return Verdict::Open;
+            return SearchState::Open;
         };
         if is_about_points || self.is_any_taken || !is_of_the_whole {
             return self.reject(part, &reason);
         }
         self.suspects.push(point);
         if self.suspects.len() >= SAMPLES || self.parts.is_empty() {
-            return Verdict::Configuration;
+            return SearchState::Configuration;
         }
         self.sample();
-        Verdict::Open
+        SearchState::Open
     }
 
     /// The points that are rejected for good, and why, in their order.
@@ -189,11 +189,11 @@ impl<'a> Isolation<'a> {
         self.rejected
     }
 
-    fn reject(&mut self, part: &Part, reason: &str) -> Verdict {
+    fn reject(&mut self, part: &Part, reason: &str) -> SearchState {
         let points = part.points.iter();
         self.rejected
             .extend(points.map(|point| (*point, reason.to_owned())));
-        Verdict::Rejected
+        SearchState::Rejected
     }
 
     /// Divides a part, by another axis than before if that told nothing.
@@ -277,13 +277,13 @@ mod tests {
         (0..count).map(reading).collect()
     }
 
-    /// Writes a batch to a server; returns how many writes it took, the verdict, and what was
+    /// Writes a batch to a server; returns how many writes it took, the state, and what was
     /// rejected.
     fn write(
         points: usize,
         limit: usize,
         server: impl Fn(&[usize]) -> Option<Rejected>,
-    ) -> (usize, Verdict, Vec<(usize, String)>) {
+    ) -> (usize, SearchState, Vec<(usize, String)>) {
         let readings = readings(points);
         let mut isolation = Isolation::new(points, limit, |point| &readings[point]);
         let mut writes = 0;
@@ -298,8 +298,8 @@ mod tests {
                     isolation.taken();
                 }
                 Some(rejected) => {
-                    if isolation.bad(&part, rejected) == Verdict::Configuration {
-                        return (writes, Verdict::Configuration, Vec::new());
+                    if isolation.bad(&part, rejected) == SearchState::Configuration {
+                        return (writes, SearchState::Configuration, Vec::new());
                     }
                 }
             }
@@ -309,7 +309,7 @@ mod tests {
             seen[*point] += 1;
         }
         assert!(seen.iter().all(|seen| *seen == 1), "each once: {seen:?}");
-        (writes, Verdict::Open, rejected)
+        (writes, SearchState::Open, rejected)
     }
 
     fn no(reason: &str, is_about_points: bool, dropped: Option<usize>) -> Rejected {
@@ -323,9 +323,8 @@ mod tests {
     #[test]
     fn every_write_refused_alike_is_no_matter_of_points() {
         for points in [1, 2, 3, 10, 5_000] {
-            let (writes, verdict, _) =
-                write(points, 5_000, |_| Some(no("Bad Request", false, None)));
-            assert_eq!(verdict, Verdict::Configuration, "{points}");
+            let (writes, state, _) = write(points, 5_000, |_| Some(no("Bad Request", false, None)));
+            assert_eq!(state, SearchState::Configuration, "{points}");
             assert!(writes <= 13 + SAMPLES, "{writes}");
         }
     }
@@ -339,12 +338,12 @@ mod tests {
                 vec![0, 1, 2, 3],
                 vec![7, 2_500, 4_000],
             ] {
-                let (writes, verdict, rejected) = write(5_000, 5_000, |part| {
+                let (writes, state, rejected) = write(5_000, 5_000, |part| {
                     let has_bad = bad.iter().any(|point| part.contains(point));
                     has_bad.then(|| no("bad", is_about_points, None))
                 });
                 let found: Vec<usize> = rejected.iter().map(|(point, _)| *point).collect();
-                assert_eq!((verdict, found), (Verdict::Open, bad));
+                assert_eq!((state, found), (SearchState::Open, bad));
                 assert!(writes < 100, "{writes}");
             }
         }
@@ -367,29 +366,29 @@ mod tests {
             }),
         ];
         for (what, is_bad) in kinds {
-            let (writes, verdict, rejected) = write(5_000, 5_000, |part| {
+            let (writes, state, rejected) = write(5_000, 5_000, |part| {
                 let dropped = part.iter().filter(|point| is_bad(**point)).count();
                 (dropped > 0).then(|| no("partial write", true, Some(dropped)))
             });
             let found: Vec<usize> = rejected.iter().map(|(point, _)| *point).collect();
             let expected: Vec<usize> = (0..5_000).filter(|point| is_bad(*point)).collect();
-            assert_eq!((verdict, found), (Verdict::Open, expected), "{what}");
+            assert_eq!((state, found), (SearchState::Open, expected), "{what}");
             assert!(writes < 120, "{what}: {writes}");
         }
     }
 
     #[test]
     fn points_that_are_all_bad_by_the_words_are_rejected() {
-        let (_, verdict, rejected) = write(12, 5, |_| Some(no("beyond retention", true, None)));
-        assert_eq!((verdict, rejected.len()), (Verdict::Open, 12));
+        let (_, state, rejected) = write(12, 5, |_| Some(no("beyond retention", true, None)));
+        assert_eq!((state, rejected.len()), (SearchState::Open, 12));
         let (writes, _, rejected) = write(5_000, 5_000, |part| {
             Some(no("partial write", true, Some(part.len())))
         });
         assert_eq!((writes, rejected.len()), (1, 5_000));
         // Words of its own for each point are about it.
-        let (_, verdict, rejected) =
+        let (_, state, rejected) =
             write(12, 12, |part| Some(no(&format!("{part:?}"), false, None)));
-        assert_eq!((verdict, rejected.len()), (Verdict::Open, 12));
+        assert_eq!((state, rejected.len()), (SearchState::Open, 12));
     }
 
     #[test]

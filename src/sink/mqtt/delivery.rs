@@ -18,7 +18,7 @@ use super::negotiation::Negotiation;
 use super::report::Report;
 use super::retain::Opened;
 use super::session::{Session, Setting, of_itself};
-use super::suspicion::{Suspicion, Verdict};
+use super::suspicion::{Blame, Suspicion};
 use crate::backoff::HELD;
 use crate::config::{Mqtt, Qos, Retain};
 use crate::monitor::{SinkId, Standing};
@@ -169,7 +169,7 @@ impl Broker {
         messages: &Messages,
         ending: Ending,
         held: Duration,
-        verdict: Verdict,
+        blame: Blame,
         sink: &SinkId,
     ) -> Failure {
         // Behind a load balancer another broker is there at once for one that was restarted: a connection that
@@ -181,23 +181,23 @@ impl Broker {
             // Over what is not allowed a broker may hang up, too: that is no sign of another client.
             self.closed_early += 1;
         }
-        match verdict {
-            Verdict::Innocent => self.judge_name(ending.failure),
-            Verdict::Doubtful => {
+        match blame {
+            Blame::Innocent => self.judge_name(ending.failure),
+            Blame::Doubtful => {
                 if self.suspicion.is_careful() {
                     tracing::debug!(link = %sink, "Messages are sent one by one.");
                 }
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
-            Verdict::NothingRetained if self.config.retain == Retain::Always => {
+            Blame::NothingRetained if self.config.retain == Retain::Always => {
                 Failure::Refused(NOTHING_RETAINED.to_owned())
             }
-            Verdict::NothingRetained => {
+            Blame::NothingRetained => {
                 self.retains = false;
                 self.tell_nothing_retained(sink);
                 Failure::Unavailable(text(&ending.failure).to_owned())
             }
-            Verdict::NoMessage => Failure::Refused(format!(
+            Blame::NoMessage => Failure::Refused(format!(
                 "the broker ends the connection over every message ({}), allow {}/# in its access \
                  rules",
                 text(&ending.failure),
@@ -269,7 +269,6 @@ impl Delivery for MqttDelivery {
         };
         let sink = lane.sink();
         let held = since.elapsed();
-        result
-            .map_err(|(ending, verdict)| broker.judge(&self.messages, ending, held, verdict, sink))
+        result.map_err(|(ending, blame)| broker.judge(&self.messages, ending, held, blame, sink))
     }
 }

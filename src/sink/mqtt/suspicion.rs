@@ -44,7 +44,7 @@ pub(super) enum UnderWay {
 
 /// What the end of a connection says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Blame {
     /// Nothing about a message.
     Innocent,
     /// It may be a message: the next connections will show.
@@ -114,48 +114,48 @@ impl Suspicion {
         ending: &Ending,
         under_way: UnderWay,
         has_acknowledged: bool,
-    ) -> Verdict {
+    ) -> Blame {
         if ending.cause == Cause::Other {
             self.clear();
-            return Verdict::Innocent;
+            return Blame::Innocent;
         }
         match under_way {
             UnderWay::Several if !has_acknowledged => {
                 self.ended += 1;
-                Verdict::Doubtful
+                Blame::Doubtful
             }
             UnderWay::Reading(message) => self.accuse(message, text(&ending.failure)),
             UnderWay::RetainedStatus => {
                 self.clear();
-                Verdict::NothingRetained
+                Blame::NothingRetained
             }
             UnderWay::Nothing | UnderWay::Several | UnderWay::Other => {
                 self.clear();
-                Verdict::Innocent
+                Blame::Innocent
             }
         }
     }
 
-    fn accuse(&mut self, message: MessageId, reason: &str) -> Verdict {
+    fn accuse(&mut self, message: MessageId, reason: &str) -> Blame {
         let mut convicted = self.convicted.iter_mut();
         if let Some((_, conviction)) = convicted.find(|(one, _)| *one == message) {
             let reason = format!("the broker ended every connection over this message: {reason}");
             *conviction = Conviction::Guilty(reason);
-            return Verdict::Doubtful;
+            return Blame::Doubtful;
         }
         let before = self.last.filter(|(last, _)| *last == message);
         let count = before.map_or(1, |(_, count)| count + 1);
         self.last = Some((message, count));
         if count < CAREFUL_CONNECTIONS {
-            return Verdict::Doubtful;
+            return Blame::Doubtful;
         }
         if self.convicted.len() == MOST_SUSPECTS {
             self.clear();
-            return Verdict::NoMessage;
+            return Blame::NoMessage;
         }
         self.last = None;
         self.convicted.push((message, Conviction::Suspect));
-        Verdict::Doubtful
+        Blame::Doubtful
     }
 }
 
@@ -172,14 +172,14 @@ mod tests {
         let mut suspicion = Suspicion::default();
         for _ in 0..CONNECTIONS {
             assert!(!suspicion.is_careful());
-            let verdict = suspicion.ended(&hung_up(), UnderWay::Several, false);
-            assert_eq!(verdict, Verdict::Doubtful);
+            let blame = suspicion.ended(&hung_up(), UnderWay::Several, false);
+            assert_eq!(blame, Blame::Doubtful);
         }
         assert!(suspicion.is_careful());
         suspicion
     }
 
-    fn strike(suspicion: &mut Suspicion, sequence: u64) -> Verdict {
+    fn strike(suspicion: &mut Suspicion, sequence: u64) -> Blame {
         suspicion.ended(&hung_up(), UnderWay::Reading(message(sequence)), true)
     }
 
@@ -188,7 +188,7 @@ mod tests {
         let mut suspicion = careful();
         // Another one in between begins anew.
         for sequence in [7, 8, 7] {
-            assert_eq!(strike(&mut suspicion, sequence), Verdict::Doubtful);
+            assert_eq!(strike(&mut suspicion, sequence), Blame::Doubtful);
             assert_eq!(suspicion.conviction(message(sequence)), None);
         }
         strike(&mut suspicion, 7);
@@ -239,13 +239,13 @@ mod tests {
     fn a_broker_that_takes_nothing_is_no_fault_of_the_messages() {
         let mut suspicion = careful();
         for sequence in 0..=MOST_SUSPECTS as u64 {
-            assert_eq!(strike(&mut suspicion, sequence), Verdict::Doubtful);
-            let verdict = strike(&mut suspicion, sequence);
+            assert_eq!(strike(&mut suspicion, sequence), Blame::Doubtful);
+            let blame = strike(&mut suspicion, sequence);
             let is_last = sequence == MOST_SUSPECTS as u64;
-            assert_eq!(verdict == Verdict::NoMessage, is_last);
+            assert_eq!(blame == Blame::NoMessage, is_last);
         }
         assert_eq!(suspicion.conviction(message(0)), None);
-        let verdict = suspicion.ended(&hung_up(), UnderWay::RetainedStatus, false);
-        assert_eq!(verdict, Verdict::NothingRetained);
+        let blame = suspicion.ended(&hung_up(), UnderWay::RetainedStatus, false);
+        assert_eq!(blame, Blame::NothingRetained);
     }
 }

@@ -71,7 +71,7 @@ impl DeviceClock {
         let wrapped = (zero != last.anchor).then_some(ClockEvent::Wrapped);
         let natural = zero.plus_millis(i64::from(stamp.uptime_ms));
         match last.compare(natural, stamp, received, tolerance) {
-            Verdict::Holds(disagreeing_since) => {
+            AnchorState::Holds(disagreeing_since) => {
                 let confirmed = last.confirmed || !last.is_faster(stamp, received);
                 let event = natural.max(last.next_event(stamp));
                 let anchored = Anchored {
@@ -83,10 +83,10 @@ impl DeviceClock {
                 self.anchored = Some(anchored);
                 Judged::At(event, wrapped)
             }
-            Verdict::Set => {
+            AnchorState::Set => {
                 self.settle(received.wall, stamp, received, ClockEvent::GatewayClockSet)
             }
-            Verdict::Drifted => {
+            AnchorState::Drifted => {
                 let event = received.wall.max(last.next_event(stamp));
                 let judged = self.settle(event, stamp, received, ClockEvent::Drifted);
                 // A board that is ahead slows down until the gateway's clock is where it is.
@@ -96,7 +96,7 @@ impl DeviceClock {
                 }
                 judged
             }
-            Verdict::Ahead => Judged::Adrift(None),
+            AnchorState::Ahead => Judged::Adrift(None),
         }
     }
 
@@ -147,7 +147,7 @@ impl DeviceClock {
 }
 
 /// What comparing both clocks says about an anchor.
-enum Verdict {
+enum AnchorState {
     /// It holds, and has been in doubt since then.
     Holds(Option<Duration>),
     /// The gateway's clock was set.
@@ -186,13 +186,13 @@ impl Anchored {
         stamp: Stamp,
         received: Received,
         tolerance: Duration,
-    ) -> Verdict {
+    ) -> AnchorState {
         let limit = nanoseconds(tolerance);
         let error = received.wall.0.saturating_sub(natural.0);
         let wall_step = self.wall_step(received);
         if error.abs() > limit && wall_step.abs() > limit / 2 && (error - wall_step).abs() <= limit
         {
-            return Verdict::Set;
+            return AnchorState::Set;
         }
         let is_faster = self.is_faster(stamp, received);
         if is_faster && error < 0 {
@@ -202,22 +202,22 @@ impl Anchored {
                 JITTER.min(limit - DISTINCTION)
             };
             return if error < -allowed {
-                Verdict::Ahead
+                AnchorState::Ahead
             } else {
-                Verdict::Holds(self.disagreeing_since)
+                AnchorState::Holds(self.disagreeing_since)
             };
         }
         if error.abs() <= limit {
-            return Verdict::Holds(None);
+            return AnchorState::Holds(None);
         }
         if is_faster {
-            return Verdict::Holds(self.disagreeing_since);
+            return AnchorState::Holds(self.disagreeing_since);
         }
         let since = self.disagreeing_since.unwrap_or(received.monotonic);
         if error < 0 || received.monotonic.saturating_sub(since) >= PATIENCE {
-            return Verdict::Drifted;
+            return AnchorState::Drifted;
         }
-        Verdict::Holds(Some(since))
+        AnchorState::Holds(Some(since))
     }
 
     /// How far the gateway's wall clock was set since the last packet.

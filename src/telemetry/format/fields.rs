@@ -98,13 +98,13 @@ pub(super) fn printed(token: &str) -> Option<Value> {
 
 /// Why a frame is none, and where that shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct Unreadable {
     pub(super) reason: RejectReason,
     /// The place in its bytes.
     pub(super) at: Option<usize>,
 }
 
-impl Fault {
+impl Unreadable {
     pub(super) fn at(reason: RejectReason, at: usize) -> Self {
         Self {
             reason,
@@ -113,7 +113,7 @@ impl Fault {
     }
 }
 
-impl From<RejectReason> for Fault {
+impl From<RejectReason> for Unreadable {
     fn from(reason: RejectReason) -> Self {
         Self { reason, at: None }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{Fault, Fields, Value};
+use super::fields::{Fields, Unreadable, Value};
 use crate::telemetry::RejectReason;
 use crate::telemetry::non_numbers::without_non_numbers;
 
@@ -15,7 +15,7 @@ const DEEPEST: usize = 8;
 const TWICE: &str = "a key stands twice";
 
 /// Reads a frame.
-pub(super) fn read(frame: &str) -> Result<Fields, Fault> {
+pub(super) fn read(frame: &str) -> Result<Fields, Unreadable> {
     let error = match flatten(frame) {
         Ok(fields) => return Ok(fields),
         Err(error) => error,
@@ -29,7 +29,7 @@ pub(super) fn read(frame: &str) -> Result<Fields, Fault> {
         if error.to_string().starts_with(TWICE) {
             RejectReason::RepeatedKey.into()
         } else {
-            Fault::from(RejectReason::Syntax)
+            Unreadable::from(RejectReason::Syntax)
         }
     })
 }

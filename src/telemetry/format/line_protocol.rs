@@ -1,6 +1,6 @@
 //! Line protocol: `weather,station=a temp=22.5,hum=40i 1703174400000000000`.
 
-use super::fields::{Fault, Fields, printed};
+use super::fields::{Fields, Unreadable, printed};
 use super::{MEASUREMENT, TIMESTAMP, Value};
 use crate::telemetry::RejectReason;
 
@@ -29,7 +29,7 @@ impl Point {
 }
 
 /// Reads a line. Tags come as labels, and the measurement and the timestamp as fields as well.
-pub(super) fn read(line: &str) -> Result<Fields, Fault> {
+pub(super) fn read(line: &str) -> Result<Fields, Unreadable> {
     let point = parse(line)?;
     let label = |(key, value)| (key, Value::Label(value));
     let mut fields = vec![label((MEASUREMENT.to_owned(), point.measurement))];
@@ -40,8 +40,8 @@ pub(super) fn read(line: &str) -> Result<Fields, Fault> {
     Ok(fields)
 }
 
-fn parse(line: &str) -> Result<Point, Fault> {
-    let not_telemetry = Fault::from(RejectReason::NotTelemetry);
+fn parse(line: &str) -> Result<Point, Unreadable> {
+    let not_telemetry = Unreadable::from(RejectReason::NotTelemetry);
     let mut rest = Rest { line, at: 0 };
     let (measurement, _) = rest.word(", ");
     if measurement.is_empty() || measurement.starts_with('#') {
@@ -93,8 +93,8 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
-    fn fault(&self) -> Fault {
-        Fault::at(RejectReason::Syntax, self.at)
+    fn fault(&self) -> Unreadable {
+        Unreadable::at(RejectReason::Syntax, self.at)
     }
 
     fn take(&mut self, character: char) -> bool {
@@ -133,12 +133,12 @@ impl Rest<'_> {
     }
 
     /// The value of a field.
-    fn value(&mut self) -> Result<Value, Fault> {
+    fn value(&mut self) -> Result<Value, Unreadable> {
         if self.take('"') {
             return self.text();
         }
         let (word, start) = self.word(", ");
-        let unreadable = Fault::at(RejectReason::Syntax, start);
+        let unreadable = Unreadable::at(RejectReason::Syntax, start);
         let integer = word.strip_suffix(['i', 'u']);
         match (&*word, integer) {
             ("t" | "T" | "true" | "True" | "TRUE", _) => Ok(Value::Truth(true)),
@@ -153,7 +153,7 @@ impl Rest<'_> {
     }
 
     /// The rest of a text in quotes.
-    fn text(&mut self) -> Result<Value, Fault> {
+    fn text(&mut self) -> Result<Value, Unreadable> {
         let start = self.at - 1;
         let mut text = String::new();
         let mut characters = self.line[self.at..].chars();
@@ -172,7 +172,7 @@ impl Rest<'_> {
                 _ => text.push(character),
             }
         }
-        Err(Fault::at(RejectReason::Syntax, start))
+        Err(Unreadable::at(RejectReason::Syntax, start))
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
             ("weather temp=22.5weather temp=1", 13),
             ("weather temp=22.5 weather temp=1", 18),
         ] {
-            let fault = Fault::at(RejectReason::Syntax, at);
+            let fault = Unreadable::at(RejectReason::Syntax, at);
             assert_eq!(read(line), Err(fault), "{line}");
         }
     }
@@ -242,7 +242,7 @@ mod tests {
             "a,b c=1",
             " weather temp=1",
         ] {
-            let fault = Fault::from(RejectReason::NotTelemetry);
+            let fault = Unreadable::from(RejectReason::NotTelemetry);
             assert_eq!(read(line), Err(fault), "{line}");
         }
     }

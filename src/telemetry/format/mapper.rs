@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::fields::{Fault, Fields, Value};
+use super::fields::{Fields, Unreadable, Value};
 use super::{Format, NodeRule, Rules, TimeKind, TimeRule, json, line_protocol, plotter};
 use crate::telemetry::catalogue::{Catalogue, NodeId};
 use crate::telemetry::decoded::{Decoded, FrameTime};
@@ -66,7 +66,7 @@ impl Mapper {
     ) -> Result<Decoded, Rejection> {
         self.left_out.clear();
         let fields = match &self.format {
-            Format::Board => return Err(Fault::from(RejectReason::NotTelemetry).into()),
+            Format::Board => return Err(Unreadable::from(RejectReason::NotTelemetry).into()),
             Format::Json(_) => json::read(frame),
             Format::Plotter(rules) => plotter::read(frame, &rules.metrics),
             Format::LineProtocol(_) => line_protocol::read(frame),
@@ -207,8 +207,8 @@ impl Mapper {
     }
 }
 
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Self {
+impl From<Unreadable> for Rejection {
+    fn from(fault: Unreadable) -> Self {
         Self {
             reason: fault.reason,
             at: fault.at,

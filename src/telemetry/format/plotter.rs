@@ -1,7 +1,7 @@
 //! Lines for the serial plotter of Arduino: `temp:22.5,hum:40`, or values alone, with commas, spaces or
 //! tabs between.
 
-use super::fields::{Fault, Fields, Value, printed};
+use super::fields::{Fields, Unreadable, Value, printed};
 use crate::telemetry::RejectReason;
 
 /// What stands between two values.
@@ -25,7 +25,7 @@ pub(in crate::telemetry) fn needs_its_beginning(line: &[u8]) -> bool {
 }
 
 /// Reads a line; `names` are those of values without labels, in their order.
-pub(super) fn read(line: &str, names: &[String]) -> Result<Fields, Fault> {
+pub(super) fn read(line: &str, names: &[String]) -> Result<Fields, Unreadable> {
     let mut fields = Fields::new();
     let mut values = Vec::new();
     let mut fault = None;
@@ -52,12 +52,12 @@ pub(super) fn read(line: &str, names: &[String]) -> Result<Fields, Fault> {
     let is_empty = fields.is_empty() && values.is_empty();
     match fault {
         _ if is_empty => return Err(RejectReason::NotTelemetry.into()),
-        Some(at) => return Err(Fault::at(RejectReason::Syntax, at)),
+        Some(at) => return Err(Unreadable::at(RejectReason::Syntax, at)),
         None => {}
     }
     if let Some((at, _)) = values.first().filter(|_| !fields.is_empty()) {
         // Labels and bare values mixed: something is missing.
-        return Err(Fault::at(RejectReason::Syntax, *at));
+        return Err(Unreadable::at(RejectReason::Syntax, *at));
     }
     if values.is_empty() {
         return Ok(fields);
@@ -67,7 +67,7 @@ pub(super) fn read(line: &str, names: &[String]) -> Result<Fields, Fault> {
     }
     if values.len() != names.len() {
         let at = values.get(names.len()).map_or(line.len(), |(at, _)| *at);
-        return Err(Fault::at(RejectReason::Syntax, at));
+        return Err(Unreadable::at(RejectReason::Syntax, at));
     }
     let values = values.into_iter().map(|(_, value)| value);
     Ok(names.iter().cloned().zip(values).collect())
@@ -170,7 +170,7 @@ mod tests {
             ("22.5 40 7", 8),
             ("22.5 4o", 5),
         ] {
-            let fault = Fault::at(RejectReason::Syntax, at);
+            let fault = Unreadable::at(RejectReason::Syntax, at);
             assert_eq!(read(line, &names), Err(fault), "{line}");
         }
     }
@@ -186,7 +186,7 @@ mod tests {
             "12:30",
             "22.5 40",
         ] {
-            let fault = Fault::from(RejectReason::NotTelemetry);
+            let fault = Unreadable::from(RejectReason::NotTelemetry);
             assert_eq!(read(line, &[]), Err(fault), "{line}");
         }
     }

@@ -15,7 +15,7 @@ use crate::telemetry::{Name, Timestamp};
 const MILLISECOND: i64 = 1_000_000;
 
 #[derive(Deserialize)]
-struct Line {
+struct SeriesLine {
     metric: HashMap<String, String>,
     /// `None`: no number.
     values: Vec<Option<f64>>,
@@ -41,7 +41,7 @@ pub(super) async fn points(
     ]);
     let body = inquiry.ask(request).await?;
     let mut points = Vec::new();
-    for line in serde_json::Deserializer::from_slice(&body).into_iter::<Line>() {
+    for line in serde_json::Deserializer::from_slice(&body).into_iter::<SeriesLine>() {
         let line = line.map_err(not_understood)?;
         for series in all_series(&line.metric) {
             let pairs = line.timestamps.iter().zip(&line.values);

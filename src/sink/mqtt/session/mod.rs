@@ -15,7 +15,7 @@ use super::discovery::Discovery;
 use super::flight::{Flight, Publish};
 use super::message::TopicMap;
 use super::report::Report;
-use super::suspicion::{Suspicion, Verdict};
+use super::suspicion::{Blame, Suspicion};
 use crate::config::{Late, Qos};
 use crate::journal::Row;
 use crate::monitor::DeliveryOutcome;
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
 impl Session<'_> {
     /// Delivers until the connection ends or the session has to. The end of the connection comes with
     /// what it says about messages.
-    pub(super) async fn run(&mut self, lane: &mut Lane) -> Result<(), (Ending, Verdict)> {
+    pub(super) async fn run(&mut self, lane: &mut Lane) -> Result<(), (Ending, Blame)> {
         let result = self.deliver(lane).await;
         self.setting.discovery.report();
         let lost = self.flight.outstanding() as u64;
@@ -102,12 +102,12 @@ impl Session<'_> {
         lane.failed(&ending.failure, lost);
         let under_way = self.under_way();
         let suspicion = &mut *self.setting.suspicion;
-        let verdict = suspicion.ended(&ending, under_way, self.has_acknowledged_row);
-        if verdict == Verdict::Doubtful && suspicion.is_careful() {
+        let blame = suspicion.ended(&ending, under_way, self.has_acknowledged_row);
+        if blame == Blame::Doubtful && suspicion.is_careful() {
             // It is no outage, and the sooner it is over the better.
             lane.prove();
         }
-        Err((ending, verdict))
+        Err((ending, blame))
     }
 
     async fn deliver(&mut self, lane: &mut Lane) -> Result<(), Ending> {
