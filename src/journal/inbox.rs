@@ -167,11 +167,15 @@ impl Work {
 
     /// Whether there is nothing but packets and acknowledgements.
     pub(super) fn is_plain(&self) -> bool {
-        self.rejections.is_empty()
-            && self.set_aside.is_empty()
+        !self.has_rejected()
             && self.names.is_empty()
             && self.nodes.is_none()
             && self.corrections.is_empty()
+    }
+
+    /// Whether something was set aside or refused.
+    pub(super) fn has_rejected(&self) -> bool {
+        !self.rejections.is_empty() || !self.set_aside.is_empty()
     }
 
     fn has_acknowledgements(&self) -> bool {

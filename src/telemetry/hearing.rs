@@ -60,7 +60,7 @@ impl Hearing {
         let (nodes, remote) = nodes(&frame.decoded, catalogue);
         let (signal, of_signal) = signal(&frame.decoded, readings, catalogue);
         if let (true, Remote::Node(node)) = (given, &remote) {
-            let of_node = of_node(node, &of_signal, readings);
+            let of_node = of_node(node, of_signal, readings);
             readings.extend(of_node);
         }
         Self {
@@ -75,71 +75,74 @@ impl Hearing {
     }
 }
 
-/// The readings of the signal among those that are believed.
+/// How it was received, by the readings that are believed; and which of these say so.
 fn signal(
     decoded: &Decoded,
     readings: &[Reading],
     catalogue: &Catalogue,
-) -> (Signal, Vec<Reading>) {
+) -> (Signal, [Option<usize>; 2]) {
     let mut signal = Signal::default();
-    let mut of_signal = Vec::new();
+    let mut places = [None; 2];
     for id in decoded.series.iter().flatten() {
         let Some(series) = catalogue.series(*id) else {
             continue;
+        };
+        let (figure, place) = match series.key.as_str() {
+            "rssi" => (&mut signal.rssi, &mut places[0]),
+            "snr" => (&mut signal.snr, &mut places[1]),
+            _ => continue,
         };
         let node = catalogue.node(series.node);
         let Some(node) = node.filter(|node| node.group == Group::Signal) else {
             continue;
         };
-        let mut believed = readings.iter();
-        let believed = believed.find(|it| it.node == node.name && it.metric == series.name);
-        let (Some(reading), "rssi" | "snr") = (believed, series.key.as_str()) else {
-            continue;
-        };
-        if series.key == "rssi" {
-            signal.rssi = Some(reading.value);
-        } else {
-            signal.snr = Some(reading.value);
-        }
-        of_signal.push(reading.clone());
+        let is_it = |it: &Reading| it.node == node.name && it.metric == series.name;
+        *place = readings.iter().position(is_it);
+        *figure = place.and_then(|place| Some(readings.get(place)?.value));
     }
-    (signal, of_signal)
+    (signal, places)
 }
 
 /// The known nodes of a frame, and which of them it came from.
 fn nodes(decoded: &Decoded, catalogue: &Catalogue) -> (Vec<Name>, Remote) {
     let nodes = decoded.nodes.iter().filter_map(|id| catalogue.node(*id));
-    let nodes: Vec<_> = nodes.filter(|node| node.group.is_of_a_node()).collect();
-    let named = nodes
-        .iter()
-        .find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
+    let nodes = nodes.filter(|node| node.group.is_of_a_node());
+    let mut named = nodes.clone();
+    let named = named.find(|node| node.key.eq_ignore_ascii_case(&decoded.board));
     let own = named.map_or(OWN_NODE, |node| node.key.as_str());
     // Who is a node by its own name sends its packets itself.
-    let remotes = nodes
-        .iter()
-        .filter(|node| node.group == Group::Own || node.key != own);
-    let remotes: Vec<_> = remotes.collect();
-    let known: Vec<_> = remotes.iter().filter(|node| node.is_known).collect();
-    let remote = match (&known[..], remotes.len()) {
-        ([node], 1) => Remote::Node(node.name.clone()),
-        ([] | [_], _) => Remote::Nobody,
+    let remotes = nodes.clone();
+    let remotes = remotes.filter(|node| node.group == Group::Own || node.key != own);
+    let mut known = remotes.clone().filter(|node| node.is_known);
+    let remote = match (known.next(), known.next(), remotes.count()) {
+        (Some(node), None, 1) => Remote::Node(node.name.clone()),
+        (_, None, _) => Remote::Nobody,
         _ => Remote::Unclear,
     };
-    let known = nodes.iter().filter(|node| node.is_known);
-    (known.map(|node| node.name.clone()).collect(), remote)
+    let mut known = Vec::with_capacity(decoded.nodes.len());
+    known.extend(
+        nodes
+            .filter(|node| node.is_known)
+            .map(|node| node.name.clone()),
+    );
+    (known, remote)
 }
 
-/// Readings of the signal as readings of the node that it is of, but for those that the node sends
-/// itself.
-fn of_node(node: &Name, signal: &[Reading], readings: &[Reading]) -> Vec<Reading> {
+/// Readings of the signal, by their places, as readings of the node that it is of, but for those that the
+/// node sends itself.
+fn of_node(node: &Name, signal: [Option<usize>; 2], readings: &[Reading]) -> Vec<Reading> {
     let is_own = |metric: &Name| {
         let mut own = readings.iter();
         own.any(|reading| reading.node == *node && reading.metric == *metric)
     };
-    let signal = signal.iter().filter(|reading| !is_own(&reading.metric));
+    let signal = signal
+        .into_iter()
+        .flatten()
+        .filter_map(|at| readings.get(at));
     let reading = |reading: &Reading| Reading {
         node: node.clone(),
         ..reading.clone()
     };
+    let signal = signal.filter(|reading| !is_own(&reading.metric));
     signal.map(reading).collect()
 }

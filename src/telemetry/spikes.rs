@@ -42,7 +42,12 @@ struct Point {
     /// When it was measured, in seconds from some moment.
     at: f64,
     begins_segment: bool,
+    /// How far it was from what each way foretold, in their order; `None`: not looked at yet.
+    errors: Option<Errors>,
 }
+
+/// Not a number where nothing was foretold.
+type Errors = [f32; Foretells::ALL.len()];
 
 #[derive(Debug, Clone, Copy)]
 struct Measure {
@@ -56,6 +61,10 @@ enum Foretells {
     Trend,
     Pace,
     Middle,
+}
+
+impl Foretells {
+    const ALL: [Self; 4] = [Self::Last, Self::Trend, Self::Pace, Self::Middle];
 }
 
 /// What is expected of the next value.
@@ -137,6 +146,7 @@ impl History {
             value,
             at: at.0 as f64 / 1e9,
             begins_segment,
+            errors: None,
         });
         self.age += 1;
     }
@@ -150,6 +160,7 @@ impl History {
         let measure = match self.measure {
             Some(measure) if self.age <= values.len() / 8 => measure,
             _ => {
+                take_errors(values);
                 let measure = Measure::of(values, counts)?;
                 self.age = 0;
                 *self.measure.insert(measure)
@@ -174,11 +185,10 @@ impl History {
 
 /// The last values up to which nothing was foretold.
 fn segment(values: &[Point]) -> &[Point] {
+    let last = values.len().saturating_sub(MIDDLE.max(STEPS + 1));
+    let values = values.get(last..).unwrap_or_default();
     let start = values.iter().rposition(|it| it.begins_segment);
-    let start = start
-        .unwrap_or(0)
-        .max(values.len().saturating_sub(MIDDLE.max(STEPS + 1)));
-    values.get(start..).unwrap_or_default()
+    values.get(start.unwrap_or(0)..).unwrap_or_default()
 }
 
 fn foretell(how: Foretells, segment: &[Point], at: f64) -> Option<f64> {
@@ -222,17 +232,13 @@ pub(super) fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Opti
 impl Measure {
     /// What fits the values best.
     fn of(values: &[Point], counts: bool) -> Option<Self> {
-        let all = [
-            Foretells::Last,
-            Foretells::Trend,
-            Foretells::Pace,
-            Foretells::Middle,
-        ];
         let quantum = quantum(values.iter());
         let rises = slope(segment(values)).is_some_and(|slope| slope != 0.0);
-        let measures = all.into_iter().filter_map(|foretells| {
-            let mut errors = errors(foretells, values);
-            errors.sort_unstable_by(f64::total_cmp);
+        let mut errors = Vec::with_capacity(values.len());
+        let measures = (0..).zip(Foretells::ALL).filter_map(|(way, foretells)| {
+            let known = values.iter().filter_map(|it| it.errors?.get(way).copied());
+            errors.clear();
+            errors.extend(known.filter(|error| !error.is_nan()).map(f64::from));
             let few = if errors.len() < MANY { 8.0 } else { 1.0 };
             // Single wrong values are not to widen the measure.
             let spared = if errors.len() < MANY {
@@ -240,9 +246,10 @@ impl Measure {
             } else {
                 1 + errors.len() / 16
             };
-            let usual = errors.get(..errors.len() - spared)?;
-            let mean = usual.iter().sum::<f64>() / usual.len().max(1) as f64;
-            let largest = *usual.last()?;
+            let last = (errors.len() - spared).checked_sub(1)?;
+            let (less, largest, _) = errors.select_nth_unstable_by(last, f64::total_cmp);
+            let largest = *largest;
+            let mean = (less.iter().sum::<f64>() + largest) / (last + 1) as f64;
             // What rises as evenly as a clock is known to less than its smallest step.
             let is_exact =
                 matches!(foretells, Foretells::Pace) && rises && LARGEST * largest < quantum;
@@ -272,24 +279,32 @@ const LARGEST: f64 = 3.2;
 /// and by so many of the smallest steps there are.
 const QUANTA: f64 = 2.5;
 
-/// How far off each value was.
-fn errors(how: Foretells, values: &[Point]) -> Vec<f64> {
-    let mut errors = Vec::with_capacity(values.len());
-    let mut start = 0;
-    for (place, it) in values.iter().enumerate() {
-        if it.begins_segment {
-            start = place;
-        }
-        let from = start.max(place.saturating_sub(MIDDLE.max(STEPS + 1)));
-        if place > from
-            && let Some(foretold) = values
-                .get(from..place)
-                .and_then(|it| foretell(how, it, values[place].at))
-        {
-            errors.push((it.value - foretold).abs());
-        }
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "seven digits are enough of an error, and halve what each value takes"
+)]
+fn error(value: f64, foretold: f64) -> f32 {
+    (value - foretold).abs() as f32
+}
+
+/// Looks how far off each value was that is new. That never changes, so it is done once; and not on the way
+/// of every value, because a line without damage needs no measure.
+fn take_errors(values: &mut [Point]) {
+    for place in (0..values.len()).rev() {
+        let (before, rest) = values.split_at_mut(place);
+        let Some(it) = rest.first_mut().filter(|it| it.errors.is_none()) else {
+            return;
+        };
+        let segment = if it.begins_segment {
+            &[]
+        } else {
+            segment(before)
+        };
+        it.errors = Some(Foretells::ALL.map(|how| {
+            let foretold = foretell(how, segment, it.at);
+            foretold.map_or(f32::NAN, |foretold| error(it.value, foretold))
+        }));
     }
-    errors
 }
 
 /// The place value of the last digit that the values have.

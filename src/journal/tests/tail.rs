@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 use crate::journal::{self, Archive, JournalState, Position};
 use crate::monitor::{HistoryQuery, RewindTo};
+use crate::telemetry::{RejectReason, SetAside};
 
 const INTERVAL: Durability = Durability::Interval(Duration::from_nanos(1));
 
@@ -82,6 +83,31 @@ fn what_comes_one_by_one_is_in_the_tail_until_it_is_settled() {
         assert_eq!(left(&config), [all(6..42), all(1..42)]);
         assert!(!tail(folder.path()).exists());
     }
+}
+
+/// A settlement for each of them would cost more than the tail spares.
+#[test]
+fn beside_what_is_set_aside_packets_go_into_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(&durable(folder.path(), Durability::Full));
+    append_each(&mut bench, 1..3);
+    let entry = SetAside {
+        received: Timestamp(3),
+        event_time: None,
+        reason: RejectReason::Syntax,
+        detail: "no".to_owned(),
+        frame: b"{"[..].into(),
+        reading: None,
+    };
+    let source = "source".into();
+    let inbox = &bench.writer.shared().inbox;
+    inbox
+        .set_aside(&source, vec![entry])
+        .now_or_never()
+        .unwrap()
+        .unwrap();
+    append_each(&mut bench, 3..6);
+    assert_eq!(rows_in_file(&bench), 5);
 }
 
 #[test]

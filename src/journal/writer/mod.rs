@@ -55,8 +55,8 @@ pub(super) struct Writer {
     tail: Option<Tail>,
     /// When what is in the tail has to be in the file.
     settlement_due: Option<Instant>,
-    /// Until then packets go into the file at once, because many came.
-    busy_until: Instant,
+    /// Before that, packets go into the file at once.
+    tail_from: Instant,
     began: Instant,
     pub(super) place: Option<Place>,
     astray: Option<Astray>,

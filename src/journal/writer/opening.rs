@@ -92,7 +92,7 @@ impl Writer {
             file,
             tail: None,
             settlement_due: None,
-            busy_until: Instant::now(),
+            tail_from: Instant::now(),
             began: Instant::now(),
             place: None,
             astray: None,

@@ -18,8 +18,12 @@ const SETTLED_WITHIN: Duration = Duration::from_mins(5);
 /// More packets at once cost less in the file than in both.
 const FEW_PACKETS: usize = 16;
 
-/// After more, so long.
-const BUSY: Duration = Duration::from_secs(1);
+/// After more, they go into the file for so long.
+const AFTER_MANY: Duration = Duration::from_secs(1);
+
+/// So they do after something was set aside or refused, which goes into the file behind what is in the tail:
+/// where that comes again and again, a settlement each time would cost more than it spares.
+const AFTER_REJECTED: Duration = Duration::from_mins(1);
 
 impl Writer {
     /// Writes a few packets and acknowledgements to the tail; false: they are to go into the file.
@@ -49,14 +53,17 @@ impl Writer {
     fn suits_tail(&mut self, work: &Work) -> bool {
         let now = Instant::now();
         if work.packets.len() > FEW_PACKETS {
-            self.busy_until = now + BUSY;
+            self.tail_from = self.tail_from.max(now + AFTER_MANY);
+        }
+        if work.has_rejected() {
+            self.tail_from = now + AFTER_REJECTED;
         }
         let (Some(tail), Some(file)) = (&self.tail, &self.file) else {
             return false;
         };
         let end = self.end_behind(work).total;
         let stored = end.saturating_sub(file.extent().first.total);
-        now >= self.busy_until
+        now >= self.tail_from
             && self.trouble.is_none()
             && self.astray.is_none()
             && work.is_plain()

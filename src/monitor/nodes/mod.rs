@@ -287,10 +287,8 @@ impl Nodes {
     /// Takes in which nodes a frame is heard of.
     pub fn hear(&mut self, hearing: &Hearing, now: Duration) {
         for name in &hearing.nodes {
-            if !self.all.contains_key(name) {
-                self.add(name, hearing, now);
-            }
             let Some(node) = self.all.get_mut(name) else {
+                self.add(name, hearing, now);
                 continue;
             };
             let change = node.hear(hearing, now);
@@ -315,22 +313,21 @@ impl Nodes {
             return;
         }
         let configured = self.rules.interval_of(name);
-        self.all.insert(
-            name.clone(),
-            Node {
-                first_heard: hearing.received,
-                last_heard: hearing.received,
-                heard_at: now,
-                is_of_this_run: false,
-                last_event: Timestamp::default(),
-                interval: Interval::new(configured, None),
-                state: NodeState::Heard,
-                since: hearing.received,
-                packets: 0,
-                missed: 0,
-                signal: SignalRecord::default(),
-            },
-        );
+        let mut node = Node {
+            first_heard: hearing.received,
+            last_heard: hearing.received,
+            heard_at: now,
+            is_of_this_run: false,
+            last_event: Timestamp::default(),
+            interval: Interval::new(configured, None),
+            state: NodeState::Heard,
+            since: hearing.received,
+            packets: 0,
+            missed: 0,
+            signal: SignalRecord::default(),
+        };
+        node.hear(hearing, now);
+        self.all.insert(name.clone(), node);
         self.changes.push(NodeChange {
             node: name.clone(),
             before: None,

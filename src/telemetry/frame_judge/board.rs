@@ -53,9 +53,13 @@ impl<T> Board<T> {
             let witnesses = counts.radio.is_some() || held.counts.radio.is_none();
             witnesses && self.track.fits(held.counts, counts, true)
         };
-        if let Some(first) = self.held.iter().position(fits)
-            && self.begins_with(first, counts, damaged_line)
-        {
+        let fitting = self.held.iter().enumerate().filter(|(_, held)| fits(held));
+        let beginning = fitting.filter_map(|(first, _)| {
+            let agreeing = self.agreeing_behind(first, counts, damaged_line)?;
+            Some((agreeing, first))
+        });
+        // Of several, what leaves the fewest out; else the one closest by.
+        if let Some((_, first)) = beginning.max() {
             let mut held = std::mem::take(&mut self.held).into_iter();
             for contradicting in held.by_ref().take(first) {
                 out.push(contradicting.set_aside());
@@ -80,12 +84,11 @@ impl<T> Board<T> {
         });
     }
 
-    /// Whether what waits from `first` on is the beginning of something new: two frames are enough
-    /// where both counts say so. The same digit can be damaged twice, and a letter of a name as well.
-    fn begins_with(&self, first: usize, next: Counts, damaged_line: bool) -> bool {
-        let Some(held) = self.held.get(first) else {
-            return false;
-        };
+    /// How many that wait lie between the one at `first` and `next`, if that is the beginning of something
+    /// new: two frames are enough where both counts say so. The same digit can be damaged twice, and a letter
+    /// of a name as well.
+    fn agreeing_behind(&self, first: usize, next: Counts, damaged_line: bool) -> Option<usize> {
+        let held = self.held.get(first)?;
         let needed = if self.accepted == 0 && !self.track.begins {
             1
         } else if self.track.both_turn_at(held.counts) {
@@ -98,7 +101,8 @@ impl<T> Board<T> {
             self.track.fits(held.counts, between.counts, damaged_line)
                 && self.track.fits(between.counts, next, damaged_line)
         });
-        agreeing.count() >= needed
+        let agreeing = agreeing.count();
+        (agreeing >= needed).then_some(agreeing)
     }
 
     /// Looks at what waits between the last accepted frame and one that continues it.

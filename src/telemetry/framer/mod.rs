@@ -44,7 +44,7 @@ pub struct Framer(Cutter);
 
 #[derive(Debug)]
 enum Cutter {
-    Objects(Objects),
+    Objects(Box<Objects>),
     Lines(Lines),
 }
 
@@ -57,9 +57,10 @@ impl Default for Framer {
 impl Framer {
     /// A framer for streams of a format.
     pub fn new(format: &Format, beginning: Beginning) -> Self {
+        let objects = |style| Cutter::Objects(Box::new(Objects::new(style)));
         Self(match format {
-            Format::Board => Cutter::Objects(Objects::new(Style::Board)),
-            Format::Json(_) => Cutter::Objects(Objects::new(Style::Any)),
+            Format::Board => objects(Style::Board),
+            Format::Json(_) => objects(Style::Any),
             Format::Plotter(_) | Format::LineProtocol(_) => {
                 Cutter::Lines(Lines::new(format, beginning))
             }

@@ -124,6 +124,8 @@ pub(super) struct Objects {
     previous: u8,
     /// The last two bytes given out that are no blanks.
     tail: [u8; 2],
+    /// The byte up to which nothing grows too long.
+    too_long_at: u64,
 }
 
 impl Objects {
@@ -139,6 +141,7 @@ impl Objects {
             resynchronising: true,
             previous: 0,
             tail: [0; 2],
+            too_long_at: u64::MAX,
         }
     }
 
@@ -148,12 +151,20 @@ impl Objects {
         for piece in bytes.chunks(16 * MAX_FRAME) {
             let start = self.base + self.buffer.len() as u64;
             self.buffer.extend_from_slice(piece);
-            for (position, byte) in (start..).zip(piece) {
+            let mut scanned = 0;
+            while let Some(rest) = piece.get(scanned..) {
+                let position = start + scanned as u64;
+                let quiet = self.quiet(position, rest);
+                let Some(byte) = rest.get(quiet) else { break };
+                let position = position + quiet as u64;
                 if self.scan(position, *byte) {
                     self.resolve(position + 1, give);
+                    self.too_long_at = self.next_too_long();
                 }
+                scanned += quiet + 1;
             }
             self.resolve(start + piece.len() as u64, give);
+            self.too_long_at = self.next_too_long();
             self.forget_given();
         }
     }
@@ -170,6 +181,24 @@ impl Objects {
         }
         self.resolve(end, give);
         *self = Self::new(self.style);
+    }
+
+    /// How many of the bytes from `position` on change nothing: the inside of a string or a number, and
+    /// what stands between objects.
+    fn quiet(&self, position: u64, bytes: &[u8]) -> usize {
+        let time = usize::try_from(self.too_long_at.saturating_sub(position)).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(time)];
+        let [one, other] = &self.tracks;
+        match (one.is_idle(), other.is_idle()) {
+            (true, true) => bytes
+                .iter()
+                .position(|byte| *byte == b'{')
+                .unwrap_or(bytes.len()),
+            (true, false) => other.quiet(bytes),
+            (false, true) => one.quiet(bytes),
+            // Rare, and two runs of different lengths would be looked at again and again.
+            (false, false) => 0,
+        }
     }
 
     /// Looks at one byte. Returns whether the fate of an object became known.
@@ -196,9 +225,25 @@ impl Objects {
                 let is_inner = self.style == Style::Any
                     && tail(window.slice(self.given, position), self.tail) == *b"\":";
                 track.open_object(position, is_inner, &mut self.candidates);
+                opened = true;
             }
         }
-        self.give_up_too_long(position) || resolved
+        if position >= self.too_long_at {
+            resolved |= self.give_up_too_long(position);
+        }
+        if opened {
+            self.too_long_at = self.next_too_long();
+        }
+        resolved
+    }
+
+    /// The byte up to which nothing grows too long, as it is now.
+    fn next_too_long(&self) -> u64 {
+        let ends = self
+            .tracks
+            .iter()
+            .map(|it| it.too_long_at(&self.candidates));
+        ends.min().unwrap_or(u64::MAX)
     }
 
     fn give_up_too_long(&mut self, position: u64) -> bool {

@@ -1,6 +1,6 @@
 //! One reading of the stream as JSON: a pushdown automaton that begins at some `{`.
 
-use super::{Candidates, Style};
+use super::{Candidates, MAX_FRAME, Style};
 use crate::telemetry::RejectReason;
 
 /// A container that is open at the current byte.
@@ -102,6 +102,27 @@ impl Track {
 
     pub(super) fn is_idle(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// The last byte of the frame that would be too long next; what is no candidate any more is too long
+    /// at once.
+    pub(super) fn too_long_at(&self, objects: &Candidates) -> u64 {
+        let start = match self.open.first() {
+            None => return u64::MAX,
+            Some(&Container::Object(object)) => objects.start(object),
+            Some(Container::Array) => None,
+        };
+        start.map_or(0, |start| start + MAX_FRAME as u64 - 1)
+    }
+
+    /// How many of some bytes only go on with a string or a number.
+    pub(super) fn quiet(&self, bytes: &[u8]) -> usize {
+        let ends = match self.expect {
+            Expect::Text(_) => |byte: &u8| matches!(byte, b'"' | b'\\' | b'{' | 0..0x20),
+            Expect::Scalar { .. } => |byte: &u8| !is_scalar_byte(*byte),
+            _ => return 0,
+        };
+        bytes.iter().position(ends).unwrap_or(bytes.len())
     }
 
     /// Begins an object at `position`.
@@ -291,7 +312,6 @@ impl Track {
             Container::Object(object) => !is_over(objects, object),
             Container::Array => false,
         };
-        // Asked at every byte, and nearly always the answer.
         if self.open.first().is_none_or(stays) {
             return false;
         }
