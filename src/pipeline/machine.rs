@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::stat::{major, minor};
-use nix::sys::statvfs::statvfs;
+use rustix::fs::statvfs;
 use tokio::task;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -67,14 +67,13 @@ impl Machine {
     fn storage(&self) -> Option<Storage> {
         let path = self.journal.as_deref()?;
         let disk = statvfs(path).ok()?;
-        let fragment = disk.fragment_size();
-        let free = disk.blocks_available() * fragment;
+        let free = disk.f_bavail * disk.f_frsize;
         Some(Storage {
             journal_bytes: bytes(path).ok()?,
             log_bytes: bytes(&log_of(path)).unwrap_or(0),
             max_bytes: self.max_bytes,
             free_bytes: free >> 20 << 20,
-            disk_bytes: disk.blocks() * fragment,
+            disk_bytes: disk.f_blocks * disk.f_frsize,
             is_card: device_of(path).is_ok_and(|device| is_card(&device)),
         })
     }

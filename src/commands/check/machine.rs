@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::statvfs::statvfs;
+use rustix::fs::statvfs;
 
 use super::report::Report;
 use crate::api::{ApiError, Server};
@@ -57,7 +57,7 @@ pub(super) fn check_journal(config: &Journal, report: &mut Report) {
     match statvfs(&folder) {
         Err(error) => report.failed(JOURNAL, ROOM, &error.to_string(), "check the disk"),
         Ok(disk) => {
-            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
             let detail = format!("{} free, {} wanted", mebibytes(free), mebibytes(needed));
             if free >= needed {
                 report.passed(JOURNAL, ROOM, &detail);
