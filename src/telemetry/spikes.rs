@@ -161,7 +161,7 @@ impl History {
         let last = self.values.len().saturating_sub(WINDOW);
         let values = &mut self.values[last..];
         let measure = match self.measure {
-            Some(measure) if self.age <= values.len() / 8 => measure,
+            Some(measure) if self.age <= values.len() / 4 => measure,
             _ => {
                 take_errors(values);
                 let measure = Measure::of(values, counts)?;
@@ -227,9 +227,20 @@ pub(super) fn middle<const N: usize>(numbers: impl Iterator<Item = f64>) -> Opti
         count += 1;
     }
     let kept = kept.get_mut(..count)?;
-    kept.sort_unstable_by(f64::total_cmp);
+    sort_few(kept);
     let (low, high) = (kept.get(count.checked_sub(1)? / 2)?, kept.get(count / 2)?);
     Some(low + (high - low) / 2.0)
+}
+
+/// Puts a few numbers in order without a branch that could be foretold wrongly.
+fn sort_few(numbers: &mut [f64]) {
+    for end in (1..numbers.len()).rev() {
+        for at in 0..end {
+            let (one, other) = (numbers[at], numbers[at + 1]);
+            numbers[at] = one.min(other);
+            numbers[at + 1] = one.max(other);
+        }
+    }
 }
 
 impl Measure {
@@ -241,7 +252,7 @@ impl Measure {
         let measures = (0..).zip(Foretells::ALL).filter_map(|(way, foretells)| {
             let known = values.iter().filter_map(|it| it.errors?.get(way).copied());
             errors.clear();
-            errors.extend(known.filter(|error| !error.is_nan()).map(f64::from));
+            errors.extend(known.filter(|error| !error.is_nan()));
             let few = if errors.len() < MANY { 8.0 } else { 1.0 };
             // Single wrong values are not to widen the measure.
             let spared = if errors.len() < MANY {
@@ -250,9 +261,10 @@ impl Measure {
                 1 + errors.len() / 16
             };
             let last = (errors.len() - spared).checked_sub(1)?;
-            let (less, largest, _) = errors.select_nth_unstable_by(last, f64::total_cmp);
-            let largest = *largest;
-            let mean = (less.iter().sum::<f64>() + largest) / (last + 1) as f64;
+            let (less, largest, _) = errors.select_nth_unstable_by(last, f32::total_cmp);
+            let largest = f64::from(*largest);
+            let sum = less.iter().copied().map(f64::from).sum::<f64>() + largest;
+            let mean = sum / (last + 1) as f64;
             // What rises as evenly as a clock is known to less than its smallest step.
             let is_exact =
                 matches!(foretells, Foretells::Pace) && rises && LARGEST * largest < quantum;
