@@ -218,6 +218,13 @@ impl Monitor {
         SourceMonitor::new(Arc::clone(self), report)
     }
 
+    /// Whether there is more than one source.
+    pub fn has_several_sources(&self) -> bool {
+        let links = self.links();
+        let mut sources = links.iter().filter(|(id, _)| id.kind() == LinkKind::Source);
+        sources.nth(1).is_some()
+    }
+
     /// A sink's counters, to be kept by whoever counts.
     pub fn sink_counters(&self, sink: &SinkId) -> Arc<SinkCounters> {
         let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);

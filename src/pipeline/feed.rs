@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::recorder::{RecordedChunks, TimesFile};
+use super::speed_limit::SpeedLimit;
 use super::{Ingest, Yield};
 use crate::journal::{Correction, Journal};
 use crate::monitor::{SourceMonitor, Stage, StageGuard};
@@ -75,6 +76,7 @@ impl Feed {
         if let Ok(Some(times)) = times.await {
             self.ingest.begin_recording(times);
         }
+        let mut limit = SpeedLimit::default();
         while let Some(mut chunk) = self.next(&clock_set).await {
             pulse.beat();
             self.follow_clock(&clock_set).await;
@@ -84,6 +86,9 @@ impl Feed {
             let ingested = self.ingest.take(&chunk);
             self.keep(ingested).await;
             pulse.rest();
+            if self.monitor.has_several_sources() {
+                limit.keep(chunk.bytes.len()).await;
+            }
         }
         let end = Received {
             wall: Timestamp::now(),

@@ -18,6 +18,7 @@ mod node_names;
 mod recorder;
 mod sinks;
 mod sources;
+mod speed_limit;
 mod waiting;
 
 #[cfg(test)]
