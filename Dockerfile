@@ -33,6 +33,8 @@ USER fieldgate
 WORKDIR /var/lib/fieldgate
 # Where the journal lives.
 ENV STATE_DIRECTORY=/var/lib/fieldgate
+# A heap for all threads but one: some megabytes less, and no slower.
+ENV MALLOC_ARENA_MAX=2
 VOLUME /var/lib/fieldgate
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["fieldgate"]

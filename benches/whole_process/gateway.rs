@@ -73,6 +73,8 @@ impl Gateway {
             .args(arguments(folder, input, targets))
             .arg("--no-tui")
             .args(settings)
+            // As the unit has it.
+            .env("MALLOC_ARENA_MAX", "2")
             .stdout(Stdio::null());
         match input {
             Input::File(path) => command.stdin(File::open(path).unwrap()),

@@ -51,7 +51,7 @@ pub fn of_gateway(
         influxdb: None,
     };
     let mut latencies = runtime().block_on(async {
-        let (_client, mut events) = subscribe(broker, "iiot/node1/temperature").await;
+        let (_client, mut events) = subscribe(broker, "iiot/node1/gas_resistance").await;
         let mut gateway = Gateway::start(folder, &Input::Pipe, targets, settings);
         let mut input = gateway.child.stdin.take().unwrap();
         let mut written = HashMap::new();
@@ -64,7 +64,7 @@ pub fn of_gateway(
                 _ = ticks.tick(), if next < packets + WARM_UP => {
                     let ts = 1_000 + u128::from(next) * period.as_millis();
                     let line = format!(
-                        "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"t\":{next},\"h\":50}}}}\n"
+                        "{{\"ts\":{ts},\"id\":\"N2\",\"n1\":{{\"g\":{next},\"h\":50}}}}\n"
                     );
                     written.insert(next.to_string(), Instant::now());
                     input.write_all(line.as_bytes()).unwrap();
