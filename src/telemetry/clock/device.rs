@@ -207,7 +207,8 @@ impl Anchored {
                 AnchorState::Holds(self.disagreeing_since)
             };
         }
-        if error.abs() <= limit {
+        // Others of the same millisecond may follow, and come behind it.
+        if (DISTINCTION - limit..=limit).contains(&error) {
             return AnchorState::Holds(None);
         }
         if is_faster {

@@ -395,6 +395,31 @@ fn packets_of_one_millisecond_are_told_apart_and_the_same_one_again_is_not() {
     assert_eq!(times, [0, 0, 1, 50_000_001, 50_000_002, 50_000_002]);
 }
 
+#[test]
+fn the_last_packet_of_a_millisecond_is_within_the_tolerance_too() {
+    let mut clocks = Clocks::new(Timeline::Line, TOLERANCE);
+    let mut out = Vec::new();
+    // So far ahead as it may be, and then another one.
+    for (content, (uptime, now)) in [
+        (1_000, 0),
+        (14_008, 12_984),
+        (14_985, 12_984),
+        (20_111, 17_111),
+        (20_111, 17_111),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stamp = stamp(uptime, content as u64);
+        clocks.observe("A", stamp, received(now, 0), (), &mut out);
+    }
+    clocks.release(&mut out);
+    assert_eq!(out.len(), 5);
+    for timed in out {
+        assert!(timed.event_time <= timed.received.wall.plus_millis(2_000));
+    }
+}
+
 proptest! {
     /// Whatever comes, and however: all of it goes out in order, never from the future, no two
     /// packets of a board at one time.
