@@ -1,6 +1,6 @@
 //! A journal's file, read from its first row to its last while a gateway may be writing to it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::encoding::Names;
 use super::error::Fault;
 use super::history;
+use super::recovery::resolved;
 use super::store::{
     END, NamedPosition, SELECT_BOUNDS, identify, natural, open_reader, open_still_reader,
     read_nodes, read_readable_cursors, read_rows,
@@ -60,9 +61,8 @@ impl Archive {
         let connection = open(path).map_err(failed)?;
         let version = identify(&connection).map_err(failed)?;
         version.ok_or_else(|| failed(Fault::Foreign))?;
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // Of a damaged file, what can be read is read.
-        let behind = tail::behind(&real, &connection).ok().flatten();
+        let behind = tail::behind(&resolved(path), &connection).ok().flatten();
         let (tail, positions) = behind.map_or_else(Default::default, |it| (it.rows, it.positions));
         Ok(Self {
             path: path.to_owned(),

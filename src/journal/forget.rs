@@ -1,13 +1,13 @@
 //! Taking out what the journal knows of a sink that is not configured any more.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
 
 use super::JournalError;
 use super::error::Fault;
-use super::recovery::{claim, is_claimed};
+use super::recovery::{claim, is_claimed, resolved};
 use super::store::{END, connect, forget_cursor, identify, read_readable_cursors};
 use super::tail;
 use crate::monitor::SinkId;
@@ -33,8 +33,7 @@ pub fn forget(path: &Path, sinks: &[SinkId]) -> Result<Forgotten, JournalError> 
         error,
     })?;
     let failed = |fault: Fault| fault.into_error("write", path.to_owned());
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if tail::exists(&real) && !is_claimed(path) {
+    if tail::exists(&resolved(path)) && !is_claimed(path) {
         // What is in the tail would be known again at the next start.
         let claim = claim(path)?;
         tail::open_whole(&claim.path).map_err(failed)?;

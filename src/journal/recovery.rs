@@ -131,9 +131,14 @@ pub(super) fn claim(configured: &Path) -> Result<Claim, JournalError> {
     }
 }
 
+/// A path with links followed, as far as they lead anywhere.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Whether a gateway has hold of a journal at present.
 pub(super) fn is_claimed(path: &Path) -> bool {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = resolved(path);
     let lock = File::open(with_suffix(&path, ".lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }

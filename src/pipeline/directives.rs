@@ -62,24 +62,17 @@ impl Directives {
 
     /// Tells every sink something.
     pub(super) fn tell_sinks(&self, change: impl Fn(&mut Directive)) {
-        for (_, sender) in self
-            .lock()
-            .told
-            .iter()
-            .filter(|(id, _)| id.sink().is_some())
-        {
-            sender.send_modify(&change);
-        }
+        self.tell_all(|link| link.sink().is_some(), change);
     }
 
     /// Tells every source something.
     pub(super) fn tell_sources(&self, change: impl Fn(&mut Directive)) {
-        for (_, sender) in self
-            .lock()
-            .told
-            .iter()
-            .filter(|(id, _)| id.sink().is_none())
-        {
+        self.tell_all(|link| link.sink().is_none(), change);
+    }
+
+    fn tell_all(&self, is_meant: impl Fn(&LinkId) -> bool, change: impl Fn(&mut Directive)) {
+        let links = self.lock();
+        for (_, sender) in links.told.iter().filter(|(link, _)| is_meant(link)) {
             sender.send_modify(&change);
         }
     }

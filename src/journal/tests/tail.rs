@@ -16,6 +16,14 @@ fn durable(folder: &Path, durability: Durability) -> config::Journal {
     }
 }
 
+/// An empty journal in a folder of its own.
+fn begin(durability: Durability) -> (tempfile::TempDir, config::Journal, Bench) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = durable(folder.path(), durability);
+    let bench = Bench::open(&config);
+    (folder, config, bench)
+}
+
 fn tail(folder: &Path) -> PathBuf {
     folder.join("journal.db-tail")
 }
@@ -31,6 +39,11 @@ fn rows_in_file(bench: &Bench) -> i64 {
     let file = bench.writer.file.as_ref().unwrap().connection();
     file.query_row("SELECT count(*) FROM packets", [], |row| row.get(0))
         .unwrap()
+}
+
+/// Has the disk be full, or have room again.
+fn limit_pages(bench: &Bench, pages: u32) {
+    bench.writer.file.as_ref().unwrap().limit_pages(pages);
 }
 
 /// The journal as it is on the disk, in another folder.
@@ -64,9 +77,7 @@ fn all(ids: std::ops::Range<u32>) -> Vec<u32> {
 #[test]
 fn what_comes_one_by_one_is_in_the_tail_until_it_is_settled() {
     for durability in [Durability::Full, INTERVAL] {
-        let folder = tempfile::tempdir().unwrap();
-        let config = durable(folder.path(), durability);
-        let mut bench = Bench::open(&config);
+        let (folder, config, mut bench) = begin(durability);
         append_each(&mut bench, 1..6);
         assert_eq!(bench.status().state, JournalState::File);
         let mut mqtt = bench.cursor(&SinkId::mqtt());
@@ -88,8 +99,7 @@ fn what_comes_one_by_one_is_in_the_tail_until_it_is_settled() {
 /// A settlement for each of them would cost more than the tail spares.
 #[test]
 fn beside_what_is_set_aside_packets_go_into_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut bench = Bench::open(&durable(folder.path(), Durability::Full));
+    let (_folder, _, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..3);
     let entry = SetAside {
         received: Timestamp(3),
@@ -113,9 +123,7 @@ fn beside_what_is_set_aside_packets_go_into_the_file() {
 #[test]
 fn a_gateway_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
     for durability in [Durability::Full, INTERVAL] {
-        let folder = tempfile::tempdir().unwrap();
-        let config = durable(folder.path(), durability);
-        let mut bench = Bench::open(&config);
+        let (folder, _, mut bench) = begin(durability);
         let mut mqtt = bench.cursor(&SinkId::mqtt());
         let mut next = 1;
         // Full three times, and settled in between.
@@ -144,9 +152,7 @@ fn a_gateway_that_is_killed_anywhere_loses_nothing_and_repeats_nothing() {
 
 #[test]
 fn a_record_that_is_torn_ends_the_tail() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, _, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..4);
     let before = fs::read(tail(folder.path())).unwrap();
     bench.append(vec![packet(4, 1)]);
@@ -170,9 +176,7 @@ fn a_record_that_is_torn_ends_the_tail() {
 
 #[test]
 fn a_power_cut_costs_nothing_that_was_on_the_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), INTERVAL);
-    let mut bench = Bench::open(&config);
+    let (folder, _, mut bench) = begin(INTERVAL);
     append_each(&mut bench, 1..6);
     bench.keep_house();
     let synced = fs::read(tail(folder.path())).unwrap();
@@ -190,9 +194,7 @@ fn a_power_cut_costs_nothing_that_was_on_the_disk() {
 
 #[test]
 fn an_old_tail_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..6);
     let mut mqtt = bench.cursor(&SinkId::mqtt());
     let rows = mqtt.read(2).unwrap();
@@ -227,11 +229,9 @@ fn the_tail_of_another_journal_is_not_believed() {
 
 #[test]
 fn a_disk_that_is_full_at_a_settlement_costs_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..30);
-    bench.writer.file.as_ref().unwrap().limit_pages(1);
+    limit_pages(&bench, 1);
     bench.writer.settle();
     assert!(matches!(
         bench.status().state,
@@ -245,8 +245,7 @@ fn a_disk_that_is_full_at_a_settlement_costs_nothing() {
     append_each(&mut bench, 30..32);
     let mut mqtt = bench.cursor(&SinkId::mqtt());
     assert_eq!(drain(&mut bench, &mut mqtt), all(1..32));
-    let file = bench.writer.file.as_ref().unwrap();
-    file.limit_pages(u32::MAX - 1);
+    limit_pages(&bench, u32::MAX - 1);
     bench.writer.retry_now();
     bench.step();
     assert_eq!(bench.status().state, JournalState::File);
@@ -258,22 +257,19 @@ fn a_disk_that_is_full_at_a_settlement_costs_nothing() {
 
 #[test]
 fn what_the_tail_does_not_take_goes_into_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (_folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..6);
     bench.writer.spoil_tail();
     append_each(&mut bench, 6..7);
     assert_eq!(rows_in_file(&bench), 6);
     // Both refuse.
-    bench.writer.file.as_ref().unwrap().limit_pages(1);
+    limit_pages(&bench, 1);
     append_each(&mut bench, 7..30);
     assert!(matches!(
         bench.status().state,
         JournalState::Fallback { .. }
     ));
-    let file = bench.writer.file.as_ref().unwrap();
-    file.limit_pages(u32::MAX - 1);
+    limit_pages(&bench, u32::MAX - 1);
     bench.writer.retry_now();
     append_each(&mut bench, 30..32);
     // The tail began anew.
@@ -284,20 +280,16 @@ fn what_the_tail_does_not_take_goes_into_the_file() {
 
 #[test]
 fn a_stop_on_a_full_disk_leaves_what_is_in_the_tail_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (_folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..30);
-    bench.writer.file.as_ref().unwrap().limit_pages(1);
+    limit_pages(&bench, 1);
     bench.close().unwrap();
     assert_eq!(left(&config)[0], all(1..30));
 }
 
 #[test]
 fn a_damaged_file_has_its_tail_behind_its_successor() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     bench.append_ids(1..20);
     bench.close().unwrap();
     let mut bench = Bench::open(&config);
@@ -312,9 +304,7 @@ fn a_damaged_file_has_its_tail_behind_its_successor() {
 
 #[test]
 fn a_tail_that_is_deleted_is_noticed_and_nothing_of_it_is_lost() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..6);
     fs::remove_file(tail(folder.path())).unwrap();
     bench.keep_house();
@@ -328,9 +318,7 @@ fn a_tail_that_is_deleted_is_noticed_and_nothing_of_it_is_lost() {
 
 #[test]
 fn who_reads_a_journal_without_a_gateway_sees_its_tail() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     bench.append_ids(1..20);
     bench.close().unwrap();
     let mut bench = Bench::open(&config);
@@ -387,9 +375,7 @@ fn who_reads_a_journal_without_a_gateway_sees_its_tail() {
 
 #[test]
 fn a_sink_that_is_forgotten_does_not_come_back_out_of_the_tail() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = durable(folder.path(), Durability::Full);
-    let mut bench = Bench::open(&config);
+    let (folder, config, mut bench) = begin(Durability::Full);
     append_each(&mut bench, 1..6);
     let mut mqtt = bench.cursor(&SinkId::mqtt());
     drain(&mut bench, &mut mqtt);

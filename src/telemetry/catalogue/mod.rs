@@ -66,6 +66,8 @@ pub struct Catalogue {
     is_empty: bool,
     /// Frames decoded.
     decoded: u64,
+    /// The nodes whose names were asked for last, with these: most frames are as the one before.
+    named: (Vec<NodeId>, Arc<[Name]>),
 }
 
 impl Default for Catalogue {
@@ -93,6 +95,7 @@ impl Catalogue {
             confirmed_metrics: HashSet::new(),
             is_empty: true,
             decoded: 0,
+            named: Default::default(),
         }
     }
 
@@ -355,10 +358,16 @@ impl Catalogue {
     }
 
     /// The names of some nodes, but for what their board says of itself.
-    pub fn named(&self, nodes: &[NodeId]) -> Arc<[Name]> {
-        let nodes = nodes.iter().filter_map(|id| self.node(*id));
-        let nodes = nodes.filter(|node| node.group.is_of_a_node());
-        nodes.map(|node| node.name.clone()).collect()
+    pub fn named(&mut self, nodes: &[NodeId]) -> Arc<[Name]> {
+        if self.named.0 != nodes {
+            let found = nodes.iter().filter_map(|id| self.node(*id));
+            let found = found.filter(|node| node.group.is_of_a_node());
+            self.named = (
+                nodes.to_owned(),
+                found.map(|node| node.name.clone()).collect(),
+            );
+        }
+        Arc::clone(&self.named.1)
     }
 
     /// A node; `None`: it was forgotten.

@@ -71,13 +71,19 @@ impl Candidates {
 
     /// An object by its number; `None` when it is given out already.
     fn get_mut(&mut self, number: u64) -> Option<&mut Object> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let index = self.index(number)?;
         self.waiting.get_mut(index)
     }
 
-    fn start(&self, number: u64) -> Option<u64> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        Some(self.waiting.get(index)?.start)
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    /// The last byte that an object may have and be no frame that is too long; one that is given out
+    /// already is too long at once.
+    fn too_long_at(&self, number: u64) -> u64 {
+        let object = self.index(number).and_then(|index| self.waiting.get(index));
+        object.map_or(0, |object| object.start + MAX_FRAME as u64 - 1)
     }
 
     fn set_fate(&mut self, number: u64, fate: Fate) {
@@ -203,9 +209,6 @@ impl Objects {
 
     /// Looks at one byte. Returns whether the fate of an object became known.
     fn scan(&mut self, position: u64, byte: u8) -> bool {
-        if byte == b'\n' && self.tracks.iter().all(Track::is_idle) {
-            return false;
-        }
         let window = Window {
             bytes: &self.buffer,
             base: self.base,
@@ -251,14 +254,9 @@ impl Objects {
             at: position,
             reason: RejectReason::TooLong,
         };
-        let is_over = |objects: &Candidates, object| {
-            objects
-                .start(object)
-                .is_none_or(|start| position + 1 - start >= MAX_FRAME as u64)
-        };
         let mut resolved = false;
         for track in &mut self.tracks {
-            resolved |= track.give_up_outermost(failure, &mut self.candidates, is_over);
+            resolved |= track.give_up_outermost(failure, &mut self.candidates);
         }
         resolved
     }

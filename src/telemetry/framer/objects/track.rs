@@ -1,6 +1,6 @@
 //! One reading of the stream as JSON: a pushdown automaton that begins at some `{`.
 
-use super::{Candidates, MAX_FRAME, Style};
+use super::{Candidates, Style};
 use crate::telemetry::RejectReason;
 
 /// A container that is open at the current byte.
@@ -9,6 +9,16 @@ enum Container {
     /// An object, by its number.
     Object(u64),
     Array,
+}
+
+impl Container {
+    /// Where it is too long: an array in no object at once.
+    fn too_long_at(self, objects: &Candidates) -> u64 {
+        match self {
+            Self::Object(object) => objects.too_long_at(object),
+            Self::Array => 0,
+        }
+    }
 }
 
 /// What may come next.
@@ -104,15 +114,11 @@ impl Track {
         self.open.is_empty()
     }
 
-    /// The last byte of the frame that would be too long next; what is no candidate any more is too long
-    /// at once.
+    /// Where what is open longest is too long.
     pub(super) fn too_long_at(&self, objects: &Candidates) -> u64 {
-        let start = match self.open.first() {
-            None => return u64::MAX,
-            Some(&Container::Object(object)) => objects.start(object),
-            Some(Container::Array) => None,
-        };
-        start.map_or(0, |start| start + MAX_FRAME as u64 - 1)
+        self.open
+            .first()
+            .map_or(u64::MAX, |container| container.too_long_at(objects))
     }
 
     /// How many of some bytes only go on with a string or a number.
@@ -300,18 +306,10 @@ impl Track {
         }
     }
 
-    /// Gives up the outermost objects as long as `is_over` says so of their numbers; the objects
-    /// inside of them go on. Returns whether there were any.
-    pub(super) fn give_up_outermost(
-        &mut self,
-        failure: Failure,
-        objects: &mut Candidates,
-        is_over: impl Fn(&Candidates, u64) -> bool,
-    ) -> bool {
-        let stays = |container: &Container| match *container {
-            Container::Object(object) => !is_over(objects, object),
-            Container::Array => false,
-        };
+    /// Gives up the outermost objects as far as they are too long where it fails; the objects inside of
+    /// them go on. Returns whether there were any.
+    pub(super) fn give_up_outermost(&mut self, failure: Failure, objects: &mut Candidates) -> bool {
+        let stays = |container: &Container| container.too_long_at(objects) > failure.at;
         if self.open.first().is_none_or(stays) {
             return false;
         }
