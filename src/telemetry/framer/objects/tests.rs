@@ -83,11 +83,10 @@ fn reference(bytes: &[u8]) -> Vec<String> {
                 continue;
             }
             Some(Ok(length)) => {
-                // The rest of a broken object, as text; line ends may stand in its strings.
+                // The rest of a broken object, as text; line ends may stand in its strings and, if it spans
+                // lines, between them.
                 for byte in &bytes[place..place + length] {
-                    if resynchronising && previous == b'\\' && *byte == b'n' {
-                        resynchronising = false;
-                    }
+                    resynchronising &= !ends_line(previous, *byte);
                     previous = *byte;
                 }
                 place += length;
@@ -104,14 +103,16 @@ fn reference(bytes: &[u8]) -> Vec<String> {
             _ => {}
         }
         if place >= damaged_until && resynchronising {
-            if byte == b'\n' || (previous == b'\\' && byte == b'n') {
-                resynchronising = false;
-            }
+            resynchronising &= !ends_line(previous, byte);
             previous = byte;
         }
         place += 1;
     }
     frames
+}
+
+fn ends_line(previous: u8, byte: u8) -> bool {
+    byte == b'\n' || (previous == b'\\' && byte == b'n')
 }
 
 /// The length of the object that begins here, or how far it was one; `None`: no key follows.
@@ -276,6 +277,13 @@ fn the_tail_of_an_object_at_the_beginning_counts_as_text() {
     let output = cut([&b".4},\"sig\":{\"rssi\":-42},\"sts\":{\"rx\":1}}\n{\"rssi\":1}\n"[..]]);
     assert!(output.damages.is_empty());
     assert_eq!(output.frames, [r#"{"rssi":1}"#]);
+}
+
+#[test]
+fn a_line_that_ends_within_the_rest_of_an_object_has_ended() {
+    let stream = b"{\n}{}";
+    assert_eq!(cut([&stream[..]]).frames, ["{}"]);
+    assert_eq!(reference(stream), ["{}"]);
 }
 
 #[test]
