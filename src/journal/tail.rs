@@ -4,9 +4,9 @@
 //! So what comes packet by packet is appended here, which writes one block of the disk, and is brought into
 //! the database many packets at a time. The rows are in memory until then.
 //!
-//! The file is written once with zeros, block by block: an append changes neither its length nor where it
-//! lies, and the system takes a block for written, not all that was once written with it. It begins anew
-//! by a first record of another generation, so that this costs nothing either. A record that is half-written,
+//! A block is written whole when it is first used: later appends change neither the file's length nor where
+//! it lies, and the system takes this block alone for written. The file begins anew by a first record of
+//! another generation, so that this costs nothing either. A record that is half-written,
 //! or of an earlier generation, ends what is read.
 
 use std::fs::{self, File};
@@ -30,6 +30,7 @@ use crate::telemetry::Timestamp;
 /// What a file system writes at least.
 const BLOCK: usize = 4 << 10;
 
+/// How long it may become.
 const LENGTH: usize = 32 * BLOCK;
 
 /// The length of what follows, and its checksum.
@@ -41,6 +42,8 @@ pub(super) struct Tail {
     file: File,
     /// What all records since it began anew share, and none before them.
     generation: u64,
+    /// How much of the file was used so far, in whole blocks.
+    used: usize,
     /// Where the next record goes.
     at: usize,
     /// Behind the last row of it; `None`: it is empty.
@@ -65,12 +68,10 @@ impl Tail {
     pub(super) fn create(database: &Path) -> io::Result<Self> {
         let file = create_file(&with_suffix(database, TAIL))?;
         file.set_len(0)?;
-        for block in (0..LENGTH).step_by(BLOCK) {
-            file.write_all_at(&[0; BLOCK], block as u64)?;
-        }
         Ok(Self {
             file,
             generation: fastrand::u64(..),
+            used: 0,
             at: 0,
             end: None,
         })
@@ -95,15 +96,23 @@ impl Tail {
     /// Appends what a batch has of packets and positions; false: there is no room for it. `before` is when
     /// the row before the first one of all was received.
     pub(super) fn append(&mut self, batch: Batch<'_>, before: Timestamp) -> Result<bool, Fault> {
-        let record = self.record(batch, before)?;
+        let mut record = self.record(batch, before)?;
         // What lies in two blocks has both written.
         let fits = self.at % BLOCK + record.len() <= BLOCK || record.len() > BLOCK;
         let at = if fits { self.at } else { next_block(self.at) };
-        if at + record.len() > LENGTH {
+        let end = at + record.len();
+        if end > LENGTH {
             return Ok(false);
         }
-        self.file.write_all_at(&record, at as u64)?;
-        self.at = at + record.len();
+        if end > self.used {
+            record.resize(next_block(end) - at, 0);
+        }
+        match self.file.write_all_at(&record, at as u64) {
+            Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(false),
+            written => written?,
+        }
+        self.used = self.used.max(next_block(end));
+        self.at = end;
         self.end = Some(batch.end());
         Ok(true)
     }

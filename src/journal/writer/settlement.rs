@@ -10,10 +10,11 @@ use crate::journal::inbox::Work;
 use crate::journal::tail::{self, Tail};
 use crate::telemetry::Timestamp;
 
-/// What is in the tail is in the file after so long at least, and at most. In between it is as long as the
-/// gateway has run: who tries it out soon finds in the database what came in.
+/// What is in the tail is in the file after so long at least, and at most. In between it is so many times as
+/// long as the gateway has run: who tries it out soon finds in the database what came in.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const SETTLED_WITHIN: Duration = Duration::from_mins(5);
+const OF_THE_RUN: u32 = 4;
 
 /// More packets at once cost less in the file than in both.
 const FEW_PACKETS: usize = 16;
@@ -41,7 +42,7 @@ impl Writer {
                 return false;
             }
         }
-        let within = self.began.elapsed().clamp(SETTLED_AFTER, SETTLED_WITHIN);
+        let within = (OF_THE_RUN * self.began.elapsed()).clamp(SETTLED_AFTER, SETTLED_WITHIN);
         self.settlement_due
             .get_or_insert_with(|| Instant::now() + within);
         self.sync_soon();
