@@ -95,14 +95,18 @@ impl Gateway {
         self.usage().memory(field)
     }
 
-    /// Waits for the end; returns the most memory it had by then, in MiB.
-    pub fn wait(&mut self) -> f64 {
-        let mut peak = 0.0;
+    /// Waits for the end; returns what it took by then.
+    pub fn wait(&mut self) -> Spent {
+        let mut spent = Spent::default();
         loop {
-            peak = self.memory("VmHWM").unwrap_or(peak);
+            // A process that has ended has no memory any more.
+            if let Some(memory) = self.memory("VmHWM") {
+                let cpu = self.usage().cpu_seconds();
+                spent = Spent { memory, cpu };
+            }
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(status.success(), "the gateway ended with {status}");
-                return peak;
+                return spent;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -113,6 +117,15 @@ impl Gateway {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         self.wait();
     }
+}
+
+/// What a process took.
+#[derive(Clone, Copy, Default)]
+pub struct Spent {
+    /// The most that it had at once, in MiB.
+    pub memory: f64,
+    /// In seconds.
+    pub cpu: f64,
 }
 
 /// What `/proc` knows of a process.
@@ -128,24 +141,34 @@ impl Usage {
         Some(kibibytes / 1024.0)
     }
 
+    /// What it has written to disks so far, in bytes: whole pages, as the system counts.
+    pub fn written(self) -> f64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.0)).unwrap();
+        let mut lines = io.lines();
+        let bytes = lines.find_map(|line| line.strip_prefix("write_bytes: "));
+        bytes.unwrap().parse().unwrap()
+    }
+
+    /// The time that it has computed so far.
+    pub fn cpu_seconds(self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap();
+        // Behind the name, which may hold spaces: utime and stime are fields 14 and 15.
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        // Linux counts in hundredths of a second on every machine that this runs on.
+        ticks / 100.0
+    }
+
     /// The share of a core that it takes, in percent, over some time.
     pub fn cpu_percent(self, time: Duration) -> f64 {
-        let ticks = || -> f64 {
-            let stat = format!("/proc/{}/stat", self.0);
-            let stat = std::fs::read_to_string(stat).unwrap();
-            // Behind the name, which may hold spaces: utime and stime are fields 14 and 15.
-            let fields: Vec<&str> = stat
-                .rsplit(')')
-                .next()
-                .unwrap()
-                .split_whitespace()
-                .collect();
-            fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
-        };
-        let (before, since) = (ticks(), Instant::now());
+        let (before, since) = (self.cpu_seconds(), Instant::now());
         std::thread::sleep(time);
-        // Linux counts in hundredths of a second on every machine that this runs on.
-        (ticks() - before) / since.elapsed().as_secs_f64()
+        100.0 * (self.cpu_seconds() - before) / since.elapsed().as_secs_f64()
     }
 }
 

@@ -22,6 +22,7 @@ mod screen;
 mod servers;
 mod start;
 mod throughput;
+mod writes;
 
 use std::path::PathBuf;
 
@@ -33,13 +34,14 @@ const IN_FLIGHT: u16 = 100;
 /// Fills in a part of the report.
 type Measure = fn(&mut Report);
 
-const PARTS: [(&str, Measure); 6] = [
+const PARTS: [(&str, Measure); 7] = [
     ("throughput", throughput::measure),
     ("latency", latency::measure),
     ("backlog", backlog::measure),
     ("pruning", pruning::measure),
     ("load", load::measure),
     ("start", start::measure),
+    ("writes", writes::measure),
 ];
 
 fn main() {

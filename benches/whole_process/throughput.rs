@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use super::gateway::{Gateway, Input, Targets, acknowledged};
+use super::gateway::{Gateway, Input, Spent, Targets, acknowledged};
 use super::report::{Budget, Report};
 use super::{IN_FLIGHT, ceilings, recording, servers};
 
@@ -57,23 +57,33 @@ pub fn measure(report: &mut Report) {
         Budget::AtLeast(300_000.0),
     );
     report.add("… of the bare posts", rate / posts, "", Budget::None);
-    let (rate, memory) = deliver(&recording, messages, both);
+    let (rate, spent) = deliver(&recording, messages, both);
     report.add(
         "both sinks, until both are done",
         rate,
         "messages/s",
         Budget::None,
     );
-    report.add("most memory meanwhile", memory, "MiB", Budget::AtMost(25.0));
+    report.add(
+        "most memory meanwhile",
+        spent.memory,
+        "MiB",
+        Budget::AtMost(25.0),
+    );
+    report.add(
+        "CPU of the gateway for each reading meanwhile",
+        1e6 * spent.cpu / messages as f64,
+        "µs",
+        Budget::None,
+    );
 }
 
-/// Messages a second, from the start of the process to its end: all of its life counts. And the most
-/// memory that it had, in MiB.
-pub fn deliver(recording: &Path, messages: u64, targets: Targets) -> (f64, f64) {
+/// Messages a second, from the start of the process to its end: all of its life counts. And what it took.
+pub fn deliver(recording: &Path, messages: u64, targets: Targets) -> (f64, Spent) {
     let folder = tempfile::tempdir().unwrap();
     let since = Instant::now();
     let mut gateway = Gateway::start(folder.path(), &Input::File(recording), targets, &[]);
-    let memory = gateway.wait();
+    let spent = gateway.wait();
     let rate = messages as f64 / since.elapsed().as_secs_f64();
     let journal = folder.path().join("journal.db");
     for (sink, target) in [("mqtt", targets.mqtt), ("influxdb", targets.influxdb)] {
@@ -81,5 +91,5 @@ pub fn deliver(recording: &Path, messages: u64, targets: Targets) -> (f64, f64) 
             assert_eq!(acknowledged(&journal, sink), messages, "{sink} missed some");
         }
     }
-    (rate, memory)
+    (rate, spent)
 }
