@@ -17,7 +17,7 @@ const NODES: Topic = Topic::of_attempts("nodes");
 const PROBLEMS: Topic = Topic::of_attempts("problems");
 
 /// How soon it is noticed that a node is silent.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// The journal remembers at least so often when nodes were last heard: whoever is missing after a
 /// restart is known from what is written at every change.

@@ -17,8 +17,8 @@ use crate::config::{Config, JournalPath};
 use crate::monitor::{Monitor, Storage};
 use crate::system_clock::is_synchronised;
 
-/// How often the machine is asked: a disk does not fill within a moment.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the machine is asked.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is asked of the machine.
 #[derive(Debug, Clone)]
