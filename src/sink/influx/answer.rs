@@ -123,7 +123,9 @@ impl Answer {
             400 | 422 if target.gzip && is_about_gzip(&body) => {
                 refused(Cause::Gzip, &no_gzip(*status, words))
             }
-            400 | 422 if !response.is_page() => Self::BadPoints(Rejected::new(*status, words)),
+            400 | 422 if !response.is_page() => {
+                Self::BadPoints(Rejected::new(*status, words, &body))
+            }
             401 => refused(Cause::Token, &token_rejected(words)),
             403 => refused(Cause::Rights, &token_rejected(words)),
             404 if !is_of_another_server(response, &body) => {
@@ -132,7 +134,9 @@ impl Answer {
             413 => Self::TooLarge {
                 reason: words.unwrap_or_else(|| status.to_string()),
             },
-            500..=599 if is_partial_write(&body) => Self::BadPoints(Rejected::new(*status, words)),
+            500..=599 if is_partial_write(&body) => {
+                Self::BadPoints(Rejected::new(*status, words, &body))
+            }
             408 | 425 | 429 | 500..=599 => Self::BackOff(Setback {
                 reason: with_words(format!("the server answered {status}"), words),
                 retry_after: retry_after(&response.headers),
@@ -229,11 +233,12 @@ impl Response {
 }
 
 impl Rejected {
-    fn new(status: StatusCode, words: Option<String>) -> Self {
+    fn new(status: StatusCode, words: Option<String>, body: &str) -> Self {
         let reason = words.unwrap_or_else(|| status.to_string());
         let lower = reason.to_ascii_lowercase();
         let is_about_points = POINT_WORDS.iter().any(|word| lower.contains(word));
-        let dropped = lower.rsplit_once("dropped=").and_then(|(_, count)| {
+        // InfluxDB 2.7 names the oldest and the newest point first, so the words may be cut before it.
+        let dropped = body.rsplit_once("dropped=").and_then(|(_, count)| {
             let digits = count.split(|c: char| !c.is_ascii_digit()).next()?;
             digits.parse().ok()
         });

@@ -157,6 +157,18 @@ fn a_partial_write_is_about_points_whatever_its_status() {
         assert_eq!(rejected.dropped, Some(3));
         assert!(rejected.is_about_points);
     }
+    // As InfluxDB 2.7.12 has it: the count comes late.
+    let point = "humidity,node_id=node3,sensor_type=environmental at 2026-11-27T01:30:36.8843Z";
+    let bound = "because it violates a Retention Policy Lower Bound at 2026-11-27T03:01:28.4Z";
+    let words = format!(
+        "failure writing points to database: partial write: dropped 4 points outside retention \
+         policy of duration 1h0m0s - oldest point {point} dropped {bound}, newest point {point} \
+         dropped {bound} dropped=4 for database: 80a0c1aa2732e821 for retention policy: autogen"
+    );
+    let body = serde_json::json!({"code": "unprocessable entity", "message": words});
+    let rejected = bad_points(answer(422, &body.to_string()));
+    assert_eq!(rejected.dropped, Some(4));
+    assert!(rejected.is_about_points);
     assert!(matches!(answer(500, "partial write"), Answer::BackOff(_)));
     for words in ["Bad Request", "Please provide either orgID or org", ""] {
         let rejected = bad_points(answer(400, words));
