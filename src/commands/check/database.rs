@@ -96,7 +96,8 @@ fn judge(answer: &Answer, config: &Influxdb, report: &mut Report) {
         report.failed(PART, TOKEN, detail, &fix);
         return skip_from(1, "needs the token", report);
     }
-    let is_answered = !matches!(answer, Answer::BackOff(_)) && cause != Cause::Address;
+    let is_answered =
+        !matches!(answer, Answer::BackOff(_)) && !matches!(cause, Cause::Address | Cause::Version);
     if !is_answered {
         report.skipped(PART, TOKEN, "needs an answer to a write");
         report.skipped(PART, EXISTS, "needs an answer to a write");
@@ -135,6 +136,7 @@ fn words(answer: &Answer, config: &Influxdb) -> (String, String) {
         }
         Answer::Refused(Refusal { cause, .. }) => match cause {
             Cause::Address => "correct influxdb.url".into(),
+            Cause::Version => "install InfluxDB 1.8 or later".into(),
             Cause::Token => "set INFLUXDB_TOKEN or influxdb.token to a token of this server".into(),
             Cause::Rights => {
                 format!("give the token the right to write to bucket {bucket} of org {org}")

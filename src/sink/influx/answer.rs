@@ -56,6 +56,8 @@ pub struct Refusal {
 pub enum Cause {
     /// Something else than InfluxDB answers at the address, or not as it is spoken to.
     Address,
+    /// The server is too old for this way to write.
+    Version,
     /// The token is missing or wrong.
     Token,
     /// The token is right and may not write.
@@ -211,11 +213,26 @@ impl Response {
     /// An answer that no database gives to a write.
     fn strange(&self, words: Option<String>) -> Answer {
         let status = self.status;
+        if let (StatusCode::NOT_FOUND, Some(version)) = (status, self.early_version()) {
+            let reason = format!("InfluxDB {version} does not take these writes, 1.8 and later do");
+            return refused(Cause::Version, &reason);
+        }
         let points_to = self
             .location()
             .map_or_else(String::new, |place| format!(" and points to {place}"));
         let reason = format!("the server answered {status}{points_to}, check influxdb.url");
         refused(Cause::Address, &with_words(reason, words))
+    }
+
+    /// The version of an InfluxDB that is too old, as Debian's is: what it does not know it answers with its
+    /// version all the same.
+    fn early_version(&self) -> Option<&str> {
+        let version = self.headers.get("x-influxdb-version")?.to_str().ok()?;
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        match (numbers.next()?.ok()?, numbers.next()?.ok()?) {
+            (0, _) | (1, ..8) => Some(version),
+            _ => None,
+        }
     }
 
     /// Where a redirection leads, without what could be a secret.

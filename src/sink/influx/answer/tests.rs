@@ -309,6 +309,25 @@ fn a_server_in_trouble_is_left_alone_for_a_while() {
 }
 
 #[test]
+fn a_server_that_is_too_old_is_told_apart_from_a_wrong_address() {
+    let version = HeaderName::from_static("x-influxdb-version");
+    let of = |number| {
+        answer_of(
+            404,
+            &[(version.clone(), number)],
+            "404 page not found\n",
+            true,
+        )
+    };
+    let reason = "InfluxDB 1.6.7~rc0 does not take these writes, 1.8 and later do";
+    assert_eq!(of("1.6.7~rc0"), refused(Cause::Version, reason));
+    let reason = "the server answered 404 Not Found, check influxdb.url (404 page not found)";
+    for number in ["1.8.10", "v2.7.12", "3.0", "1", ""] {
+        assert_eq!(of(number), refused(Cause::Address, reason), "{number}");
+    }
+}
+
+#[test]
 fn other_answers_are_refusals() {
     let refused = |reason| refused(Cause::Address, reason);
     assert_eq!(
