@@ -157,6 +157,15 @@ impl Archive {
         Ok(oldest.map(Timestamp).or_else(of_tail))
     }
 
+    /// When the first of the rows that are there was measured.
+    pub fn earliest(&self) -> Result<Option<Timestamp>, JournalError> {
+        let sql = "SELECT min(event_time) FROM packets";
+        let of_file = self.connection.query_row(sql, [], |row| row.get(0));
+        let of_file: Option<i64> = of_file.map_err(|error| self.failed(error.into()))?;
+        let of_tail = self.tail.iter().map(|row| row.event_time);
+        Ok(of_tail.chain(of_file.map(Timestamp)).min())
+    }
+
     /// How far the sinks were acknowledged whose entries can be read, in the order of their names.
     pub fn acknowledged(&self) -> Vec<(String, Position)> {
         let (cursors, _) = read_readable_cursors(&self.connection);

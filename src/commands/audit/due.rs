@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use crate::journal::{Archive, JournalError, Position, Row};
-use crate::sink::influx::line::{LineFormat, Series};
-use crate::sink::influx::query::{Language, Point, Summary};
+use crate::sink::influx::line::{CHECK_MEASUREMENT, LineFormat, Series};
+use crate::sink::influx::query::{FIELD_SUFFIX, Language, Point};
 use crate::telemetry::{Choice, Name, Timestamp};
 
 /// Readings that are compared at once; a stretch with more is halved.
@@ -46,6 +46,32 @@ struct Reading {
 
 /// What the database should hold of a stretch, each reading under its time as the database has it.
 pub(super) struct Due(BTreeMap<Series, BTreeMap<Timestamp, Reading>>);
+
+/// What all points of a series within a stretch come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Summary {
+    pub(super) count: u64,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    /// The sum of the values, each weighted by its time, in the order of time.
+    pub(super) checksum: f64,
+}
+
+/// The weights of a checksum are below this, which is a prime.
+const WEIGHTS: i64 = 65_521;
+
+impl Summary {
+    /// Takes in the next value in the order of time.
+    fn add(&mut self, time: Timestamp, value: f64) {
+        if self.count == 0 {
+            self.first = time;
+        }
+        self.count += 1;
+        self.last = time;
+        let weight = time.0 / 1_000_000 % WEIGHTS + 1;
+        self.checksum += value * weight as f64;
+    }
+}
 
 /// How one series differs.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -117,23 +143,14 @@ impl Due {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether there is nothing to compare: before the journal begins, nobody can tell what it had.
+    pub(super) fn is_moot(&self, times: &Range<Timestamp>, terms: &Terms<'_>) -> bool {
+        self.0.is_empty() && times.end <= terms.oldest
     }
 
     /// Readings that are compared.
     pub(super) fn len(&self) -> u64 {
         self.0.values().map(|series| series.len() as u64).sum()
-    }
-
-    /// Whether the database holds exactly this by its own summaries.
-    pub(super) fn agrees_with(&self, held: &HashMap<Series, Summary>) -> bool {
-        self.0.iter().all(|(series, readings)| {
-            let is_excused = |reading: &Reading| reading.excuse.is_some();
-            let held = held.get(series);
-            !readings.values().any(is_excused)
-                && held.is_some_and(|held| summary(readings).agrees_with(held))
-        })
     }
 
     /// How each series differs from what the database holds, point by point.
@@ -178,8 +195,21 @@ impl Due {
             let difference = terms.compare_series(readings, own, older);
             (series.clone(), difference)
         };
-        self.0.iter().map(compare).collect()
+        let mut differences: BTreeMap<_, _> = self.0.iter().map(compare).collect();
+        let names: HashSet<_> = self.0.keys().map(names).collect();
+        for (series, held) in &of_series {
+            if !names.contains(&self::names(series)) && terms.would_send(series, &names) {
+                let difference = terms.compare_series(&BTreeMap::new(), held, &nothing);
+                differences.insert(series.clone(), difference);
+            }
+        }
+        differences
     }
+}
+
+/// What a series is called, of whichever source.
+fn names(series: &Series) -> (&str, &str) {
+    (series.node.as_str(), series.metric.as_str())
 }
 
 impl Terms<'_> {
@@ -193,6 +223,17 @@ impl Terms<'_> {
     fn is_written(&self, reading: &Reading, held: f64) -> bool {
         let mut written = reading.others.iter().chain([&reading.value]);
         written.any(|it| self.language.is_same(held, *it))
+    }
+
+    /// Whether a series of which the journal has nothing could only be there by a gateway's doing.
+    fn would_send(&self, series: &Series, due: &HashSet<(&str, &str)>) -> bool {
+        let (node, metric) = names(series);
+        // It names two series, of which one may be right.
+        let is_other_name = self.language == Language::Export
+            && (metric.ends_with(FIELD_SUFFIX)
+                || due.contains(&(node, &*format!("{metric}{FIELD_SUFFIX}"))));
+        let is_check = metric == CHECK_MEASUREMENT;
+        !is_other_name && !is_check && self.choice.takes(node, metric)
     }
 
     fn compare_series(

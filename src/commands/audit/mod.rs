@@ -19,8 +19,8 @@ use crate::journal::{Archive, Position, REFUSED, RejectedTable};
 use crate::monitor::SinkId;
 use crate::sink::influx::line::{LineFormat, Series};
 use crate::sink::influx::query::{Inquiry, Point, QueryError};
-use crate::sink::influx::{Answer, Client};
-use crate::telemetry::{MetricTable, Name, Timestamp};
+use crate::sink::influx::{Client, write_apart};
+use crate::telemetry::{MetricTable, Name, Reading, Timestamp};
 use due::{Difference, Due, Terms};
 use report::{Repair, Report, Totals};
 
@@ -81,6 +81,7 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
             report: Report {
                 is_json: arguments.json,
                 totals: Totals::default(),
+                refusal: None,
             },
         };
         let begin = whole_millis(since.max(Timestamp(0)));
@@ -88,7 +89,9 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
             "{sink}: {server}, asked in {}, from {begin} to {now}",
             language.name()
         ))?;
-        audit.run(begin..now).await
+        // Before its first reading, hour by hour, there is nothing to compare.
+        let earliest = whole_millis(audit.archive.earliest()?.unwrap_or(now));
+        audit.run(begin.max(earliest.min(now))..now).await
     })
 }
 
@@ -182,7 +185,7 @@ impl Audit<'_> {
         while let Some(times) = stretches.pop() {
             let due = Due::read(&self.archive, &times, &self.terms)?;
             let is_done = match due {
-                Some(due) if due.is_empty() => true,
+                Some(due) if due.is_moot(&times, &self.terms) => true,
                 Some(due) => self.compare(&times, &due).await?,
                 None => false,
             };
@@ -200,21 +203,14 @@ impl Audit<'_> {
 
     /// Compares a stretch; false: the server answers with too much.
     async fn compare(&mut self, times: &Range<Timestamp>, due: &Due) -> anyhow::Result<bool> {
-        let summaries = self.inquiry.summaries(times).await;
-        if let Some(held) = summaries.map_err(cannot_tell)?
-            && due.agrees_with(&held)
-        {
-            self.report.totals.compared += due.len();
-            return Ok(true);
-        }
-        let Some(mut found) = self.differences(times, due, times.end).await? else {
+        let Some(mut found) = self.differences(times, due, times.end, 0).await? else {
             return Ok(false);
         };
         let before: BTreeMap<Series, u64> = lacking(&found).collect();
         let mut after = BTreeMap::new();
         if self.repairs && !before.is_empty() {
-            self.send(&found).await?;
-            let Some(left) = self.differences(times, due, self.now).await? else {
+            let refused = self.send(&found).await?;
+            let Some(left) = self.differences(times, due, self.now, refused).await? else {
                 return Ok(false);
             };
             after = lacking(&left).collect();
@@ -235,12 +231,13 @@ impl Audit<'_> {
     }
 
     /// How each series differs; `None`: the server answers with too much. What was written a moment before
-    /// `written` may not be seen yet, and is asked for again.
+    /// `written` may not be seen yet, and is asked for again unless no more is missing than was refused.
     async fn differences(
         &self,
         times: &Range<Timestamp>,
         due: &Due,
         written: Timestamp,
+        refused: u64,
     ) -> anyhow::Result<Option<BTreeMap<Series, Difference>>> {
         let is_recent = self.now.since(written) < VISIBLE_WITHIN;
         let mut looks = 1;
@@ -251,7 +248,8 @@ impl Audit<'_> {
                 Err(error) => return Err(cannot_tell(error)),
             };
             let found = due.compare(held, &self.terms);
-            if !is_recent || looks == LOOKS || lacking(&found).next().is_none() {
+            let lacking: u64 = lacking(&found).map(|(_, count)| count).sum();
+            if !is_recent || looks == LOOKS || lacking <= refused {
                 return Ok(Some(found));
             }
             looks += 1;
@@ -259,26 +257,36 @@ impl Audit<'_> {
         }
     }
 
-    /// Sends what is missing, and nothing else.
-    async fn send(&self, found: &BTreeMap<Series, Difference>) -> anyhow::Result<()> {
+    /// Sends what is missing, and nothing else; returns how much the server refuses, which holds up nothing
+    /// else.
+    async fn send(&mut self, found: &BTreeMap<Series, Difference>) -> anyhow::Result<u64> {
         let points = found.iter().flat_map(|(series, found)| {
             let points = found.to_send();
             points.map(move |point| (series, point))
         });
         let points: Vec<_> = points.collect();
-        for batch in points.chunks(self.batch) {
-            let mut lines = String::new();
-            for (series, point) in batch {
-                let sensor_type = self.metrics.sensor_type(&series.metric);
-                let format = self.terms.format;
-                format.push_value(&mut lines, series, *point, sensor_type);
-            }
-            match self.client.write(&lines).await {
-                Answer::Accepted => {}
-                answer => bail!("what is missing cannot be sent: {}", answer.reason()),
-            }
+        let reading = |(series, (_, value)): &(&Series, (Timestamp, f64))| Reading {
+            node: series.node.clone(),
+            metric: series.metric.clone(),
+            value: *value,
+        };
+        let readings: Vec<Reading> = points.iter().map(reading).collect();
+        let format = self.terms.format;
+        let push = |lines: &mut String, at: usize| {
+            let (series, point) = points[at];
+            let sensor_type = self.metrics.sensor_type(&series.metric);
+            format.push_value(lines, series, point, sensor_type);
+        };
+        let sent = write_apart(self.client, &readings, self.batch, push).await;
+        let refused = sent.map_err(|answer| {
+            let reason = answer.reason();
+            anyhow!("what is missing cannot be sent: {reason}")
+        })?;
+        let count = refused.len() as u64;
+        if let Some((_, words)) = refused.into_iter().next() {
+            self.report.refusal.get_or_insert(words);
         }
-        Ok(())
+        Ok(count)
     }
 }
 

@@ -5,10 +5,9 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::due::Difference;
+use super::due::{Difference, Summary};
 use crate::commands::print;
 use crate::sink::influx::line::Series;
-use crate::sink::influx::query::Summary;
 use crate::telemetry::Timestamp;
 
 /// All that was found.
@@ -36,6 +35,8 @@ pub(super) struct Repair {
 pub(super) struct Report {
     pub(super) is_json: bool,
     pub(super) totals: Totals,
+    /// What the server said when it refused something that was sent again.
+    pub(super) refusal: Option<String>,
 }
 
 impl Report {
@@ -89,7 +90,7 @@ impl Report {
             let total = json!({
                 "compared": compared, "missing": missing, "different": different,
                 "waiting": waiting, "rejected": refused, "unknown": unknown, "repaired": repaired,
-                "unseen": unseen,
+                "unseen": unseen, "refusal": self.refusal,
             });
             format!("{}\n", json!({ "total": total }))
         } else {
@@ -106,6 +107,9 @@ impl Report {
             }
             if *unseen > 0 {
                 let _infallible = write!(text, "; {unseen} were sent again and are not seen there");
+            }
+            if let Some(words) = &self.refusal {
+                let _infallible = write!(text, " (the server: {words})");
             }
             text + "\n"
         };

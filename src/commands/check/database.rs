@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::report::Report;
 use crate::config::Influxdb;
-use crate::sink::influx::line::LineFormat;
+use crate::sink::influx::line::{CHECK_MEASUREMENT, LineFormat};
 use crate::sink::influx::{Answer, Cause, Client, ClientError, Refusal, Setback};
 use crate::telemetry::{Reading, Timestamp};
 
@@ -15,9 +15,6 @@ const REACHED: &str = "server reached";
 const TOKEN: &str = "token valid";
 const EXISTS: &str = "org and bucket exist";
 const WRITE: &str = "write allowed";
-
-/// What is written to find out whether it may be; beside the measurements, never among them.
-const MEASUREMENT: &str = "fieldgate_check";
 
 /// A check waits no longer for an answer, whatever the gateway does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,7 +71,7 @@ fn skip_from(first: usize, reason: &str, report: &mut Report) {
 fn line(config: &Influxdb) -> String {
     let point = Reading {
         node: "fieldgate".into(),
-        metric: MEASUREMENT.into(),
+        metric: CHECK_MEASUREMENT.into(),
         value: 1.0,
     };
     let mut line = String::new();
@@ -99,7 +96,8 @@ fn judge(answer: &Answer, config: &Influxdb, report: &mut Report) {
         report.failed(PART, TOKEN, detail, &fix);
         return skip_from(1, "needs the token", report);
     }
-    let is_answered = !matches!(answer, Answer::BackOff(_)) && cause != Cause::Address;
+    let is_answered =
+        !matches!(answer, Answer::BackOff(_)) && !matches!(cause, Cause::Address | Cause::Version);
     if !is_answered {
         report.skipped(PART, TOKEN, "needs an answer to a write");
         report.skipped(PART, EXISTS, "needs an answer to a write");
@@ -115,7 +113,7 @@ fn judge(answer: &Answer, config: &Influxdb, report: &mut Report) {
         _ => report.passed(PART, EXISTS, &place),
     }
     if *answer == Answer::Accepted {
-        report.passed(PART, WRITE, &format!("a point of {MEASUREMENT}"));
+        report.passed(PART, WRITE, &format!("a point of {CHECK_MEASUREMENT}"));
     } else {
         report.failed(PART, WRITE, &reason, &fix);
     }
@@ -138,6 +136,7 @@ fn words(answer: &Answer, config: &Influxdb) -> (String, String) {
         }
         Answer::Refused(Refusal { cause, .. }) => match cause {
             Cause::Address => "correct influxdb.url".into(),
+            Cause::Version => "install InfluxDB 1.8 or later".into(),
             Cause::Token => "set INFLUXDB_TOKEN or influxdb.token to a token of this server".into(),
             Cause::Rights => {
                 format!("give the token the right to write to bucket {bucket} of org {org}")

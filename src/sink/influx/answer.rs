@@ -56,6 +56,8 @@ pub struct Refusal {
 pub enum Cause {
     /// Something else than InfluxDB answers at the address, or not as it is spoken to.
     Address,
+    /// The server is too old for this way to write.
+    Version,
     /// The token is missing or wrong.
     Token,
     /// The token is right and may not write.
@@ -123,7 +125,9 @@ impl Answer {
             400 | 422 if target.gzip && is_about_gzip(&body) => {
                 refused(Cause::Gzip, &no_gzip(*status, words))
             }
-            400 | 422 if !response.is_page() => Self::BadPoints(Rejected::new(*status, words)),
+            400 | 422 if !response.is_page() => {
+                Self::BadPoints(Rejected::new(*status, words, &body))
+            }
             401 => refused(Cause::Token, &token_rejected(words)),
             403 => refused(Cause::Rights, &token_rejected(words)),
             404 if !is_of_another_server(response, &body) => {
@@ -132,7 +136,9 @@ impl Answer {
             413 => Self::TooLarge {
                 reason: words.unwrap_or_else(|| status.to_string()),
             },
-            500..=599 if is_partial_write(&body) => Self::BadPoints(Rejected::new(*status, words)),
+            500..=599 if is_partial_write(&body) => {
+                Self::BadPoints(Rejected::new(*status, words, &body))
+            }
             408 | 425 | 429 | 500..=599 => Self::BackOff(Setback {
                 reason: with_words(format!("the server answered {status}"), words),
                 retry_after: retry_after(&response.headers),
@@ -207,11 +213,26 @@ impl Response {
     /// An answer that no database gives to a write.
     fn strange(&self, words: Option<String>) -> Answer {
         let status = self.status;
+        if let (StatusCode::NOT_FOUND, Some(version)) = (status, self.early_version()) {
+            let reason = format!("InfluxDB {version} does not take these writes, 1.8 and later do");
+            return refused(Cause::Version, &reason);
+        }
         let points_to = self
             .location()
             .map_or_else(String::new, |place| format!(" and points to {place}"));
         let reason = format!("the server answered {status}{points_to}, check influxdb.url");
         refused(Cause::Address, &with_words(reason, words))
+    }
+
+    /// The version of an InfluxDB that is too old, as Debian's is: what it does not know it answers with its
+    /// version all the same.
+    fn early_version(&self) -> Option<&str> {
+        let version = self.headers.get("x-influxdb-version")?.to_str().ok()?;
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        match (numbers.next()?.ok()?, numbers.next()?.ok()?) {
+            (0, _) | (1, ..8) => Some(version),
+            _ => None,
+        }
     }
 
     /// Where a redirection leads, without what could be a secret.
@@ -229,11 +250,12 @@ impl Response {
 }
 
 impl Rejected {
-    fn new(status: StatusCode, words: Option<String>) -> Self {
+    fn new(status: StatusCode, words: Option<String>, body: &str) -> Self {
         let reason = words.unwrap_or_else(|| status.to_string());
         let lower = reason.to_ascii_lowercase();
         let is_about_points = POINT_WORDS.iter().any(|word| lower.contains(word));
-        let dropped = lower.rsplit_once("dropped=").and_then(|(_, count)| {
+        // InfluxDB 2.7 names the oldest and the newest point first, so the words may be cut before it.
+        let dropped = body.rsplit_once("dropped=").and_then(|(_, count)| {
             let digits = count.split(|c: char| !c.is_ascii_digit()).next()?;
             digits.parse().ok()
         });

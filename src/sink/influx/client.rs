@@ -1,16 +1,19 @@
 //! The HTTP client that writes line protocol.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use influxdb2::ClientBuilder;
 use influxdb2::models::HealthCheck;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderValue};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, DATE, HeaderMap, HeaderValue,
+};
 use reqwest::{Certificate, Method, RequestBuilder, StatusCode, Url};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -19,7 +22,7 @@ use super::answer::{Answer, Cause, Refusal, Response, Setback, Target};
 use super::failure::{CA_KEY, Peer, is_cut};
 use super::retry_after::date;
 use crate::config::Influxdb;
-use crate::http::{self, Proxy};
+use crate::http::{self, Body, Proxy};
 use crate::sink::{dial, tls};
 
 /// A server in reach is connected to much sooner; one that is not is worth saying so early.
@@ -165,19 +168,28 @@ impl Client {
         (&self.target.org, &self.target.bucket)
     }
 
-    /// Sends a request, and reads at most so many bytes of what is answered to it.
+    /// Sends a request, and reads at most so many bytes of what is answered to it. Answers may be
+    /// compressed: a list of points shrinks to less than a tenth.
     pub(super) async fn ask(
         &self,
         request: RequestBuilder,
         most: usize,
         patience: Duration,
     ) -> Result<Response, Answer> {
-        let sent = request.timeout(patience).send().await;
+        let request = request.header(ACCEPT_ENCODING, "gzip").timeout(patience);
+        let sent = request.send().await;
         let response = sent.map_err(|error| self.through_proxy(self.peer.failed(error)))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = http::read_body(response, most, patience).await;
+        let body = if is_compressed(&headers) {
+            decompress(&body, most)
+        } else {
+            body
+        };
         Ok(Response {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: http::read_body(response, most, patience).await,
+            status,
+            headers,
+            body,
         })
     }
 
@@ -329,6 +341,21 @@ fn said_by(health: &Response) -> Option<String> {
     (said.name == "influxdb").then(|| format!("InfluxDB {}", version.trim_start_matches('v')))
 }
 
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING);
+    encoding.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"gzip"))
+}
+
+/// What a compressed body says, at most so much of it.
+fn decompress(body: &Body, most: usize) -> Body {
+    let mut bytes = Vec::new();
+    let reader = MultiGzDecoder::new(&*body.bytes);
+    let read = reader.take(most as u64 + 1).read_to_end(&mut bytes);
+    let is_whole = body.is_whole && read.is_ok() && bytes.len() <= most;
+    bytes.truncate(most);
+    Body { bytes, is_whole }
+}
+
 /// Line protocol repeats itself so much that the fastest level already saves nearly all there is.
 #[expect(clippy::expect_used, reason = "a Vec takes every byte")]
 fn compress(lines: &str) -> Vec<u8> {
@@ -337,4 +364,28 @@ fn compress(lines: &str) -> Vec<u8> {
         .write_all(lines.as_bytes())
         .and_then(|()| encoder.finish());
     compressed.expect("writing to memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_compressed_answer_no_more_is_kept_than_the_bound() {
+        let text = "27.6,temperature\n".repeat(1_000);
+        let compressed = Body {
+            bytes: compress(&text),
+            is_whole: true,
+        };
+        assert!(compressed.bytes.len() < text.len() / 10);
+        let body = decompress(&compressed, text.len());
+        assert!(body.is_whole && body.text() == text);
+        let body = decompress(&compressed, text.len() - 1);
+        assert_eq!((body.bytes.len(), body.is_whole), (text.len() - 1, false));
+        let half = Body {
+            bytes: compressed.bytes[..compressed.bytes.len() / 2].to_vec(),
+            is_whole: true,
+        };
+        assert!(!decompress(&half, text.len()).is_whole);
+    }
 }

@@ -22,6 +22,9 @@ const SENSOR_TYPE: &str = "sensor_type";
 /// The field that every value is in.
 pub(super) const FIELD: &str = "value";
 
+/// What `check` writes to find out whether it may; beside the measurements, never among them.
+pub const CHECK_MEASUREMENT: &str = "fieldgate_check";
+
 /// What a point is filed under, as far as that tells readings of one gateway apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Series {

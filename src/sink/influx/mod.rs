@@ -2,6 +2,7 @@
 //! answers mean, and the batches that are delivered.
 
 mod answer;
+mod apart;
 mod batch;
 mod client;
 mod delivery;
@@ -14,5 +15,6 @@ mod retry_after;
 mod words;
 
 pub use answer::{Answer, Cause, Refusal, Rejected, Setback};
+pub use apart::write_apart;
 pub use client::{Client, ClientError, Server, query_client};
 pub use delivery::InfluxDelivery;

@@ -105,6 +105,18 @@ fn what_victoriametrics_lost_is_found_and_mended_and_nothing_else() {
         "{mended}"
     );
     assert_eq!(total(&gateway, &[], 0), CLEAN);
+
+    // Under a name that nobody sent.
+    let now = fieldgate::telemetry::Timestamp::now().0;
+    let line = format!("lux,gateway=hall,node_id=node1 value=1 {now}\n");
+    let written = request(database.port(), "POST", target, &[], line.as_bytes()).unwrap();
+    assert_eq!(written.status, 204, "{}", written.body);
+    database.wait_for_points("lux", 1, PATIENCE);
+    let told = audit(&gateway, &[]);
+    let unknown = format!("{CLEAN}; 1 are there that the journal has not");
+    assert_eq!(total_of(&told, 0), unknown);
+    let name = " node1/lux: 1 that the journal has not\n";
+    assert!(told.stdout.contains(name), "{}", told.stdout);
 }
 
 fn total_of(found: &Ended, code: i32) -> String {
@@ -183,15 +195,9 @@ fn what_influxdb_lost_is_found_and_mended_in_each_language() {
         let mut gateway = gateway(&database.url(), "");
         send(&mut gateway, 1..11);
         end(&mut gateway);
-        assert_eq!(total(&gateway, &[], 0), CLEAN);
-        if speaks == Speaks::Flux {
-            // The sums of the database agree, so no point was asked for but to find out how it speaks.
-            let queries = database.queries();
-            assert!(
-                queries[1..].iter().all(|it| it.contains("reduce")),
-                "{queries:#?}"
-            );
-        }
+        // Half a million hours, of which one or two have readings.
+        let since = ["--since", "1970-01-01T00:00:00Z"];
+        assert_eq!(total(&gateway, &since, 0), CLEAN);
         let before = database.points().clone();
         {
             let mut points = database.points();
@@ -201,8 +207,20 @@ fn what_influxdb_lost_is_found_and_mended_in_each_language() {
             for point in points.iter_mut().filter(|point| is_swapped(point)) {
                 point.value = 11.0 - point.value;
             }
+            // No sum would tell.
+            let is_grazed = |point: &&mut Point| point.value.to_string() == "7.1";
+            let grazed = points.iter_mut().find(is_grazed).unwrap();
+            grazed.value += 1e-12;
             let mut unknown = points[points.len() - 1].clone();
             unknown.timestamp_ns += 1;
+            points.push(unknown.clone());
+            // Under names that nobody sent; what `check` writes is none of them.
+            for (metric, node) in [("lux", "node1"), ("temperature", "node9")] {
+                metric.clone_into(&mut unknown.measurement);
+                unknown.tags.insert("node_id".to_owned(), node.to_owned());
+                points.push(unknown.clone());
+            }
+            "fieldgate_check".clone_into(&mut unknown.measurement);
             points.push(unknown);
             // Not this gateway's.
             let mut other = points[0].clone();
@@ -213,8 +231,12 @@ fn what_influxdb_lost_is_found_and_mended_in_each_language() {
         let last = total_of(&found, 1);
         assert_eq!(
             last,
-            "30 readings: 1 missing, 2 different, 0 waiting, 0 rejected; 1 are there that the journal has not"
+            "30 readings: 1 missing, 3 different, 0 waiting, 0 rejected; 3 are there that the journal has not"
         );
+        for name in ["node1/lux", "node9/temperature"] {
+            let told = format!(" {name}: 1 that the journal has not\n");
+            assert!(found.stdout.contains(&told), "{}", found.stdout);
+        }
         assert!(
             found.stdout.contains(" node1/temperature: 1 of "),
             "{}",
@@ -226,11 +248,11 @@ fn what_influxdb_lost_is_found_and_mended_in_each_language() {
             found.stdout
         );
         let mended = total(&gateway, &["--repair"], 0);
-        assert!(mended.contains("3 were sent again"), "{mended}");
+        assert!(mended.contains("4 were sent again"), "{mended}");
         for point in &before {
             assert!(database.points().contains(point), "{point:?}");
         }
-        assert_eq!(database.points().len(), before.len() + 2);
+        assert_eq!(database.points().len(), before.len() + 5);
         let clean = total(&gateway, &[], 0);
         assert!(clean.starts_with(CLEAN), "{clean}");
     }
@@ -276,11 +298,28 @@ fn what_waits_or_was_refused_is_not_missing() {
 }
 
 #[test]
+fn what_is_refused_holds_up_no_repair() {
+    let database = QueriedDatabase::start(Speaks::Flux);
+    let mut gateway = gateway(&database.url(), "");
+    send(&mut gateway, 1..11);
+    end(&mut gateway);
+    database.points().clear();
+    database.refuse("humidity");
+    let told = total(&gateway, &["--repair"], 1);
+    let words = "30 readings: 30 missing, 0 different, 0 waiting, 0 rejected; 20 were sent again \
+                 and are there; 10 were sent again and are not seen there (the server: failure \
+                 writing points to database: partial write: field type conflict";
+    assert!(told.starts_with(words), "{told}");
+    assert_eq!(database.points().len(), 20);
+}
+
+#[test]
 fn what_cannot_be_told_is_said_and_why() {
     let database = QueriedDatabase::start(Speaks::Flux);
     let mut gateway = gateway(&database.url(), "");
     send(&mut gateway, 1..3);
     end(&mut gateway);
+    let write_token = format!("influxdb.token={}", QueriedDatabase::WRITE_TOKEN);
     for (arguments, words) in [
         (
             &["--set", "influxdb.token=wrong-token"][..],
@@ -290,7 +329,16 @@ fn what_cannot_be_told_is_said_and_why() {
             &["--set", "influxdb.url=http://127.0.0.1:1"],
             "cannot be reached",
         ),
-        (&["--set", "influxdb.bucket=other"], "cannot compile"),
+        // The same server would answer another question in InfluxQL, whatever the organisation.
+        (&["--set", "influxdb.org=other"], "org \"other\" not found"),
+        (
+            &["--set", "influxdb.bucket=other"],
+            "bucket \"other\" not found, or the token may not read it",
+        ),
+        (
+            &["--set", &write_token],
+            "bucket \"telemetry\" not found, or the token may not read it",
+        ),
         (
             &["--since", "yesterday"],
             "--since \"yesterday\" is no time",

@@ -1,8 +1,10 @@
 //! A database that keeps what is written to it and says what it holds, in Flux as InfluxDB 2 does or in
-//! `InfluxQL` as InfluxDB 1. It understands the very queries that an audit asks, and no others.
+//! `InfluxQL` as InfluxDB 1. It understands the very queries that an audit asks, and no others; what it
+//! answers is what InfluxDB 2.7.12 and 1.8.10 answered to them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -13,6 +15,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use fieldgate::demo::write_endpoint::{Bucket, Keeper, Refusal, Write, write_endpoint};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use regex::Regex;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -37,18 +41,22 @@ pub(crate) struct QueriedDatabase {
 struct Held {
     speaks: Speaks,
     points: Mutex<Vec<Point>>,
-    queries: Mutex<Vec<String>>,
+    /// A metric that it refuses.
+    refused: Mutex<Option<&'static str>>,
 }
 
 impl QueriedDatabase {
     pub(crate) const TOKEN: &str = "audit-token";
+
+    /// May write alone.
+    pub(crate) const WRITE_TOKEN: &str = "audit-token-write";
 
     /// Starts a database that is empty.
     pub(crate) fn start(speaks: Speaks) -> Self {
         let held = Arc::new(Held {
             speaks,
             points: Mutex::default(),
-            queries: Mutex::default(),
+            refused: Mutex::default(),
         });
         let bucket = Bucket {
             token: Self::TOKEN.to_owned(),
@@ -76,14 +84,14 @@ impl QueriedDatabase {
         self.held.points.lock().unwrap()
     }
 
-    /// What it was asked.
-    pub(crate) fn queries(&self) -> Vec<String> {
-        self.held.queries.lock().unwrap().clone()
+    /// It refuses a metric from now on.
+    pub(crate) fn refuse(&self, metric: &'static str) {
+        *self.held.refused.lock().unwrap() = Some(metric);
     }
 }
 
-fn is_allowed(headers: &HeaderMap) -> bool {
-    let token = format!("Token {}", QueriedDatabase::TOKEN);
+fn is_allowed(headers: &HeaderMap, token: &str) -> bool {
+    let token = format!("Token {token}");
     headers
         .get(header::AUTHORIZATION)
         .is_some_and(|it| it == &token)
@@ -96,10 +104,23 @@ impl Keeper for Held {
             Err(refusal) => return refusal.into_response(),
         };
         let mut points = self.points.lock().unwrap();
-        for point in written.iter().map(Point::from) {
+        let refused = *self.refused.lock().unwrap();
+        let (bad, written): (Vec<_>, Vec<_>) = written
+            .iter()
+            .partition(|point| refused == Some(&*point.measurement));
+        for point in written.into_iter().map(Point::from) {
             let key = |it: &Point| (it.measurement.clone(), it.tags.clone(), it.timestamp_ns);
             points.retain(|other| key(other) != key(&point));
             points.push(point);
+        }
+        if let (Some(metric), dropped @ 1..) = (refused, bad.len()) {
+            let words = format!(
+                "failure writing points to database: partial write: field type conflict: input field \
+                 \"value\" on measurement \"{metric}\" is type float, already exists as type string \
+                 dropped={dropped}"
+            );
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Refusal::new(status, "unprocessable entity", words).into_response();
         }
         StatusCode::NO_CONTENT.into_response()
     }
@@ -139,76 +160,95 @@ fn rfc3339(nanos: i64) -> String {
     time.format(&Rfc3339).unwrap()
 }
 
-async fn flux(State(held): State<Arc<Held>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn flux(
+    State(held): State<Arc<Held>>,
+    Query(place): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if held.speaks != Speaks::Flux {
-        let words = r#"{"error":"Flux query service disabled. Verify flux-enabled=true"}"#;
+        let words = "Flux query service disabled. Verify flux-enabled=true in the [http] section of \
+                     the InfluxDB config.\n";
         return (StatusCode::FORBIDDEN, words).into_response();
     }
-    if !is_allowed(&headers) {
+    let may_read = is_allowed(&headers, QueriedDatabase::TOKEN);
+    if !may_read && !is_allowed(&headers, QueriedDatabase::WRITE_TOKEN) {
         let status = StatusCode::UNAUTHORIZED;
         return Refusal::new(status, "unauthorized", "unauthorized access").into_response();
     }
+    let org = &place["org"];
+    if org != "my-org" {
+        let words = format!("failed to decode request body: organization name {org:?} not found");
+        return Refusal::new(StatusCode::BAD_REQUEST, "invalid", words).into_response();
+    }
     let asked: Value = serde_json::from_slice(&body).unwrap();
-    let query = asked["query"].as_str().unwrap().to_owned();
-    held.queries.lock().unwrap().push(query.clone());
+    assert_eq!(asked["dialect"]["annotations"], json!(["datatype"]));
+    let query = asked["query"].as_str().unwrap();
     let pattern = Regex::new(concat!(
-        r#"^from\(bucket: "telemetry"\)\n"#,
+        r#"^from\(bucket: "(\w+)"\)\n"#,
         r"  \|> range\(start: (\S+), stop: (\S+)\)\n",
         r#"  \|> filter\(fn: \(r\) => r\._field == "value" and exists r\.node_id "#,
         r#"and (?:not exists r\.gateway|r\.gateway == "(\w+)")\)\n"#,
-        r#"  \|> drop\(columns: \["_start", "_stop", "_field"\]\)\n"#,
-        r"  \|> toFloat\(\)\n",
-        r"(  \|> reduce\(\n    identity: \{count: 0, first: 0, last: 0, checksum: 0\.0\},\n",
-        r"    fn: \(r, accumulator\) => \(\{\n",
-        r"      count: accumulator\.count \+ 1,\n",
-        r"      first: if accumulator\.count == 0 then int\(v: r\._time\) else accumulator\.first,\n",
-        r"      last: int\(v: r\._time\),\n",
-        r"      checksum: accumulator\.checksum \+ r\._value \* ",
-        r"float\(v: int\(v: r\._time\) / 1000000 % 65521 \+ 1\),\n    \}\),\n  \)\n)?$",
+        r#"  \|> drop\(columns: \["_start", "_stop", "_field"\]\)\n$"#,
     ))
     .unwrap();
-    let Some(found) = pattern.captures(&query) else {
+    let Some(found) = pattern.captures(query) else {
         let words = json!({"code": "invalid", "message": format!("cannot compile: {query}")});
         return (StatusCode::BAD_REQUEST, words.to_string()).into_response();
     };
-    let times = nanos(&found[1])..nanos(&found[2]);
-    let gateway = found.get(3).map(|name| name.as_str());
-    let tables = held.select(times, gateway);
-    let csv = annotated(&tables, found.get(4).is_some());
-    ([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv).into_response()
+    let bucket = &found[1];
+    if bucket != "telemetry" || !may_read {
+        let words = format!("failed to initialize execute state: could not find bucket {bucket:?}");
+        return Refusal::new(StatusCode::NOT_FOUND, "not found", words).into_response();
+    }
+    let times = nanos(&found[2])..nanos(&found[3]);
+    let gateway = found.get(4).map(|name| name.as_str());
+    let tables = held.select(times.clone(), gateway);
+    let csv = annotated(&tables, &rfc3339(times.start));
+    compressed("text/csv; charset=utf-8", &csv, &headers)
 }
 
 /// Points by measurement and tags.
 type Tables = BTreeMap<(String, BTreeMap<String, String>), Vec<(i64, f64)>>;
 
-/// As the published API has it: a header for each table, and an empty line behind it.
-fn annotated(tables: &Tables, is_summed_up: bool) -> String {
-    let mut csv = String::new();
+/// Annotations and a header for each table, an empty line behind it, and a text of another program.
+fn annotated(tables: &Tables, start: &str) -> String {
+    let mut csv = format!(
+        "#datatype,string,long,dateTime:RFC3339,string,string,string\r\n\
+         ,result,table,_time,_value,_measurement,node_id\r\n\
+         ,_result,0,{start},open,door,front\r\n\r\n"
+    );
     for (number, ((measurement, tags), points)) in tables.iter().enumerate() {
         let names: Vec<&str> = tags.keys().map(String::as_str).collect();
         let values: Vec<String> = tags.values().map(|value| quoted(value)).collect();
         let (names, values) = (names.join(","), values.join(","));
-        let start = format!(",,{number},{},{values}", quoted(measurement));
-        if is_summed_up {
-            let checksum = points.iter().fold(0.0, |sum, (time, value)| {
-                sum + value * ((time / 1_000_000 % 65_521) + 1) as f64
-            });
-            let (first, last) = (points[0].0, points[points.len() - 1].0);
-            let count = points.len();
-            let _infallible = write!(
-                csv,
-                ",result,table,_measurement,{names},count,first,last,checksum\r\n\
-                 {start},{count},{first},{last},{checksum}\r\n\r\n"
-            );
-            continue;
-        }
-        let _infallible = write!(csv, ",result,table,_measurement,{names},_value,_time\r\n");
+        let _infallible = write!(
+            csv,
+            "#datatype,string,long,dateTime:RFC3339,double,string{}\r\n\
+             ,result,table,_time,_value,_measurement,{names}\r\n",
+            ",string".repeat(tags.len())
+        );
+        let end = format!("{},{values}", quoted(measurement));
         for (time, value) in points {
-            let _infallible = write!(csv, "{start},{value},{}\r\n", rfc3339(*time));
+            let time = rfc3339(*time);
+            let _infallible = write!(csv, ",_result,{},{time},{value},{end}\r\n", number + 1);
         }
         csv.push_str("\r\n");
     }
     csv
+}
+
+/// Compressed for whoever asks for it.
+fn compressed(kind: &'static str, text: &str, headers: &HeaderMap) -> Response {
+    let asked = headers.get(header::ACCEPT_ENCODING);
+    assert!(asked.is_some_and(|it| it == "gzip"));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_ENCODING, "gzip"),
+    ];
+    (headers, encoder.finish().unwrap()).into_response()
 }
 
 fn quoted(text: &str) -> String {
@@ -222,13 +262,16 @@ fn quoted(text: &str) -> String {
 async fn influxql(
     State(held): State<Arc<Held>>,
     Query(asked): Query<HashMap<String, String>>,
+    headers: HeaderMap,
 ) -> Response {
-    if held.speaks != Speaks::InfluxQl {
-        return StatusCode::NOT_FOUND.into_response();
+    let (database, query) = (&asked["db"], &asked["q"]);
+    assert_eq!(asked["epoch"], "ns");
+    // InfluxDB 2 answers here as well, whatever the organisation.
+    if database != "telemetry" || !may_answer(&held, &headers) {
+        let words = format!("database not found: {database}");
+        let answer = json!({"results": [{"statement_id": 0, "error": words}]});
+        return answer.to_string().into_response();
     }
-    assert_eq!((&*asked["db"], &*asked["epoch"]), ("telemetry", "ns"));
-    let query = &asked["q"];
-    held.queries.lock().unwrap().push(query.clone());
     let pattern = Regex::new(concat!(
         r#"^SELECT "value" FROM /\.\*/ WHERE time >= (\d+) AND time < (\d+) "#,
         r#"AND "node_id" != '' AND "gateway" = '(\w*)' GROUP BY "node_id", "source"$"#,
@@ -258,5 +301,9 @@ async fn influxql(
     if chunks.is_empty() {
         chunks.push_str("{\"results\":[{\"statement_id\":0}]}\n");
     }
-    chunks.into_response()
+    compressed("application/json", &chunks, &headers)
+}
+
+fn may_answer(held: &Held, headers: &HeaderMap) -> bool {
+    held.speaks == Speaks::InfluxQl || is_allowed(headers, QueriedDatabase::TOKEN)
 }

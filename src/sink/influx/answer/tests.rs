@@ -157,6 +157,18 @@ fn a_partial_write_is_about_points_whatever_its_status() {
         assert_eq!(rejected.dropped, Some(3));
         assert!(rejected.is_about_points);
     }
+    // As InfluxDB 2.7.12 has it: the count comes late.
+    let point = "humidity,node_id=node3,sensor_type=environmental at 2026-11-27T01:30:36.8843Z";
+    let bound = "because it violates a Retention Policy Lower Bound at 2026-11-27T03:01:28.4Z";
+    let words = format!(
+        "failure writing points to database: partial write: dropped 4 points outside retention \
+         policy of duration 1h0m0s - oldest point {point} dropped {bound}, newest point {point} \
+         dropped {bound} dropped=4 for database: 80a0c1aa2732e821 for retention policy: autogen"
+    );
+    let body = serde_json::json!({"code": "unprocessable entity", "message": words});
+    let rejected = bad_points(answer(422, &body.to_string()));
+    assert_eq!(rejected.dropped, Some(4));
+    assert!(rejected.is_about_points);
     assert!(matches!(answer(500, "partial write"), Answer::BackOff(_)));
     for words in ["Bad Request", "Please provide either orgID or org", ""] {
         let rejected = bad_points(answer(400, words));
@@ -294,6 +306,25 @@ fn a_server_in_trouble_is_left_alone_for_a_while() {
     let too_large = r#"{"code":"request too large","message":"points batch is too large"}"#;
     let reason = "points batch is too large".to_owned();
     assert_eq!(answer(413, too_large), Answer::TooLarge { reason });
+}
+
+#[test]
+fn a_server_that_is_too_old_is_told_apart_from_a_wrong_address() {
+    let version = HeaderName::from_static("x-influxdb-version");
+    let of = |number| {
+        answer_of(
+            404,
+            &[(version.clone(), number)],
+            "404 page not found\n",
+            true,
+        )
+    };
+    let reason = "InfluxDB 1.6.7~rc0 does not take these writes, 1.8 and later do";
+    assert_eq!(of("1.6.7~rc0"), refused(Cause::Version, reason));
+    let reason = "the server answered 404 Not Found, check influxdb.url (404 page not found)";
+    for number in ["1.8.10", "v2.7.12", "3.0", "1", ""] {
+        assert_eq!(of(number), refused(Cause::Address, reason), "{number}");
+    }
 }
 
 #[test]

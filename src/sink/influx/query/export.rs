@@ -9,8 +9,11 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::{Inquiry, Point, QueryError, not_understood};
-use crate::sink::influx::line::{FIELD, GATEWAY, NODE, SOURCE, Series};
+use crate::sink::influx::line::{GATEWAY, NODE, SOURCE, Series};
 use crate::telemetry::{Name, Timestamp};
+
+/// What stands behind the name of a measurement: the field.
+pub const FIELD_SUFFIX: &str = "_value";
 
 const MILLISECOND: i64 = 1_000_000;
 
@@ -73,9 +76,7 @@ fn all_series(labels: &HashMap<String, String>) -> Vec<Series> {
     let (Some(name), Some(node)) = (label("__name__"), label(NODE)) else {
         return Vec::new();
     };
-    let without_field = name
-        .strip_suffix(FIELD)
-        .and_then(|name| name.strip_suffix('_'));
+    let without_field = name.strip_suffix(FIELD_SUFFIX);
     let names = [Some(name.as_str()), without_field];
     let series = names.into_iter().flatten().map(|name| Series {
         node: Name::new(node),

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Inquiry, Point, QueryError, not_understood};
 use crate::sink::influx::line::{FIELD, GATEWAY, NODE, SOURCE, Series};
@@ -31,7 +32,8 @@ struct Table {
     name: String,
     #[serde(default)]
     tags: HashMap<String, String>,
-    values: Vec<(i64, Option<f64>)>,
+    /// What is no number is none of a gateway.
+    values: Vec<(i64, Value)>,
 }
 
 pub(super) async fn points(
@@ -85,7 +87,7 @@ impl Table {
             Some(Point {
                 series: series.clone(),
                 time: Timestamp(*time),
-                value: (*value)?,
+                value: value.as_f64()?,
             })
         }));
     }
@@ -93,4 +95,20 @@ impl Table {
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_left_out() {
+        let text = r#"{"name":"door","tags":{"node_id":"front","source":""},"columns":["time","value"],
+            "values":[[1,"open"],[2,true],[3,null],[4,-0],[5,1.7976931348623157e308]]}"#;
+        let table: Table = serde_json::from_str(text).unwrap();
+        let mut points = Vec::new();
+        table.append_to(&mut points);
+        let values: Vec<_> = points.iter().map(|it| (it.time.0, it.value)).collect();
+        assert_eq!(values, [(4, 0.0), (5, f64::MAX)]);
+    }
 }

@@ -10,13 +10,15 @@ mod export;
 mod flux;
 mod influxql;
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
+
+pub use export::FIELD_SUFFIX;
 
 use super::answer::{Answer, Response};
 use super::client::Client;
 use super::line::{LineFormat, Series};
+use super::words::words;
 use crate::telemetry::Timestamp;
 
 /// The most that is read of one answer.
@@ -79,43 +81,6 @@ pub struct Point {
     pub value: f64,
 }
 
-/// What all points of a series within a stretch come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Summary {
-    /// How many there are.
-    pub count: u64,
-    /// The time of the first.
-    pub first: Timestamp,
-    /// The time of the last.
-    pub last: Timestamp,
-    /// The sum of the values, each weighted by its time, in the order of time: two values that change
-    /// places do not go unnoticed.
-    pub checksum: f64,
-}
-
-/// The weights of a checksum are below this, which is a prime.
-const WEIGHTS: i64 = 65_521;
-
-impl Summary {
-    /// Takes in the next value in the order of time.
-    pub fn add(&mut self, time: Timestamp, value: f64) {
-        if self.count == 0 {
-            self.first = time;
-        }
-        self.count += 1;
-        self.last = time;
-        let weight = time.0 / 1_000_000 % WEIGHTS + 1;
-        self.checksum += value * weight as f64;
-    }
-
-    /// Whether another one is of the same points: sums may be rounded elsewhere.
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        let tolerance = 1e-9 * self.checksum.abs();
-        (self.count, self.first, self.last) == (other.count, other.first, other.last)
-            && (self.checksum - other.checksum).abs() <= tolerance
-    }
-}
-
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
@@ -172,18 +137,6 @@ impl<'a> Inquiry<'a> {
         self.language
     }
 
-    /// What the points of each series within a stretch come to; `None`: in this language they have to be
-    /// asked for one by one.
-    pub async fn summaries(
-        &self,
-        times: &Range<Timestamp>,
-    ) -> Result<Option<HashMap<Series, Summary>>, QueryError> {
-        match self.language {
-            Language::Flux => flux::summaries(self, times).await.map(Some),
-            Language::Export | Language::InfluxQl => Ok(None),
-        }
-    }
-
     /// Every point within a stretch, which is of whole milliseconds.
     pub async fn points(&self, times: &Range<Timestamp>) -> Result<Vec<Point>, QueryError> {
         match self.language {
@@ -210,6 +163,12 @@ impl<'a> Inquiry<'a> {
     }
 
     fn refused(&self, response: &Response) -> QueryError {
+        let words = words(&response.body.text()).unwrap_or_default();
+        if self.language == Language::Flux
+            && let Some(reason) = flux::misplaced(self, &words)
+        {
+            return QueryError::Failed(reason);
+        }
         let said = self.client.refusal(response);
         let words = match &said {
             // What is nothing but a page of success.
