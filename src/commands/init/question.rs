@@ -91,13 +91,13 @@ impl Question {
     /// Asks until the answer is one.
     pub(super) fn ask(&self, default: &str) -> anyhow::Result<String> {
         loop {
-            eprint!("{} [{default}]: ", self.words);
-            io::stderr().flush()?;
-            let line = if self.is_secret {
-                unseen(read_line)?
-            } else {
-                read_line()?
+            let ask = || {
+                eprint!("{} [{default}]: ", self.words);
+                io::stderr().flush()?;
+                read_line()
             };
+            // Nothing may be typed between the question and what hides the answer.
+            let line = if self.is_secret { unseen(ask)? } else { ask()? };
             let answer = match line.trim() {
                 "" => default,
                 answer => answer,
@@ -132,15 +132,15 @@ fn read_line() -> io::Result<String> {
     }
 }
 
-/// Reads while the terminal shows nothing of what is typed but the end of the line.
-fn unseen(read: impl Fn() -> io::Result<String>) -> io::Result<String> {
+/// Asks while the terminal shows nothing of what is typed but the end of the line.
+fn unseen(ask: impl Fn() -> io::Result<String>) -> io::Result<String> {
     let stdin = io::stdin();
     let shown = tcgetattr(stdin.as_fd())?;
     let mut unseen = shown.clone();
     unseen.local_flags.remove(LocalFlags::ECHO);
     unseen.local_flags.insert(LocalFlags::ECHONL);
     tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &unseen)?;
-    let line = read();
+    let line = ask();
     tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &shown)?;
     line
 }
