@@ -21,7 +21,7 @@ pub fn measure(report: &mut Report) {
         influxdb: None,
     };
     let durabilities = [
-        ("full", Budget::AtMost(5.0)),
+        ("full", Budget::AtMost(5.5)),
         ("interval", Budget::None),
         ("normal", Budget::None),
     ];
