@@ -89,9 +89,15 @@ pub fn audit(arguments: &AuditArguments) -> anyhow::Result<u8> {
             "{sink}: {server}, asked in {}, from {begin} to {now}",
             language.name()
         ))?;
-        // Before its first reading, hour by hour, there is nothing to compare.
-        let earliest = whole_millis(audit.archive.earliest()?.unwrap_or(now));
-        audit.run(begin.max(earliest.min(now))..now).await
+        // Before the first reading there is nothing to compare, hour by hour. Which one that is, only a look at
+        // all rows tells.
+        let begin = if begin < oldest {
+            let earliest = audit.archive.earliest()?.unwrap_or(now);
+            begin.max(whole_millis(earliest).min(now))
+        } else {
+            begin
+        };
+        audit.run(begin..now).await
     })
 }
 

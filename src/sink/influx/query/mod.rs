@@ -163,8 +163,8 @@ impl<'a> Inquiry<'a> {
     }
 
     fn refused(&self, response: &Response) -> QueryError {
-        let words = words(&response.body.text()).unwrap_or_default();
         if self.language == Language::Flux
+            && let Some(words) = words(&response.body.text())
             && let Some(reason) = flux::misplaced(self, &words)
         {
             return QueryError::Failed(reason);

@@ -58,6 +58,12 @@ const LONGEST_GATHERING: Duration = Duration::from_micros(100);
 /// With fewer messages under way at once, there is too little to gather.
 const MANY: u16 = 16;
 
+/// How long acknowledgements are gathered for; `None`: each is taken as it comes.
+fn gathering(receive_maximum: u16) -> Option<Duration> {
+    let longest = GATHERING * receive_maximum.into();
+    (receive_maximum >= MANY).then(|| longest.min(LONGEST_GATHERING))
+}
+
 /// What becomes of messages that nobody acknowledges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unacknowledged {
@@ -74,6 +80,7 @@ pub struct Connection {
     codec: Codec,
     client_id: String,
     terms: Terms,
+    gathering: Option<Duration>,
     identifiers: Identifiers,
     socket: Box<dyn Socket>,
     arrived: BytesMut,
@@ -106,6 +113,7 @@ impl Connection {
             codec,
             client_id: client_id.to_owned(),
             terms,
+            gathering: gathering(terms.receive_maximum),
             identifiers: Identifiers::new(terms.receive_maximum),
             socket,
             arrived,
@@ -258,10 +266,11 @@ impl Connection {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let wrote = self.poll_write(context);
-        if self.terms.receive_maximum >= MANY && !self.identifiers.any_free() {
+        if let Some(gathering) = self.gathering
+            && !self.identifiers.any_free()
+        {
             // The timers of tokio are too coarse for it; a sink has its thread for itself.
-            let gathering = GATHERING * self.terms.receive_maximum.into();
-            std::thread::sleep(gathering.min(LONGEST_GATHERING));
+            std::thread::sleep(gathering);
         }
         let read = self.poll_read(context);
         let is_due = self.ping.as_mut().poll(context).is_ready();
