@@ -28,8 +28,11 @@ pub fn measure(report: &mut Report) {
     let started = durabilities.map(|(durability, budget)| {
         let folder = tempfile::tempdir().unwrap();
         let setting = format!("journal.durability={durability}");
+        // They share the broker, where two of one name would end each other's connections.
+        let name = format!("mqtt.client_id=durability-{durability}");
+        let settings = ["--set", &setting, "--set", &name];
         let input = Input::Simulator { rate: RATE };
-        let gateway = Gateway::start(folder.path(), &input, targets, &["--set", &setting]);
+        let gateway = Gateway::start(folder.path(), &input, targets, &settings);
         (durability, budget, folder, gateway)
     });
     std::thread::sleep(SETTLING);

@@ -180,10 +180,19 @@ pub(super) fn nearest<'a>(
     candidates
         .into_iter()
         .map(|candidate| {
-            let likeness = strsim::jaro_winkler(&word, &candidate.to_lowercase());
-            (candidate, likeness)
+            let name = candidate.to_lowercase();
+            let likeness = strsim::jaro_winkler(&word, &name);
+            let shortened = f64::from(u8::from(is_shortened(&word, &name)));
+            (candidate, likeness + shortened)
         })
         .filter(|(_, likeness)| *likeness >= ALIKE)
         .max_by(|one, other| one.1.total_cmp(&other.1))
         .map(|(candidate, _)| candidate)
+}
+
+/// Whether a name with some words left out, though not the last one, is this: `mqtt_url` of `mqtt_broker_url`.
+fn is_shortened(word: &str, name: &str) -> bool {
+    let (mut word, mut name) = (word.rsplit('_'), name.rsplit('_'));
+    let has_same_end = word.next() == name.next();
+    has_same_end && word.all(|part| name.any(|other| other == part))
 }
