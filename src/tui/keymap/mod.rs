@@ -164,11 +164,19 @@ pub(crate) fn help_of(app: &App) -> impl Iterator<Item = &'static Binding> {
     bindings(Context::of_page(app)).into_iter().flatten()
 }
 
+/// The keys that were pressed, in their order. A terminal sends Alt and a character as it sends Escape and that
+/// character soon after: from a program or over a slow line they are that.
+pub(crate) fn pressed(event: KeyEvent) -> impl Iterator<Item = KeyEvent> {
+    let has_alt = event.modifiers.contains(KeyModifiers::ALT);
+    let is_character = matches!(event.code, KeyCode::Char(_) | KeyCode::Enter | KeyCode::Tab);
+    let escape = (has_alt && is_character).then(|| KeyEvent::from(KeyCode::Esc));
+    let modifiers = event.modifiers.difference(KeyModifiers::ALT);
+    let key = (is_character || !has_alt).then(|| KeyEvent::new(event.code, modifiers));
+    escape.into_iter().chain(key)
+}
+
 /// What a key asks for; `None`: nothing here.
 pub(crate) fn action(context: Context, event: KeyEvent) -> Option<Action> {
-    if event.modifiers.contains(KeyModifiers::ALT) {
-        return None;
-    }
     let pressed = Key::of(event);
     let bound = bindings(context)
         .into_iter()
@@ -240,6 +248,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn alt_and_a_character_are_escape_and_the_character() {
+        let codes = |code, modifiers| {
+            let keys = pressed(KeyEvent::new(code, modifiers));
+            keys.map(|key| key.code).collect::<Vec<_>>()
+        };
+        let digit = KeyCode::Char('5');
+        assert_eq!(codes(digit, KeyModifiers::NONE), [digit]);
+        assert_eq!(codes(digit, KeyModifiers::ALT), [KeyCode::Esc, digit]);
+        // These are told apart by the terminal, and stand for nothing.
+        assert_eq!(codes(KeyCode::Up, KeyModifiers::ALT), []);
+        assert_eq!(codes(KeyCode::Up, KeyModifiers::NONE), [KeyCode::Up]);
     }
 
     #[test]

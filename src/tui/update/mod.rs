@@ -201,8 +201,17 @@ impl App {
     pub(crate) fn on_event(&mut self, event: &Event) -> Vec<Effect> {
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
-                let action = keymap::action(Context::of(self), *key);
-                action.map_or_else(Vec::new, |action| self.apply(action))
+                let mut effects = Vec::new();
+                for key in keymap::pressed(*key) {
+                    let action = keymap::action(Context::of(self), key);
+                    effects.extend(
+                        action
+                            .map(|action| self.apply(action))
+                            .into_iter()
+                            .flatten(),
+                    );
+                }
+                effects
             }
             Event::Mouse(mouse) => {
                 let at = Position::new(mouse.column, mouse.row);
