@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Correction, Enrolled, JournalError, Position, Rejection, Sourced};
+use super::{Enrolled, JournalError, Position, Rejection, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Name, Packet, SetAside};
+use crate::telemetry::{KnownName, Name, Packet, SetAside, TimeShift};
 
 /// Packets of a source that may wait: a minute of the fastest serial source, a few milliseconds of a file.
 const CAPACITY: usize = 4096;
@@ -44,7 +44,7 @@ pub(super) struct Work {
     pub(super) names: Vec<Sourced<KnownName>>,
     pub(super) nodes: Option<Vec<KnownNode>>,
     /// What is to become of the times of all packets that these sources gave in this run before those here.
-    pub(super) corrections: Vec<Sourced<Correction>>,
+    pub(super) corrections: Vec<Sourced<TimeShift>>,
     /// Which sinks are enabled from now on.
     pub(super) enrolment: Option<Vec<Enrolled>>,
     /// A file that a cursor could not read, by its generation, and why.
@@ -317,7 +317,7 @@ impl Inbox {
     }
 
     /// Moves the times of everything that a source gave so far.
-    pub(super) fn correct(&self, source: &Name, correction: Correction) {
+    pub(super) fn correct(&self, source: &Name, shift: TimeShift) {
         let mut waiting = self.lock();
         for packet in waiting.packets.iter_mut().filter(|it| it.source == *source) {
             let Packet {
@@ -325,15 +325,14 @@ impl Inbox {
                 event_time,
                 ..
             } = &mut packet.entry;
-            received.0 = received.0.saturating_add(correction.received);
-            event_time.0 = event_time.0.saturating_add(correction.event_time);
+            (*received, *event_time) = shift.of(*received, *event_time);
         }
         let mut corrections = waiting.corrections.iter_mut();
         match corrections.find(|it| it.source == *source) {
-            Some(before) => before.entry = before.entry.and(correction),
+            Some(before) => before.entry = before.entry.and(shift),
             None => waiting.corrections.push(Sourced {
                 source: source.clone(),
-                entry: correction,
+                entry: shift,
             }),
         }
         waiting.ticket += 1;

@@ -45,7 +45,6 @@
 //!    match its checksum.
 
 mod archive;
-mod correction;
 mod cursor;
 mod encoding;
 mod error;
@@ -72,7 +71,6 @@ use std::thread::JoinHandle;
 
 pub use crate::monitor::{JournalState, JournalStatus, Position, SinkBacklog};
 pub use archive::Archive;
-pub use correction::Correction;
 pub use cursor::Cursor;
 pub use error::JournalError;
 pub use forget::{Forgotten, forget};
@@ -81,7 +79,7 @@ pub use rewind::take_back;
 
 use crate::config::{self, Begin};
 use crate::monitor::{HistoryPoint, HistoryQuery, KnownNode, RewindTo, SinkId};
-use crate::telemetry::{KnownName, Name, Packet, Reading, SetAside, Timestamp};
+use crate::telemetry::{KnownName, Name, Packet, Reading, SetAside, TimeShift, Timestamp};
 
 use shared::Shared;
 use writer::Writer;
@@ -258,8 +256,8 @@ impl Journal {
     /// Moves the times of everything that a source gave in this run, because they come from a clock that
     /// was set since; returns when that is committed. What sinks have read already keeps its times until
     /// they read it again.
-    pub async fn correct_times(&self, source: &Name, correction: Correction) {
-        self.0.shared.inbox.correct(source, correction);
+    pub async fn shift_times(&self, source: &Name, shift: TimeShift) {
+        self.0.shared.inbox.correct(source, shift);
         self.settle().await;
     }
 

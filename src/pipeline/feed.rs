@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::recorder::{RecordedChunks, TimesFile};
 use super::speed_limit::SpeedLimit;
 use super::{Ingest, Yield};
-use crate::journal::{Correction, Journal};
+use crate::journal::Journal;
 use crate::monitor::{SourceMonitor, Stage, StageGuard};
 use crate::repeated::Topic;
 use crate::source::Chunk;
@@ -233,12 +233,8 @@ impl Out<'_> {
                 "The gateway's clock was set; what was not delivered gets its right time."
             );
         });
-        let (ingested, follows) = ingest.set_clock(step);
+        let (ingested, shift) = ingest.set_clock(step);
         self.keep(ingested, ingest).await;
-        let correction = Correction {
-            received: step,
-            event_time: if follows { step } else { 0 },
-        };
-        self.journal.correct_times(self.source, correction).await;
+        self.journal.shift_times(self.source, shift).await;
     }
 }

@@ -31,7 +31,7 @@ pub use catalogue::{Catalogue, NodeId, SeriesId};
 pub use choice::{Choice, Pattern};
 pub use clock::{
     ClockEvent, ClockWatch, Clocks, Dated, Received, RecordedSpan, RecordedTimes, Stamp, TimeNote,
-    Timed, Timeline, checksum,
+    TimeShift, Timed, Timeline, checksum,
 };
 pub use decoded::{Decoded, FrameTime};
 pub use decoder::{Decoder, LeftOut};

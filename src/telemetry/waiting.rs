@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::catalogue::SeriesId;
 use super::quality::FrameNumber;
-use super::{Reading, Received, Timestamp};
+use super::{Reading, Received, TimeShift, Timestamp};
 
 /// A reading that waits to be confirmed.
 #[derive(Debug, Clone)]
@@ -19,13 +19,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The gateway's clock was set by so many nanoseconds after this was read; `follows` says whether
-    /// the time of measurement was by that clock.
-    pub(super) fn set_clock(&mut self, step: i64, follows: bool) {
-        let wall = &mut self.received.wall.0;
-        *wall = wall.saturating_add(step);
-        if follows {
-            self.event_time.0 = self.event_time.0.saturating_add(step);
-        }
+    /// The gateway's clock was set after this was read.
+    pub(super) fn shift(&mut self, shift: TimeShift) {
+        (self.received.wall, self.event_time) = shift.of(self.received.wall, self.event_time);
     }
 }

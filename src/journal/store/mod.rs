@@ -31,9 +31,9 @@ use super::error::Fault;
 use super::marks::Mark;
 use super::place::with_suffix;
 use super::retention::Keep;
-use super::{Correction, Position, Rejection, Row, Sourced};
+use super::{Position, Rejection, Row, Sourced};
 use crate::monitor::KnownNode;
-use crate::telemetry::{KnownName, Name, Packet, SetAside, Timestamp};
+use crate::telemetry::{KnownName, Name, Packet, SetAside, TimeShift, Timestamp};
 use cursors::{forget_left_before, note_leaving, read_cursors, write_cursors};
 use names::{INSERT_NAME, SELECT_NAMES, SELECT_NAMES_OF_ANY, trim_names, write_names};
 use nodes::{INSERT_NODE, SELECT_NODES, write_nodes};
@@ -291,11 +291,11 @@ impl Store {
         after: u64,
         up_to: u64,
         source: &Name,
-        correction: Correction,
+        shift: TimeShift,
         durable: bool,
     ) -> Result<usize, Fault> {
         let transaction = self.begin(durable)?;
-        let rows = correct_rows(&transaction, after, up_to, source, correction)?;
+        let rows = correct_rows(&transaction, after, up_to, source, shift)?;
         transaction.commit()?;
         Ok(rows)
     }

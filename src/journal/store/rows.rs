@@ -7,8 +7,8 @@ use rusqlite::{Connection, Transaction, params};
 use super::Batch;
 use crate::journal::encoding::{Names, decode, encode};
 use crate::journal::error::Fault;
-use crate::journal::{Correction, ONLY_SOURCE, Position, Row, Sourced};
-use crate::telemetry::{Name, Timestamp};
+use crate::journal::{ONLY_SOURCE, Position, Row, Sourced};
+use crate::telemetry::{Name, TimeShift, Timestamp};
 
 /// Whole rows behind a sequence, for [`decode_row`].
 pub(in crate::journal) const SELECT_PACKETS: &str =
@@ -214,7 +214,7 @@ pub(super) fn correct_rows(
     after: u64,
     up_to: u64,
     source: &Name,
-    correction: Correction,
+    shift: TimeShift,
 ) -> Result<usize, Fault> {
     let mut select = transaction.prepare_cached(
         "SELECT sequence, total, count, received, event_time, checksum, readings, source
@@ -237,8 +237,8 @@ pub(super) fn correct_rows(
             let (json, of) = (text_of(columns, 6)?, text_of(columns, 7)?);
             let of = verify(columns.get(5)?, &fields, json, of);
             if of == Some(source.as_str()) {
-                fields[3] = fields[3].saturating_add(correction.received);
-                fields[4] = fields[4].saturating_add(correction.event_time);
+                let (received, event_time) = shift.of(Timestamp(fields[3]), Timestamp(fields[4]));
+                (fields[3], fields[4]) = (received.0, event_time.0);
                 moved.push((fields, checksum_with(&fields, json, source.as_str())));
             }
         }

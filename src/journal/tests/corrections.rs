@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::*;
-use crate::journal::Correction;
+use crate::telemetry::TimeShift;
 
 const HOUR: i64 = 3_600_000_000_000;
 
-const FORWARD: Correction = Correction {
+const FORWARD: TimeShift = TimeShift {
     received: HOUR,
+    arrival: HOUR,
     event_time: HOUR,
 };
 
@@ -80,13 +81,11 @@ fn a_sink_gets_other_times_for_what_it_reads_again() {
         .shared()
         .inbox
         .correct(&"source".into(), FORWARD);
-    bench.writer.shared().inbox.correct(
-        &"source".into(),
-        Correction {
-            received: 1,
-            event_time: 0,
-        },
-    );
+    bench
+        .writer
+        .shared()
+        .inbox
+        .correct(&"source".into(), TimeShift::of_reception(1));
     bench.step();
     fast.rewind();
     slow.rewind();
@@ -171,24 +170,43 @@ fn nothing_is_pruned_while_times_wait_for_the_clock() {
     bench.writer.distrusted_until = Some(Instant::now() + DAY);
     bench.keep_house();
     assert_eq!(bench.status().stored, 2);
-    bench.writer.shared().inbox.correct(
-        &"source".into(),
-        Correction {
-            received: 5_400_000_000_000,
-            event_time: 0,
-        },
-    );
+    bench
+        .writer
+        .shared()
+        .inbox
+        .correct(&"source".into(), TimeShift::of_reception(5_400_000_000_000));
     bench.step();
     bench.keep_house();
     assert_eq!(bench.status().stored, 2);
     bench.writer.shared().inbox.correct(
         &"source".into(),
-        Correction {
-            received: -5_400_000_000_000,
-            event_time: 0,
-        },
+        TimeShift::of_reception(-5_400_000_000_000),
     );
     bench.step();
     bench.keep_house();
     assert_eq!(bench.status().stored, 1);
+}
+
+#[test]
+fn a_time_that_was_told_stays_where_the_time_of_arrival_moves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(&file_config(folder.path(), 1_000));
+    let [mut arrived, mut told, mut waits] = [1, 2, 3].map(|id| packet(id, 1));
+    for packet in [&mut arrived, &mut told, &mut waits] {
+        packet.received = Timestamp(5 * HOUR);
+        packet.event_time = packet.received;
+    }
+    told.event_time = Timestamp(4 * HOUR);
+    bench.append(vec![arrived, told]);
+    bench.give(vec![waits]);
+    let back = TimeShift::of_arrivals(-HOUR);
+    bench.writer.shared().inbox.correct(&"source".into(), back);
+    bench.step();
+    let hours = |at: i64| at / HOUR;
+    let moved = times(&mut bench.cursor(&SinkId::mqtt()));
+    let moved: Vec<_> = moved
+        .into_iter()
+        .map(|(row, received, time)| (row, hours(received), hours(time)))
+        .collect();
+    assert_eq!(moved, [(1, 4, 4), (2, 4, 4), (3, 4, 4)]);
 }

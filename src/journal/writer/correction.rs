@@ -1,9 +1,10 @@
 //! Moving the times of packets that were taken from a clock which was set since.
 
 use super::Writer;
+use crate::journal::Sourced;
 use crate::journal::shared::lock_store;
-use crate::journal::{Correction, Sourced};
 use crate::repeated::Topic;
+use crate::telemetry::TimeShift;
 
 const UNCORRECTED: Topic = Topic::new("times");
 const CORRECTED: Topic = Topic::new("times-corrected");
@@ -13,18 +14,18 @@ const CORRECTED: Topic = Topic::new("times-corrected");
 pub(super) struct Uncorrected {
     /// The last row that it is for.
     up_to: u64,
-    correction: Sourced<Correction>,
+    shift: Sourced<TimeShift>,
 }
 
 impl Writer {
     /// Moves the times of all packets that this run has taken in so far from these sources.
-    pub(super) fn correct(&mut self, corrections: &[Sourced<Correction>]) {
+    pub(super) fn correct(&mut self, corrections: &[Sourced<TimeShift>]) {
         if corrections.is_empty() {
             return;
         }
         let after = self.began_at;
-        for correction in corrections {
-            let Sourced { source, entry } = correction;
+        for shift in corrections {
+            let Sourced { source, entry } = shift;
             if let Some(memory) = &self.shared.tiers().memory {
                 let end = self.end.sequence;
                 if let Err(fault) = lock_store(memory).correct(after, end, source, *entry, false) {
@@ -33,8 +34,8 @@ impl Writer {
             }
             if let Some(file) = &self.file {
                 let up_to = file.extent().end.sequence;
-                let correction = correction.clone();
-                self.uncorrected.push(Uncorrected { up_to, correction });
+                let shift = shift.clone();
+                self.uncorrected.push(Uncorrected { up_to, shift });
             }
         }
         self.correct_file();
@@ -49,8 +50,8 @@ impl Writer {
         };
         let durable = self.terms.durable;
         let after = self.began_at;
-        while let Some(Uncorrected { up_to, correction }) = self.uncorrected.first() {
-            let Sourced { source, entry } = correction;
+        while let Some(Uncorrected { up_to, shift }) = self.uncorrected.first() {
+            let Sourced { source, entry } = shift;
             match file.correct(after, *up_to, source, *entry, durable) {
                 Ok(rows) => {
                     self.uncorrected.remove(0);

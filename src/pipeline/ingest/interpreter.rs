@@ -9,7 +9,7 @@ use crate::monitor::{SourceMonitor, TrafficVerdict};
 use crate::telemetry::{
     Calibration, Clocks, Counts, Decisions, Decoded, Decoder, Format, Frame, FrameJudge, FrameTime,
     LineQuality, Losses, ReadingJudge, Received, RecordedTimes, RejectReason, Segment, SetAside,
-    Stamp, TimeNote, Timed, Timeline, Timestamp, Verdict, looks_like_telemetry,
+    Stamp, TimeNote, TimeShift, Timed, Timeline, Timestamp, Verdict, looks_like_telemetry,
 };
 
 /// Which keys a frame has.
@@ -204,18 +204,21 @@ impl Interpreter {
     }
 
     /// The gateway's clock was set by so many nanoseconds. Whether times of measurement follow it.
-    pub(super) fn set_clock(&mut self, step: i64) -> bool {
+    pub(super) fn set_clock(&mut self, step: i64) -> TimeShift {
         self.clocks.set_clock(step, &mut self.timed);
         self.judge_readings();
-        // What was behind the gateway's clock had the time that its board told; what was ahead of it had
-        // the time of arrival, and moves along.
-        let is_told = self.traits.tells_time && step < 0;
-        let follows = !self.clocks.is_recording() && !is_told;
+        let shift = if self.clocks.is_recording() {
+            TimeShift::of_reception(step)
+        } else if self.traits.tells_time {
+            TimeShift::of_arrivals(step)
+        } else {
+            TimeShift::of_all(step)
+        };
         for frame in self.frames.held_mut() {
             frame.received.wall.0 = frame.received.wall.0.saturating_add(step);
         }
-        self.decoder.catalogue().set_clock(step, follows);
-        follows
+        self.decoder.catalogue().shift(shift);
+        shift
     }
 
     /// Whether times are to be noted from here on.

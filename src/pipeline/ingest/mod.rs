@@ -14,7 +14,7 @@ use crate::monitor::SourceMonitor;
 use crate::source::Chunk;
 use crate::telemetry::{
     Beginning, Calibration, Decoder, Format, Framer, KnownName, Packet, Received, RecordedTimes,
-    SetAside, TimeNote, Timeline,
+    SetAside, TimeNote, TimeShift, Timeline,
 };
 use interpreter::Interpreter;
 
@@ -98,11 +98,11 @@ impl Ingest {
     }
 
     /// The gateway's clock was set by so many nanoseconds. What was read before comes out, at times by
-    /// the clock as it was; whether these follow it is returned too.
+    /// the clock as it was; how these are to move is returned too.
     /// What waits to be confirmed is moved along.
-    pub fn set_clock(&mut self, step: i64) -> (Yield, bool) {
-        let follows = self.interpreter.set_clock(step);
-        (self.interpreter.report(), follows)
+    pub fn set_clock(&mut self, step: i64) -> (Yield, TimeShift) {
+        let shift = self.interpreter.set_clock(step);
+        (self.interpreter.report(), shift)
     }
 
     /// Whether times are to be noted from here on.

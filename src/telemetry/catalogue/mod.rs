@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::format::Format;
 use super::group::{Group, OWN_FIGURES, default_node_name, keys_in};
 use super::spikes::History;
-use super::{KnownName, MetricTable, Name, Range};
+use super::{KnownName, MetricTable, Name, Range, TimeShift};
 use entries::{Node, Series};
 use places::{Place, Places};
 use presence::{Presence, Sightings};
@@ -480,12 +480,11 @@ impl Catalogue {
         others.any(|it| it.name == series.name && it.decoded_in == self.decoded)
     }
 
-    /// The gateway's clock was set by so many nanoseconds: what waits moves along, and its time of
-    /// measurement as well where it `follows` that clock.
-    pub fn set_clock(&mut self, step: i64, follows: bool) {
+    /// The gateway's clock was set: what waits moves along.
+    pub fn shift(&mut self, shift: TimeShift) {
         for series in self.series.iter_mut() {
             let waiting = series.waiting.iter_mut().chain(&mut series.unexpected);
-            waiting.for_each(|waiting| waiting.set_clock(step, follows));
+            waiting.for_each(|waiting| waiting.shift(shift));
         }
     }
 

@@ -9,8 +9,8 @@ const EARLIEST: Timestamp = Timestamp(1_420_070_400_000_000_000);
 /// A time of arrival that is further back is by a clock that was set.
 const LARGEST_STEP: i64 = 3_600_000_000_000;
 
-/// How far what is moved apart may get ahead of the time of reading.
-const LEEWAY: i64 = 100;
+/// How far what is moved apart may get ahead of the time of reading, in milliseconds.
+pub(super) const LEEWAY: i64 = 100;
 
 const MILLI: i64 = 1_000_000;
 

@@ -29,6 +29,7 @@ mod burst;
 mod dated;
 mod device;
 mod recording;
+mod shift;
 mod track;
 mod watch;
 
@@ -42,6 +43,7 @@ pub(super) use device::wraps;
 use device::{DeviceClock, Judged};
 use recording::Recording;
 pub use recording::{RecordedSpan, RecordedTimes, TimeNote};
+pub use shift::TimeShift;
 pub use watch::ClockWatch;
 
 /// Boards that are told apart in one stream; a source has one, and a damaged name must not become
