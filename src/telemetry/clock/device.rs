@@ -70,10 +70,13 @@ impl DeviceClock {
         };
         let wrapped = (zero != last.anchor).then_some(ClockEvent::Wrapped);
         let natural = zero.plus_millis(i64::from(stamp.uptime_ms));
+        let latest = nanoseconds(tolerance).saturating_sub(DISTINCTION);
+        let latest = Timestamp(received.wall.0.saturating_add(latest));
+        let next_event = last.next_event(stamp, latest);
         match last.compare(natural, stamp, received, tolerance) {
             AnchorState::Holds(disagreeing_since) => {
                 let confirmed = last.confirmed || !last.is_faster(stamp, received);
-                let event = natural.max(last.next_event(stamp));
+                let event = natural.max(next_event);
                 let anchored = Anchored {
                     anchor: zero,
                     confirmed,
@@ -87,7 +90,7 @@ impl DeviceClock {
                 self.settle(received.wall, stamp, received, ClockEvent::GatewayClockSet)
             }
             AnchorState::Drifted => {
-                let event = received.wall.max(last.next_event(stamp));
+                let event = received.wall.max(next_event);
                 let judged = self.settle(event, stamp, received, ClockEvent::Drifted);
                 // A board that is ahead slows down until the gateway's clock is where it is.
                 if let Some(anchored) = &mut self.anchored {
@@ -245,10 +248,13 @@ impl Anchored {
     }
 
     /// The earliest time that another packet of the board may have: the board's clock is slowed down
-    /// to half its speed at the most, and two packets never share a time.
-    fn next_event(&self, stamp: Stamp) -> Timestamp {
+    /// to half its speed at the most, unless that leads behind `latest`, and two packets never share a time.
+    fn next_event(&self, stamp: Stamp, latest: Timestamp) -> Timestamp {
         let half = nanoseconds(self.device_pause(stamp)) / 2;
-        Timestamp(self.last_event.0.saturating_add(half.max(1)))
+        let slowed = Timestamp(self.last_event.0.saturating_add(half));
+        slowed
+            .min(latest)
+            .max(Timestamp(self.last_event.0.saturating_add(1)))
     }
 }
 

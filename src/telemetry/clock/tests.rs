@@ -462,3 +462,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_clock_that_is_slowed_down_gets_no_further_ahead() {
+    let mut clock = DeviceClock::default();
+    let at = |millis| received(millis, 0);
+    // A count that was too high, so that all that follows seems late.
+    let first = at(0);
+    clock.anchor(first.wall, stamp(372_000, 1), first);
+    clock.correct(stamp(222_000, 2));
+    // Packets of ten seconds each that arrive within a few.
+    for number in 1..9 {
+        let it = at(100 * number);
+        let uptime_ms = 222_000 + 10_000 * number as u32;
+        let Judged::At(event_time, _) = clock.judge(stamp(uptime_ms, 3), it, TOLERANCE) else {
+            panic!("packet {number} is adrift");
+        };
+        let ahead = millis(event_time) - millis(it.wall);
+        assert!(ahead < 2_000, "packet {number} is {ahead} ms ahead");
+    }
+}
