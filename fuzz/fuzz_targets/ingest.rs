@@ -5,6 +5,7 @@
 
 #![no_main]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use fieldgate::monitor::{LinkId, Monitor};
 use fieldgate::pipeline::{Ingest, Yield};
 use fieldgate::source::Chunk;
 use fieldgate::telemetry::{
-    Beginning, Decoder, Format, Name, NodeRule, PRESETS, Received, Rules, TimeKind, TimeRule,
-    Timeline, Timestamp, learn,
+    Beginning, Decoder, Format, MetricTable, Name, NodeRule, PRESETS, Received, Rules, TimeKind,
+    TimeRule, Timeline, Timestamp, learn,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -88,15 +89,21 @@ fuzz_target!(|input: &[u8]| {
         Timeline::Line
     };
     let monitor = Arc::<Monitor>::default().source(&LinkId::source());
-    let mut ingest = Ingest::new(Decoder::default(), &[], timeline, TOLERANCE, monitor)
-        .of_format(&format(*choice), beginning)
+    let format = format(*choice);
+    let mut metrics = MetricTable::default();
+    format.complete(&mut metrics, |_| false);
+    let decoder = Decoder::new(metrics, HashMap::new(), &format);
+    let mut ingest = Ingest::new(decoder, &[], timeline, TOLERANCE, monitor)
+        .of_format(&format, beginning)
         .giving_signal(steps & 2 == 0);
     // The time of the wall and the one that never jumps.
     let (mut now, mut monotonic) = (BEGIN, Duration::ZERO);
     let length = 1 + usize::from(steps >> 2);
     for (number, bytes) in stream.chunks(length).enumerate() {
         // What comes next depends on the stream alone, so that a failure can be repeated.
-        let what = bytes[0].wrapping_mul(31).wrapping_add(number.to_le_bytes()[0]);
+        let what = bytes[0]
+            .wrapping_mul(31)
+            .wrapping_add(number.to_le_bytes()[0]);
         let pause = Duration::from_millis(1 << (what % 16));
         monotonic += pause;
         now += i64::try_from(pause.as_nanos()).unwrap();
