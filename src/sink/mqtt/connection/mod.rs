@@ -53,7 +53,7 @@ const READ_TOGETHER: usize = 4 * 1024;
 /// for it. While no more may be under way, what comes meanwhile is taken together: for each message that is,
 /// so long, and not longer than this. A broker on the same machine needs ten times as long for them, but a longer
 /// pause costs more than it spares where its TCP waits for answers (Mosquitto without `set_tcp_nodelay`).
-const GATHERING: Duration = Duration::from_nanos(700);
+const GATHERING: Duration = Duration::from_nanos(500);
 const LONGEST_GATHERING: Duration = Duration::from_micros(100);
 
 /// With fewer messages under way at once, there is too little to gather.
