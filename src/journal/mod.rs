@@ -256,7 +256,7 @@ impl Journal {
     /// Moves the times of everything that a source gave in this run, because they come from a clock that
     /// was set since; returns when that is committed. What sinks have read already keeps its times until
     /// they read it again.
-    pub async fn shift_times(&self, source: &Name, shift: TimeShift) {
+    pub async fn correct_times(&self, source: &Name, shift: TimeShift) {
         self.0.shared.inbox.correct(source, shift);
         self.settle().await;
     }

@@ -235,6 +235,6 @@ impl Out<'_> {
         });
         let (ingested, shift) = ingest.set_clock(step);
         self.keep(ingested, ingest).await;
-        self.journal.shift_times(self.source, shift).await;
+        self.journal.correct_times(self.source, shift).await;
     }
 }

@@ -203,7 +203,7 @@ impl Interpreter {
         self.clocks.begin_recording(times, &mut self.timed);
     }
 
-    /// The gateway's clock was set by so many nanoseconds. Whether times of measurement follow it.
+    /// The gateway's clock was set by so many nanoseconds. How the times of what was read before are to move.
     pub(super) fn set_clock(&mut self, step: i64) -> TimeShift {
         self.clocks.set_clock(step, &mut self.timed);
         self.judge_readings();

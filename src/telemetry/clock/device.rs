@@ -70,8 +70,7 @@ impl DeviceClock {
         };
         let wrapped = (zero != last.anchor).then_some(ClockEvent::Wrapped);
         let natural = zero.plus_millis(i64::from(stamp.uptime_ms));
-        let latest = nanoseconds(tolerance).saturating_sub(DISTINCTION);
-        let latest = Timestamp(received.wall.0.saturating_add(latest));
+        let latest = Timestamp(received.wall.plus(tolerance).0 - DISTINCTION);
         let next_event = last.next_event(stamp, latest);
         match last.compare(natural, stamp, received, tolerance) {
             AnchorState::Holds(disagreeing_since) => {
@@ -251,10 +250,8 @@ impl Anchored {
     /// to half its speed at the most, unless that leads behind `latest`, and two packets never share a time.
     fn next_event(&self, stamp: Stamp, latest: Timestamp) -> Timestamp {
         let half = nanoseconds(self.device_pause(stamp)) / 2;
-        let slowed = Timestamp(self.last_event.0.saturating_add(half));
-        slowed
-            .min(latest)
-            .max(Timestamp(self.last_event.0.saturating_add(1)))
+        let behind = |nanos: i64| Timestamp(self.last_event.0.saturating_add(nanos));
+        behind(half).min(latest).max(behind(1))
     }
 }
 

@@ -4,7 +4,7 @@ use super::dated::LEEWAY;
 use crate::telemetry::Timestamp;
 
 /// How far times move, in nanoseconds, that were taken from a clock which was set since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeShift {
     /// Those of reception.
     pub received: i64,

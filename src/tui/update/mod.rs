@@ -203,13 +203,9 @@ impl App {
             Event::Key(key) if key.kind != KeyEventKind::Release => {
                 let mut effects = Vec::new();
                 for key in keymap::pressed(*key) {
-                    let action = keymap::action(Context::of(self), key);
-                    effects.extend(
-                        action
-                            .map(|action| self.apply(action))
-                            .into_iter()
-                            .flatten(),
-                    );
+                    if let Some(action) = keymap::action(Context::of(self), key) {
+                        effects.extend(self.apply(action));
+                    }
                 }
                 effects
             }
